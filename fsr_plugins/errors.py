@@ -1,0 +1,17 @@
+"""The two ways a command ends badly. Everything else that escapes is a defect of this toolkit and keeps its traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """The user's input is wrong: the command ends with status 2.
+
+    The message is one sentence or a short list that names the file, key or image, says what is wrong with it and what to do.
+    """
+
+
+class RunError(Exception):
+    """A correct run could not go on (NaN loss, full disk, lost process): the command ends with status 1.
+
+    The message says at what point, what is kept and how to go on.
+    """

@@ -1,0 +1,98 @@
+"""BasicSR's five registries and one more for degradations; finding plugins; building what an option file names."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import traceback
+from collections.abc import Iterable, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
+
+from basicsr.utils.registry import (  # isort: skip
+    ARCH_REGISTRY,
+    DATASET_REGISTRY,
+    LOSS_REGISTRY,
+    METRIC_REGISTRY,
+    MODEL_REGISTRY,
+    Registry,
+)
+
+from fsr_plugins.errors import UserError
+
+DEGRADATION_REGISTRY = Registry('degradation')
+
+REGISTRIES: dict[str, Registry] = {
+    'archs': ARCH_REGISTRY,
+    'losses': LOSS_REGISTRY,
+    'models': MODEL_REGISTRY,
+    'datasets': DATASET_REGISTRY,
+    'metrics': METRIC_REGISTRY,
+    'degradations': DEGRADATION_REGISTRY,
+}
+
+#: The toolkit's own rooms that register something when imported.
+ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'data', 'models')
+
+ENTRY_POINT_GROUP = 'fsr_plugins'
+
+
+def load_plugins(modules: Iterable[str] = ()) -> None:
+    """Imports what registers itself: the toolkit's rooms, every entry point of the group ``fsr_plugins``, and ``modules``.
+
+    Raises:
+        UserError: a plugin fails to import; the message holds its traceback.
+    """
+    for room in ROOMS:
+        importlib.import_module(f'fsr_plugins.{room}')
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        _import(point.value.partition(':')[0], f"the entry point '{point.name}'")
+    for module in modules:
+        _import(module, "the option 'plugins'")
+
+
+def _import(module: str, origin: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        raise UserError(
+            f"The plugin '{module}' (from {origin}) cannot be imported; mend or uninstall it:\n{traceback.format_exc()}"
+        ) from error
+
+
+def near(name: str, candidates: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` for the nearest candidate, or an empty string."""
+    found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
+    return f" Did you mean '{found[0]}'?" if found else ''
+
+
+def lookup(kind: str, name: str) -> Any:
+    """The class or function registered as ``name`` in the registry ``kind`` (a key of :data:`REGISTRIES`).
+
+    Raises:
+        UserError: nothing of that name; the nearest name is suggested.
+    """
+    registry = REGISTRIES[kind]
+    if name not in registry:
+        hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
+        raise UserError(f"No {kind.removesuffix('s')} is named '{name}'.{hint}")
+    return registry.get(name)
+
+
+def build(kind: str, block: Mapping[str, Any]) -> Any:
+    """Builds the object a ``type:`` block names, with the block's other keys as arguments.
+
+    Raises:
+        UserError: no such type, or arguments that its signature does not take.
+    """
+    arguments = dict(block)
+    name = arguments.pop('type', None)
+    if name is None:
+        raise UserError(f"A block for one of {kind} has no key 'type': {dict(block)}.")
+    target = lookup(kind, name)
+    try:
+        return target(**arguments)
+    except TypeError as error:
+        raise UserError(f"'{name}' cannot be built with {arguments}: {error}.") from error

@@ -1,11 +1,88 @@
+"""Packaging of fsr_plugins; the tools' settings are in pyproject.toml.
+
+torch has to be installed before BasicSR (whose sdist otherwise builds beside a second torch): `make setup` keeps that order.
+"""
+
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def version() -> str:
+    """The one version there is: `__version__` of the package, read without importing it."""
+    found = re.search(r"^__version__ = '([^']+)'", (ROOT / 'fsr_plugins/__init__.py').read_text(), re.MULTILINE)
+    if found is None:
+        raise RuntimeError("fsr_plugins/__init__.py has no line __version__ = '...'")
+    return found.group(1)
+
+
+def long_description() -> str:
+    """The README, if it is there (it is not in every partial checkout)."""
+    readme = ROOT / 'README.md'
+    return readme.read_text(encoding='utf-8') if readme.exists() else ''
+
 
 setup(
     name='fsr_plugins',
-    version='0.1.0',
+    version=version(),
     description='Face super-resolution on top of BasicSR: published methods as plugins',
+    long_description=long_description(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
+    keywords='face super-resolution, image restoration, BasicSR',
+    # BasicSR's sdist does not build on 3.13.
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['fsr_plugins', 'fsr_plugins.*']),
+    package_data={'fsr_plugins': ['**/NOTICE', '**/NOTICE.*', '**/*.yml', '**/*.txt', '**/README.md', 'py.typed']},
+    install_requires=[
+        'basicsr==1.4.2',
+        'torch>=2.4,<2.16',
+        'torchvision>=0.19,<0.31',
+        'numpy>=1.26',
+        # scipy 1.18 removed sqrtm(disp=...), which BasicSR's FID calls.
+        'scipy>=1.11,<1.18',
+        # Never opencv-python-headless beside it: both own the folder cv2.
+        'opencv-python>=4.10,<6',
+        'lmdb>=1.4,<4',
+        'mmengine>=0.10.7,<0.11',
+        'facexlib>=0.3,<0.4',
+        'lpips>=0.1.4,<0.2',
+        'pydantic>=2,<3',
+        'PyYAML>=6',
+        'rich>=13',
+        'tensorboard>=2.16',
+        # The cartoon domain of the built-in faces.
+        'dicebear-core>=10.7,<11',
+        'dicebear-styles>=10.6,<11',
+        'resvg-py>=0.5,<0.6',
+    ],
+    extras_require={
+        'dev': [
+            'import-linter>=2.1',
+            'mypy>=1.11',
+            'pytest>=8',
+            'pytest-xdist>=3.6',
+            'ruff>=0.6',
+            'types-PyYAML',
+            'types-requests',
+        ],
+        'wandb': ['wandb>=0.16'],
+    },
     entry_points={
         'console_scripts': ['fsr = fsr_plugins.cli:main'],
         'fsr_plugins': ['tsnet = fsr_plugins.methods.tsnet'],

@@ -1,0 +1,32 @@
+"""Face super-resolution on top of BasicSR: published methods as plugins.
+
+Importing this package imports nothing heavy; torch comes with what is used of it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from torch import nn
+
+__version__ = '0.1.0'
+__all__ = ['__version__', 'load']
+
+
+def load(path: str | PathLike[str]) -> nn.Module:
+    """A ready network from a checkpoint alone: in eval mode, on the CPU, with the averaged weights if it holds any.
+
+    The network maps NCHW RGB float32 in [0, 1] to the same, ``scale`` times as large.
+
+    Args:
+        path: a ``net_*.pth`` that a stage wrote; its ``meta`` names the arch and its arguments.
+
+    Raises:
+        fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or does not say what network it is of.
+    """
+    from fsr_plugins.engine import checkpoint
+
+    return checkpoint.load(path)

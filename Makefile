@@ -1,0 +1,75 @@
+# `make help` says what there is.
+#
+# PYTHON    the interpreter that makes the virtual environment (3.10 to 3.12)
+# PIP_ARGS  passed to pip when torch is installed: choose the index of a CPU-only torch with it, for instance
+
+PYTHON ?= python3
+PIP_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+STAMPS := $(VENV)/.stamps
+
+# The same bounds as in setup.py; a test compares them.
+TORCH := 'torch>=2.4,<2.16' 'torchvision>=0.19,<0.31'
+BASICSR := basicsr==1.4.2
+# BasicSR's sdist is built in the environment itself, where its setup.py imports these.
+BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
+
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test lint clean
+
+help:
+	@echo 'make setup   create .venv and install everything into it (quick when nothing changed)'
+	@echo 'make demo    set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
+	@echo 'make test    set up, then every check and every test'
+	@echo 'make lint    set up, then ruff, mypy and import-linter only'
+	@echo 'make clean   remove .venv and what the tools leave; keeps experiments/ and datasets/'
+	@echo "variables:   PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
+
+setup: $(STAMPS)/package
+
+$(STAMPS)/venv:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' \
+	  || { echo 'Python 3.10, 3.11 or 3.12 is needed: make $(MAKECMDGOALS) PYTHON=python3.11' >&2; exit 1; }
+	@echo 'setup 1/5: a virtual environment in $(VENV)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/torch: $(STAMPS)/venv Makefile .ci/constraints.txt
+	@echo 'setup 2/5: torch and torchvision (the longest step)'
+	@$(PIP) $(PIP_ARGS) $(TORCH)
+	@touch $@
+
+$(STAMPS)/build_tools: $(STAMPS)/torch
+	@echo 'setup 3/5: what BasicSR needs to be built'
+	@$(PIP) $(BUILD_TOOLS)
+	@touch $@
+
+$(STAMPS)/basicsr: $(STAMPS)/build_tools
+	@echo 'setup 4/5: BasicSR, beside the torch that is there'
+	@$(PIP) --no-build-isolation $(BASICSR)
+	@touch $@
+
+$(STAMPS)/package: $(STAMPS)/basicsr setup.py pyproject.toml
+	@echo 'setup 5/5: fsr_plugins itself, editable, with the tools for its checks'
+	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/fsr train -opt options/tsnet.yml
+	@echo 'picture: experiments/tsnet/comparison.png'
+	@echo 'figures: experiments/tsnet/summary.json'
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

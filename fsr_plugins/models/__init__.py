@@ -1,0 +1,8 @@
+"""Models: the base of every method, and plain supervised training for the baselines."""
+
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import Net
+from fsr_plugins.models.options import Block, StrictOptions, TrainOptions
+from fsr_plugins.models.supervised import SupervisedModel
+
+__all__ = ['Block', 'FSRModel', 'Net', 'StrictOptions', 'SupervisedModel', 'TrainOptions']

@@ -1,0 +1,375 @@
+"""The base of every method: all that a training step needs besides the method's own algorithm."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.errors import UserError
+from fsr_plugins.models import networks, saving, validation
+from fsr_plugins.models.ema import MovingAverage
+from fsr_plugins.models.networks import Net, bare, option_name
+from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler
+from fsr_plugins.models.options import TrainOptions
+from fsr_plugins.models.precision import Precision
+from fsr_plugins.models.watch import LossWatch
+from fsr_plugins.registry import build
+
+from basicsr.models.base_model import BaseModel  # isort: skip
+
+logger = logging.getLogger(__name__)
+
+
+class FSRModel(BaseModel):
+    """What every method would otherwise repeat. A method declares its networks and switches and writes its step::
+
+        @MODEL_REGISTRY.register()
+        class MyModel(FSRModel):
+            networks = {'net_g': Net(result=True), 'net_t': Net(frozen=True)}
+
+            class Train(TrainOptions):
+                pixel_opt: Block
+                kd_weight: float = 1.0
+
+            def init_losses(self) -> None:
+                self.cri_pix = self.build_loss('pixel_opt')
+
+            def step(self) -> None:
+                with self.phase('net_g') as losses:
+                    sr = self.net_g(self.lq)
+                    losses['l_pix'] = self.cri_pix(sr, self.gt)
+
+    Attributes:
+        gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none.
+        lq: LR batch likewise: the data's own, or made from ``gt`` by the option ``degradation``.
+        batch: everything else the data holds, images like ``gt``, maps and numbers as they are.
+        current_iter: the iteration being trained, from 1.
+
+    It also runs under BasicSR's own ``train_pipeline``, whose names and calls it keeps.
+    """
+
+    networks: ClassVar[Mapping[str, Net]] = {}
+    Train: ClassVar[type[TrainOptions]] = TrainOptions
+
+    gt: Tensor | None
+    lq: Tensor | None
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        """
+        Args:
+            opt: a complete stage, as in an option file, with BasicSR's run-time keys.
+        Raises:
+            UserError: a network, loss or weight file cannot be had.
+        """
+        super().__init__({**opt, 'num_gpu': 0})  # the device is chosen below: BasicSR takes CUDA unless this is 0
+        self.opt = opt
+        self.device = _device(opt)
+        self.precision = Precision(opt.get('precision', 'fp32'), self.device)
+        self.watch = LossWatch(self.device)
+        self.current_iter = 0
+        self.frozen: dict[str, str] = {}
+        self._bicubic: dict[str, dict[str, float]] = {}
+        self.degradation: nn.Module | None = None
+        if opt.get('degradation'):
+            self.degradation = build('degradations', opt['degradation']).to(self.device)
+        for label, use in self.networks.items():
+            setattr(self, label, self._make(label, use))
+        if self.is_train:
+            self._init_training()
+
+    # ---- set-up ----------------------------------------------------------------------------------------------------
+
+    def _make(self, label: str, use: Net) -> nn.Module | None:
+        block = self.opt.get(option_name(label))
+        if block is None or (use.only_training and not self.is_train):
+            if use.optional or use.only_training:
+                return None
+            raise UserError(f"{type(self).__name__} needs a block '{option_name(label)}' in the option file.")
+        net = networks.build_network(block).to(self.device)
+        short, path = option_name(label), self.opt.get('path', {})
+        if weights := path.get(f'pretrain_{short}'):
+            key = path.get(f'param_key_{short.removeprefix("network_")}', 'params')
+            strict = path.get(f'strict_load_{short.removeprefix("network_")}', True)
+            networks.load_weights(net, weights, param_key=key, strict=strict)
+        if self.opt.get('channels_last'):
+            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if use.frozen:
+            networks.freeze(net)
+        return net
+
+    def _init_training(self) -> None:
+        self.train_opt = self.Train.model_validate(dict(self.opt['train']))
+        self.average: dict[str, MovingAverage] = {}
+        self.optimizers_by_net: dict[str, Optimizer] = {}
+        pairs = []
+        for label, net in self.trainable().items():
+            net.train()
+            if self.networks[label].result and self.train_opt.ema_decay > 0:
+                self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
+            optimizer = build_optimizer(self._block('optim', label), net.parameters())
+            schedule = self._block('scheduler', label, required=False)
+            pairs.append((optimizer, build_scheduler(schedule, optimizer) if schedule else None))
+            self.optimizers_by_net[label] = optimizer
+        self.optimizers = [optimizer for optimizer, _ in pairs]
+        self.schedulers = [scheduler for _, scheduler in pairs if scheduler is not None]
+        self.schedule = Schedule(pairs)
+        self.init_losses()
+        for label, use in self.networks.items():
+            net = getattr(self, label)
+            if net is None:
+                continue
+            if use.frozen:
+                self.frozen[label] = networks.checksum(net)
+            if self.opt.get('compile'):
+                net.compile()
+            if self.opt.get('dist') and not use.frozen:
+                setattr(self, label, self._distribute(net))
+
+    def _distribute(self, net: nn.Module) -> nn.Module:
+        # Buffers are not broadcast at every forward: a discriminator runs twice before one backward pass, and a buffer
+        # rewritten in between would invalidate it. `synchronise_buffers` does it before anything is measured or saved.
+        return DistributedDataParallel(
+            net,
+            device_ids=[self.device.index] if self.device.type == 'cuda' else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self.opt.get('find_unused_parameters', False),
+        )
+
+    def _block(self, kind: str, label: str, required: bool = True) -> dict[str, Any] | None:
+        extra = self.train_opt.model_extra or {}
+        block = extra.get(f'{kind}_{label.removeprefix("net_")}', getattr(self.train_opt, kind))
+        if block is None and required:
+            raise UserError(f"'train' has neither '{kind}_{label.removeprefix('net_')}' nor '{kind}' for {label}.")
+        return block
+
+    def init_losses(self) -> None:
+        """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
+        raise NotImplementedError
+
+    def build_loss(self, key: str) -> nn.Module | None:
+        """The loss that ``train.<key>`` names, on the device; None where the option file leaves it out."""
+        block = getattr(self.train_opt, key)
+        return build('losses', block).to(self.device) if block else None
+
+    def trainable(self) -> dict[str, nn.Module]:
+        """The networks that learn, without their wrappers."""
+        return {
+            label: bare(getattr(self, label))
+            for label, use in self.networks.items()
+            if not use.frozen and getattr(self, label) is not None
+        }
+
+    # ---- a step ----------------------------------------------------------------------------------------------------
+
+    def step(self) -> None:
+        """One iteration of the method's algorithm on :attr:`gt`, :attr:`lq`, :attr:`batch`, in phases."""
+        raise NotImplementedError
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
+        self.files: list[str] = list(data.get('gt_path') or data.get('lq_path') or [])
+        self.batch = {key: self._to_device(value) for key, value in data.items() if isinstance(value, Tensor)}
+        self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
+        if self.lq is None and self.gt is not None and self.degradation is not None:
+            with torch.no_grad():
+                self.lq = self.degradation(self.gt, self.batch.get('seed'))
+
+    def _to_device(self, value: Tensor) -> Tensor:
+        value = value.to(self.device, non_blocking=True)
+        if value.ndim == 4 and value.dtype == torch.uint8:
+            value = value.permute(0, 3, 1, 2).float().div_(255)
+            return value if self.opt.get('channels_last') else value.contiguous()
+        return value
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Trains one iteration on what :meth:`feed_data` brought.
+
+        Raises:
+            RunError: a loss is NaN or Inf.
+        """
+        self.current_iter = current_iter
+        self.step()
+        if self._at_boundary():
+            for label, average in self.average.items():
+                average.update(bare(getattr(self, label)))
+
+    def _at_boundary(self) -> bool:
+        return self.current_iter % self.train_opt.accumulate == 0
+
+    @contextmanager
+    def phase(self, *labels: str) -> Iterator[dict[str, Tensor]]:
+        """Trains the named networks, and only them, with the sum of the losses put into the dict it gives.
+
+        Forward passes go inside: they run in the chosen precision. On leaving: NaN check, backward pass, and, every
+        ``train.accumulate`` iterations, clipping and the optimisers' steps. Names of absent networks are passed over.
+        """
+        nets = {label: getattr(self, label) for label in labels if getattr(self, label) is not None}
+        for label, net in self.trainable().items():
+            net.requires_grad_(label in nets)
+        losses: dict[str, Tensor] = {}
+        with ExitStack() as stack:
+            if not self._at_boundary():
+                for net in nets.values():
+                    if isinstance(net, DistributedDataParallel):
+                        stack.enter_context(net.no_sync())
+            with self.precision.autocast():
+                yield losses
+            if not losses:
+                return
+            self.watch.add(self.current_iter, losses, self.files)
+            self.precision.backward(torch.stack([loss.float() for loss in losses.values()]).sum() / self.train_opt.accumulate)
+        if self._at_boundary():
+            for label in nets:
+                self.precision.step(self.optimizers_by_net[label], self.train_opt.clip_grad_norm)
+                self.optimizers_by_net[label].zero_grad(set_to_none=True)
+            self.precision.update()
+
+    def log(self, name: str, value: Tensor) -> None:
+        """Adds a scalar that is not a loss to the log, without waiting for the device."""
+        self.watch.last[name] = value.detach().float()
+
+    def get_current_log(self) -> OrderedDict[str, float]:
+        """The last value of every loss, averaged over the ranks; waits for the device once."""
+        self.watch.check()
+        if not self.watch.last:
+            return OrderedDict()
+        values = torch.stack(list(self.watch.last.values()))
+        if self.opt.get('dist'):
+            torch.distributed.all_reduce(values)
+            values /= torch.distributed.get_world_size()
+        return OrderedDict(zip(self.watch.last, values.tolist(), strict=True))
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Sets every optimiser's rate for this iteration."""
+        self.schedule.set(current_iter, warmup_iter)
+
+    def get_current_learning_rate(self) -> list[float]:
+        """The rate of each optimiser, in the order of :attr:`networks`."""
+        return [optimizer.param_groups[0]['lr'] for optimizer in self.optimizers]
+
+    # ---- validation ------------------------------------------------------------------------------------------------
+
+    def evaluated(self, label: str) -> nn.Module:
+        """The network that is measured and handed on: the averaged one where there is one."""
+        average = getattr(self, 'average', {}).get(label)
+        return average.net if average is not None else bare(getattr(self, label))
+
+    def validation_nets(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What validation compares, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
+        label = next(label for label, use in self.networks.items() if use.result)
+        return {'result': self.evaluated(label)}
+
+    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> validation.Results:
+        """Figures of every network of :meth:`validation_nets` and of bicubic on one set, over all ranks.
+
+        Args:
+            loader: batches of ``loader.dataset``, this rank's share or all.
+            save_to: folder for the images of ``result``; None for none.
+        """
+        self.synchronise_buffers()
+        name, scale = loader.dataset.opt['name'], self.opt['scale']
+        nets = self.validation_nets()
+        modules = [net for net in nets.values() if isinstance(net, nn.Module)]
+        compared: dict[str, validation.Network] = dict(nets)
+        if name not in self._bicubic:
+            compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
+
+        def feed(batch: dict[str, Any]) -> tuple[Tensor, Tensor | None, list[str]]:
+            self.feed_data(batch)
+            if self.lq is None:
+                raise UserError(f"The set '{name}' has no LR images and the option file has no 'degradation'.")
+            return self.lq, self.gt, self.files
+
+        def save(keys: list[str], images: dict[str, Tensor]) -> None:
+            if save_to is not None:
+                validation.write_images(save_to, keys, suffix, images['result'])
+
+        metrics = (self.opt.get('val') or {}).get('metrics') or {}
+        has_gt = getattr(loader.dataset, 'has_gt', True)
+        with networks.evaluating(*modules), self.precision.autocast():
+            results = validation.evaluate_set(loader, feed, compared, metrics, has_gt=has_gt, on_images=save)
+        self._bicubic.setdefault(name, results.pop('bicubic', {}))
+        return {'bicubic': self._bicubic[name], **results}
+
+    def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
+        """BasicSR's call: :meth:`validate`, with the figures written to the log."""
+        folder = Path(self.opt['path']['visualization']) / dataloader.dataset.opt['name'] if save_img else None
+        results = self.validate(dataloader, folder, str(current_iter))
+        for net, figures in results.items():
+            logger.info('%s %s: %s', dataloader.dataset.opt['name'], net, figures)
+            for metric, value in figures.items() if tb_logger else ():
+                tb_logger.add_scalar(f'metrics/{dataloader.dataset.opt["name"]}/{net}/{metric}', value, current_iter)
+
+    def synchronise_buffers(self) -> None:
+        """Gives every rank the buffers (BN statistics) of rank 0."""
+        if self.is_train and self.opt.get('dist'):
+            for net in self.trainable().values():
+                for buffer in net.buffers():
+                    torch.distributed.broadcast(buffer, 0)
+
+    # ---- saving ----------------------------------------------------------------------------------------------------
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Writes every trained network's file, and the training state unless this is the end (``current_iter`` −1)."""
+        self.watch.check()
+        self.synchronise_buffers()
+        self.save_networks('latest' if current_iter == -1 else str(current_iter))
+        self.save_training_state(epoch, current_iter)
+
+    def save_networks(self, suffix: str) -> dict[str, Path]:
+        """Writes ``<net>_<suffix>.pth`` for every network that learns, on rank 0; returns the files by network."""
+        files = {label: Path(self.opt['path']['models']) / f'{label}_{suffix}.pth' for label in self.trainable()}
+        for label, net in self.trainable().items() if self.opt.get('rank', 0) == 0 else ():
+            nets = {'params': net}
+            if label in self.average:
+                nets['params_ema'] = self.average[label].net
+            meta = saving.describe(self.opt, label, self.opt[option_name(label)], self.current_iter)
+            saving.save_network(files[label], nets, meta)
+        return files
+
+    def training_state(self) -> dict[str, Any]:
+        """Everything that training changes in this model, by reference: weights, averages, optimisers, schedules, scaler."""
+        return {
+            'nets': {label: net.state_dict() for label, net in self.trainable().items()},
+            'averages': {label: average.net.state_dict() for label, average in self.average.items()},
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'scaler': self.precision.scaler.state_dict(),
+        }
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Puts :meth:`training_state` back."""
+        for label, net in self.trainable().items():
+            net.load_state_dict(state['nets'][label])
+        for label, average in self.average.items():
+            average.net.load_state_dict(state['averages'][label])
+        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
+            scheduler.load_state_dict(saved)
+        self.precision.scaler.load_state_dict(state['scaler'])
+
+    def assert_frozen_unchanged(self) -> None:
+        """Compares every frozen network with what it was at the start.
+
+        Raises:
+            RunError: one was changed.
+        """
+        for label, before in self.frozen.items():
+            networks.assert_unchanged(label, getattr(self, label), before)
+
+
+def _device(opt: Mapping[str, Any]) -> torch.device:
+    if opt.get('num_gpu') == 0 or not torch.cuda.is_available():
+        return torch.device('cpu')
+    return torch.device('cuda', torch.cuda.current_device())

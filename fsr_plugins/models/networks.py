@@ -1,0 +1,139 @@
+"""Building, loading and freezing the networks an option file names."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.registry import build
+from fsr_plugins.weights import load_state
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Net:
+    """What a model does with one of its networks ``net_<x>``, described by the option block ``network_<x>``."""
+
+    result: bool = False  #: what the model is trained for: averaged (EMA), validated, handed on
+    frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
+    optional: bool = False  #: may be absent from the option file
+    only_training: bool = False  #: not built for testing (discriminators)
+
+
+def option_name(label: str) -> str:
+    """``network_g`` for ``net_g``."""
+    return 'network_' + label.removeprefix('net_')
+
+
+def bare(net: nn.Module) -> nn.Module:
+    """The network itself, without the wrapper for several processes."""
+    return net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
+
+
+def build_network(block: Mapping[str, Any]) -> nn.Module:
+    """Builds the arch that ``block`` (``type`` and arguments) names; the block is left as it is."""
+    return build('archs', copy.deepcopy(dict(block)))
+
+
+def read_weights(path: str, param_key: str | None = 'params') -> dict[str, Tensor]:
+    """The state dict in a checkpoint of BasicSR's layout, or a bare state dict.
+
+    Args:
+        param_key: ``params`` or ``params_ema``; where the file has no ``params_ema``, ``params`` is used.
+    Raises:
+        UserError: the file is missing, damaged or holds no state dict.
+    """
+    content = load_state(path)
+    if param_key in content:
+        content = content[param_key]
+    elif isinstance(content.get('params'), dict):
+        logger.info("%s has no '%s': using 'params'.", path, param_key)
+        content = content['params']
+    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UserError(f"{path} holds no network weights (looked for '{param_key}', then for a bare state dict).")
+    return {key.removeprefix('module.'): value for key, value in content.items()}
+
+
+def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
+    """In words, every tensor in which ``weights`` and ``net`` differ by name or shape; empty if they fit."""
+    own = net.state_dict()
+    lines = [f"'{key}' is missing from the file" for key in own if key not in weights]
+    lines += [f"'{key}' is not in the network" for key in weights if key not in own]
+    lines += [
+        f"'{key}' is {tuple(weights[key].shape)} in the file, {tuple(own[key].shape)} in the network"
+        for key in own
+        if key in weights and weights[key].shape != own[key].shape
+    ]
+    return lines
+
+
+def load_weights(net: nn.Module, path: str, *, param_key: str | None = 'params', strict: bool = True) -> None:
+    """Loads a checkpoint into ``net``.
+
+    Args:
+        strict: every tensor must fit; otherwise those that do are loaded and the others are logged.
+    Raises:
+        UserError: the weights belong to another arch; the first differing tensors are named.
+    """
+    weights = read_weights(path, param_key)
+    different = differences(bare(net), weights)
+    if different and strict:
+        raise UserError(
+            f'{path} does not fit {type(bare(net)).__name__}: {"; ".join(different[:3])}'
+            f'{f"; and {len(different) - 3} more" if len(different) > 3 else ""}. '
+            'Give the weights of this arch, or its arguments in the network block.'
+        )
+    for line in different:
+        logger.warning('%s: %s; not loaded.', path, line)
+    own = bare(net).state_dict()
+    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
+    bare(net).load_state_dict(fitting, strict=strict)
+
+
+def freeze(net: nn.Module) -> nn.Module:
+    """Evaluation mode and no gradients, for good: ``train()`` on it has no effect any more."""
+    net.eval().requires_grad_(False)
+    net.train = lambda mode=True: net  # type: ignore[method-assign]
+    return net
+
+
+def checksum(net: nn.Module) -> str:
+    """SHA-256 over the bytes of every parameter and buffer, in order."""
+    digest = hashlib.sha256()
+    for tensor in net.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def assert_unchanged(label: str, net: nn.Module, before: str) -> None:
+    """Compares a frozen network with its :func:`checksum` from before training.
+
+    Raises:
+        RunError: it is no longer what it was.
+    """
+    if checksum(net) != before:
+        raise RunError(f"The frozen network '{label}' was changed during training: a defect of the model that uses it.")
+
+
+@contextmanager
+def evaluating(*nets: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; the modes are put back afterwards."""
+    modes = [net.training for net in nets]
+    for net in nets:
+        net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for net, mode in zip(nets, modes, strict=True):
+            net.train(mode)

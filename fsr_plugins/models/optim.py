@@ -1,0 +1,93 @@
+"""Optimisers and schedulers by name, and a warm-up that does not disturb the schedule."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch.nn import Parameter
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
+
+#: BasicSR's names beside torch's own; ``MultiStepLR`` means BasicSR's, which also restarts.
+BASICSR_SCHEDULERS = {
+    'MultiStepLR': 'MultiStepRestartLR',
+    'MultiStepRestartLR': 'MultiStepRestartLR',
+    'CosineAnnealingRestartLR': 'CosineAnnealingRestartLR',
+}
+
+
+def optimizer_class(name: str) -> type[Optimizer]:
+    """The class of ``torch.optim`` named so.
+
+    Raises:
+        UserError: there is none; the nearest is suggested.
+    """
+    found = getattr(torch.optim, name, None)
+    if not (isinstance(found, type) and issubclass(found, Optimizer)):
+        raise UserError(f"torch.optim has no optimiser '{name}'.{near(name, dir(torch.optim))}")
+    return found
+
+
+def scheduler_class(name: str) -> type[LRScheduler]:
+    """BasicSR's scheduler of that name, else torch's.
+
+    Raises:
+        UserError: there is none; the nearest is suggested.
+    """
+    from basicsr.models import lr_scheduler as basicsr_schedulers
+
+    if name in BASICSR_SCHEDULERS:
+        return getattr(basicsr_schedulers, BASICSR_SCHEDULERS[name])
+    found = getattr(torch.optim.lr_scheduler, name, None)
+    if not (isinstance(found, type) and issubclass(found, LRScheduler)):
+        names = [*BASICSR_SCHEDULERS, *dir(torch.optim.lr_scheduler)]
+        raise UserError(f"There is no scheduler '{name}'.{near(name, names)}")
+    return found
+
+
+def build_optimizer(block: Mapping[str, Any], parameters: Iterable[Parameter]) -> Optimizer:
+    """Builds ``{type: Adam, lr: …, …}``; the fused implementation where there is one and nothing else is asked for."""
+    arguments = copy.deepcopy(dict(block))
+    cls = optimizer_class(arguments.pop('type'))
+    if 'fused' in inspect.signature(cls).parameters and not {'fused', 'foreach'} & arguments.keys():
+        arguments['fused'] = True
+    return cls(list(parameters), **arguments)
+
+
+def build_scheduler(block: Mapping[str, Any], optimizer: Optimizer) -> LRScheduler:
+    """Builds ``{type: MultiStepLR, milestones: […], gamma: …}``, stepped once an iteration."""
+    arguments = copy.deepcopy(dict(block))
+    return scheduler_class(arguments.pop('type'))(optimizer, **arguments)
+
+
+class Schedule:
+    """Learning rates of several optimisers: each one's schedule, times a linear warm-up common to all.
+
+    The schedule's own rate is kept apart from the warmed-up one: schedulers compute from the last rate, and writing the
+    warmed-up rate into it leaves BasicSR at (n − 1)/n of the rate for ever.
+    """
+
+    def __init__(self, pairs: Iterable[tuple[Optimizer, LRScheduler | None]]) -> None:
+        self.pairs = list(pairs)
+        for optimizer, _ in self.pairs:
+            for group in optimizer.param_groups:
+                group['schedule_lr'] = group['lr']
+
+    def set(self, iteration: int, warmup_iter: int = -1) -> None:
+        """Sets the rates for ``iteration`` (from 1), to be called once an iteration in order."""
+        factor = iteration / warmup_iter if iteration < warmup_iter else 1.0
+        for optimizer, scheduler in self.pairs:
+            for group in optimizer.param_groups:
+                group['lr'] = group['schedule_lr']
+            if scheduler is not None and iteration > 1:
+                scheduler.step()
+            for group in optimizer.param_groups:
+                group['schedule_lr'] = group['lr']
+                group['lr'] *= factor

@@ -1,0 +1,50 @@
+"""Number formats of a training step: fp32, bf16, or fp16 with loss scaling."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+FORMATS = ('fp32', 'bf16', 'fp16', 'auto')
+
+
+class Precision:
+    """Autocast and loss scaling for one device.
+
+    Args:
+        name: one of :data:`FORMATS`; ``auto`` is bf16 on a GPU that computes it, else fp32 (bf16 is slower than fp32 on
+            CPUs without AMX or AVX-512).
+        device: where the networks are.
+    """
+
+    def __init__(self, name: str, device: torch.device) -> None:
+        if name == 'auto':
+            name = 'bf16' if device.type == 'cuda' and torch.cuda.is_bf16_supported() else 'fp32'
+        self.name = name
+        self.device = device
+        self.dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=name == 'fp16')
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which forward passes and losses run."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.name != 'fp32')
+
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagates the (scaled) loss."""
+        self.scaler.scale(loss).backward()
+
+    def step(self, optimizer: Optimizer, clip_grad_norm: float | None = None) -> None:
+        """One optimiser step, its gradients unscaled and clipped to a norm; skipped where fp16 overflowed."""
+        if clip_grad_norm is not None:
+            self.scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group['params']]
+            torch.nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
+        self.scaler.step(optimizer)
+
+    def update(self) -> None:
+        """Adapts the loss scale; after the steps of a phase."""
+        self.scaler.update()

@@ -1,0 +1,58 @@
+"""Losses between the device and the log: collected without waiting, checked for NaN and Inf."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fsr_plugins.errors import RunError
+
+
+class LossWatch:
+    """Keeps the loss values of the last iterations as tensors until somebody needs the numbers.
+
+    On a CPU every iteration is checked at once. On an accelerator a check waits for the device, so it is done when the
+    log is written and before anything is saved; the iteration and the files of the batch are kept to name them then.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.immediate = device.type == 'cpu'
+        self._pending: list[tuple[int, list[str], Tensor, Sequence[str]]] = []
+        self.last: dict[str, Tensor] = {}
+
+    def add(self, iteration: int, losses: dict[str, Tensor], files: Sequence[str]) -> None:
+        """Takes in one phase's losses (scalars) before they are back-propagated.
+
+        Raises:
+            RunError: a loss is NaN or Inf.
+        """
+        if not losses:
+            return
+        values = torch.stack([value.detach().float() for value in losses.values()])
+        self.last.update(zip(losses, values, strict=True))
+        self._pending.append((iteration, list(losses), values, files))
+        if self.immediate:
+            self.check()
+
+    def check(self) -> None:
+        """Waits for the device once and looks at every value not looked at yet.
+
+        Raises:
+            RunError: names the loss, the iteration and the batch's files.
+        """
+        pending, self._pending = self._pending, []
+        if not pending:
+            return
+        numbers = torch.cat([values for _, _, values, _ in pending]).tolist()
+        for iteration, names, _, files in pending:
+            for name, number in zip(names, numbers[: len(names)], strict=True):
+                if not math.isfinite(number):
+                    raise RunError(
+                        f'The loss {name} is {number} at iteration {iteration}, batch: {", ".join(files) or "unnamed"}. '
+                        'Training stopped; the last checkpoint is from before. Lower the learning rate, clip the '
+                        'gradients (train.clip_grad_norm) or look at these images.'
+                    )
+            del numbers[: len(names)]

@@ -15,3 +15,11 @@ class RunError(Exception):
 
     The message says at what point, what is kept and how to go on.
     """
+
+
+class Interrupted(RunError):
+    """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; ``status`` is the shell's convention, 128 + signal."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.status = 128 + signal_number

@@ -1,0 +1,1 @@
+"""From an option file to trained networks: options, checks, stages, the loop, checkpoints."""

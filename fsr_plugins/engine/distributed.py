@@ -1,0 +1,148 @@
+"""Process groups: one process without a launcher, or as many as torchrun or slurm started, on GPUs (NCCL) or CPUs (gloo)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from fsr_plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
+Result = TypeVar('Result')
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks."""
+        return self.rank == 0
+
+    @property
+    def is_distributed(self) -> bool:
+        """Whether a process group exists."""
+        return dist.is_initialized()
+
+
+def start(launcher: str, num_gpu: int | str = 'auto', dist_params: dict[str, Any] | None = None) -> World:
+    """Joins the process group the launcher prepared; the backend follows the device.
+
+    Args:
+        num_gpu: as in the option file; 0 keeps everything on the CPU.
+    Raises:
+        UserError: ``launcher`` without the variables it should have set, or more GPUs asked for than there are.
+    """
+    gpus = torch.cuda.device_count()
+    if isinstance(num_gpu, int) and num_gpu > gpus:
+        raise UserError(f"num_gpu is {num_gpu}, but this machine has {gpus} GPUs; 'auto' takes what is there.")
+    if launcher == 'none':
+        if isinstance(num_gpu, int) and num_gpu > 1:
+            raise UserError(
+                f'num_gpu is {num_gpu}: start one process a GPU, `torchrun --nproc_per_node={num_gpu} '
+                'fsr_plugins/train.py -opt FILE --launcher pytorch`, or set num_gpu to 1.'
+            )
+        return World()
+    if dist.is_initialized():
+        return World(dist.get_rank(), dist.get_world_size())
+    backend = 'nccl' if gpus and num_gpu != 0 else 'gloo'
+    parameters = {key: value for key, value in (dist_params or {}).items() if key != 'backend'}
+    if launcher == 'slurm':
+        from mmengine.dist import init_dist
+
+        init_dist('slurm', backend=backend, **parameters)
+        return World(dist.get_rank(), dist.get_world_size())
+    if missing := [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]:
+        raise UserError(f'--launcher pytorch is for torchrun, which sets {", ".join(missing)}; start with torchrun.')
+    local_rank = int(os.environ['LOCAL_RANK'])
+    if backend == 'nccl':
+        if local_rank >= gpus:
+            raise UserError(f'torchrun started process {local_rank} on a machine with {gpus} GPUs.')
+        torch.cuda.set_device(local_rank)
+    dist.init_process_group(backend, **parameters)
+    return World(dist.get_rank(), dist.get_world_size())
+
+
+def on_main(work: Callable[[], Result]) -> Result:
+    """Runs ``work`` on rank 0 alone and gives its result, or its error, to every rank."""
+    if not dist.is_initialized():
+        return work()
+    outcome: list[Any] = [None, None]
+    if dist.get_rank() == 0:
+        try:
+            outcome[0] = work()
+        except UserError as error:
+            outcome[1] = str(error)
+    dist.broadcast_object_list(outcome, src=0)
+    if outcome[1] is not None:
+        raise UserError(outcome[1])
+    return outcome[0]
+
+
+def gather(value: Any) -> list[Any]:
+    """``value`` of every rank, in order, on every rank."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether ``flag`` is set on at least one rank."""
+    return any(gather(flag))
+
+
+def barrier() -> None:
+    """Waits for every rank."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def stop() -> None:
+    """Leaves the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds Python's, NumPy's and torch's generators."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Any]:
+    """The states of this process's generators, as plain values and tensors."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    return {
+        'python': random.getstate(),
+        'numpy': (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
+        'torch': torch.get_rng_state(),
+        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Puts :func:`random_state` back."""
+    version, internal, gauss = state['python']
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state['numpy']
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state['torch'])
+    if state['cuda'] is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state['cuda'])

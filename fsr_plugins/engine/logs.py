@@ -1,0 +1,123 @@
+"""What a run tells: a log file, one live line on a terminal, plain lines elsewhere, figures as JSON lines, TensorBoard."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.saving import write_text
+
+console = Console(stderr=False)
+package_logger = logging.getLogger('fsr_plugins')
+
+
+def set_up(is_main: bool) -> None:
+    """Messages of this package go to the terminal (rank 0) as plain or coloured lines; the other ranks are quiet."""
+    package_logger.handlers.clear()
+    package_logger.propagate = False
+    package_logger.setLevel(logging.INFO if is_main else logging.ERROR)
+    if console.is_terminal:
+        handler: logging.Handler = RichHandler(console=console, show_path=False, log_time_format='%X', markup=False)
+    else:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%H:%M:%S'))
+    package_logger.addHandler(handler)
+
+
+class StageLog:
+    """The records of one stage. Only rank 0 writes.
+
+    Args:
+        folder: the stage's folder; ``train.log``, ``metrics.jsonl`` and ``tb/`` go there.
+        options: the block ``logger`` of the option file.
+        resumed_at: records after this iteration are from before an interruption and are dropped.
+    """
+
+    def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, resumed_at: int, name: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name, self.total = name, total
+        self._file = logging.FileHandler(folder / 'train.log')
+        self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
+        package_logger.addHandler(self._file)
+        self._records = folder / 'metrics.jsonl'
+        self._drop_after(resumed_at)
+        self._tensorboard = _tensorboard(folder, options, resumed_at, name)
+        self._progress: Progress | None = None
+        self._started, self._first = time.perf_counter(), resumed_at
+        if console.is_terminal:
+            self._progress = Progress(
+                TextColumn('{task.description}'), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(),
+                TextColumn('{task.fields[line]}'), console=console,
+            )  # fmt: skip
+            self._task = self._progress.add_task(name, total=total, completed=resumed_at, line='')
+            self._progress.start()
+
+    def _drop_after(self, iteration: int) -> None:
+        lines = self._records.read_text().splitlines() if self._records.exists() else []
+        kept = [line for line in lines if line.endswith('}') and json.loads(line)['iter'] <= iteration]
+        if lines != kept:
+            write_text(self._records, ''.join(line + '\n' for line in kept))
+
+    def record(self, iteration: int, values: Mapping[str, Any]) -> None:
+        """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files."""
+        with open(self._records, 'a') as file:
+            file.write(json.dumps({'iter': iteration, **values}) + '\n')
+
+    def scalars(self, iteration: int, prefix: str, values: Mapping[str, float]) -> None:
+        """Writes numbers to TensorBoard."""
+        if self._tensorboard is not None:
+            for name, value in values.items():
+                self._tensorboard.add_scalar(f'{prefix}/{name}', value, iteration)
+
+    def step(self, iteration: int) -> None:
+        """Moves the live line."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=iteration)
+
+    def losses(self, iteration: int, epoch: int, rates: list[float], losses: Mapping[str, float]) -> None:
+        """Records the losses of an iteration and shows them with speed and time left."""
+        self.record(iteration, {'epoch': epoch, 'lrs': rates, 'losses': dict(losses)})
+        self.scalars(iteration, 'losses', losses)
+        self.scalars(iteration, 'lr', {str(number): rate for number, rate in enumerate(rates)})
+        speed = (iteration - self._first) / max(time.perf_counter() - self._started, 1e-9)
+        numbers = '  '.join(f'{name} {value:.4g}' for name, value in losses.items())
+        if self._progress is not None:
+            self._progress.update(self._task, line=f'{numbers}  {speed:.2f} it/s')
+        left = time.strftime('%H:%M:%S', time.gmtime((self.total - iteration) / max(speed, 1e-9)))
+        line = f'{self.name} {iteration}/{self.total}  {numbers}  lr {rates[0]:.2g}  {speed:.2f} it/s  ETA {left}'
+        package_logger.log(logging.DEBUG if self._progress is not None else logging.INFO, line)
+
+    def close(self) -> None:
+        """Ends the live line, the log file and TensorBoard."""
+        if self._progress is not None:
+            self._progress.stop()
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+        package_logger.removeHandler(self._file)
+        self._file.close()
+
+
+def _tensorboard(folder: Path, options: Mapping[str, Any], resumed_at: int, name: str) -> Any:
+    wandb_options = options.get('wandb') or {}
+    if wandb_options.get('project'):
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError("logger.wandb needs the package 'wandb': pip install fsr_plugins[wandb].") from error
+        wandb.init(project=wandb_options['project'], id=wandb_options.get('resume_id'), resume='allow', name=name,
+                   dir=str(folder), sync_tensorboard=True)  # fmt: skip
+    if not options.get('use_tb_logger', True):
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder / 'tb'), purge_step=resumed_at + 1 if resumed_at else None)

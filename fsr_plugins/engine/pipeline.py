@@ -1,0 +1,188 @@
+"""An experiment from its first stage to its summary: order, resume, hand-over."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fsr_plugins.engine import config, distributed, logs, preflight, report
+from fsr_plugins.engine.config import Experiment, Stage
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.saving import file_sha256, write_text
+from fsr_plugins.registry import lookup
+
+logger = logging.getLogger(__name__)
+
+
+def run(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+    """Checks everything, then trains what is not done yet, stage by stage, and sums up.
+
+    Args:
+        launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
+    Returns:
+        the content of ``summary.json``.
+    Raises:
+        UserError: the option file, the data or a finished stage does not fit; nothing was trained or overwritten.
+        RunError: training could not go on.
+    """
+    first = next(iter(experiment.stages.values())).opt
+    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    try:
+        logs.set_up(world.is_main)
+        done = distributed.on_main(lambda: _prepare(experiment))
+        for name, stage in experiment.stages.items():
+            if name in done:
+                logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
+            else:
+                done[name] = _train(stage, world)
+        return _sum_up(experiment, done, world)
+    finally:
+        distributed.stop()
+
+
+def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+    """Validates the networks of the last stage that validates anything, as its finished experiment left them.
+
+    Returns:
+        ``{"name", "stage", "validation": {set: {net: {metric: value}}}}``.
+    Raises:
+        UserError: the experiment has not been trained to its end.
+    """
+    first = next(iter(experiment.stages.values())).opt
+    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    try:
+        logs.set_up(world.is_main)
+        stage = _last_validating(experiment)
+        if _done_record(stage) is None:
+            raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
+        model = _finished_model(stage, world)
+        loaders = make_val_loaders(stage.opt, world, pin_memory=False)
+        return {
+            'name': experiment.name,
+            'stage': stage.name,
+            'validation': {name: model.validate(loader) for name, loader in loaders.items()},
+        }
+    finally:
+        distributed.stop()
+
+
+def _prepare(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Everything that is checked before the first iteration; the records of the finished stages by name."""
+    done = {}
+    for name, stage in experiment.stages.items():
+        _refuse_changes(stage)
+        record = _done_record(stage)
+        if record is not None:
+            done[name] = record
+    open_stages = [name for name in experiment.stages if name not in done]
+    # The first open stage is about to train: its own first iteration is its dry step.
+    preflight.check(experiment, dry_steps=True, skip={*done}, dry_skip={*done, *open_stages[:1]})
+    return done
+
+
+def _done_record(stage: Stage) -> dict[str, Any] | None:
+    path = stage.folder / 'done.json'
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _refuse_changes(stage: Stage) -> None:
+    path = stage.folder / 'options.yml'
+    if not path.exists():
+        return
+    changed = config.changed(yaml.safe_load(path.read_text()), stage.opt)
+    if changed:
+        state = 'is finished' if _done_record(stage) else 'has begun'
+        raise UserError(
+            f"Stage '{stage.name}' {state} with other options: {'; '.join(changed)}. "
+            f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
+        )
+
+
+def _train(stage: Stage, world: World) -> dict[str, Any]:
+    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
+    if world.is_main:
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        write_text(stage.folder / 'options.yml', config.dump(stage.opt))
+    distributed.barrier()
+    outcome = Trainer(opt, stage.folder, world).run()
+    record = _record(stage, outcome)
+    if world.is_main:
+        write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+    distributed.barrier()
+    return record
+
+
+def _record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+    """What ``done.json`` holds: of the result network first, of every other too."""
+    uses = lookup('models', stage.opt['model_type']).networks
+    result = next((label for label, use in uses.items() if use.result), next(iter(outcome.checkpoints)))
+    return {
+        'iterations': outcome.iterations,
+        'seconds': round(outcome.seconds, 1),
+        'checkpoint': str(outcome.checkpoints[result]),
+        'sha256': file_sha256(outcome.checkpoints[result]),
+        'options': config.fingerprint(stage.opt),
+        'networks': {
+            label: {'checkpoint': str(path), 'sha256': file_sha256(path)} for label, path in outcome.checkpoints.items()
+        },
+        'validation': outcome.validation,
+    }
+
+
+def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
+    keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
+    validation: dict[str, Any] = {}
+    for name in experiment.stages:
+        for dataset, nets in done[name]['validation'].items():
+            validation.setdefault(dataset, {}).update(nets)
+    summary = {
+        'name': experiment.name,
+        'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
+        'validation': validation,
+    }
+    if world.is_main:
+        path = report.write_summary(experiment.folder, summary)
+        logger.info('Summary: %s', path)
+        _write_comparison(experiment)
+    distributed.barrier()
+    return summary
+
+
+def _write_comparison(experiment: Experiment) -> None:
+    path = experiment.folder / 'comparison.png'
+    stage = _last_validating(experiment, required=False)
+    if stage is None:
+        return
+    loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
+    paired = [loader for loader in loaders.values() if loader.dataset.has_gt] or [*loaders.values()]
+    report.write_comparison(path, report.comparison(_finished_model(stage, World()), paired[0]))
+    logger.info('Picture: %s', path)
+
+
+def _last_validating(experiment: Experiment, required: bool = True) -> Any:
+    """The last stage that has sets to validate on."""
+    for stage in reversed(experiment.stages.values()):
+        if (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1:
+            return stage
+    if required:
+        raise UserError(f"No stage of {experiment.file} validates anything: it has no 'val' or no 'val_…' dataset.")
+    return None
+
+
+def _finished_model(stage: Stage, world: World) -> FSRModel:
+    """The stage's model for testing, with the weights the stage ended with, averaged ones where there are some."""
+    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
+    cls = lookup('models', opt['model_type'])
+    for label, use in cls.networks.items():
+        path = stage.folder / 'models' / f'{label}_latest.pth'
+        if not use.frozen and not use.only_training and path.exists():
+            short = label.removeprefix('net_')
+            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': 'params_ema'}
+    return cls(opt)

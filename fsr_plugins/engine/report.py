@@ -1,0 +1,73 @@
+"""What an experiment leaves to look at: ``summary.json`` and ``comparison.png``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fsr_plugins.data.loader import EvalLoader
+from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.models import networks
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.saving import write_atomically, write_text
+from fsr_plugins.models.validation import quantise
+
+#: Height of a row's label strip and width of the column with the labels, in pixels.
+LABEL_WIDTH = 92
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
+    """Writes ``summary.json`` into an experiment's folder."""
+    path = folder / 'summary.json'
+    write_text(path, json.dumps(summary, indent=2) + '\n')
+    return path
+
+
+@torch.no_grad()
+def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 128) -> np.ndarray:
+    """Rows of LR, bicubic, every network of the model and HR, a column a face, labelled at the left.
+
+    Returns:
+        uint8 HWC BGR, ready for ``cv2.imwrite``; the faces lie evenly spread over the set.
+    """
+    dataset = loader.dataset
+    indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
+    nets = model.validation_nets()
+    rows: dict[str, list[np.ndarray]] = {}
+    modules = [net for net in nets.values() if isinstance(net, torch.nn.Module)]
+    with networks.evaluating(*modules), model.precision.autocast():
+        for index in indices:
+            model.feed_data(_batch_of_one(dataset[int(index)]))
+            images: dict[str, Tensor | None] = {'LR': model.lq, 'bicubic': bicubic_up(model.lq, model.opt['scale'])}
+            images |= {name: net(model.lq) for name, net in nets.items()}
+            for name, image in {**images, 'HR': model.gt}.items():
+                if image is not None:
+                    rows.setdefault(name, []).append(_cell(image, cell))
+    return np.concatenate([_row(name, cells) for name, cells in rows.items()])
+
+
+def write_comparison(path: Path, picture: np.ndarray) -> None:
+    """Writes the picture as PNG, whole or not at all."""
+    write_atomically(path, lambda file: file.write(cv2.imencode('.png', picture)[1].tobytes()))
+
+
+def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
+    return torch.utils.data.default_collate([dict(sample)])
+
+
+def _cell(image: Tensor, size: int) -> np.ndarray:
+    pixels = quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
+    return cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_NEAREST)
+
+
+def _row(name: str, cells: list[np.ndarray]) -> np.ndarray:
+    label = np.full((cells[0].shape[0], LABEL_WIDTH, 3), 255, np.uint8)
+    cv2.putText(label, name, (6, label.shape[0] // 2 + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.concatenate([label, *cells], axis=1)

@@ -1,0 +1,257 @@
+"""The training loop of one stage."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.engine import distributed
+from fsr_plugins.engine.checkpoint import TrainingStates
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.logs import StageLog
+from fsr_plugins.errors import Interrupted
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.validation import Results
+from fsr_plugins.registry import lookup
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Outcome:
+    """What a finished stage leaves."""
+
+    iterations: int
+    seconds: float
+    checkpoints: dict[str, Path]
+    validation: dict[str, Results] = field(default_factory=dict)
+
+
+def make_dataset(block: Mapping[str, Any], phase: str, opt: Mapping[str, Any]) -> Any:
+    """The dataset a block under ``datasets`` names, with the keys BasicSR adds and the run's seed."""
+    options = {'scale': opt['scale'], 'seed': opt['manual_seed'], **block, 'phase': phase}
+    return lookup('datasets', block['type'])(options)
+
+
+def make_train_loader(opt: Mapping[str, Any], world: World, start: int, pin_memory: bool) -> TrainLoader:
+    """Batches of ``datasets.train`` from iteration ``start`` on."""
+    block = opt['datasets']['train']
+    return TrainLoader(
+        make_dataset(block, 'train', opt),
+        block['batch_size_per_gpu'],
+        seed=opt['manual_seed'],
+        rank=world.rank,
+        world_size=world.size,
+        start=start,
+        threads=block.get('num_worker_per_gpu', 2),
+        pin_memory=pin_memory,
+    )
+
+
+def make_val_loaders(opt: Mapping[str, Any], world: World, pin_memory: bool) -> dict[str, EvalLoader]:
+    """A loader for every set under ``datasets`` but ``train``, by the set's name; each rank gets its share."""
+    loaders = {}
+    for phase, block in opt['datasets'].items():
+        if phase.split('_')[0] in ('val', 'test'):
+            loaders[block['name']] = EvalLoader(
+                make_dataset(block, 'val', opt),
+                block.get('batch_size_per_gpu', 16),
+                rank=world.rank,
+                world_size=world.size,
+                threads=block.get('num_worker_per_gpu', 2),
+                pin_memory=pin_memory,
+            )
+    return loaders
+
+
+class StopSignal:
+    """Turns SIGTERM and Ctrl-C into a flag that the loop looks at between iterations; a second Ctrl-C ends at once."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def _set(self, number: int, frame: object) -> None:
+        if self.number and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.number = number
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Handles the signals inside; outside the main thread it does nothing."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self._set) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Trainer:
+    """Trains a stage from where it stands to its end.
+
+    Args:
+        opt: the stage with run-time keys (see :func:`fsr_plugins.engine.config.runtime`).
+        folder: the stage's folder.
+    """
+
+    def __init__(self, opt: dict[str, Any], folder: Path, world: World) -> None:
+        self.opt, self.folder, self.world = opt, folder, world
+        options = opt.get('logger') or {}
+        self.states = TrainingStates(folder / 'training_states', options.get('keep_states', 3))
+        self.total: int = opt['train']['total_iter']
+        self.print_freq: int = options.get('print_freq', 100)
+        self.save_freq: int = options.get('save_checkpoint_freq', 5000)
+        self.val_freq: int = (opt.get('val') or {}).get('val_freq', 0)
+        self.warmup: int = opt['train'].get('warmup_iter', -1)
+        self.accumulate: int = opt['train'].get('accumulate', 1)
+        self.iteration, self.seconds = 0, 0.0
+        self.validation: dict[str, Results] = {}
+        self.stop = StopSignal()
+
+    def run(self) -> Outcome:
+        """Trains to the end.
+
+        Raises:
+            Interrupted: asked to stop; a state was saved.
+            RunError: a loss is NaN or Inf, or something could not be written.
+        """
+        distributed.seed_everything(self.opt['manual_seed'])
+        self.model: FSRModel = lookup('models', self.opt['model_type'])(self.opt)
+        distributed.seed_everything(self.opt['manual_seed'] + self.world.rank)
+        self._resume()
+        pin = self.model.device.type == 'cuda'
+        loader = make_train_loader(self.opt, self.world, self.iteration, pin)
+        self.val_loaders = make_val_loaders(self.opt, self.world, pin) if self.val_freq else {}
+        self.per_epoch = loader.iters_per_epoch
+        self.log = None
+        if self.world.is_main:
+            name = self.opt['name']
+            self.log = StageLog(self.folder, self.opt.get('logger') or {}, total=self.total,
+                                resumed_at=self.iteration, name=name)  # fmt: skip
+        self._announce(len(loader.dataset))
+        try:
+            with self.stop.watching():
+                self._loop(loader)
+            return self._finish()
+        finally:
+            loader.close()
+            if self.log is not None:
+                self.log.close()
+
+    def _announce(self, images: int) -> None:
+        networks = ', '.join(
+            f'{label} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M'
+            for label, net in self.model.trainable().items()
+        )
+        logger.info(
+            '%s: %d images, %.1f iterations an epoch, %d iterations, on %s in %s; %s',
+            self.opt['name'], images, self.per_epoch, self.total, self.model.device, self.model.precision.name, networks,
+        )  # fmt: skip
+
+    def _resume(self) -> None:
+        state = self.states.newest()
+        if state is None:
+            return
+        self.iteration, self.seconds = state['iter'], state['seconds']
+        self.validation = state['validation']
+        self.model.load_training_state(state['model'])
+        self.model.current_iter = self.iteration
+        distributed.set_random_state(state['random'][self.world.rank % len(state['random'])])
+        logger.info('%s: resumed at iteration %d.', self.opt['name'], self.iteration)
+
+    def _loop(self, loader: TrainLoader) -> None:
+        started = time.perf_counter()
+        before = self.seconds
+        batches = iter(loader)
+        while self.iteration < self.total:
+            batch = next(batches)
+            self.iteration += 1
+            self.model.update_learning_rate(self.iteration, self.warmup)
+            self.model.feed_data(batch)
+            self.model.optimize_parameters(self.iteration)
+            self.seconds = before + time.perf_counter() - started
+            self._report()
+            if self._due(self.val_freq) or (self.val_freq and self.iteration == self.total):
+                self._validate()
+            # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.
+            boundary = self.iteration % self.accumulate == 0 or self.iteration == self.total
+            if boundary and self._asked_to_stop():
+                self._save()
+                raise Interrupted(
+                    f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved in '
+                    f'{self.folder}. Give the same command again to go on.',
+                    self.stop.number or signal.SIGTERM,
+                )
+            if boundary and (self._due(self.save_freq, self.accumulate) or self.iteration == self.total):
+                self._save()
+
+    def _due(self, frequency: int, width: int = 1) -> bool:
+        """Whether a multiple of ``frequency`` lies in the last ``width`` iterations."""
+        return bool(frequency) and self.iteration // frequency > (self.iteration - width) // frequency
+
+    def _asked_to_stop(self) -> bool:
+        # Ranks must agree on the iteration; asking each other costs a round, so several processes do it now and then.
+        if not self.world.is_distributed:
+            return bool(self.stop.number)
+        return self.iteration % 10 == 0 and distributed.any_rank(bool(self.stop.number))
+
+    def _report(self) -> None:
+        if self.log is not None:
+            self.log.step(self.iteration)
+        if self._due(self.print_freq) or self.iteration == self.total:
+            losses = self.model.get_current_log()
+            if self.log is not None:
+                epoch = int((self.iteration - 1) / self.per_epoch)
+                self.log.losses(self.iteration, epoch, self.model.get_current_learning_rate(), losses)
+
+    def _validate(self) -> None:
+        save_images = (self.opt.get('val') or {}).get('save_img', False)
+        for name, loader in self.val_loaders.items():
+            folder = self.folder / 'visualization' / name if save_images else None
+            results = self.model.validate(loader, folder, str(self.iteration))
+            self.validation[name] = results
+            for net, figures in results.items():
+                shown = '  '.join(f'{metric} {value:.4f}' for metric, value in figures.items())
+                logger.info('%s %d: %s, %s: %s', self.opt['name'], self.iteration, name, net, shown)
+            if self.log is not None:
+                self.log.record(self.iteration, {'validation': {name: results}})
+                for net, figures in results.items():
+                    self.log.scalars(self.iteration, f'metrics/{name}/{net}', figures)
+
+    def _save(self) -> None:
+        self.model.watch.check()
+        self.model.synchronise_buffers()
+        random = distributed.gather(distributed.random_state())
+        if self.world.is_main:
+            self.model.save_networks(str(self.iteration))
+            state = {
+                'iter': self.iteration,
+                'seconds': self.seconds,
+                'validation': self.validation,
+                'random': random,
+                'model': self.model.training_state(),
+            }
+            self.states.save(self.iteration, state)
+        distributed.barrier()
+
+    def _finish(self) -> Outcome:
+        self.model.assert_frozen_unchanged()
+        checkpoints = self.model.save_networks('latest')
+        distributed.barrier()
+        if self.model.device.type == 'cuda':
+            logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
+                        torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip
+        return Outcome(self.total, self.seconds, checkpoints, self.validation)

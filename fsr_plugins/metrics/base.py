@@ -1,0 +1,144 @@
+"""What every metric is, and the mean of a per-image value gathered over processes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.weights import WeightFile
+
+
+class Metric(ABC):
+    """A figure of merit over a set of images, built up batch by batch.
+
+    Attributes:
+        convention: how the value is taken, e.g. ``'RGB, border 0, uint8'``; printed beside the name.
+        better: the direction of improvement.
+        needs_gt: whether ``update`` wants a reference image for each image.
+        last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
+    """
+
+    better: ClassVar[Literal['higher', 'lower']]
+    needs_gt: ClassVar[bool]
+
+    def __init__(self, convention: str) -> None:
+        self.convention = convention
+        self.last: dict[str, Tensor] = {}
+
+    @classmethod
+    def requirements(cls, **options: Any) -> list[WeightFile]:
+        """The weight files that an object built with ``options`` loads; preflight fetches them before anything runs."""
+        return []
+
+    @abstractmethod
+    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+        """Takes in one batch.
+
+        Args:
+            sr: result, NCHW RGB in [0, 1], quantised to multiples of 1/255, on any device.
+            gt: reference of the same shape, or None for metrics without ``needs_gt``.
+            meta: the batch's lists of file keys (``gt_path``, ``lq_path``), used to name an image in a message.
+
+        Raises:
+            UserError: an image that the metric cannot be taken of.
+        """
+
+    @abstractmethod
+    def compute(self) -> dict[str, float]:
+        """The values over all images of all processes since the last call; starts afresh afterwards.
+
+        Every process must call it, one that saw no image too.
+
+        Raises:
+            UserError: no process saw an image.
+        """
+
+
+class MeanMetric(Metric):
+    """The mean of a value each image has by itself. Sums are kept in float64 on the device, without waiting for it.
+
+    A subclass gives :meth:`values`; ``name`` is the key of the result.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, convention: str) -> None:
+        super().__init__(convention)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._sum: Tensor | None = None
+        self._count = 0
+
+    @abstractmethod
+    def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
+        """The value of each image, shape (N,). Arguments as in :meth:`Metric.update`, with shapes already compared."""
+
+    @torch.no_grad()
+    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+        """See :meth:`Metric.update`. Mixed precision is switched off inside: values are taken in full precision."""
+        if self.needs_gt:
+            check_pair(sr, gt, self.name, meta)
+        with torch.autocast(sr.device.type, enabled=False):
+            values = self.values(sr.float(), None if gt is None else gt.float())
+        self.last = {self.name: values}
+        total = values.sum(dtype=torch.float64)
+        self._sum = total if self._sum is None else self._sum + total
+        self._count += len(values)
+
+    def compute(self) -> dict[str, float]:
+        """See :meth:`Metric.compute`. The mean is infinite if a value is (PSNR of identical images)."""
+        total = torch.zeros((), dtype=torch.float64) if self._sum is None else self._sum
+        gathered = all_reduce_sum(torch.stack([total, total.new_tensor(float(self._count))])).tolist()
+        self._reset()
+        if gathered[1] == 0:
+            raise UserError(f"The metric '{self.name}' saw no image: the validation set is empty.")
+        return {self.name: gathered[0] / gathered[1]}
+
+
+def all_reduce_sum(tensor: Tensor) -> Tensor:
+    """The sum of ``tensor`` over all processes, on the CPU; ``tensor`` itself in a single process.
+
+    The device of the exchange follows from the process group: a process that saw no image knows no device.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return tensor.cpu()
+    device = torch.device('cuda', torch.cuda.current_device()) if dist.get_backend() == 'nccl' else torch.device('cpu')
+    # A copy, because the exchange is in place.
+    tensor = tensor.detach().to(device, copy=True)
+    dist.all_reduce(tensor)
+    return tensor.cpu()
+
+
+def check_pair(sr: Tensor, gt: Tensor | None, name: str, meta: Mapping[str, Any]) -> None:
+    """Compares the shapes of a result and its reference.
+
+    Raises:
+        UserError: there is no reference, or it has another shape.
+    """
+    if gt is None:
+        raise UserError(f"The metric '{name}' needs reference images, and this set has none: remove the metric.")
+    if sr.shape != gt.shape:
+        raise UserError(
+            f"The metric '{name}' got a result of {size_of(sr)} for a reference of {size_of(gt)} "
+            f"({first_image(meta)}): the network's scale does not fit the images."
+        )
+
+
+def size_of(images: Tensor) -> str:
+    """Height and width of NCHW images for a message."""
+    return f'{images.shape[-2]}×{images.shape[-1]}'
+
+
+def first_image(meta: Mapping[str, Any]) -> str:
+    """The name of a batch's first image for a message."""
+    for key in ('gt_path', 'lq_path', 'real_lq_path'):
+        if meta.get(key):
+            return f"batch of '{meta[key][0]}'"
+    return 'image names unknown'

@@ -1,0 +1,145 @@
+"""PSNR and SSIM as BasicSR's ``calculate_psnr`` and ``calculate_ssim`` define them, on batches and on their device."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import MeanMetric, size_of
+from fsr_plugins.registry import METRIC_REGISTRY
+
+WINDOW = 11
+SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+
+#: Pixel values that SSIM treats at once on a CPU: its intermediate results should stay in the cache.
+CPU_CHUNK = 1 << 18
+
+
+class _PairMetric(MeanMetric):
+    """What PSNR and SSIM share: the cropped border and the choice of RGB or luma."""
+
+    better = 'higher'
+    needs_gt = True
+    smallest = 1
+
+    def __init__(self, crop_border: int = 0, test_y_channel: bool = False) -> None:
+        """
+        Args:
+            crop_border: pixels left out at each edge.
+            test_y_channel: take the luma (BT.601, 16–235) instead of each of RGB.
+
+        Raises:
+            UserError: a negative border.
+        """
+        if crop_border < 0:
+            raise UserError(f"'crop_border' of the metric '{self.name}' is {crop_border}: give 0 or more.")
+        super().__init__(f'{"Y" if test_y_channel else "RGB"}, border {crop_border}, uint8')
+        self.crop_border = crop_border
+        self.test_y_channel = test_y_channel
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Crops NCHW images and takes their luma if that is asked for.
+
+        Raises:
+            UserError: too little is left inside the border.
+        """
+        border = self.crop_border
+        if min(images.shape[-2:]) - 2 * border < self.smallest:
+            raise UserError(
+                f"The metric '{self.name}' needs {self.smallest} px inside a border of {border} px, "
+                f"and the images have {size_of(images)}: lower 'crop_border' or use larger images."
+            )
+        inside = images[..., border : images.shape[-2] - border, border : images.shape[-1] - border]
+        return luma(inside) if self.test_y_channel and images.shape[1] == 3 else inside
+
+
+@METRIC_REGISTRY.register()
+class PSNR(_PairMetric):
+    """Peak signal-to-noise ratio in dB, infinite for identical images: 10·log10(1 / MSE) of images in [0, 1]."""
+
+    name = 'psnr'
+
+    def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
+        """PSNR of each image, shape (N,) float64."""
+        assert gt is not None
+        error = (self.prepare(sr) - self.prepare(gt)).square_().flatten(1)
+        return -10 * torch.log10(error.mean(1, dtype=torch.float64))
+
+
+@METRIC_REGISTRY.register()
+class SSIM(_PairMetric):
+    """Structural similarity (Wang et al. 2004, Eq. 13): 11×11 Gaussian window of σ = 1.5, only where it fits wholly,
+    averaged over positions and channels."""
+
+    name = 'ssim'
+    smallest = WINDOW
+
+    def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
+        """SSIM of each image, shape (N,)."""
+        assert gt is not None
+        sr, gt = self.prepare(sr), self.prepare(gt)
+        if sr.device.type != 'cpu':
+            # float64 because GPUs may convolve float32 in TF32, which is too coarse for variances.
+            return ssim(sr.double(), gt.double())
+        images = max(1, CPU_CHUNK // sr[0].numel())
+        return torch.cat([ssim(x, y) for x, y in zip(sr.split(images), gt.split(images), strict=True)])
+
+
+def luma(images: Tensor) -> Tensor:
+    """Y of BT.601 Y'CbCr with the studio range 16–235, as MATLAB's ``rgb2ycbcr`` but not rounded.
+
+    Args:
+        images: (N, 3, H, W) RGB in [0, 1].
+
+    Returns:
+        (N, 1, H, W) in [16/255, 235/255].
+    """
+    red, green, blue = images.split(1, dim=1)
+    return (red * (65.481 / 255)).add_(green, alpha=128.553 / 255).add_(blue, alpha=24.966 / 255).add_(16 / 255)
+
+
+def gaussian_window(like: Tensor) -> Tensor:
+    """The 11 taps of the one-dimensional Gaussian, with the sum 1, in the type and on the device of ``like``."""
+    offset = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
+    taps = torch.exp(-offset.square() / (2 * SIGMA**2))
+    return (taps / taps.sum()).to(like)
+
+
+def ssim(x: Tensor, y: Tensor) -> Tensor:
+    """SSIM of each pair of images.
+
+    Instead of x and y, s = x + y and d = x − y are filtered: with their local means μ and variances σ², Eq. 13 becomes
+    ``(1 − 2μ_d² / (μ_s² + μ_d² + 2C1)) · (1 − 2σ_d² / (σ_s² + σ_d² + 2C2))``. That needs four filtered planes, not
+    five, and float32 is enough: where images are alike, the rounding of the large variance does not enter the result.
+
+    Args:
+        x, y: (N, C, H, W) in [0, 1] with H, W ≥ 11.
+
+    Returns:
+        (N,) of the type of ``x``.
+    """
+    batch, channels, height, width = x.shape
+    planes = batch * channels
+    # All planes side by side as channels of one image: depthwise filtering then runs along contiguous memory.
+    x, y = (t.reshape(1, planes, height, width).contiguous(memory_format=torch.channels_last) for t in (x, y))
+    fields = torch.empty((4, planes, height, width), dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+    torch.add(x, y, out=fields[0:1])
+    torch.sub(x, y, out=fields[1:2])
+    torch.mul(fields[1], fields[1], out=fields[3])
+    torch.addcmul(fields[3], fields[0], fields[0], out=fields[2])
+
+    taps = gaussian_window(x)
+    fields = F.conv2d(fields, taps.view(1, 1, -1, 1).expand(planes, 1, -1, 1), groups=planes)
+    fields = F.conv2d(fields, taps.view(1, 1, 1, -1).expand(planes, 1, 1, -1), groups=planes)
+
+    mean_s, mean_d, power, power_d = fields
+    square_d = mean_d.square_()
+    squares = mean_s.square_().add_(square_d)
+    variance_d = power_d.sub_(square_d)
+    variances = power.sub_(squares)
+    luminance = 0.5 - square_d.div_(squares.add_(2 * K1**2))
+    contrast = 0.5 - variance_d.div_(variances.add_(2 * K2**2))
+    return luminance.mul_(contrast).mean((-2, -1)).mul_(4).view(batch, channels).mean(1)

@@ -1,0 +1,138 @@
+"""Pretrained weight files: where they are looked for, how they are fetched, how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pickle
+import shutil
+import tempfile
+import urllib.request
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsr_plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+#: Seconds without an answer after which a download is given up.
+TIMEOUT = 20.0
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """A published weight file.
+
+    Attributes:
+        name: what it is, for messages.
+        url: where it is published.
+        sha256: hexadecimal SHA-256, whole or its first digits (eight in torchvision's file names).
+        filename: its name on disk.
+        path: a local file to use instead, from an option.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    filename: str
+    path: str | None = None
+
+
+def folder() -> Path:
+    """Where weight files are kept: ``$FSR_WEIGHTS``, else ``~/.cache/fsr_plugins/weights``."""
+    return Path(os.environ.get('FSR_WEIGHTS') or Path.home() / '.cache' / 'fsr_plugins' / 'weights')
+
+
+def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
+    """The local file of ``weight``: ``path`` if given, else one already on disk, else downloaded into :func:`folder`.
+
+    torch hub's folder of checkpoints is looked into as well.
+
+    Args:
+        weight: what is wanted.
+        path: a local file to use; ``weight.path`` if None.
+
+    Raises:
+        UserError: ``path`` does not exist, or the file is nowhere and cannot be downloaded; the message says
+            where to put it.
+    """
+    path = path or weight.path
+    if path is not None:
+        local = Path(path).expanduser()
+        if not local.is_file():
+            raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
+        return local
+    target = folder() / weight.filename
+    for found in (target, Path(torch.hub.get_dir()) / 'checkpoints' / weight.filename):
+        if found.is_file():
+            _check(found, weight)
+            return found
+    _download(weight, target)
+    return target
+
+
+def load_state(path: str | Path) -> Any:
+    """Reads a checkpoint to the CPU with ``weights_only=True``: code in it is refused, not run.
+
+    Raises:
+        UserError: the file is absent, truncated, not a checkpoint, or holds more than tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no weight file '{path}'.") from error
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"'{path}' is no checkpoint of tensors and plain values (it was not run); give one saved as a state dict."
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"'{path}' is no checkpoint, or it is cut short ({reason}); fetch it again.") from error
+
+
+def _check(path: Path, weight: WeightFile) -> None:
+    found = _sha256(path)
+    if not found.startswith(weight.sha256.lower()):
+        raise UserError(
+            f"'{path}' is not the published file of {weight.name}: its SHA-256 begins with {found[:8]}, "
+            f'not {weight.sha256[:8]}; delete it.'
+        )
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _download(weight: WeightFile, target: Path) -> None:
+    """Fetches to a temporary name beside ``target``, checks, renames: ``target`` is whole or absent."""
+    logger.info('fetching the weights of %s from %s', weight.name, weight.url)
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (
+            urllib.request.urlopen(weight.url, timeout=TIMEOUT) as source,
+            tempfile.NamedTemporaryFile(dir=target.parent, prefix=f'{weight.filename}.', delete=False) as file,
+        ):
+            partial = Path(file.name)
+            shutil.copyfileobj(source, file, _BLOCK)
+        _check(partial, weight)
+        partial.replace(target)
+    except (OSError, HTTPException) as error:
+        # urllib's own errors are OSErrors.
+        raise UserError(
+            f"The weights of {weight.name} cannot be downloaded ({error}): put '{weight.filename}' "
+            f'(SHA-256 {weight.sha256[:8]}…, from {weight.url}) into {target.parent}.'
+        ) from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)

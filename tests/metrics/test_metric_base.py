@@ -1,0 +1,64 @@
+"""The mean over batches and over processes."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.metrics import PSNR
+
+RNG = np.random.default_rng(0)
+SR, GT = (torch.from_numpy(RNG.integers(0, 256, (7, 3, 12, 12))).float() / 255 for _ in range(2))
+
+
+def test_mean_does_not_depend_on_the_batches() -> None:
+    metric = PSNR()
+    results = []
+    for size in (1, 3, 7):
+        for sr, gt in zip(SR.split(size), GT.split(size), strict=True):
+            metric.update(sr, gt, {})
+        results.append(metric.compute()['psnr'])
+    expected = np.mean([10 * np.log10(1 / np.mean((a - b) ** 2)) for a, b in zip(SR.numpy(), GT.numpy(), strict=True)])
+    assert results == pytest.approx([expected] * 3, abs=1e-5)
+
+
+def test_compute_starts_afresh() -> None:
+    metric = PSNR()
+    metric.update(SR, GT, {})
+    metric.compute()
+    with pytest.raises(UserError, match='saw no image'):
+        metric.compute()
+
+
+def _gather(rank: int, port: int, out: Path) -> None:
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    metric = PSNR()
+    part = slice(0, 5) if rank == 0 else slice(5, 7)
+    metric.update(SR[part], GT[part], {})
+    uneven = metric.compute()['psnr']
+    if rank == 0:
+        metric.update(SR, GT, {})
+    one_idle = metric.compute()['psnr']
+    (out / str(rank)).write_text(f'{uneven!r} {one_idle!r}')
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_figure_of_one(tmp_path: Path) -> None:
+    """Shares of 5 and 2 images, then all images in one process and none in the other."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    mp.spawn(_gather, (port, tmp_path), nprocs=2)
+    metric = PSNR()
+    metric.update(SR, GT, {})
+    expected = metric.compute()['psnr']
+    for rank in range(2):
+        values = [float(text) for text in (tmp_path / str(rank)).read_text().split()]
+        assert values == pytest.approx([expected] * 2, rel=1e-12)

@@ -1,0 +1,63 @@
+"""Telling whether two sets of options train the same thing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+#: Keys that change how a run is watched, stored or fed, and not what comes out of it.
+_ASIDE = {
+    ('logger',),
+    ('num_gpu',),
+    ('dist_params',),
+    ('val', 'pbar'),
+    ('path', 'resume_state'),
+}
+_ASIDE_IN_DATASETS = {
+    'num_worker_per_gpu',
+    'pin_memory',
+    'persistent_workers',
+    'prefetch_mode',
+    'num_prefetch_queue',
+}
+
+
+def fingerprint(opt: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over a stage's options, wherever the experiments folder lies.
+
+    Options that leave the result as it is (logging, number of GPUs, workers, prefetching, progress bars) do not count.
+    """
+    return hashlib.sha256(json.dumps(_semantic(opt), sort_keys=True).encode()).hexdigest()
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``."""
+    before, after = _semantic(old), _semantic(new)
+    lines = []
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key, '(absent)') != after.get(key, '(absent)'):
+            lines.append(f'{key}: {before.get(key, "(absent)")} -> {after.get(key, "(absent)")}')
+    return lines
+
+
+def _semantic(opt: Mapping[str, Any]) -> dict[str, str]:
+    return {'.'.join(keys): json.dumps(value) for keys, value in _leaves(opt, ()) if not _is_aside(keys)}
+
+
+def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _leaves(item, (*keys, str(key)))
+    elif isinstance(value, str):
+        yield keys, re.sub(r'^.*/experiments/', 'experiments/', value)
+    else:
+        yield keys, value
+
+
+def _is_aside(keys: tuple[str, ...]) -> bool:
+    if keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS:
+        return True
+    return any(keys[: len(aside)] == aside for aside in _ASIDE)

@@ -1,0 +1,84 @@
+"""``--set a.b=c``: changing what an option file says from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fsr_plugins.engine.yamlfile import DELETE, Document, Keys, merge, parse_value
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
+
+
+def apply(document: Document, overrides: Sequence[str]) -> Document:
+    """The document with every ``a.b=c`` of ``overrides`` applied, in order.
+
+    ``stages.<stage>.a.b=c`` changes that stage. ``a.b=c`` changes the key wherever it stands, in the common part and in
+    stages; where it stands nowhere, it is added to each part that has the mapping ``a``; where none has, to the common
+    part. A mapping given as value replaces what was there.
+
+    Raises:
+        UserError: not of the form ``key=value``, not YAML, or a stage that does not exist.
+    """
+    for override in overrides:
+        name, sign, text = override.partition('=')
+        keys = tuple(name.strip().split('.'))
+        if not sign or not all(keys):
+            raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
+        value = parse_value(text)
+        for target in _targets(document.values, keys, override):
+            document = _set(document, target, value, f'--set {override}')
+    return document
+
+
+def _targets(values: dict[str, Any], keys: Keys, override: str) -> list[Keys]:
+    stages = values.get('stages')
+    names = list(stages) if isinstance(stages, dict) else []
+    if keys[0] == 'stages':
+        if len(keys) < 3 or keys[1] not in names:
+            hint = near(keys[1], names) if len(keys) > 1 else ''
+            there = ', '.join(names) or 'none'
+            raise UserError(f'--set {override}: there is no such stage (there are: {there}).{hint}')
+        return [keys]
+    parts: list[Keys] = [(), *(('stages', name) for name in names)]
+    holding = [part for part in parts if _find(values, (*part, *keys)) is not None]
+    around = [part for part in parts if len(keys) > 1 and isinstance(_find(values, (*part, *keys[:-1])), list | dict)]
+    return [(*part, *keys) for part in holding or around or [()]]
+
+
+class _Nothing:
+    """What a key that holds null is not."""
+
+
+def _find(value: Any, keys: Keys) -> Any:
+    """What stands at ``keys``; null counts as something, nothing as None."""
+    for key in keys:
+        if isinstance(value, dict) and key in value:
+            value = value[key]
+        elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return _Nothing if value is None else value
+
+
+def _set(document: Document, keys: Keys, value: Any, place: str) -> Document:
+    places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}
+    return merge(Document(document.values, places), Document(_nest(document.values, keys, value), {keys: place}))
+
+
+def _nest(values: Any, keys: Keys, value: Any) -> Any:
+    """The mapping that, merged over ``values``, puts ``value`` at ``keys``; lists on the way are copied whole."""
+    if not keys:
+        return {**value, DELETE: True} if isinstance(value, dict) else value
+    if isinstance(values, list) and keys[0].isdigit() and int(keys[0]) < len(values):
+        number = int(keys[0])
+        return [_merge_item(item, keys[1:], value) if at == number else item for at, item in enumerate(values)]
+    return {keys[0]: _nest(values.get(keys[0]) if isinstance(values, dict) else None, keys[1:], value)}
+
+
+def _merge_item(item: Any, keys: Keys, value: Any) -> Any:
+    nested = _nest(item, keys, value)
+    if isinstance(item, dict) and isinstance(nested, dict):
+        return merge(Document(item), Document(nested)).values
+    return nested

@@ -1,0 +1,10 @@
+"""Stores, datasets and loaders; importing this registers the datasets."""
+
+from __future__ import annotations
+
+from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
+from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.stores import Store, open_store
+from fsr_plugins.data.verify import verify
+
+__all__ = ['EvalLoader', 'FaceDataset', 'Store', 'TrainLoader', 'UnpairedFaceDataset', 'open_store', 'verify']

@@ -1,0 +1,146 @@
+"""The datasets: HR faces with or without stored LR, and HR with unpaired real LR.
+
+LR that is not stored is made from HR in batches on the device (see ``degradations``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fsr_plugins.data.augment import draw_corner, draw_turn
+from fsr_plugins.data.face_set import Arrays, FaceSet, Sample, Slot, write
+from fsr_plugins.data.options import FaceDatasetOptions, UnpairedFaceDatasetOptions
+from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.data.verify import check_minimum, verify
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import DATASET_REGISTRY
+
+#: Keeps the draws for the real LR apart from those for HR.
+_REAL_LQ_STREAM = 1
+
+
+@DATASET_REGISTRY.register()
+class FaceDataset(FaceSet):
+    """HR faces, and their LR where it is stored (``dataroot_lq``, paired by key, cut and turned alike)."""
+
+    Options: ClassVar[type[FaceDatasetOptions]] = FaceDatasetOptions
+    options: FaceDatasetOptions
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__(opt)
+        root = self.options.dataroot_lq
+        self.lq = self.open_root(root) if root is not None else None
+        if self.lq is not None:
+            self._check_pairs(set(self.lq.keys))
+
+    def _check_pairs(self, stored: set[str]) -> None:
+        assert self.lq is not None
+        partners = {self._partner(key): key for key in self.gt.keys}
+        lonely = sorted(set(partners) - stored)
+        if lonely:
+            raise UserError(
+                f"'{self.gt.where(partners[lonely[0]])}' has no LR image '{lonely[0]}' in '{self.lq.path}' "
+                f'({len(lonely)} of {len(partners)} have none); add it, or remove the HR image.'
+            )
+        extra = sorted(stored - set(partners))
+        if extra:
+            raise UserError(
+                f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.path}' ({len(extra)} of {len(stored)} have none); "
+                'add it, or remove the LR image.'
+            )
+
+    def _partner(self, key: str) -> str:
+        return self.options.filename_tmpl.format(key)
+
+    def slots(self, index: int) -> dict[str, Slot]:
+        """See :meth:`FaceSet.slots`; ``lq`` is HR's size divided by the scale."""
+        slots = super().slots(index)
+        if self.lq is not None:
+            height, width = self.gt_shape(index)
+            slots['lq'] = Slot((height // self.scale, width // self.scale, 3), np.uint8)
+        return slots
+
+    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        paths = super()._fill(samples, out, stack)
+        if self.lq is None:
+            return paths
+        read = stack.enter_context(self.lq.reader())
+        partners = [self._partner(key) for key in paths['gt_path']]
+        size = self.gt_size and self.gt_size // self.scale
+        for row, (sample, key) in enumerate(zip(samples, partners, strict=True)):
+            top, left = self._lq_corner(sample)
+            write(sample.turn, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
+        return {**paths, 'lq_path': partners}
+
+    def _lq_corner(self, sample: Sample) -> tuple[int, int]:
+        if self.gt_size is None:
+            return 0, 0
+        height, width = self.gt_sizes()[sample.index].tolist()
+        top, left = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
+        return top // self.scale, left // self.scale
+
+    def check(self, scale: int) -> None:
+        """See :meth:`FaceSet.check`; every LR must be its HR's size divided by the scale."""
+        super().check(scale)
+        if self.lq is None:
+            return
+        position = {key: place for place, key in enumerate(self.lq.keys)}
+        sizes = verify(self.lq)[[position[self._partner(key)] for key in self._keys]]
+        wrong = np.flatnonzero((sizes * scale != self.gt_sizes()).any(axis=1))
+        if wrong.size:
+            key = self.key(int(wrong[0]))
+            (height, width), (gt_height, gt_width) = sizes[wrong[0]], self.gt_sizes()[wrong[0]]
+            raise UserError(
+                f"'{self.lq.where(self._partner(key))}' is {width}x{height}, which is not its HR '{self.gt.where(key)}' "
+                f'({gt_width}x{gt_height}) divided by the scale {scale}; make it again, or correct the scale.'
+            )
+
+
+@DATASET_REGISTRY.register()
+class UnpairedFaceDataset(FaceSet):
+    """HR faces, and real LR of other faces (``real_lq``) in an order of its own.
+
+    The LR set is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as in
+    SCGAN (Hou et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
+    HR divided by the scale is cropped at random; with ``use_hflip`` it is mirrored independently of HR.
+    """
+
+    Options: ClassVar[type[UnpairedFaceDatasetOptions]] = UnpairedFaceDatasetOptions
+    options: UnpairedFaceDatasetOptions
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__(opt)
+        self.real_lq = self.open_root(self.options.dataroot_real_lq)
+
+    def slots(self, index: int) -> dict[str, Slot]:
+        """See :meth:`FaceSet.slots`; ``real_lq`` is HR's size divided by the scale."""
+        height, width = self.gt_shape(index)
+        return {**super().slots(index), 'real_lq': Slot((height // self.scale, width // self.scale, 3), np.uint8)}
+
+    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        paths = super()._fill(samples, out, stack)
+        read = stack.enter_context(self.real_lq.reader())
+        keys = [self._real_key(sample.number) for sample in samples]
+        height, width = out['real_lq'].shape[1:3]
+        for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
+            seed = mix(sample.seed, _REAL_LQ_STREAM)
+            image = read(key)
+            if height == width and min(image.shape[:2]) >= height:
+                image = self.cut(image, *draw_corner(seed, image.shape[0], image.shape[1], height, 1), height)
+            write(draw_turn(seed, self.options.use_hflip, False), image, out['real_lq'][row], self.real_lq, key)
+        return {**paths, 'real_lq_path': keys}
+
+    def _real_key(self, number: int) -> str:
+        epoch, place = divmod(number, len(self.real_lq))
+        return self.real_lq.keys[permutation(mix(self.options.seed, _REAL_LQ_STREAM), epoch, len(self.real_lq))[place]]
+
+    def check(self, scale: int) -> None:
+        """See :meth:`FaceSet.check`; no real LR may be smaller than HR divided by the scale."""
+        super().check(scale)
+        height, width = self.gt_shape(0)
+        sizes = verify(self.real_lq)
+        check_minimum(self.real_lq, np.arange(len(self.real_lq)), sizes, (height // scale, width // scale))

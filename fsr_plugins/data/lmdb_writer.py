@@ -1,0 +1,177 @@
+"""Writing an LMDB that is either complete or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import lmdb
+import numpy as np
+
+from fsr_plugins.data.images import check_face_image, encode_png
+from fsr_plugins.data.lmdb_env import release
+from fsr_plugins.data.lmdb_store import IDENTITIES, LANDMARKS, META_INFO, PARSING
+from fsr_plugins.data.manifest import NAME, Manifest
+from fsr_plugins.data.records import FaceLike, holdings
+from fsr_plugins.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_COMMIT_BYTES = 32 << 20
+_KEY_BYTES = 480  # LMDB allows 511, of which the prefix of a parsing map takes some
+
+
+class LmdbWriter:
+    """A context in which faces are added; on leaving it without an exception the LMDB appears under its name.
+
+    Args:
+        path: Ends in ``.lmdb`` and does not exist.
+        encoding: ``raw`` (uint8 HWC bytes, fastest to read) or ``png`` (a third of the size, readable by BasicSR).
+        map_size: The first size of the map in bytes; it is doubled whenever it is full.
+
+    Raises:
+        UserError: the path exists or is called otherwise, a key comes twice or is too long, or nothing was added.
+        ValueError: an image is not uint8 (H, W, 3), or faces differ in what they hold.
+    """
+
+    def __init__(
+        self, path: Path | str, encoding: Literal['raw', 'png'] = 'raw', *, map_size: int = 64 << 20
+    ) -> None:
+        self.path = Path(path)
+        if self.path.suffix != '.lmdb':
+            raise UserError(f"The LMDB '{self.path}' must have a name that ends in .lmdb.")
+        if self.path.exists():
+            raise UserError(f"'{self.path}' exists already; remove it or choose another place.")
+        self.encoding = encoding
+        self._partial = self.path.parent / f'.{self.path.name}.{os.getpid()}.partial'
+        shutil.rmtree(self._partial, ignore_errors=True)
+        self._partial.mkdir(parents=True)
+        self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False, meminit=False)
+        self._map_size = map_size
+        self._waiting: list[tuple[bytes, bytes]] = []
+        self._waiting_bytes = 0
+        self._faces: dict[str, tuple[int, int]] = {}
+        self._people: dict[str, int] = {}
+        self._points: dict[str, np.ndarray] = {}
+        self._holds: tuple[str, ...] | None = None
+
+    def __enter__(self) -> LmdbWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._env.close()
+            shutil.rmtree(self._partial, ignore_errors=True)
+
+    def add(self, face: FaceLike) -> None:
+        """Adds a face; see the class for what is refused."""
+        check_face_image(face.image, face.key)
+        self._check(face)
+        self._faces[face.key] = (face.image.shape[0], face.image.shape[1])
+        key = face.key.encode()
+        raw = self.encoding == 'raw'
+        self._put(key, face.image.tobytes() if raw else encode_png(face.image))
+        if face.parsing is not None:
+            self._put(PARSING + key, face.parsing.tobytes() if raw else encode_png(face.parsing))
+        if face.identity is not None:
+            self._people[face.key] = face.identity
+        if face.landmarks is not None:
+            self._points[face.key] = np.asarray(face.landmarks, np.float32)
+
+    def _check(self, face: FaceLike) -> None:
+        held = holdings(face)
+        if self._holds is None:
+            self._holds = held
+        if held != self._holds:
+            raise ValueError(f"The face '{face.key}' brings {held}, those before it {self._holds}; a store holds the same of all.")
+        if face.key in self._faces:
+            raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
+        if not face.key or '\0' in face.key or '\n' in face.key or len(face.key.encode()) > _KEY_BYTES:
+            raise UserError(f'The key {face.key!r} is empty, too long or has control characters; rename the image.')
+        if self.encoding == 'png' and '.' in face.key:
+            raise UserError(f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw.")
+        if face.parsing is not None and face.parsing.shape != face.image.shape[:2]:
+            raise ValueError(f"The parsing map of '{face.key}' is {face.parsing.shape}, its image {face.image.shape[:2]}.")
+
+    def _put(self, key: bytes, value: bytes) -> None:
+        self._waiting.append((key, value))
+        self._waiting_bytes += len(value)
+        if self._waiting_bytes >= _COMMIT_BYTES:
+            self._commit()
+
+    def _commit(self) -> None:
+        while self._waiting:
+            try:
+                with self._env.begin(write=True) as transaction:
+                    for key, value in self._waiting:
+                        transaction.put(key, value)
+            except lmdb.MapFullError:
+                # The transaction is rolled back as a whole, so it can be repeated as a whole.
+                self._map_size *= 2
+                self._env.set_mapsize(self._map_size)
+            else:
+                self._waiting.clear()
+                self._waiting_bytes = 0
+
+    def _finish(self) -> None:
+        if not self._faces:
+            raise UserError(f"There are no faces to write to '{self.path}'.")
+        keys = sorted(self._faces)
+        if self._people:
+            self._put(IDENTITIES, np.array([self._people[key] for key in keys], np.int64).tobytes())
+        if self._points:
+            self._put(LANDMARKS, np.stack([self._points[key] for key in keys]).tobytes())
+        self._commit()
+        checksum = content_checksum(self._env, keys)
+        self._env.sync(True)
+        self._env.close()
+        sizes = [self._faces[key] for key in keys]
+        manifest = Manifest(
+            kind='lmdb',
+            encoding=self.encoding,
+            count=len(keys),
+            keys=keys,
+            sizes=sizes[:1] if len(set(sizes)) == 1 else sizes,
+            holds=list(self._holds or ()),  # type: ignore[arg-type]
+            checksum=checksum,
+            bytes=(self._partial / 'data.mdb').stat().st_size,
+        )
+        (self._partial / NAME).write_text(manifest.model_dump_json(), encoding='utf-8')
+        if self.encoding == 'png':
+            lines = [f'{key}.png ({height},{width},3) 1\n' for key, (height, width) in zip(keys, sizes, strict=True)]
+            (self._partial / META_INFO).write_text(''.join(lines), encoding='utf-8')
+        self._partial.rename(self.path)
+        release(self.path)
+        logger.info('Wrote %d faces to %s.', len(keys), self.path)
+
+
+def content_checksum(env: lmdb.Environment, keys: Iterable[str]) -> str:
+    """SHA-256 in hex over every key and the stored bytes of its image, in the order of ``keys``."""
+    digest = hashlib.sha256()
+    with env.begin(buffers=True) as transaction:
+        for key in keys:
+            name = key.encode()
+            digest.update(name)
+            digest.update(transaction.get(name, b''))
+    return digest.hexdigest()
+
+
+def write_lmdb(path: Path | str, faces: Iterable[FaceLike], encoding: Literal['raw', 'png'] = 'raw') -> int:
+    """Writes all faces to an LMDB and returns their number; see :class:`LmdbWriter`."""
+    count = 0
+    with LmdbWriter(path, encoding) as writer:
+        for face in faces:
+            writer.add(face)
+            count += 1
+    return count

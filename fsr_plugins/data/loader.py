@@ -1,0 +1,182 @@
+"""Batches for training and for evaluation: decoded by threads, uint8, in an order that is a function of (seed, number).
+
+OpenCV decodes without Python's lock, and a batch is written in place by several threads, so nothing is ever pickled or
+copied between processes. Work is handed to the pool only when a batch is taken, never by a thread of its own: there is
+no queue on which anything could wait for ever, and what a thread raises is raised where the batch is taken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from types import TracebackType
+from typing import Any
+
+import cv2
+from torch.utils.data import Dataset
+
+from fsr_plugins.data.batches import Batch, PendingBatch
+from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.seeding import permutation
+from fsr_plugins.errors import UserError
+
+
+class _Loader:
+    """A pool of decoding threads, and batches made ahead by it."""
+
+    def __init__(
+        self, dataset: Dataset[Any], batch_size: int, rank: int, world_size: int, threads: int, prefetch: int, pin_memory: bool
+    ) -> None:
+        if batch_size < 1:
+            raise UserError(f"'batch_size_per_gpu' is {batch_size}; it must be at least 1.")
+        if len(dataset) == 0:  # type: ignore[arg-type]
+            raise UserError(f"The dataset '{getattr(dataset, 'name', dataset)}' is empty.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f'rank {rank} is not in a world of {world_size}')
+        cv2.setNumThreads(0)  # its own threads would only wait for ours
+        self.dataset = dataset
+        self.count = len(dataset)  # type: ignore[arg-type]
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world_size = world_size
+        self._threads = max(1, threads)
+        self._prefetch = max(1, prefetch)
+        self._pin_memory = pin_memory
+        self._pool: ThreadPoolExecutor | None = None
+
+    def _batches(self, numbered: Iterator[Sequence[int]]) -> Iterator[Batch]:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix='decode')
+        pool = self._pool
+        pending: deque[PendingBatch] = deque()
+        try:
+            while True:
+                while len(pending) < self._prefetch:
+                    numbers = next(numbered, None)
+                    if numbers is None:
+                        break
+                    pending.append(PendingBatch(self.dataset, numbers, pool, self._threads, self._pin_memory))
+                if not pending:
+                    return
+                yield pending.popleft().result()
+        finally:
+            for batch in pending:
+                batch.abandon()
+
+    def close(self) -> None:
+        """Ends the threads; iterating again starts new ones."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+
+    def __enter__(self) -> _Loader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class TrainLoader(_Loader):
+    """The endless stream of training batches.
+
+    Batch ``k`` of a rank holds the global positions p = (k · world_size + rank) · batch_size + j; position p is image
+    ``permutation(seed, p // n)[p % n]`` in epoch ``p // n``. So nothing is dropped or repeated, batches straddle epochs, a
+    batch may be larger than the set, and a run is taken up anywhere by ``start``.
+
+    Args:
+        dataset: A :class:`FaceSet`, or any sized dataset of samples.
+        batch_size: Images a batch and rank.
+        seed: Of the order.
+        rank: This process.
+        world_size: How many processes share the set.
+        start: The number of the first batch.
+        threads: Decoding threads; 0 counts as 1.
+        prefetch: Batches made ahead.
+        pin_memory: Whether batches lie in page-locked memory.
+
+    Raises:
+        UserError: a batch size below 1 or an empty dataset; while iterating, what the dataset raises.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        *,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        start: int = 0,
+        threads: int = 2,
+        prefetch: int = 3,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(dataset, batch_size, rank, world_size, threads, prefetch, pin_memory)
+        self.seed = seed
+        self.start = start
+
+    @property
+    def iters_per_epoch(self) -> float:
+        """Batches in which all ranks together go through the set once."""
+        return self.count / (self.batch_size * self.world_size)
+
+    def numbers(self, batch: int) -> list[int]:
+        """The sample numbers (epoch · n + index) of a batch of this rank."""
+        first = (batch * self.world_size + self.rank) * self.batch_size
+        found = []
+        for position in range(first, first + self.batch_size):
+            epoch, place = divmod(position, self.count)
+            found.append(epoch * self.count + int(permutation(self.seed, epoch, self.count)[place]))
+        return found
+
+    def _numbered(self) -> Iterator[Sequence[int]]:
+        batch = self.start
+        while True:
+            yield self.numbers(batch)
+            batch += 1
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(self._numbered())
+
+
+class EvalLoader(_Loader):
+    """Each image once over all ranks, in batches of images of one size; arguments as :class:`TrainLoader`."""
+
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        threads: int = 2,
+        prefetch: int = 3,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(dataset, batch_size, rank, world_size, threads, prefetch, pin_memory)
+        self._groups = self._by_size()
+
+    def _by_size(self) -> list[list[int]]:
+        if not isinstance(self.dataset, FaceSet):
+            return [[index] for index in range(self.rank, self.count, self.world_size)]  # sizes unknown: one at a time
+        shape = self.dataset.gt_shape
+        ordered = sorted(range(self.count), key=shape)
+        sizes = [list(members) for _, members in groupby(ordered, key=shape)]
+        groups: list[list[int]] = []
+        dealt = 0
+        for members in sizes:
+            # Dealing goes on where the last size ended, so that many sizes of few images do not all fall to rank 0.
+            mine = members[(self.rank - dealt) % self.world_size :: self.world_size]
+            dealt += len(members)
+            groups += [mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size)]
+        return groups
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(iter(self._groups))

@@ -1,0 +1,101 @@
+"""What an option file may say about a dataset: one definition that parses, checks and documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
+
+View = Literal['parsing', 'landmarks', 'identity']
+
+#: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
+_LOADER_DOC = "for BasicSR's loader"
+
+
+class DatasetOptions(BaseModel):
+    """What every dataset block may say."""
+
+    model_config = ConfigDict(extra='forbid', strict=True)
+
+    name: str = Field('dataset', description='what the set is called in logs and results')
+    type: str = Field('', description='the registered class')
+    phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
+    scale: int | None = Field(None, ge=1, description='set by the engine')
+    seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
+    io_backend: dict[str, Any] | None = Field(None, description='BasicSR: {type: disk} or {type: lmdb}; must fit the paths')
+    batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
+    num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
+    pin_memory: bool | None = Field(None, description='page-locked batches')
+    dataset_enlarge_ratio: int | Literal['auto'] | None = Field(None, description=_LOADER_DOC)
+    use_shuffle: bool | None = Field(None, description=_LOADER_DOC)
+    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(None, description=_LOADER_DOC)
+    num_prefetch_queue: int | None = Field(None, ge=1, description=_LOADER_DOC)
+    persistent_workers: bool | None = Field(None, description=_LOADER_DOC)
+
+    @property
+    def training(self) -> bool:
+        """Whether the phase is training: only then is anything cropped or flipped."""
+        return self.phase.partition('_')[0] == 'train'
+
+
+class HRDatasetOptions(DatasetOptions):
+    """Keys of a set of HR faces; crops and flips are for training only."""
+
+    dataroot_gt: str = Field(description='HR: folder, *.lmdb or portraits://…')
+    views: list[View] = Field([], description='what comes with each HR face')
+    number: int | None = Field(None, ge=1, description='use only so many HR images')
+    number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+
+    gt_size: int | None = Field(None, ge=1, description='random square crop of the HR; none for whole images')
+    use_hflip: bool = Field(False, description='mirror half of the images')
+    use_rot: bool = Field(False, description='turn by quarters and mirror up-down, as BasicSR does')
+
+    @model_validator(mode='after')
+    def _only_in_training(self) -> HRDatasetOptions:
+        given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
+        if given and not self.training:
+            raise ValueError(f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the key")
+        if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
+            raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
+        return self
+
+
+class FaceDatasetOptions(HRDatasetOptions):
+    """Keys of :class:`~fsr_plugins.data.datasets.FaceDataset`."""
+
+    dataroot_lq: str | None = Field(None, description='stored LR, paired by key; none: LR is made on the device')
+    filename_tmpl: str = Field('{}', description="the LR's key from the HR's, e.g. '{}x4'")
+
+
+class UnpairedFaceDatasetOptions(HRDatasetOptions):
+    """Keys of :class:`~fsr_plugins.data.datasets.UnpairedFaceDataset`."""
+
+    dataroot_real_lq: str = Field(description='real LR of other faces: folder, *.lmdb or portraits://…')
+
+
+OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
+
+
+def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
+    """Checks a dataset block.
+
+    Raises:
+        UserError: naming set, key and, for an unknown one, the nearest right one.
+    """
+    try:
+        return schema.model_validate(dict(opt))
+    except ValidationError as error:
+        problems = [_problem(schema, dict(entry)) for entry in error.errors()]
+        raise UserError(f"The dataset '{opt.get('name', opt.get('type', '?'))}': {'; '.join(problems)}") from error
+
+
+def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
+    place = '.'.join(str(part) for part in entry['loc'])
+    if entry['type'] == 'extra_forbidden':
+        return f"unknown key '{place}'.{near(place, schema.model_fields) or ' Known: ' + ', '.join(schema.model_fields)}"
+    text = str(entry['msg']).removeprefix('Value error, ')
+    return f"'{place}': {text} (it is {entry['input']!r})." if place else f'{text}.'

@@ -1,0 +1,93 @@
+"""What every store offers: uint8 RGB images by key, and what belongs to the faces on them."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fsr_plugins.data.images import Image
+from fsr_plugins.data.manifest import Manifest
+from fsr_plugins.errors import UserError
+
+#: What :meth:`Store.reader` hands out: key → uint8 HWC RGB.
+Read = Callable[[str], Image]
+
+
+class Store(ABC):
+    """A read-only, sorted mapping from unique keys to faces.
+
+    ``identities`` is int64 (n,) by key order or None; ``landmarks`` float32 (n, 5, 2), x and y in pixels, in the order
+    image-left eye, image-right eye, nose, image-left mouth corner, image-right mouth corner, or None. Safe to share
+    between threads, to fork and to pickle.
+    """
+
+    path: str
+    keys: Sequence[str]
+    identities: npt.NDArray[np.int64] | None = None
+    landmarks: npt.NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    @abstractmethod
+    def manifest(self) -> Manifest:
+        """Kind, encoding, keys and what is held; image sizes as far as they are known without decoding."""
+
+    @property
+    @abstractmethod
+    def has_parsing(self) -> bool:
+        """Whether parsing maps are held."""
+
+    @abstractmethod
+    def image(self, key: str) -> Image:
+        """The image as uint8 HWC RGB, the caller's own.
+
+        Raises:
+            UserError: it does not decode.
+            KeyError: no such key.
+        """
+
+    @abstractmethod
+    def parsing(self, key: str) -> Image:
+        """The parsing map as uint8 HW, CelebAMask-HQ ids. Raises as :meth:`image`, and UserError where it is missing."""
+
+    @abstractmethod
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """Height and width of every image, int32 (n, 2) by key order. A folder is decoded for it once (see ``verify``)."""
+
+    @contextmanager
+    def reader(self) -> Iterator[Read]:
+        """A function that reads many images at less cost; its arrays are read-only and die with the context."""
+        yield self.image
+
+    def where(self, key: str) -> str:
+        """The image's place, for messages."""
+        return f'{self.path}:{key}'
+
+
+def open_store(spec: str | os.PathLike[str]) -> Store:
+    """Opens a folder, an LMDB (a path ending in ``.lmdb``) or built-in faces (``portraits://…``, built on first use).
+
+    Raises:
+        UserError: nothing is there, it is empty or damaged, or the portraits spec is wrong.
+    """
+    from fsr_plugins.data.folder_store import FolderStore
+    from fsr_plugins.data.lmdb_store import LmdbStore
+    from fsr_plugins.data.portrait_store import SCHEME, open_portraits
+
+    spec = os.fspath(spec)
+    if spec.startswith(SCHEME):
+        return open_portraits(spec)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise UserError(f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); see datasets/README.md.")
+    if not path.is_dir():
+        raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")
+    return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fsr_plugins.data.loader import EvalLoader
-from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_atomically, write_text

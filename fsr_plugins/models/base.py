@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks, saving, validation
 from fsr_plugins.models.ema import MovingAverage
@@ -345,6 +345,7 @@ class FSRModel(BaseModel):
             'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
             'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
             'scaler': self.precision.scaler.state_dict(),
+            'log': self.watch.last,
         }
 
     def load_training_state(self, state: Mapping[str, Any]) -> None:
@@ -358,6 +359,7 @@ class FSRModel(BaseModel):
         for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
             scheduler.load_state_dict(saved)
         self.precision.scaler.load_state_dict(state['scaler'])
+        self.watch.last = {name: value.to(self.device) for name, value in state['log'].items()}
 
     def assert_frozen_unchanged(self) -> None:
         """Compares every frozen network with what it was at the start.

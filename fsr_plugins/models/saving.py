@@ -70,7 +70,7 @@ def describe(opt: Mapping[str, Any], label: str, block: Mapping[str, Any], itera
         'data': {name: data.get('name', name) for name, data in opt.get('datasets', {}).items()},
         'experiment': opt.get('name'),
         'iteration': iteration,
-        'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': torch.__version__},
+        'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': str(torch.__version__)},
     }
 
 

@@ -1,6 +1,6 @@
 """Packaging of fsr_plugins; the tools' settings are in pyproject.toml.
 
-torch has to be installed before BasicSR (whose sdist otherwise builds beside a second torch): `make setup` keeps that order.
+torch has to be installed before BasicSR, whose sdist otherwise fetches a second torch; `make setup` keeps that order.
 """
 
 import re

@@ -1,15 +1,38 @@
 """The only place that mends BasicSR 1.4.2 for today's stack; imported before anything of BasicSR is.
 
-Every mend says what broke and until when it is needed; ``tests/test_compat.py`` shows each breakage.
+Every mend says what broke and until when it is needed; ``tests/test_compat.py`` shows each breakage. What BasicSR's
+own training loop does silently wrong is not mended here but not inherited: ``tests/test_not_inherited.py``.
 """
 
 from __future__ import annotations
 
+import functools
+import importlib
+import inspect
 import sys
 import types
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 _kept: list[Any] = []
+
+
+def _explain_missing_libraries() -> None:
+    """Says what to install when OpenCV's wheel does not find the system libraries it links.
+
+    ``opencv-python`` links libGL, which bare machines and containers lack; ``opencv-python-headless`` is no way out, as
+    BasicSR, mmengine and facexlib require ``opencv-python`` and the two own the same folder. Needed as long as they do.
+    """
+    try:
+        importlib.import_module('cv2')
+    except ImportError as error:
+        if 'cannot open shared object file' not in str(error):
+            raise
+        raise ImportError(
+            f'OpenCV cannot be imported: {error}. Install the system library that holds it '
+            '(Debian, Ubuntu: apt-get install libgl1 libglib2.0-0; Fedora: dnf install mesa-libGL glib2).'
+        ) from error
 
 
 def _declare_torchvision_operators() -> None:
@@ -22,7 +45,7 @@ def _declare_torchvision_operators() -> None:
     import torch
 
     try:
-        import torchvision  # noqa: F401
+        importlib.import_module('torchvision')
     except RuntimeError as error:
         if 'torchvision::' not in str(error):
             raise
@@ -32,7 +55,7 @@ def _declare_torchvision_operators() -> None:
         for operator in ('nms', 'qnms'):
             library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
         _kept.append(library)
-        import torchvision  # noqa: F401
+        importlib.import_module('torchvision')
 
 
 def _restore_functional_tensor() -> None:
@@ -48,13 +71,154 @@ def _restore_functional_tensor() -> None:
     sys.modules[name] = module
 
 
+def _refuse_name_collisions() -> None:
+    """Makes a name registered twice an error under ``python -O`` too, where BasicSR's ``assert`` is gone and the second
+    class silently replaces the first. Needed as long as BasicSR is 1.4.2."""
+    from basicsr.utils.registry import Registry
+
+    register = Registry._do_register
+
+    @functools.wraps(register)
+    def do_register(self: Registry, name: str, obj: Any, suffix: str | None = None) -> None:
+        full = f'{name}_{suffix}' if isinstance(suffix, str) else name
+        if full in self:
+            raise AssertionError(f"An object named '{full}' was already registered in '{self._name}' registry!")
+        register(self, name, obj, suffix)
+
+    Registry._do_register = do_register
+
+
+def _wrap_init(
+    cls: Any, before: Callable[[dict[str, Any]], None], after: Callable[[Any, dict[str, Any]], None] | None = None
+) -> None:
+    """Runs ``before(arguments)`` (it may change them) before ``cls.__init__`` and ``after(self, arguments as given)``
+    behind it; the signature stays visible."""
+    original = cls.__init__
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        before(bound.arguments)
+        original(*bound.args, **bound.kwargs)
+        if after is not None:
+            after(self, given)
+
+    cls.__init__ = init
+
+
+def _give_perceptual_loss_its_l2() -> None:
+    """``PerceptualLoss(criterion='l2')`` calls ``torch.nn.L2loss``, which never existed. Needed with BasicSR 1.4.2."""
+    from basicsr.losses.basic_loss import PerceptualLoss
+    from torch import nn
+
+    def build_with_l1(arguments: dict[str, Any]) -> None:
+        if arguments['criterion'] == 'l2':
+            arguments['criterion'] = 'l1'
+
+    def exchange(loss: Any, arguments: dict[str, Any]) -> None:
+        if arguments['criterion'] == 'l2':
+            loss.criterion_type, loss.criterion = 'l2', nn.MSELoss()
+
+    _wrap_init(PerceptualLoss, build_with_l1, exchange)
+
+
+def _refuse_rrdbnet_scales() -> None:
+    """``RRDBNet`` builds with any scale but enlarges by 4 for all it does not know. Needed with BasicSR 1.4.2."""
+    from basicsr.archs.rrdbnet_arch import RRDBNet
+
+    def check(arguments: dict[str, Any]) -> None:
+        if arguments['scale'] not in (1, 2, 4):
+            raise ValueError(f'RRDBNet enlarges by 1, 2 or 4, not by {arguments["scale"]}')
+
+    _wrap_init(RRDBNet, check)
+
+
+def _round_jpeg_quality() -> None:
+    """``random_add_jpg_compression`` hands OpenCV a float quality, which it refuses since 4.5.4. Needed with BasicSR
+    1.4.2."""
+    from basicsr.data import degradations
+
+    compress = degradations.add_jpg_compression
+
+    @functools.wraps(compress)
+    def add_jpg_compression(img: Any, quality: float = 90) -> Any:
+        return compress(img, round(float(quality)))
+
+    degradations.add_jpg_compression = add_jpg_compression
+
+
+def _resume_without_cuda() -> None:
+    """BasicSR's ``train_pipeline`` moves a resumed state to the current CUDA device, there or not; ``--auto_resume``
+    looks in ``experiments/`` of the working directory whatever the root is. Needed as long as BasicSR is 1.4.2."""
+    import basicsr.train as train
+    import torch
+
+    @functools.wraps(train.load_resume_state)
+    def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+        path = opt['path'].get('resume_state')
+        if opt['auto_resume']:
+            states = Path(opt['path']['training_states']).glob('*.state')
+            path = max(map(str, states), key=lambda state: int(Path(state).stem), default=None)
+            opt['path']['resume_state'] = path
+        if path is None:
+            return None
+        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        train.check_resume(opt, state['iter'])
+        return state
+
+    train.load_resume_state = load_resume_state
+
+
+def _distribute_without_cuda() -> None:
+    """``--launcher pytorch`` divides by the number of GPUs and hands DDP a CUDA device. Needed with BasicSR 1.4.2."""
+    import torch
+    from basicsr.models.base_model import BaseModel
+    from basicsr.utils import dist_util
+    from torch.nn.parallel import DistributedDataParallel
+
+    init_on_gpu, to_gpu = dist_util._init_dist_pytorch, BaseModel.model_to_device
+
+    @functools.wraps(init_on_gpu)
+    def init_dist_pytorch(backend: str, **kwargs: Any) -> None:
+        if torch.cuda.is_available():
+            init_on_gpu(backend, **kwargs)
+        else:
+            torch.distributed.init_process_group(backend='gloo', **kwargs)
+
+    @functools.wraps(to_gpu)
+    def model_to_device(self: Any, net: Any) -> Any:
+        if self.opt['dist'] and self.device.type == 'cpu':
+            unused = self.opt.get('find_unused_parameters', False)
+            return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)
+        return to_gpu(self, net)
+
+    dist_util._init_dist_pytorch = init_dist_pytorch
+    BaseModel.model_to_device = model_to_device
+
+
+MENDS: tuple[Callable[[], None], ...] = (
+    _explain_missing_libraries,
+    _declare_torchvision_operators,
+    _restore_functional_tensor,
+    _refuse_name_collisions,
+    _give_perceptual_loss_its_l2,
+    _refuse_rrdbnet_scales,
+    _round_jpeg_quality,
+    _resume_without_cuda,
+    _distribute_without_cuda,
+)
+
+
 def apply() -> None:
-    """Applies every mend; calling it again does nothing."""
+    """Applies every mend, in the order they need each other; calling it again does nothing."""
     if _kept:
         return
     _kept.append(True)
-    _declare_torchvision_operators()
-    _restore_functional_tensor()
+    for mend in MENDS:
+        mend()
 
 
 apply()

@@ -40,7 +40,7 @@ ENTRY_POINT_GROUP = 'fsr_plugins'
 
 
 def load_plugins(modules: Iterable[str] = ()) -> None:
-    """Imports what registers itself: the toolkit's rooms, every entry point of the group ``fsr_plugins``, and ``modules``.
+    """Imports what registers itself: the toolkit's rooms, entry points of the group ``fsr_plugins``, and ``modules``.
 
     Raises:
         UserError: a plugin fails to import; the message holds its traceback.
@@ -75,6 +75,9 @@ def lookup(kind: str, name: str) -> Any:
         UserError: nothing of that name; the nearest name is suggested.
     """
     registry = REGISTRIES[kind]
+    if name not in registry and f'{name}_basicsr' in registry:
+        # BasicSR registers two of its archs under a suffix, so that other packages may use their plain names.
+        name = f'{name}_basicsr'
     if name not in registry:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
         raise UserError(f"No {kind.removesuffix('s')} is named '{name}'.{hint}")

@@ -1,0 +1,22 @@
+"""What every test needs: BasicSR mended before anything imports it, one thread, GPU tests only where there is one."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is loaded: several test processes share the machine.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+from fsr_plugins import compat  # noqa: F401, I001  before anything of BasicSR
+
+import pytest
+import torch
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what is marked ``gpu`` where there is no CUDA device."""
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if 'gpu' in item.keywords:
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))

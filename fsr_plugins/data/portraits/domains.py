@@ -1,0 +1,152 @@
+"""The built-in faces' domains: ``render`` and ``iterate`` hand out faces as a pure function of (domain, split, seed, index)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fsr_plugins.data.portraits.people import draw_person
+from fsr_plugins.data.portraits.render import draw
+from fsr_plugins.data.portraits.scenes import draw_scene
+from fsr_plugins.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SPLITS = ('train', 'val', 'test')
+
+#: Pictures of one person: index i shows person i // IMAGES_PER_PERSON.
+IMAGES_PER_PERSON = 8
+
+#: Identity labels of a stream (a domain's people in one split) start at its number times this.
+IDENTITIES_PER_STREAM = 1_000_000
+
+#: Side of a hidden face over the side of the small face that the unknown camera makes of it.
+CAMERA_SCALE = 4
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face. image: (H, W, 3) uint8 RGB. landmarks: (5, 2) float32, x and y in pixels (centres at whole numbers), image-left eye,
+    image-right eye, nose tip, image-left and image-right mouth corner. parsing: (H, W) uint8 CelebAMask-HQ ids (of glasses only the
+    frame is marked, lenses are clear). None where a domain has no such thing."""
+
+    key: str
+    image: np.ndarray
+    identity: int | None
+    landmarks: np.ndarray | None
+    parsing: np.ndarray | None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Domain:
+    """What a domain shows. ``people`` numbers its population: two domains of one number show the same pictures' people."""
+
+    name: str
+    people: int
+    kind: str
+    description: str
+
+
+DOMAINS: dict[str, Domain] = {
+    domain.name: domain
+    for domain in (
+        Domain('studio', 0, 'portrait', 'natural colour, varied light, pose, expression and background'),
+        Domain('harsh', 1, 'harsh', 'grey, one hard light from a known azimuth and elevation, deep cast shadows'),
+        Domain('cartoon', 2, 'cartoon', 'avatars of DiceBear styles; no landmarks, no parsing map'),
+        Domain('real_lr', 3, 'camera', 'small faces of other people as an unknown camera sees them'),
+        Domain('real_lr_hidden', 3, 'portrait', 'the clean large faces behind real_lr, for evaluation only'),
+    )
+}
+
+
+def find_domain(name: str) -> Domain:
+    """The domain called ``name``.
+
+    Raises:
+        UserError: there is none; the nearest name is suggested.
+    """
+    if name not in DOMAINS:
+        raise UserError(f"No domain of the built-in faces is named '{name}'.{_near(name, DOMAINS)} There are: {', '.join(DOMAINS)}.")
+    return DOMAINS[name]
+
+
+def _near(name: str, names: Sequence[str] | dict[str, Domain]) -> str:
+    from fsr_plugins.registry import near  # imports BasicSR: only when something is wrong
+
+    return near(name, names)
+
+
+def _stream(domain: Domain, split: str) -> int:
+    if split not in SPLITS:
+        raise UserError(f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}.")
+    return domain.people * len(SPLITS) + SPLITS.index(split)
+
+
+def render(domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0) -> list[Face]:
+    """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size).
+
+    Args:
+        domain: a key of :data:`DOMAINS`. split: 'train', 'val' or 'test'; no person is in two of them, nor in two domains
+            (but ``real_lr_hidden`` shows what is behind ``real_lr``, index by index).
+        size: side of the pictures in pixels; of ``real_lr`` the side of the small picture.
+
+    Raises:
+        UserError: unknown domain or split, negative index, size out of 4 to 1024.
+    """
+    found, stream = find_domain(domain), _stream(find_domain(domain), split)
+    if not 4 <= size <= 1024:
+        raise UserError(f"Built-in faces cannot be {size} pixels wide: take 'size' from 4 to 1024.")
+    if seed < 0 or any(index < 0 for index in indices):
+        raise UserError('Built-in faces are numbered from 0, and their seed is not negative.')
+    return [_face(found, stream, int(index), size, seed) for index in indices]
+
+
+def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Face]:
+    """Yields the faces ``start`` to ``number`` - 1 in order; what :func:`render` raises, at the first face."""
+    for index in range(start, number):
+        yield render(domain, split, (index,), size, seed)[0]
+
+
+def _face(domain: Domain, stream: int, index: int, size: int, seed: int) -> Face:
+    number = index // IMAGES_PER_PERSON
+    identity = stream * IDENTITIES_PER_STREAM + number
+    key = f'{index:06d}'
+    if domain.kind == 'cartoon':
+        from fsr_plugins.data.portraits.cartoon import draw_cartoon  # DiceBear is slow to import
+
+        image, style = draw_cartoon(seed, stream, number, index, size)
+        return Face(key, image, identity, None, None, {'style': style})
+    person = draw_person(seed, stream, number)
+    scene = draw_scene(seed, stream, index, domain.kind == 'harsh')
+    drawing = draw(person, scene, size * CAMERA_SCALE if domain.kind == 'camera' else size)
+    meta: dict[str, Any] = {'yaw': scene.yaw, 'pitch': scene.pitch, 'roll': scene.roll, 'smile': scene.smile, 'style': person.style}
+    if domain.kind == 'harsh':
+        meta |= {'azimuth': scene.azimuth, 'elevation': scene.elevation}
+    if domain.kind != 'camera':
+        return Face(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
+    landmarks = (drawing.landmarks + 0.5) / CAMERA_SCALE - 0.5
+    return Face(key, _photograph(drawing.image, seed, stream, index), identity, landmarks.astype(np.float32), None, meta)
+
+
+@lru_cache(maxsize=1)
+def _camera() -> nn.Module:
+    from fsr_plugins.degradations import RealWorldCamera
+
+    return RealWorldCamera(CAMERA_SCALE)
+
+
+def _photograph(image: np.ndarray, seed: int, stream: int, index: int) -> np.ndarray:
+    """The unknown camera's small picture of ``image``; its parameters and noise come from (seed, stream, index) alone."""
+    import torch
+
+    own = int(np.random.default_rng([seed, stream, 3, index]).integers(0, 2**62))
+    gt = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float().div_(255)
+    with torch.inference_mode():
+        lq = _camera()(gt, torch.tensor([own], dtype=torch.int64))
+    return (lq[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

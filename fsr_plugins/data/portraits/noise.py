@@ -1,0 +1,61 @@
+"""Noise textures, computed once a process and sampled by every portrait through warped coordinates."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+Array = np.ndarray
+
+#: Side of a tile in texels. Tiles wrap around.
+TILE = 512
+
+
+def _blur(field: Array, sigma_x: float, sigma_y: float) -> Array:
+    """Gaussian blur that wraps around, by the Fourier transform, normalised to unit deviation."""
+    fy = np.fft.fftfreq(TILE)[:, None]
+    fx = np.fft.fftfreq(TILE)[None, :]
+    gain = np.exp(-2 * np.pi**2 * ((fx * sigma_x) ** 2 + (fy * sigma_y) ** 2))
+    out = np.fft.ifft2(np.fft.fft2(field) * gain).real
+    return (out - out.mean()) / out.std()
+
+
+def _white(stream: int) -> Array:
+    return np.random.default_rng([20240, stream]).standard_normal((TILE, TILE))
+
+
+@lru_cache(maxsize=1)
+def skin_tile() -> Array:
+    """(TILE, TILE, 3) float32: blotches (slow), pores (fine, zero mean), freckle field (medium), each of unit deviation."""
+    blotch = _blur(_white(1), 28, 28) + 0.5 * _blur(_white(2), 12, 12) + 0.25 * _blur(_white(3), 5, 5)
+    pores = _blur(_white(4), 0.9, 0.9) + 0.8 * _blur(_white(5), 2.2, 1.8)
+    freckles = _blur(_white(6), 2.6, 2.6)
+    tile = np.stack([blotch / blotch.std(), pores / pores.std(), freckles], axis=-1)
+    return np.ascontiguousarray(tile, dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def strand_tile() -> Array:
+    """(TILE, TILE, 2) float32 in about [0, 1], long along rows' index (y): fine strands, and locks several strands wide."""
+    fine = 0.6 * _blur(_white(11), 0.8, 40) + 0.9 * _blur(_white(12), 2.0, 70)
+    locks = _blur(_white(13), 7, 90) + 0.5 * _blur(_white(14), 3.5, 60)
+    tile = np.stack([fine / fine.std(), locks / locks.std()], axis=-1)
+    return np.ascontiguousarray(np.clip(0.5 + 0.22 * tile, 0, 1), dtype=np.float32)
+
+
+@lru_cache(maxsize=1)
+def curl_tile() -> Array:
+    """(TILE, TILE, 2) float32 in [0, 1]: ridged, swirling noise for curly hair, and its slow component."""
+    a, b = _blur(_white(21), 7, 7), _blur(_white(22), 9, 9)
+    angle = 2.2 * a + 3.0 * b
+    ridges = 0.5 + 0.5 * np.sin(4.0 * angle)
+    tufts = _blur(_white(23), 10, 10)
+    tile = np.stack([ridges * 0.75 + 0.25 * np.clip(0.5 + 0.25 * tufts, 0, 1), np.clip(0.5 + 0.25 * a, 0, 1)], axis=-1)
+    return np.ascontiguousarray(tile, dtype=np.float32)
+
+
+def sample(tile: Array, x: Array, y: Array) -> Array:
+    """Bilinear samples of a wrapping ``tile`` at texel coordinates ``x``, ``y`` (H, W) float32 -> (H, W, C) float32."""
+    return cv2.remap(tile, np.ascontiguousarray(x), np.ascontiguousarray(y), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)

@@ -60,15 +60,15 @@ def parameters(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
     Where a class passes ``**kwargs`` on, those of the next class up count too.
     """
     if not inspect.isclass(target):
-        found = inspect.signature(target).parameters.values()
-        return {p.name: p for p in found if p.kind in _NAMED}, any(p.kind is p.VAR_KEYWORD for p in found)
+        own = inspect.signature(target).parameters.values()
+        return {p.name: p for p in own if p.kind in _NAMED}, any(p.kind is p.VAR_KEYWORD for p in own)
     named: dict[str, inspect.Parameter] = {}
     for cls in target.__mro__:
         if '__init__' not in vars(cls):
             continue
         if cls in (object, nn.Module):
-            return named, bool(named) or target.__init__ is not cls.__init__
-        found = list(inspect.signature(cls.__init__).parameters.values())[1:]
+            return named, bool(named) or vars(cls)['__init__'] is not target.__init__
+        found = list(inspect.signature(vars(cls)['__init__']).parameters.values())[1:]
         named = {**{p.name: p for p in found if p.kind in _NAMED}, **named}
         if not any(p.kind is p.VAR_KEYWORD for p in found):
             return named, False
@@ -100,7 +100,7 @@ def _hints(target: Any) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for cls in reversed(target.__mro__):
             if '__init__' in vars(cls) and cls is not object:
-                merged.update(typing.get_type_hints(cls.__init__))
+                merged.update(typing.get_type_hints(vars(cls)['__init__']))
         return merged
     except (NameError, TypeError):  # names that only a type checker imports
         return {}

@@ -148,7 +148,7 @@ def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> 
     opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
     for key, model in (('logger', LoggerOptions), ('val', ValOptions)):
         if isinstance(opt.get(key), dict):
-            opt[key] = {**model().model_dump(exclude_none=True), **opt[key]}
+            opt[key] = {**model.model_validate({}).model_dump(exclude_none=True), **opt[key]}
     for key in ('path', 'logger'):
         opt[key] = {} if opt[key] is None else opt[key]
     _round(opt)
@@ -176,9 +176,11 @@ def _round(opt: dict[str, Any]) -> None:
         ('logger', ('print_freq', 'save_checkpoint_freq')),
     ):
         values = opt.get(block)
-        for key in keys if isinstance(values, dict) else ():
-            if isinstance(values.get(key), float) and values[key].is_integer():
-                values[key] = int(values[key])
+        if isinstance(values, dict):
+            whole = {
+                key: values[key] for key in keys if isinstance(values.get(key), float) and values[key].is_integer()
+            }
+            values.update({key: int(value) for key, value in whole.items()})
 
 
 def _expand_user(block: dict[str, Any]) -> None:
@@ -210,13 +212,8 @@ def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = T
     for phase, block in opt['datasets'].items():
         block['phase'] = phase.split('_')[0]
         block['scale'] = opt['scale']
-    if is_train:
-        folder, extra = stage.folder, ('models', 'training_states')
-        opt['path']['experiments_root'] = str(folder)
-    else:
-        folder, extra = root / 'results' / stage.folder.parent.name / stage.name, ()
-        opt['path']['results_root'] = str(folder)
-    opt['path']['log'] = str(folder)
-    for part in ('visualization', *extra):
+    folder = stage.folder if is_train else root / 'results' / stage.folder.parent.name / stage.name
+    opt['path']['experiments_root' if is_train else 'results_root'] = opt['path']['log'] = str(folder)
+    for part in ('visualization', 'models', 'training_states') if is_train else ('visualization',):
         opt['path'][part] = str(folder / part)
     return opt

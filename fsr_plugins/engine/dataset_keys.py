@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -33,11 +34,14 @@ class LoaderOptions(StrictOptions):
     dataset_enlarge_ratio: int = Field(1, ge=1)
 
 
-def check_dataset(block: Any, keys: Keys, problems: Problems) -> None:
+def check_dataset(block: Any, keys: Keys, problems: Problems, engine: Mapping[str, Any]) -> None:
     """Checks the block of one dataset: the loader's keys, and the dataset's own.
 
     These come from its class attribute ``Options`` (a pydantic model) or, for a class without one, from its source: the
     keys that it reads from ``opt``.
+
+    Args:
+        engine: what the engine sets in every block (phase, scale), for checks that need it.
     """
     cls = find_type(block, keys, problems, 'datasets')
     if cls is None:
@@ -48,7 +52,8 @@ def check_dataset(block: Any, keys: Keys, problems: Problems) -> None:
     problems.validate(LoaderOptions, loader, keys, set(), cls.__name__)
     rest = {key: value for key, value in block.items() if key in own or key not in loader}
     if options is not None:
-        problems.validate(options, rest, keys, set(), cls.__name__)
+        set_by_engine = {key: value for key, value in engine.items() if key in own}
+        problems.validate(options, {**rest, **set_by_engine}, keys, set(), cls.__name__)
         return
     for key in rest:
         if key not in own:

@@ -42,7 +42,8 @@ class Problems:
             if key not in known:
                 self.unknown((*keys, key), known, of)
         try:
-            return model.model_validate({key: value for key, value in values.items() if key in known})
+            checked = known if model.model_config.get('extra') == 'allow' else set(model.model_fields)
+            return model.model_validate({key: value for key, value in values.items() if key in checked})
         except ValidationError as error:
             self.explain(error, values, keys, of)
             return None

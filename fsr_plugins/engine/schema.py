@@ -80,7 +80,7 @@ def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
     extra = blocks | (set(own.model_fields) if own is not None else set())
     of = f"stage '{stage}'"
     problems.validate(StageOptions, opt, (), extra, of)
-    if own is not None:
+    if model is not None and own is not None:
         given = {key: value for key, value in opt.items() if key in own.model_fields}
         problems.validate(own, given, (), set(), model.__name__)
     if isinstance(opt.get('num_gpu'), int) and opt['num_gpu'] < 0:
@@ -164,7 +164,7 @@ def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[st
             check_block(value, keys, problems, optimizer_class, given=1)
         elif key == 'scheduler' or key in beside and key.startswith('scheduler_'):
             check_block(value, keys, problems, scheduler_class, given=1)
-        elif key in options.model_fields and _is_block(options.model_fields[key].annotation):
+        elif key in loss_keys(model):
             check_block(value, keys, problems, 'losses')
     default = options.model_fields['optim'].default
     for suffix in trained:
@@ -173,8 +173,10 @@ def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[st
             problems.add(('train', 'optim'), f"is missing, and 'optim_{suffix}' too: net_{suffix} needs an optimiser.")
 
 
-def _is_block(annotation: Any) -> bool:
-    return annotation in (Block, Block | None)
+def loss_keys(model: Any) -> set[str]:
+    """The keys of ``train`` under which a model takes a loss's block."""
+    fields = getattr(model, 'Train', TrainOptions).model_fields
+    return {key for key, field in fields.items() if field.annotation in (Block, Block | None)} - {'optim', 'scheduler'}
 
 
 def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
@@ -185,7 +187,8 @@ def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems) -> N
         keys = ('datasets', phase)
         if phase != 'train' and phase.split('_')[0] not in ('val', 'test'):
             problems.add(keys, "must be named 'train', 'val', 'test', or 'val_…' and 'test_…'.")
-        check_dataset(block, keys, problems)
+        scale = opt['scale'] if isinstance(opt.get('scale'), int) and opt['scale'] > 0 else 1
+        check_dataset(block, keys, problems, {'phase': phase.split('_')[0], 'scale': scale})
         if phase == 'train' and isinstance(block, dict) and 'batch_size_per_gpu' not in block:
             problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
 

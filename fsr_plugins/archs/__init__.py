@@ -1,0 +1,5 @@
+"""Networks and blocks that two methods share. Importing this room registers its networks."""
+
+from fsr_plugins.archs import lightcnn
+
+__all__ = ['lightcnn']

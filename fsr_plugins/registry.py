@@ -63,9 +63,14 @@ def _import(module: str, origin: str) -> None:
 
 
 def near(name: str, candidates: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` for the nearest candidate, or an empty string."""
-    found = difflib.get_close_matches(name, list(candidates), n=1, cutoff=0.5)
-    return f" Did you mean '{found[0]}'?" if found else ''
+    """`` Did you mean 'x'?`` for the nearest candidate (case aside, exchanged letters first), or an empty string."""
+    spellings: dict[str, str] = {}
+    for candidate in candidates:
+        spellings.setdefault(candidate.lower(), candidate)
+    found = difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=0.5)
+    # The sort is stable: among candidates of one kind the order of likeness stays.
+    found.sort(key=lambda each: sorted(each) != sorted(name.lower()))
+    return f" Did you mean '{spellings[found[0]]}'?" if found else ''
 
 
 def lookup(kind: str, name: str) -> Any:

@@ -1,0 +1,131 @@
+"""Finding plugins, near-name hints, building from blocks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from basicsr.archs.srvgg_arch import SRVGGNetCompact
+from basicsr.utils import registry as basicsrs
+
+from fsr_plugins import registry
+from fsr_plugins.errors import UserError
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """Writes a module that can be imported, with an entry point to it; returns a function of its name and source."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name: str, source: str, *, entry_point: bool = True) -> None:
+        (tmp_path / f'{name}.py').write_text(textwrap.dedent(source))
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        if entry_point:
+            info = tmp_path / f'{name}-1.0.dist-info'
+            info.mkdir()
+            (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
+            (info / 'entry_points.txt').write_text(f'[fsr_plugins]\n{name} = {name}\n')
+
+    return write
+
+
+@pytest.fixture
+def clean_registries():
+    """Takes back what a test registers."""
+    before = {kind: dict(each._obj_map) for kind, each in registry.REGISTRIES.items()}
+    yield
+    for kind, each in registry.REGISTRIES.items():
+        each._obj_map.clear()
+        each._obj_map.update(before[kind])
+
+
+PLUGIN = """
+from torch import nn
+from fsr_plugins.registry import ARCH_REGISTRY
+
+@ARCH_REGISTRY.register()
+class NetFromElsewhere(nn.Module):
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.width = width
+"""
+
+
+def test_the_five_registries_are_basicsrs_own():
+    assert registry.ARCH_REGISTRY is basicsrs.ARCH_REGISTRY
+    assert registry.REGISTRIES['metrics'] is basicsrs.METRIC_REGISTRY
+    assert registry.DEGRADATION_REGISTRY not in (basicsrs.ARCH_REGISTRY, basicsrs.DATASET_REGISTRY)
+
+
+def test_entry_point_is_found_and_builds(package, clean_registries):
+    package('fsr_elsewhere', PLUGIN)
+    with pytest.raises(UserError):
+        registry.lookup('archs', 'NetFromElsewhere')
+    registry.load_plugins()
+    assert registry.build('archs', {'type': 'NetFromElsewhere', 'width': 7}).width == 7
+
+
+def test_option_plugins_needs_no_entry_point(package, clean_registries):
+    package('fsr_by_option', PLUGIN, entry_point=False)
+    registry.load_plugins(['fsr_by_option'])
+    assert registry.lookup('archs', 'NetFromElsewhere').__module__ == 'fsr_by_option'
+
+
+def test_plugin_that_does_not_import_is_reported_with_its_traceback(package, clean_registries):
+    package('fsr_broken', 'def helper():\n    return 1 / 0\n\nhelper()\n')
+    with pytest.raises(UserError) as caught:
+        registry.load_plugins()
+    message = str(caught.value)
+    assert "'fsr_broken'" in message and "entry point 'fsr_broken'" in message
+    assert 'Traceback (most recent call last)' in message
+    assert 'return 1 / 0' in message and 'ZeroDivisionError' in message
+
+
+def test_missing_module_in_option_plugins_is_reported(clean_registries):
+    with pytest.raises(UserError, match="(?s)'no_such_plugin' .*the option 'plugins'.*ModuleNotFoundError"):
+        registry.load_plugins(['no_such_plugin'])
+
+
+def test_own_method_comes_by_the_same_door():
+    code = """
+        from importlib.metadata import entry_points
+        print(sorted(point.value for point in entry_points(group='fsr_plugins')))
+    """
+    found = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert 'fsr_plugins.methods.tsnet' in found.stdout
+
+
+@pytest.mark.parametrize(
+    ('kind', 'wrong', 'right'),
+    [
+        ('archs', 'EDRS', 'EDSR'),
+        ('archs', 'RRDBnet', 'RRDBNet'),
+        ('losses', 'L1loss', 'L1Loss'),
+        ('models', 'SRmodel', 'SRModel'),
+    ],
+)
+def test_unknown_name_gets_the_nearest(kind, wrong, right):
+    with pytest.raises(UserError, match=f"is named '{wrong}'. Did you mean '{right}'"):
+        registry.lookup(kind, wrong)
+
+
+def test_name_like_no_other_gets_the_command_that_lists_them():
+    with pytest.raises(UserError, match='`fsr list archs` shows all'):
+        registry.lookup('archs', '???')
+
+
+def test_archs_that_basicsr_registers_under_a_suffix_are_found(capsys):
+    assert registry.lookup('archs', 'SRVGGNetCompact') is SRVGGNetCompact
+    assert capsys.readouterr().out == ''
+
+
+def test_build_without_type_says_so():
+    with pytest.raises(UserError, match="no key 'type'"):
+        registry.build('losses', {'loss_weight': 1.0})
+
+
+def test_build_with_an_unknown_argument_says_which():
+    with pytest.raises(UserError, match="'L1Loss' cannot be built.*los_weight"):
+        registry.build('losses', {'type': 'L1Loss', 'los_weight': 1.0})

@@ -49,8 +49,8 @@ class FaceDataset(FaceSet):
         extra = sorted(stored - set(partners))
         if extra:
             raise UserError(
-                f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.path}' ({len(extra)} of {len(stored)} have none); "
-                'add it, or remove the LR image.'
+                f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.path}' "
+                f'({len(extra)} of {len(stored)} have none); add it, or remove the LR image.'
             )
 
     def _partner(self, key: str) -> str:
@@ -79,7 +79,7 @@ class FaceDataset(FaceSet):
     def _lq_corner(self, sample: Sample) -> tuple[int, int]:
         if self.gt_size is None:
             return 0, 0
-        height, width = self.gt_sizes()[sample.index].tolist()
+        height, width = self.gt_sizes()[sample.place].tolist()
         top, left = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
         return top // self.scale, left // self.scale
 
@@ -95,8 +95,8 @@ class FaceDataset(FaceSet):
             key = self.key(int(wrong[0]))
             (height, width), (gt_height, gt_width) = sizes[wrong[0]], self.gt_sizes()[wrong[0]]
             raise UserError(
-                f"'{self.lq.where(self._partner(key))}' is {width}x{height}, which is not its HR '{self.gt.where(key)}' "
-                f'({gt_width}x{gt_height}) divided by the scale {scale}; make it again, or correct the scale.'
+                f"'{self.lq.where(self._partner(key))}' is {width}x{height}, but its HR '{self.gt.where(key)}' divided by "
+                f'the scale {scale} is {gt_width / scale:g}x{gt_height / scale:g}; make it again, or correct the scale.'
             )
 
 
@@ -104,8 +104,8 @@ class FaceDataset(FaceSet):
 class UnpairedFaceDataset(FaceSet):
     """HR faces, and real LR of other faces (``real_lq``) in an order of its own.
 
-    The LR set is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as in
-    SCGAN (Hou et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
+    The LR set is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as
+    in SCGAN (Hou et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
     HR divided by the scale is cropped at random; with ``use_hflip`` it is mirrored independently of HR.
     """
 

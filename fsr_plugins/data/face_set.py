@@ -33,7 +33,7 @@ class Sample(NamedTuple):
     """What is decided about sample ``number`` before anything is read."""
 
     number: int
-    index: int
+    place: int
     seed: int
     turn: Turn
 
@@ -71,7 +71,8 @@ class FaceSet(Dataset[dict[str, Any]]):
         expected = 'lmdb' if store.manifest.kind == 'lmdb' else 'disk'
         if kind not in (None, expected):
             raise UserError(
-                f"The dataset '{self.name}' says io_backend type '{kind}', but '{root}' is '{expected}'; remove io_backend."
+                f"The dataset '{self.name}' says io_backend type '{kind}', but '{root}' is '{expected}'; "
+                'remove io_backend.'
             )
         return store
 
@@ -84,14 +85,17 @@ class FaceSet(Dataset[dict[str, Any]]):
         for view in self.options.views:
             if not held[view]:
                 raise UserError(
-                    f"The dataset '{self.name}' asks for the view '{view}', which '{self.options.dataroot_gt}' does not hold; "
-                    'prepare the data with it or remove the view.'
+                    f"The dataset '{self.name}' asks for the view '{view}', which '{self.options.dataroot_gt}' "
+                    'does not hold; prepare the data with it or remove the view.'
                 )
 
     def _choose(self) -> npt.NDArray[np.int64]:
         count, number, seed = len(self.gt), self.options.number, self.options.number_seed
         if number is not None and number > count:
-            raise UserError(f"The dataset '{self.name}' wants {number} images, '{self.gt.path}' holds {count}; lower 'number'.")
+            raise UserError(
+                f"The dataset '{self.name}' wants {number} images, '{self.gt.path}' holds {count}; "
+                "lower 'number'."
+            )
         order = np.arange(count) if seed is None else permutation(seed, 0, count)
         return np.sort(order[: number or count])
 
@@ -118,12 +122,12 @@ class FaceSet(Dataset[dict[str, Any]]):
     def slots(self, index: int) -> dict[str, Slot]:
         """The arrays that a sample of image ``index`` in [0, len) fills; all samples of a batch have the same."""
         height, width = self.gt_shape(index)
-        views = {
+        views: dict[str, Slot] = {
             'parsing': Slot((height, width), np.uint8),
             'landmarks': Slot((5, 2), np.float32),
             'identity': Slot((), np.int64),
         }
-        asked = {view: views[view] for view in self.options.views}
+        asked: dict[str, Slot] = {view: views[view] for view in self.options.views}
         number = Slot((), np.int64)
         return {'gt': Slot((height, width, 3), np.uint8), **asked, 'index': number, 'seed': number}
 
@@ -147,17 +151,17 @@ class FaceSet(Dataset[dict[str, Any]]):
 
     def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         read = stack.enter_context(self.gt.reader())
-        out['index'][:] = [sample.index for sample in samples]
+        out['index'][:] = [sample.place for sample in samples]
         out['seed'][:] = [sample.seed for sample in samples]
         if 'identity' in self.options.views and self.gt.identities is not None:
             out['identity'][:] = self.gt.identities[self.chosen[out['index']]]
-        keys = [self._keys[sample.index] for sample in samples]
+        keys = [self._keys[sample.place] for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
             self._fill_face(sample, read(key), row, out)
         return {'gt_path': keys}
 
     def _fill_face(self, sample: Sample, image: Image, row: int, out: Arrays) -> None:
-        key, turn = self._keys[sample.index], sample.turn
+        key, turn = self._keys[sample.place], sample.turn
         top, left = self.corner(sample, image)
         cut = self.cut(image, top, left, self.gt_size)
         write(turn, cut, out['gt'][row], self.gt, key)
@@ -167,7 +171,7 @@ class FaceSet(Dataset[dict[str, Any]]):
                 raise UserError(f"The parsing map of '{self.gt.where(key)}' is not of its image's size; make it again.")
             turn.write_labels(self.cut(labels, top, left, self.gt_size), out['parsing'][row])
         if 'landmarks' in out and self.gt.landmarks is not None:
-            points = self.gt.landmarks[self.chosen[sample.index]] - np.array([left, top], np.float32)
+            points = self.gt.landmarks[self.chosen[sample.place]] - np.array([left, top], np.float32)
             out['landmarks'][row] = turn.points(points, cut.shape[0], cut.shape[1])
 
     def corner(self, sample: Sample, image: Image) -> tuple[int, int]:
@@ -176,8 +180,11 @@ class FaceSet(Dataset[dict[str, Any]]):
             return 0, 0
         height, width = image.shape[:2]
         if min(height, width) < self.gt_size:
-            where = self.gt.where(self._keys[sample.index])
-            raise UserError(f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; remove it or crop less.")
+            where = self.gt.where(self._keys[sample.place])
+            raise UserError(
+                f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; "
+                'remove it or crop less.'
+            )
         return draw_corner(sample.seed, height, width, self.gt_size, self.scale)
 
     @staticmethod
@@ -203,13 +210,17 @@ class FaceSet(Dataset[dict[str, Any]]):
         if self.gt_size is not None:
             check_minimum(self.gt, self.chosen, self.gt.sizes(), (self.gt_size, self.gt_size))
             if self.gt_size % scale:
-                raise UserError(f"gt_size {self.gt_size} of the dataset '{self.name}' is not a multiple of the scale {scale}.")
+                raise UserError(
+                    f"gt_size {self.gt_size} of the dataset '{self.name}' is not a multiple of the scale "
+                    f'{scale}.'
+                )
             return
-        self._refuse((self._gt_sizes % scale).any(axis=1), f'which is not a multiple of the scale {scale}; crop or resize it')
+        sizes = self._gt_sizes
+        self._refuse((sizes % scale).any(axis=1), f'which is not a multiple of the scale {scale}; crop or resize it')
         if self.options.training:
-            self._refuse((self._gt_sizes != self._gt_sizes[0]).any(axis=1), "unlike the first image; set 'gt_size' to crop")
+            self._refuse((sizes != sizes[:1]).any(axis=1), "unlike the first image; set 'gt_size' to crop")
         if self.options.use_rot:
-            self._refuse(self._gt_sizes[:, 0] != self._gt_sizes[:, 1], "but 'use_rot' needs squares; set 'gt_size' to crop")
+            self._refuse(np.diff(sizes, axis=1)[:, 0] != 0, "but 'use_rot' needs squares; set 'gt_size' to crop")
 
     def _refuse(self, wrong: npt.NDArray[np.bool_], why: str) -> None:
         found = np.flatnonzero(wrong)

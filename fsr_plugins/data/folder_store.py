@@ -22,7 +22,7 @@ HEADER = ['key', 'identity', *_POINTS]
 
 
 class FolderStore(Store):
-    """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` as far as they exist.
+    """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` if there.
 
     A key is a file's name without its ending. ``faces.csv`` has the header key,identity,lx0,ly0,…,lx4,ly4; a column of
     which all cells are empty is not held.
@@ -108,7 +108,10 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
         table = {row[0]: row[1:] for row in rows if row}
     missing = [key for key in keys if key not in table]
     if missing:
-        raise UserError(f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); add or remove it.")
+        raise UserError(
+            f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); "
+            'add or remove it.'
+        )
     try:
         cells = [table[key] for key in keys]
         people = None if not any(row[0] for row in cells) else np.array([int(row[0]) for row in cells], np.int64)
@@ -156,7 +159,10 @@ def write_folder(path: Path | str, faces: Iterable[FaceLike]) -> int:
 def _agreed(held: tuple[str, ...] | None, face: FaceLike) -> tuple[str, ...]:
     brought = holdings(face)
     if held is not None and brought != held:
-        raise ValueError(f"The face '{face.key}' brings {brought}, those before it {held}; a store holds the same of all.")
+        raise ValueError(
+            f"The face '{face.key}' brings {brought}, those before it {held}; "
+            'a store holds the same of all.'
+        )
     return brought
 
 

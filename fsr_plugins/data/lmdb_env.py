@@ -53,7 +53,10 @@ def _open(path: str, size: int) -> lmdb.Environment:
     needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
     if size < needed:
         opened.close()
-        raise UserError(f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; prepare or copy it again.")
+        raise UserError(
+            f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; "
+            'prepare or copy it again.'
+        )
     return opened
 
 

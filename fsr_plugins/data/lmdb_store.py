@@ -55,8 +55,8 @@ class LmdbStore(Store):
             size = data.stat().st_size if data.is_file() else 0
             if manifest.bytes is not None and size != manifest.bytes:
                 raise UserError(
-                    f"The LMDB '{self.path}' is damaged: data.mdb has {size} bytes, its manifest says {manifest.bytes}; "
-                    'prepare or copy it again.'
+                    f"The LMDB '{self.path}' is damaged: data.mdb has {size} bytes, its manifest says "
+                    f'{manifest.bytes}; prepare or copy it again.'
                 )
         elif (self.folder / META_INFO).is_file():
             manifest = _read_meta_info(self.folder / META_INFO)
@@ -71,7 +71,10 @@ class LmdbStore(Store):
         expected = len(self) * (2 if 'parsing' in holds else 1) + ('identity' in holds) + ('landmarks' in holds)
         entries = transaction.stat()['entries']
         if entries != expected:
-            raise UserError(f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; prepare it again.")
+            raise UserError(
+                f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; "
+                'prepare it again.'
+            )
 
     @contextmanager
     def _transaction(self) -> Iterator[lmdb.Transaction]:
@@ -79,10 +82,13 @@ class LmdbStore(Store):
             yield transaction
 
     def _record(self, transaction: lmdb.Transaction, key: bytes) -> memoryview:
-        value = transaction.get(key)
+        value: memoryview | None = transaction.get(key)  # type: ignore[assignment]  # of bytes only without buffers
         if value is None:
             name = key.decode().replace('\0', '')
-            raise UserError(f"The LMDB '{self.path}' has no record '{name}', which its manifest names; prepare it again.")
+            raise UserError(
+                f"The LMDB '{self.path}' has no record '{name}', which its manifest names; "
+                'prepare it again.'
+            )
         return value
 
     @property
@@ -116,7 +122,10 @@ class LmdbStore(Store):
         if not self._raw:
             return decode_image(value, self.where(key))
         if len(value) != shape[0] * shape[1] * 3:
-            raise UserError(f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; prepare the LMDB again.")
+            raise UserError(
+                f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; "
+                'prepare the LMDB again.'
+            )
         return np.frombuffer(value, np.uint8).reshape(shape)
 
     def parsing(self, key: str) -> Image:
@@ -129,7 +138,10 @@ class LmdbStore(Store):
             if not self._raw:
                 return decode_labels(value, self.where(key))
             if len(value) != height * width:
-                raise UserError(f"The parsing map of '{self.where(key)}' is not of its image's size; prepare the LMDB again.")
+                raise UserError(
+                    f"The parsing map of '{self.where(key)}' is not of its image's size; "
+                    'prepare the LMDB again.'
+                )
             return np.frombuffer(value, np.uint8).reshape(height, width).copy()
 
 

@@ -94,15 +94,24 @@ class LmdbWriter:
         if self._holds is None:
             self._holds = held
         if held != self._holds:
-            raise ValueError(f"The face '{face.key}' brings {held}, those before it {self._holds}; a store holds the same of all.")
+            raise ValueError(
+                f"The face '{face.key}' brings {held}, those before it {self._holds}; "
+                'a store holds the same of all.'
+            )
         if face.key in self._faces:
             raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
         if not face.key or '\0' in face.key or '\n' in face.key or len(face.key.encode()) > _KEY_BYTES:
             raise UserError(f'The key {face.key!r} is empty, too long or has control characters; rename the image.')
         if self.encoding == 'png' and '.' in face.key:
-            raise UserError(f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw.")
+            raise UserError(
+                f"The key '{face.key}' has a dot, at which BasicSR would cut it; "
+                'rename it or use the encoding raw.'
+            )
         if face.parsing is not None and face.parsing.shape != face.image.shape[:2]:
-            raise ValueError(f"The parsing map of '{face.key}' is {face.parsing.shape}, its image {face.image.shape[:2]}.")
+            raise ValueError(
+                f"The parsing map of '{face.key}' is {face.parsing.shape}, "
+                f'its image {face.image.shape[:2]}.'
+            )
 
     def _put(self, key: bytes, value: bytes) -> None:
         self._waiting.append((key, value))

@@ -27,7 +27,14 @@ class _Loader:
     """A pool of decoding threads, and batches made ahead by it."""
 
     def __init__(
-        self, dataset: Dataset[Any], batch_size: int, rank: int, world_size: int, threads: int, prefetch: int, pin_memory: bool
+        self,
+        dataset: Dataset[Any],
+        batch_size: int,
+        rank: int,
+        world_size: int,
+        threads: int,
+        prefetch: int,
+        pin_memory: bool,
     ) -> None:
         if batch_size < 1:
             raise UserError(f"'batch_size_per_gpu' is {batch_size}; it must be at least 1.")
@@ -84,8 +91,8 @@ class TrainLoader(_Loader):
     """The endless stream of training batches.
 
     Batch ``k`` of a rank holds the global positions p = (k · world_size + rank) · batch_size + j; position p is image
-    ``permutation(seed, p // n)[p % n]`` in epoch ``p // n``. So nothing is dropped or repeated, batches straddle epochs, a
-    batch may be larger than the set, and a run is taken up anywhere by ``start``.
+    ``permutation(seed, p // n)[p % n]`` in epoch ``p // n``. So nothing is dropped or repeated, batches straddle
+    epochs, a batch may be larger than the set, and a run is taken up anywhere by ``start``.
 
     Args:
         dataset: A :class:`FaceSet`, or any sized dataset of samples.

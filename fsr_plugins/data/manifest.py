@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fsr_plugins.errors import UserError
 
 NAME = 'manifest.json'
-VERSION = 1
 
 Holding = Literal['identity', 'landmarks', 'parsing']
 
@@ -24,7 +23,7 @@ class Manifest(BaseModel):
 
     model_config = ConfigDict(extra='forbid', frozen=True)
 
-    version: Literal[1] = VERSION
+    version: Literal[1] = 1
     kind: Literal['folder', 'lmdb']
     encoding: Literal['files', 'png', 'raw']
     count: int = Field(ge=0)
@@ -47,5 +46,8 @@ def read_manifest(folder: Path) -> Manifest:
     except (OSError, ValidationError) as error:
         raise UserError(f"'{path}' is no manifest of this toolkit; prepare the LMDB again: {error}") from error
     if len(manifest.keys) != manifest.count or len(manifest.sizes) not in (1, manifest.count):
-        raise UserError(f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; prepare the LMDB again.")
+        raise UserError(
+            f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; "
+            'prepare the LMDB again.'
+        )
     return manifest

@@ -26,7 +26,7 @@ class DatasetOptions(BaseModel):
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
     seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
-    io_backend: dict[str, Any] | None = Field(None, description='BasicSR: {type: disk} or {type: lmdb}; must fit the paths')
+    io_backend: dict[str, Any] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
     batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
     num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
     pin_memory: bool | None = Field(None, description='page-locked batches')
@@ -58,7 +58,10 @@ class HRDatasetOptions(DatasetOptions):
     def _only_in_training(self) -> HRDatasetOptions:
         given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
         if given and not self.training:
-            raise ValueError(f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the key")
+            raise ValueError(
+                f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the "
+                'key'
+            )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
         return self
@@ -96,6 +99,7 @@ def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
 def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
     place = '.'.join(str(part) for part in entry['loc'])
     if entry['type'] == 'extra_forbidden':
-        return f"unknown key '{place}'.{near(place, schema.model_fields) or ' Known: ' + ', '.join(schema.model_fields)}"
+        hint = near(place, schema.model_fields) or f" Known: {', '.join(schema.model_fields)}."
+        return f"unknown key '{place}'.{hint}"
     text = str(entry['msg']).removeprefix('Value error, ')
     return f"'{place}': {text} (it is {entry['input']!r})." if place else f'{text}.'

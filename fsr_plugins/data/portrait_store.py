@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
 from urllib.parse import parse_qsl, urlsplit
 
 from fsr_plugins.data.lmdb_store import LmdbStore
@@ -94,7 +93,8 @@ def _only_one(path: Path) -> Iterator[None]:
         lock = (path.parent / f'.{path.name}.lock').open('w')
     except OSError as error:
         raise UserError(
-            f"'{path.parent}' cannot be written ({error.strerror}); set FSR_DATASETS to a folder for the built-in faces."
+            f"'{path.parent}' cannot be written ({error.strerror}); "
+            'set FSR_DATASETS to a folder for the built-in faces.'
         ) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -119,11 +119,3 @@ def _draw_chunk(spec: PortraitSpec, start: int, count: int) -> list[FaceLike]:
     from fsr_plugins.data.portraits import iterate
 
     return list(iterate(spec.domain, spec.split, count, spec.size, spec.seed, start))
-
-
-def write_portraits(spec: PortraitSpec, path: Path, form: Literal['folder', 'lmdb'], encoding: Literal['raw', 'png']) -> int:
-    """Draws the faces of a spec into a folder or an LMDB of one's own choice and returns their number."""
-    from fsr_plugins.data.folder_store import write_folder
-
-    faces = progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}')
-    return write_folder(path, faces) if form == 'folder' else write_lmdb(path, faces, encoding)

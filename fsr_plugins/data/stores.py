@@ -56,11 +56,11 @@ class Store(ABC):
 
     @abstractmethod
     def parsing(self, key: str) -> Image:
-        """The parsing map as uint8 HW, CelebAMask-HQ ids. Raises as :meth:`image`, and UserError where it is missing."""
+        """The parsing map as uint8 HW, CelebAMask-HQ ids. Raises as :meth:`image`; UserError if missing."""
 
     @abstractmethod
     def sizes(self) -> npt.NDArray[np.int32]:
-        """Height and width of every image, int32 (n, 2) by key order. A folder is decoded for it once (see ``verify``)."""
+        """Height and width of every image, int32 (n, 2) by key order. A folder is decoded once (``verify``)."""
 
     @contextmanager
     def reader(self) -> Iterator[Read]:
@@ -87,7 +87,10 @@ def open_store(spec: str | os.PathLike[str]) -> Store:
         return open_portraits(spec)
     path = Path(spec).expanduser()
     if not path.exists():
-        raise UserError(f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); see datasets/README.md.")
+        raise UserError(
+            f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); "
+            'see datasets/README.md.'
+        )
     if not path.is_dir():
         raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")
     return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path)

@@ -43,7 +43,8 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
         sizes = _measure(store, threads or os.cpu_count() or 1)
         _remember(record, fingerprint, sizes)
     if min_size is not None:
-        check_minimum(store, np.arange(len(store)), sizes, (min_size, min_size) if isinstance(min_size, int) else min_size)
+        minimum = (min_size, min_size) if isinstance(min_size, int) else min_size
+        check_minimum(store, np.arange(len(store)), sizes, minimum)
     return sizes
 
 
@@ -58,7 +59,7 @@ def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, 
         height, width = sizes[small[0]]
         raise UserError(
             f"The image '{store.where(store.keys[small[0]])}' is {width}x{height} (width x height), smaller than the "
-            f'{minimum[1]}x{minimum[0]} that is cropped from it; {small.size} of {len(positions)} are: remove them or crop less.'
+            f'{minimum[1]}x{minimum[0]} that is needed; {small.size} of {len(positions)} are: remove them or crop less.'
         )
 
 
@@ -71,9 +72,15 @@ def _measure(store: Store, threads: int) -> Sizes:
         expected, checksum = store.sizes(), store.manifest.checksum
         wrong = np.flatnonzero((sizes != expected).any(axis=1))
         if wrong.size:
-            raise UserError(f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again.")
+            raise UserError(
+                f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; "
+                'prepare it again.'
+            )
         if checksum is not None and content_checksum(environment(store.folder), store.keys) != checksum:
-            raise UserError(f"The images of the LMDB '{store.path}' do not have the checksum of its manifest; prepare it again.")
+            raise UserError(
+                f"The images of the LMDB '{store.path}' do not have the checksum of its manifest; "
+                'prepare it again.'
+            )
     return sizes
 
 
@@ -134,4 +141,4 @@ def _remember(record: Path, fingerprint: str, sizes: Sizes) -> None:
         partial.write_text(json.dumps(known), encoding='utf-8')
         partial.replace(record)
     except OSError as error:
-        logger.warning('%s cannot be written (%s); the images will be verified again next time.', record, error.strerror)
+        logger.warning('%s cannot be written (%s); the images are verified anew next time.', record, error.strerror)

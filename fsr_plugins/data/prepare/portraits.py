@@ -1,0 +1,66 @@
+"""The built-in faces, written to a place of one's own choice."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+from fsr_plugins.data.portrait_store import SCHEME, draw, parse_spec
+from fsr_plugins.data.prepare.base import (
+    Encoding,
+    Format,
+    Prepared,
+    Preparer,
+    add_output_arguments,
+    register,
+    write_faces,
+)
+from fsr_plugins.data.progress import progress
+from fsr_plugins.data.records import FaceLike
+
+
+def prepare_portraits(spec: str, dst: Path, *, form: Format | None = None, encoding: Encoding = 'raw') -> Prepared:
+    """Draws built-in faces into a folder or an LMDB; the same spec gives the same pixels everywhere.
+
+    Args:
+        spec: ``portraits://<domain>/<split>?number=2000&size=64&seed=0``, or the part behind ``portraits://``.
+        dst: Folder or ``*.lmdb`` to write.
+        form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
+        encoding: Of an LMDB.
+
+    Raises:
+        UserError: the spec is wrong, or ``dst`` exists.
+    """
+    wanted = parse_spec(spec if spec.startswith(SCHEME) else SCHEME + spec)
+    people: set[int | None] = set()
+
+    def counted() -> Iterator[FaceLike]:
+        for face in draw(wanted):
+            people.add(face.identity)
+            yield face
+
+    count = write_faces(dst, progress(counted(), wanted.number, f'{wanted.domain}/{wanted.split}'), form, encoding)
+    return Prepared(str(dst), count, len(people - {None}))
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of :func:`prepare_portraits`."""
+    parser.add_argument('spec', metavar='SPEC', help="domain/split, e.g. 'studio/train?number=2000&size=64&seed=0'")
+    add_output_arguments(parser)
+
+
+def run(args: Namespace) -> Prepared:
+    """Runs :func:`prepare_portraits` from parsed arguments."""
+    return prepare_portraits(args.spec, args.dst, form=args.format, encoding=args.encoding)
+
+
+register(
+    Preparer(
+        name='portraits',
+        summary='the built-in faces: studio, harsh, cartoon, real_lr and others, drawn by this toolkit',
+        example="fsr prepare portraits 'studio/train?number=2000&size=128' datasets/studio.lmdb",
+        add_arguments=add_arguments,
+        run=run,
+    )
+)

@@ -1,0 +1,137 @@
+"""Iterations a second of an identical network on the same batch: ``train_cpu`` and ``train_gpu``."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
+
+from basicsr.models.base_model import BaseModel  # isort: skip
+from basicsr.models.sr_model import SRModel  # isort: skip
+
+from fsr_plugins.data.images import read_image
+from fsr_plugins.models import SupervisedModel
+
+from .faces import SCALE, Faces
+from .timing import Comparison, Effort, alternate, synchronise
+
+BATCH = 8
+NETWORK = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 64, 'num_block': 16, 'upscale': SCALE}
+OPTIMISER = {'type': 'Adam', 'lr': 1e-4, 'betas': [0.9, 0.99]}
+
+Setting = Mapping[str, Any]
+
+#: What our engine may be set to; the fastest is compared with BasicSR, which has none of these settings.
+CPU_SETTINGS: tuple[Setting, ...] = ({}, {'channels_last': True})
+GPU_SETTINGS: tuple[Setting, ...] = (
+    {'channels_last': True},
+    {'channels_last': True, 'precision': 'bf16'},
+    {'channels_last': True, 'precision': 'bf16', 'compile': True},
+)
+
+
+def _train_block() -> dict[str, Any]:
+    scheduler = {'type': 'MultiStepLR', 'milestones': [100_000], 'gamma': 0.5}
+    return {'total_iter': 200_000, 'ema_decay': 0.999, 'pixel_opt': {'type': 'L1Loss'}, 'scheduler': scheduler}
+
+
+def _options(device: torch.device, network: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'is_train': True, 'dist': False, 'rank': 0, 'num_gpu': int(device.type == 'cuda'), 'scale': SCALE, 'path': {},
+        'network_g': dict(network),
+    }  # fmt: skip
+
+
+def make_basicsr(device: torch.device, network: Mapping[str, Any] = NETWORK) -> SRModel:
+    """BasicSR's model with its defaults."""
+    torch.manual_seed(0)
+    return SRModel({**_options(device, network), 'train': {**_train_block(), 'optim_g': dict(OPTIMISER)}})
+
+
+def make_ours(device: torch.device, setting: Setting, network: Mapping[str, Any] = NETWORK) -> SupervisedModel:
+    """Our model of the same initial weights."""
+    torch.manual_seed(0)
+    train = {**_train_block(), 'optim': dict(OPTIMISER)}
+    return SupervisedModel({**_options(device, network), **setting, 'train': train})
+
+
+def make_batches(faces: Faces) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The same pairs as either side's loader hands them out: ours uint8 NHWC, BasicSR's float NCHW."""
+    names = [path.name for path in sorted(faces.gt.iterdir())[:BATCH]]
+    ours = {
+        key: torch.from_numpy(np.stack([read_image(folder / name) for name in names]))
+        for key, folder in (('gt', faces.gt), ('lq', faces.lq))
+    }
+    basicsr = {key: images.permute(0, 3, 1, 2).float().div(255).contiguous() for key, images in ours.items()}
+    return ours, basicsr
+
+
+class Trainee:
+    """A model with its batch, trained some iterations at a time."""
+
+    def __init__(self, model: BaseModel, batch: dict[str, Any], device: torch.device, iterations: int) -> None:
+        self.model, self.batch, self.device, self.iterations = model, batch, device, iterations
+        self.current_iter = 0
+
+    def step(self) -> None:
+        """What both training loops do in an iteration."""
+        self.current_iter += 1
+        self.model.update_learning_rate(self.current_iter)
+        self.model.feed_data(self.batch)
+        self.model.optimize_parameters(self.current_iter)
+
+    def run(self) -> float:
+        """Iterations a second."""
+        synchronise(self.device)
+        started = time.perf_counter()
+        for _ in range(self.iterations):
+            self.step()
+        synchronise(self.device)
+        return self.iterations / (time.perf_counter() - started)
+
+
+def compare(
+    name: str, faces: Faces, device: torch.device, effort: Effort, network: Mapping[str, Any] = NETWORK
+) -> Comparison:
+    """Trains both sides, ours with the setting that proves fastest.
+
+    Raises:
+        AssertionError: the first iterations' losses differ, so the work is not the same.
+    """
+    uint8, floats = make_batches(faces)
+    iterations = effort.iterations[device.type == 'cuda']
+    basicsr = Trainee(make_basicsr(device, network), floats, device, iterations)
+    basicsr.step()
+    loss = float(basicsr.model.get_current_log()['l_pix'])
+    candidates: list[tuple[float, Setting, Trainee]] = []
+    for setting in GPU_SETTINGS if device.type == 'cuda' else CPU_SETTINGS:
+        ours = Trainee(make_ours(device, setting, network), uint8, device, iterations)
+        ours.step()
+        own = ours.model.get_current_log()['l_pix']
+        if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-4):
+            raise AssertionError(f'The first loss is {loss} in BasicSR, {own} in ours with {dict(setting)}')
+        candidates.append((max(ours.run(), ours.run()), setting, ours))
+    _, setting, ours = max(candidates, key=lambda candidate: candidate[0])
+    pair = alternate(ours.run, basicsr.run, effort.runs)
+    shown = ', '.join(f'{key} {value}' for key, value in setting.items()) or 'defaults'
+    how = f'EDSR ×{SCALE}, batch {BATCH}, EMA, Adam; ours: {shown}'
+    return Comparison(name, 'it/s', pair.ours, pair.basicsr, how, details={'setting': dict(setting)})
+
+
+def train_cpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
+    """On the CPU, whatever the device of the other measurements is."""
+    return compare('train_cpu', faces, torch.device('cpu'), effort)
+
+
+def train_gpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison | None:
+    """On the GPU; None without one."""
+    if device.type != 'cuda':
+        return None
+    torch.backends.cudnn.benchmark = True  # as BasicSR's training sets it
+    return compare('train_gpu', faces, device, effort)

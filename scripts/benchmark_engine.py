@@ -1,0 +1,98 @@
+#!/usr/bin/env python
+"""Measures the engine against BasicSR 1.4.2: the same faces, one process each, the same network, in turns.
+
+    python scripts/benchmark_engine.py --json benchmark.json
+    python scripts/benchmark_engine.py --images FOLDER_OF_FACES --only loader_folder loader_lmdb
+
+What each line compares is said in the table and in the modules under scripts/benchmark/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
+
+from basicsr.utils import get_root_logger  # isort: skip
+
+from benchmark import faces, loaders, report, start_up, training, validation
+from benchmark.timing import Comparison, Effort
+
+from fsr_plugins.errors import UserError
+
+Benchmark = Callable[[faces.Faces, torch.device, Effort], Comparison | None]
+
+BENCHMARKS: dict[str, Benchmark] = {
+    'loader_folder': loaders.loader_folder,
+    'loader_lmdb': loaders.loader_lmdb,
+    'loader_synth': loaders.loader_synth,
+    'validation': validation.validation,
+    'train_cpu': training.train_cpu,
+    'train_gpu': training.train_gpu,
+    'start_up': start_up.start_up,
+}
+
+QUICK = Effort(runs=1, images=24, warm=1, batches=2, iterations=(1, 2))
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', nargs='+', choices=BENCHMARKS, default=list(BENCHMARKS), metavar='NAME',
+                        help=f'of {", ".join(BENCHMARKS)}')  # fmt: skip
+    parser.add_argument('--images', type=Path, metavar='FOLDER', help='real faces instead of the built-in ones')
+    parser.add_argument('--runs', type=int, default=Effort.runs, help='of each side; the median counts (default: 5)')
+    parser.add_argument('--threads', type=int, help="torch's threads, for both sides (default: as torch chooses)")
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions, ratios and figures there')
+    parser.add_argument('--quick', action='store_true', help='only show that everything runs; the figures mean nothing')
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace, console: Console) -> dict[str, Comparison | None]:
+    """Runs what was asked for, in the order of the table, and leaves nothing behind."""
+    effort = QUICK if options.quick else Effort(runs=options.runs)
+    device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    results: dict[str, Comparison | None] = {}
+    with tempfile.TemporaryDirectory(prefix='benchmark_engine_') as folder:
+        with console.status(f'making {effort.images} faces'):
+            prepared = faces.prepare(Path(folder), effort.images, options.images)
+        for name, benchmark in BENCHMARKS.items():
+            if name in options.only:
+                with console.status(f'measuring {name}'):
+                    results[name] = benchmark(prepared, device, effort)
+    return results
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints the table, writes the file."""
+    options = parse(arguments)
+    warnings.filterwarnings('ignore', module='torch')
+    get_root_logger(log_level=logging.WARNING)
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    console = Console()
+    try:
+        results = measure(options, console)
+    except UserError as error:
+        console.print(f'error: {error}', style='red', markup=False)
+        return 2
+    content = report.content(results, 1 if options.quick else options.runs)
+    console.print(report.table(results))
+    console.print(', '.join(f'{key}: {value}' for key, value in content['machine'].items()), highlight=False)
+    if options.json:
+        options.json.write_text(json.dumps(content, indent=2) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

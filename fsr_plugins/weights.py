@@ -16,7 +16,10 @@ from typing import Any
 
 import torch
 
+from fsr_plugins import compat  # noqa: F401  before torchvision
 from fsr_plugins.errors import UserError
+
+import torchvision  # isort: skip
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +38,7 @@ class WeightFile:
         sha256: hexadecimal SHA-256, whole or its first digits (eight in torchvision's file names).
         filename: its name on disk.
         path: a local file to use instead, from an option.
+        for_hub: read by code that knows torch hub's folder only (BasicSR's VGG): linked there once it is found.
     """
 
     name: str
@@ -42,6 +46,22 @@ class WeightFile:
     sha256: str
     filename: str
     path: str | None = None
+    for_hub: bool = False
+
+
+def torchvision_weights(arch: str, name: str, *, for_hub: bool = False) -> WeightFile:
+    """The ImageNet weights (``IMAGENET1K_V1``) that torchvision publishes for ``arch``, e.g. ``'vgg19'``.
+
+    Raises:
+        UserError: torchvision has no such network.
+    """
+    try:
+        url = torchvision.models.get_model_weights(arch)['IMAGENET1K_V1'].url
+    except ValueError as error:
+        raise UserError(f"torchvision has no network '{arch}' to take the weights of {name} from.") from error
+    filename = url.rpartition('/')[2]
+    # torchvision's files end in the first eight digits of their SHA-256: vgg19-dcbb9e9d.pth.
+    return WeightFile(name, url, Path(filename).stem.rpartition('-')[2], filename, for_hub=for_hub)
 
 
 def folder() -> Path:
@@ -68,13 +88,16 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
         if not local.is_file():
             raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
         return local
-    target = folder() / weight.filename
-    for found in (target, Path(torch.hub.get_dir()) / 'checkpoints' / weight.filename):
-        if found.is_file():
-            _check(found, weight)
-            return found
-    _download(weight, target)
-    return target
+    kept, in_hub = folder() / weight.filename, Path(torch.hub.get_dir()) / 'checkpoints' / weight.filename
+    found = next((place for place in (kept, in_hub) if place.is_file()), None)
+    if found is None:
+        _download(weight, kept)
+        found = kept
+    else:
+        _check(found, weight)
+    if weight.for_hub and not in_hub.is_file():
+        _link(found, in_hub)
+    return found
 
 
 def load_state(path: str | Path) -> Any:
@@ -105,6 +128,18 @@ def _check(path: Path, weight: WeightFile) -> None:
         )
 
 
+def _link(found: Path, in_hub: Path) -> None:
+    try:
+        in_hub.parent.mkdir(parents=True, exist_ok=True)
+        in_hub.symlink_to(found.resolve())
+    except FileExistsError:
+        # Another process of this run was first; anything else that lies there is not ours to replace.
+        if not in_hub.is_file():
+            raise UserError(f"'{in_hub}' is a broken link: delete it.") from None
+    except OSError as error:
+        raise UserError(f"'{found}' is needed in {in_hub.parent} too, which cannot be written: {error}.") from error
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open('rb') as file:
@@ -125,7 +160,8 @@ def _download(weight: WeightFile, target: Path) -> None:
         ):
             partial = Path(file.name)
             shutil.copyfileobj(source, file, _BLOCK)
-        _check(partial, weight)
+        if not _sha256(partial).startswith(weight.sha256.lower()):
+            raise OSError('what came has another SHA-256')
         partial.replace(target)
     except (OSError, HTTPException) as error:
         # urllib's own errors are OSErrors.

@@ -1,0 +1,72 @@
+"""LPIPS by the package ``lpips``, with its backbone's weights found by the toolkit instead of torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import lpips
+from torch import Tensor
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import MeanMetric
+from fsr_plugins.registry import METRIC_REGISTRY
+from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weights
+
+#: The name in ``lpips`` and the torchvision network whose features it takes.
+BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}
+
+
+@METRIC_REGISTRY.register()
+class LPIPS(MeanMetric):
+    """Learned perceptual distance (Zhang et al. 2018, Eq. 1) with the linear weights 0.1 that ``lpips`` brings."""
+
+    name = 'lpips'
+    better = 'lower'
+    needs_gt = True
+
+    def __init__(self, net: str = 'alex', weights: str | None = None) -> None:
+        """
+        Args:
+            net: ``'alex'``, ``'vgg'`` or ``'squeeze'``.
+            weights: local file with torchvision's state dict of the backbone; looked for and downloaded when None.
+
+        Raises:
+            UserError: unknown ``net``; weights that are absent or of another network.
+        """
+        (weight,) = self.requirements(net=net, weights=weights)
+        super().__init__(f'{net}, RGB, border 0, uint8')
+        # pnet_rand: without it lpips has torchvision download the backbone by itself.
+        self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
+        path = locate(weight)
+        try:
+            self.distance.net.load_state_dict(backbone_state(self.distance.net, load_state(path)))
+        except (KeyError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"'{path}' does not hold the weights of {weight.name}: {reason}.") from error
+
+    @classmethod
+    def requirements(cls, net: str = 'alex', weights: str | None = None, **others: Any) -> list[WeightFile]:
+        """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
+        if net not in BACKBONES:
+            raise UserError(f"'net' of the metric LPIPS is '{net}': choose one of {', '.join(BACKBONES)}.")
+        return [replace(torchvision_weights(BACKBONES[net], f'LPIPS ({net})'), path=weights)]
+
+    def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
+        """Distance of each pair, shape (N,)."""
+        # The device is known from the first batch on; moving a module that is there already costs nothing.
+        return self.distance.to(sr.device)(sr, gt, normalize=True).flatten()
+
+
+def backbone_state(backbone: Any, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Torchvision's state dict under the names of ``lpips``, which cuts the same layers into slices.
+
+    Args:
+        backbone: network of ``lpips``; its layers keep their numbers: ``slice2.3.weight`` is ``features.3.weight``.
+        published: torchvision's state dict.
+
+    Raises:
+        KeyError: a layer is missing in ``published``.
+    """
+    return {name: published[f'features.{name.partition(".")[2]}'] for name in backbone.state_dict()}

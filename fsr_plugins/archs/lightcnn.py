@@ -1,7 +1,7 @@
 """LightCNN-9 as a discriminator.
 
-Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", TIFS 2018, Table I; as a discriminator in DIC (Ma
-et al., CVPR 2020).
+Wu et al., "A Light CNN for Deep Face Representation with Noisy Labels", TIFS 2018, Table I; as a discriminator in DIC
+(Ma et al., CVPR 2020).
 """
 
 from __future__ import annotations

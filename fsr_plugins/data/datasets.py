@@ -95,8 +95,9 @@ class FaceDataset(FaceSet):
             key = self.key(int(wrong[0]))
             (height, width), (gt_height, gt_width) = sizes[wrong[0]], self.gt_sizes()[wrong[0]]
             raise UserError(
-                f"'{self.lq.where(self._partner(key))}' is {width}x{height}, but its HR '{self.gt.where(key)}' divided by "
-                f'the scale {scale} is {gt_width / scale:g}x{gt_height / scale:g}; make it again, or correct the scale.'
+                f"'{self.lq.where(self._partner(key))}' is {width}x{height}, but its HR '{self.gt.where(key)}' "
+                f'divided by the scale {scale} is {gt_width / scale:g}x{gt_height / scale:g}; '
+                'make it again, or correct the scale.'
             )
 
 

@@ -211,8 +211,8 @@ class FaceSet(Dataset[dict[str, Any]]):
             check_minimum(self.gt, self.chosen, self.gt.sizes(), (self.gt_size, self.gt_size))
             if self.gt_size % scale:
                 raise UserError(
-                    f"gt_size {self.gt_size} of the dataset '{self.name}' is not a multiple of the scale "
-                    f'{scale}.'
+                    f"gt_size {self.gt_size} of the dataset '{self.name}' is not a multiple of the "
+                    f'scale {scale}; change it.'
                 )
             return
         sizes = self._gt_sizes
@@ -220,9 +220,9 @@ class FaceSet(Dataset[dict[str, Any]]):
         if self.options.training:
             self._refuse((sizes != sizes[:1]).any(axis=1), "unlike the first image; set 'gt_size' to crop")
         if self.options.use_rot:
-            self._refuse(np.diff(sizes, axis=1)[:, 0] != 0, "but 'use_rot' needs squares; set 'gt_size' to crop")
+            self._refuse(sizes[:, 0] != sizes[:, 1], "but 'use_rot' needs squares; set 'gt_size' to crop")
 
-    def _refuse(self, wrong: npt.NDArray[np.bool_], why: str) -> None:
+    def _refuse(self, wrong: npt.ArrayLike, why: str) -> None:
         found = np.flatnonzero(wrong)
         if found.size:
             height, width = self.gt_sizes()[found[0]].tolist()

@@ -27,6 +27,8 @@ SCHEME = 'portraits://'
 #: Faces drawn in one go by a process: enough to outweigh handing them over.
 _CHUNK = 32
 
+_WORTH_PROCESSES = 256
+
 
 @dataclass(frozen=True)
 class PortraitSpec:
@@ -58,7 +60,7 @@ def parse_spec(text: str) -> PortraitSpec:
         raise UserError(f"'{text}' has no domain '{domain}'.{near(domain, DOMAINS)} Known: {', '.join(DOMAINS)}.")
     if split not in SPLITS:
         raise UserError(f"'{text}' has no split '{split}'.{near(split, SPLITS)} Known: {', '.join(SPLITS)}.")
-    numbers = {'number': 1, 'size': 8, 'seed': 0}
+    numbers = {'number': 1, 'size': 4, 'seed': 0}
     values: dict[str, int] = {}
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         if key not in numbers:
@@ -105,7 +107,8 @@ def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]
     """Draws the faces of a spec in order, by as many processes as there are cores unless told otherwise."""
     processes = processes or len(os.sched_getaffinity(0))
     starts = range(0, spec.number, _CHUNK)
-    if processes == 1 or len(starts) == 1:
+    # Starting a process takes as long as drawing some hundred faces.
+    if processes == 1 or spec.number < _WORTH_PROCESSES:
         yield from _draw_chunk(spec, 0, spec.number)
         return
     # Spawned, not forked: the caller may have threads, and a fork copies whatever lock they hold.
@@ -118,4 +121,4 @@ def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]
 def _draw_chunk(spec: PortraitSpec, start: int, count: int) -> list[FaceLike]:
     from fsr_plugins.data.portraits import iterate
 
-    return list(iterate(spec.domain, spec.split, count, spec.size, spec.seed, start))
+    return list(iterate(spec.domain, spec.split, start + count, spec.size, spec.seed, start))

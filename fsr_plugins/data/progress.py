@@ -22,7 +22,7 @@ def progress(things: Iterable[T], total: int, what: str) -> Iterator[T]:
     if sys.stderr.isatty():
         yield from track(things, description=what, total=total, console=Console(stderr=True))
         return
-    step = max(1, total // _LINES)
+    step = -(-total // _LINES)
     for done, thing in enumerate(things, 1):
         yield thing
         if done % step == 0 or done == total:

@@ -62,7 +62,7 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     """``DST``, ``--format`` and ``--encoding``, alike for all preparers."""
     parser.add_argument('dst', metavar='DST', type=Path, help='folder to write; a name ending in .lmdb gives an LMDB')
     parser.add_argument('--format', choices=['folder', 'lmdb'], help='default: by the name of DST')
-    parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB; default: raw, the fastest')
+    parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
 
 
 def write_faces(dst: Path, faces: Iterable[FaceLike], form: Format | None, encoding: Encoding) -> int:

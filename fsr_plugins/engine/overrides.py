@@ -64,7 +64,8 @@ def _find(value: Any, keys: Keys) -> Any:
 
 def _set(document: Document, keys: Keys, value: Any, place: str) -> Document:
     places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}
-    return merge(Document(document.values, places), Document(_nest(document.values, keys, value), {keys: place}))
+    new = {keys[:length]: place for length in range(1, len(keys) + 1) if keys[:length] not in places}
+    return merge(Document(document.values, places), Document(_nest(document.values, keys, value), new))
 
 
 def _nest(values: Any, keys: Keys, value: Any) -> Any:

@@ -1,0 +1,63 @@
+"""The arguments of the commands that take an option file, and the table of figures they end with."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fsr_plugins.engine.config import Experiment
+
+
+def add_option_file(parser: ArgumentParser) -> None:
+    """``-opt``, ``--set`` and ``--debug``."""
+    parser.add_argument('-opt', '--opt', type=Path, required=True, metavar='FILE', help='the option file')
+    parser.add_argument(
+        '--set',
+        action='append',
+        default=[],
+        metavar='KEY=VALUE',
+        dest='overrides',
+        help='change an option, e.g. train.total_iter=100, wherever the file has it, or stages.NAME.KEY=VALUE in one '
+        'stage; may be repeated',
+    )
+    parser.add_argument(
+        '--debug', action='store_true', help="as BasicSR's: 'debug_' before the name, frequent printing and validation"
+    )
+
+
+def add_launcher(parser: ArgumentParser) -> None:
+    """``--launcher``, and ``--local_rank`` as older launchers pass it."""
+    parser.add_argument(
+        '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='pytorch under torchrun; default: none'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='taken and not needed')
+
+
+def load(arguments: Namespace) -> Experiment:
+    """The experiment of ``-opt``, ``--set`` and ``--debug``."""
+    from fsr_plugins.engine import config
+
+    return config.load(arguments.opt, arguments.overrides, debug=arguments.debug)
+
+
+def show_figures(validation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Prints ``{set: {net: {metric: value}}}`` as a table, in the first process only."""
+    from rich.console import Console
+    from rich.table import Table
+
+    if os.environ.get('RANK', '0') != '0' or not validation:
+        return
+    metrics = list(dict.fromkeys(metric for nets in validation.values() for row in nets.values() for metric in row))
+    table = Table('set', 'net', *metrics)
+    for name, nets in validation.items():
+        for net, values in nets.items():
+            table.add_row(name, net, *(_number(values.get(metric)) for metric in metrics))
+    Console().print(table)
+
+
+def _number(value: Any) -> str:
+    return '' if value is None else f'{value:.4f}'

@@ -1,0 +1,64 @@
+"""``fsr list``."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = 'fsr list archs'
+
+KINDS = ('archs', 'losses', 'models', 'datasets', 'metrics', 'degradations')
+COLUMNS = ('name', 'origin', 'summary', 'signature')
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """What to list."""
+    parser.add_argument('kind', choices=KINDS)
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Prints a table on a terminal, lines separated by tabs elsewhere."""
+    from fsr_plugins.registry import REGISTRIES, load_plugins
+
+    load_plugins()
+    rows = [describe(name, target) for name, target in sorted(REGISTRIES[arguments.kind])]
+    if sys.stdout.isatty():
+        _print_table(rows)
+    else:
+        for row in rows:
+            print('\t'.join(row[column] for column in COLUMNS))
+    return Outcome({arguments.kind: rows})
+
+
+def describe(name: str, target: Any) -> dict[str, str]:
+    """Name, package it comes from, first line of its docstring, and signature of a registered class or function."""
+    # a class without a docstring would show its parents'
+    text = inspect.cleandoc(target.__doc__ or '')
+    return {
+        'name': name,
+        'origin': target.__module__.partition('.')[0],
+        'summary': text.partition('\n')[0],
+        'signature': _signature(target),
+    }
+
+
+def _signature(target: Any) -> str:
+    try:
+        return str(inspect.signature(target, eval_str=True))
+    except NameError:  # names that only a type checker imports
+        return str(inspect.signature(target))
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*(escape(row[column]) for column in COLUMNS))
+    Console().print(table)

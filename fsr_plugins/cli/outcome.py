@@ -1,0 +1,23 @@
+"""What a command hands back, and where it is written."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS, ArgumentParser
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command found, as plain values for ``--json``, and its exit status."""
+
+    found: dict[str, Any] = field(default_factory=dict)
+    status: int = 0
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """``--json FILE``; without a default, so that a subcommand's parser leaves alone what was given before it."""
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', default=SUPPRESS, help='also write what was found to FILE, as JSON'
+    )

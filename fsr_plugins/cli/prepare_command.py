@@ -1,0 +1,36 @@
+"""``fsr prepare``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+
+from fsr_plugins.cli.outcome import Outcome, add_json
+
+EXAMPLE = 'fsr prepare portraits --help'
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A command for each preparer of :mod:`fsr_plugins.data.prepare`."""
+    from fsr_plugins.data.prepare import PREPARERS
+
+    datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
+    for name, preparer in PREPARERS.items():
+        command = datasets.add_parser(
+            name,
+            help=preparer.summary,
+            description=preparer.summary,
+            epilog=f'Example: {preparer.example}',
+            formatter_class=RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        add_json(command)
+        preparer.add_arguments(command)
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Prepares the dataset and says what was written."""
+    from fsr_plugins.data.prepare import PREPARERS
+
+    prepared = PREPARERS[arguments.dataset].run(arguments)
+    print(f'{prepared.path}: {prepared.images} images of {prepared.identities} people, {prepared.left_out} left out')
+    return Outcome(prepared.as_dict())

@@ -1,0 +1,26 @@
+"""``fsr test``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = 'fsr test -opt options/tsnet.yml --json figures.json'
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The option file the experiment was trained with."""
+    add_option_file(parser)
+    add_launcher(parser)
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Measures; the outcome is the figures by set, net and metric."""
+    experiment = load(arguments)
+    from fsr_plugins.engine import pipeline
+
+    found = pipeline.evaluate(experiment, launcher=arguments.launcher)
+    show_figures(found['validation'])
+    return Outcome(found)

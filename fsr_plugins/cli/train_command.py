@@ -1,0 +1,30 @@
+"""``fsr train``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = """fsr train -opt options/tsnet.yml --set train.total_iter=200
+         torchrun --nproc_per_node=2 fsr_plugins/train.py -opt options/tsnet.yml --launcher pytorch"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """BasicSR's arguments, and ``--set``."""
+    add_option_file(parser)
+    add_launcher(parser)
+    parser.add_argument(
+        '--auto_resume', action='store_true', help='accepted as in BasicSR; an unfinished experiment always goes on'
+    )
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Trains; the outcome is the experiment's summary."""
+    experiment = load(arguments)
+    from fsr_plugins.engine import pipeline
+
+    summary = pipeline.run(experiment, launcher=arguments.launcher)
+    show_figures(summary['validation'])
+    return Outcome(summary)

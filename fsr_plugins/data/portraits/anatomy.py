@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from fsr_plugins.data.portraits.frame import Array, Box, Frame, bump, power, smooth
+from fsr_plugins.data.portraits.frame import Array, Frame, bump, power, smooth
 from fsr_plugins.data.portraits.people import Person
 from fsr_plugins.data.portraits.scenes import Scene
 
@@ -22,7 +22,7 @@ def outline(x: Array, y: Array, person: Person, jaw: float) -> Array:
     low = np.clip(dy * (1 / jaw), 0, 1.3)
     half = person.width * (1 - person.taper * low * low) + person.cheek * np.exp(-(((y - 0.16) * 6) ** 2))
     n = person.square
-    height = np.where(dy > 0, np.float32(1 / jaw), np.float32(-1 / (person.top + WAIST))) * dy
+    height = np.maximum(dy * (1 / jaw), dy * (-1 / (person.top + WAIST)))
     return power(power(np.abs(x) / half, n) + power(height, n), 1 / n)
 
 
@@ -39,7 +39,7 @@ class Mouth:
 
     @property
     def corner_y(self) -> float:
-        return self.person.mouth_y - 0.035 * self.scene.smile
+        return self.person.mouth_y - 0.016 - 0.035 * self.scene.smile
 
     @property
     def gap(self) -> float:
@@ -49,13 +49,13 @@ class Mouth:
         """Upper lip's outer and inner edge, lower lip's inner and outer edge: y at t."""
         p = self.person
         q = np.clip(1 - t * t, 0, 1)
-        line = p.mouth_y - 0.035 * self.scene.smile * t * t + 0.006 * (np.exp(-((t * 5) ** 2)) - np.exp(-((t * 2.2) ** 2))) + 0.0 * q
+        line = p.mouth_y - (0.016 + 0.035 * self.scene.smile) * t * t + 0.005 * np.exp(-((t * 5) ** 2))
         thin = 1 - 0.25 * max(self.scene.smile, 0.0)
         root = np.sqrt(q)
         inner_up = line - 0.35 * self.gap * root
         inner_low = line + 0.65 * self.gap * root
-        up = inner_up - p.lip_up * thin * (0.55 * root + 0.45 * q) * (1 - 0.35 * p.bow * np.exp(-((t * 8) ** 2)) - 0.3 * np.abs(t) * root)
-        low = inner_low + p.lip_low * thin * (0.35 * root + 0.65 * q)
+        up = inner_up - p.lip_up * thin * (0.25 * root + 0.75 * q) * (1 - 0.5 * p.bow * np.exp(-((t * 7) ** 2)))
+        low = inner_low + p.lip_low * thin * (0.45 * root + 0.55 * q)
         return up, inner_up, inner_low, low
 
 
@@ -83,12 +83,12 @@ def _nose(height: Array, frame: Frame, person: Person) -> None:
     box = frame.box(0.0, 0.5 * tip, 0.24, 0.5 * tip + 0.14)
     x, y = frame.x[box], frame.y[box]
     t = np.clip((y + 0.03) / (tip + 0.03), 0, 1)
-    sigma = 0.028 + 0.42 * wide * t * t
-    rise = (0.25 + 0.75 * t) * smooth(y, -0.16, 0.10) * (1 - smooth(y, tip - 0.005, tip + 0.055))
-    height[box] += high * rise * np.exp(-0.5 * (x / sigma) ** 2) * 0.75
-    _add(height, frame, 0.30 * high, 0.0, tip - 0.012, 0.42 * wide, 0.034)
+    sigma = 0.034 + 0.44 * wide * t * t
+    rise = (0.25 + 0.75 * t) * smooth(y, -0.16, 0.10) * (1 - smooth(y, tip - 0.02, tip + 0.085))
+    height[box] += high * rise * np.exp(-0.5 * (x / sigma) ** 2) * 0.66
+    _add(height, frame, 0.26 * high, 0.0, tip - 0.010, 0.46 * wide, 0.036)
     for side in (-1, 1):
-        _add(height, frame, 0.032, side * 0.72 * wide, tip + 0.012, 0.26 * wide, 0.026)
+        _add(height, frame, 0.026, side * 0.74 * wide, tip + 0.012, 0.27 * wide, 0.026)
 
 
 def _folds(height: Array, frame: Frame, person: Person, scene: Scene, mouth: Mouth) -> None:
@@ -112,7 +112,9 @@ def _folds(height: Array, frame: Frame, person: Person, scene: Scene, mouth: Mou
         height[box] -= lines * np.clip(wave, 0, 1) * bump(x, y, 0, -0.30, 0.13, 0.05)
 
 
-def _lips(height: Array, frame: Frame, mouth: Mouth) -> Box:
+def add_lips(height: Array, frame: Frame, person: Person, scene: Scene) -> None:
+    """Adds the lips' swelling to the relief, in place; they are too fine for a coarse frame."""
+    mouth = Mouth(person, scene)
     p = mouth.person
     box = frame.box(0.0, p.mouth_y, mouth.half + 0.02, 0.13)
     x, y = frame.x[box], frame.y[box]
@@ -122,11 +124,14 @@ def _lips(height: Array, frame: Frame, mouth: Mouth) -> Box:
     height[box] += 0.085 * p.lip_up / 0.045 * s * (1 - s) * np.sqrt(np.clip(1 - t * t, 0, 1))
     s = np.clip((y - inner_low) / np.maximum(low - inner_low, 1e-3), 0, 1)
     height[box] += 0.10 * p.lip_low / 0.06 * s * (1 - s) * np.sqrt(np.clip(1 - t * t, 0, 1))
-    return box
 
 
 def relief(frame: Frame, face: Array, person: Person, scene: Scene) -> Array:
-    """Height of the skin (side, side) float32 in face units, seen from the front; ``face`` is the outline's value at each pixel."""
+    """Height of the skin (side, side) float32 in face units, seen from the front, without the lips' swelling.
+
+    Args:
+        face: :func:`outline` at each pixel.
+    """
     mouth = Mouth(person, scene)
     f2 = face * face
     height = 0.50 * np.sqrt(np.maximum(1.03 - 0.45 * f2 - 0.55 * f2 * f2, 0.02)).astype(np.float32)
@@ -147,7 +152,6 @@ def relief(frame: Frame, face: Array, person: Person, scene: Scene) -> Array:
     _add(height, frame, 0.045, 0.0, chin - 0.075, 0.075, 0.048)
     _add(height, frame, -0.020, 0.0, 0.5 * (chin - 0.075 + person.mouth_y + 0.05) - 0.005, 0.085, 0.022)
     _folds(height, frame, person, scene, mouth)
-    _lips(height, frame, mouth)
     return height
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fsr_plugins.data.portraits.anatomy import WAIST
-from fsr_plugins.data.portraits.frame import Array, Frame, smooth
+from fsr_plugins.data.portraits.frame import Array, Frame, power, smooth
 from fsr_plugins.data.portraits.noise import curl_tile, sample, strand_tile
 from fsr_plugins.data.portraits.people import Person
 from fsr_plugins.data.portraits.scenes import Scene
@@ -41,9 +41,9 @@ class Style:
 
 
 STYLES = {
-    'crop': Style(0.035, 0.008, 0.04, 0.0, 0.02, 0.18, 0.93, 'back', 0.0, 0.035, 0.55),
-    'sweep': Style(0.10, 0.020, 0.05, 0.0, 0.03, 0.10, 0.93, 'sweep', 0.02, 0.045, 0.3),
-    'brushed': Style(0.13, 0.018, 0.05, 0.0, -0.03, 0.10, 0.94, 'back', 0.03, 0.05, 0.35),
+    'crop': Style(0.045, 0.018, 0.04, 0.0, 0.02, 0.18, 0.93, 'back', 0.0, 0.035, 0.55),
+    'sweep': Style(0.10, 0.030, 0.05, 0.0, 0.03, 0.10, 0.93, 'sweep', 0.02, 0.045, 0.3),
+    'brushed': Style(0.11, 0.028, 0.05, 0.0, -0.03, 0.10, 0.94, 'back', 0.03, 0.05, 0.35),
     'fringe': Style(0.08, 0.035, 0.10, 0.0, 0.185, 0.02, 0.92, 'fall', 0.01, 0.05),
     'long': Style(0.07, 0.055, 1.3, 0.05, 0.00, 0.35, 0.86, 'fall', 0.012, 0.035),
     'curtain': Style(0.08, 0.06, 0.75, 0.02, -0.02, 0.75, 0.88, 'fall', 0.02, 0.04),
@@ -51,47 +51,54 @@ STYLES = {
     'bob': Style(0.08, 0.075, 0.44, 0.07, 0.17, 0.03, 0.84, 'fall', 0.012, 0.035),
     'curly': Style(0.12, 0.09, 0.34, 0.12, 0.03, 0.12, 0.90, 'curl', 0.0, 0.10),
     'afro': Style(0.21, 0.17, 0.22, 0.0, 0.00, 0.06, 0.92, 'curl', 0.0, 0.07),
-    'tied': Style(0.030, 0.010, 0.06, 0.0, -0.01, 0.14, 0.95, 'back', 0.0, 0.02),
+    'tied': Style(0.040, 0.018, 0.06, 0.0, -0.01, 0.14, 0.95, 'back', 0.0, 0.02),
     'bald': Style(-0.02, 0.006, 0.10, 0.0, -0.6, 0.0, 0.985, 'back', 0.0, 0.03, 0.6),
 }
 
 
 @dataclass
 class Hair:
-    """Coverage of the hair before and behind the head, its radiance and its height over the face's plane."""
+    """Coverage of the hair before and behind the head (None: nothing behind), its radiance and its height over the face's plane."""
 
     front: Array
-    back: Array
+    back: Array | None
     light: Array
     lift: Array
 
 
-def _strands(frame: Frame, person: Person, style: Style) -> tuple[Array, Array, Array]:
-    """Brightness of hairs and locks in [0, 1], and the field that is constant along a hair."""
-    x, y = frame.x, frame.y
-    ox, oy = person.texture
+def _flow_field(x: Array, y: Array, person: Person, style: Style) -> tuple[Array, Array, float]:
+    """The field that is constant along a hair, the place along it, and texels of the strand texture per unit across."""
+    ox = person.texture[0]
     crown = -(person.top - 0.04)
-    if style.flow == 'curl':
-        tile = sample(curl_tile(), x * 470 + ox, y * 470 + oy)
-        return tile[..., 0], tile[..., 1], x
+    along = y
     if style.flow == 'sweep':
         across, _ = cv2.cartToPolar(x - 0.55 * np.float32(np.sign(person.hair_part) or 1.0), (y + 0.02) * 0.9)
-        along = y + x
-        scale = 620.0
+        along, scale = y + x, 620.0
     elif style.flow == 'back':
         _, angle = cv2.cartToPolar(0.15 - y, np.ascontiguousarray(x - 0.5 * person.hair_part))
-        across = np.where(angle > np.pi, angle - np.float32(2 * np.pi), angle) * 0.42
-        along = y
-        scale = 560.0
+        across, scale = np.where(angle > np.pi, angle - np.float32(2 * np.pi), angle) * 0.42, 560.0
     else:
         drop = np.sqrt(np.clip(y - crown, 0.0, 3.0) + 0.004)
-        across = (x - person.hair_part) / (0.30 + 0.62 * np.minimum(drop, 0.75))
-        along = y
-        scale = 420.0
+        across, scale = (x - person.hair_part) / (0.30 + 0.62 * np.minimum(drop, 0.75)), 420.0
     if style.wave > 0:
         across = across + style.wave * person.hair_wave * np.sin(along * (9 + 5 * person.hair_wave) + 5 * across + ox) * smooth(y, crown, 0.3)
-    tile = sample(strand_tile(), across * scale + ox, along * 130 + oy)
-    return tile[..., 0], tile[..., 1], across
+    return across, along, scale
+
+
+def _strands(frame: Frame, person: Person, style: Style) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Brightness of hairs and of locks in [0, 1], and the hairs' direction (x, y) of unit length."""
+    coarse = frame.coarse
+    ox, oy = person.texture
+    across, along, scale = _flow_field(coarse.x, coarse.y, person, style)
+    gx, gy = cv2.Sobel(across, cv2.CV_32F, 1, 0), cv2.Sobel(across, cv2.CV_32F, 0, 1)
+    norm = 1 / np.maximum(np.sqrt(gx * gx + gy * gy), 1e-6)
+    flow = frame.up(-gy * norm, cv2.INTER_LINEAR), frame.up(gx * norm, cv2.INTER_LINEAR)
+    if style.flow == 'curl':
+        tile = sample(curl_tile(), frame.x * 380 + ox, frame.y * 380 + oy)
+    else:
+        tile = sample(strand_tile(), frame.up(across, cv2.INTER_LINEAR) * scale + ox, frame.up(along, cv2.INTER_LINEAR) * 130 + oy)
+    fine, locks = cv2.split(tile)
+    return fine, locks, flow
 
 
 def _extent(frame: Frame, person: Person, style: Style) -> tuple[Array, Array]:
@@ -101,7 +108,8 @@ def _extent(frame: Frame, person: Person, style: Style) -> tuple[Array, Array]:
     wide = person.width + style.side * volume
     high = person.top + WAIST + style.top * volume
     dy = y - WAIST
-    upper = np.sqrt((x / wide) ** 2 + (np.minimum(dy, 0) / high) ** 2)
+    n = max(person.square, 2.25)
+    upper = power(power(np.abs(x) / wide, n) + power(np.maximum(-dy, 0) / high, n), 1 / n)
     low = style.low * (1 + 0.35 * (person.hair_length - 0.5)) if style.low > 0.3 else style.low
     down = np.maximum(dy, 0)
     if style.low <= 0.3:
@@ -126,7 +134,7 @@ def _opening(frame: Frame, person: Person, style: Style) -> Array:
         sides = np.maximum(sides, y - style.low)
     else:
         sides = sides - 0.10 * smooth(y, 0.12, 0.50)
-    corner = 0.07
+    corner = 0.15
     a, b = np.minimum(y - edge, corner), np.minimum(sides, corner)
     rounded = corner - np.sqrt((corner - a) ** 2 + (corner - b) ** 2)
     return rounded
@@ -136,43 +144,33 @@ def hair(frame: Frame, person: Person, scene: Scene) -> Hair:
     """Draws a person's hair."""
     style = STYLES[person.style]
     unit = frame.unit
-    fine, locks, across = _strands(frame, person, style)
-    jag = (0.6 * fine + 0.7 * locks - 0.65) * style.rough
-    extent, upper = _extent(frame, person, style)
-    free = _opening(frame, person, style)
-    ragged = extent + 1.2 * jag
+    fine, locks, flow = _strands(frame, person, style)
+    jag = (0.8 * fine + 0.45 * locks - 0.62) * style.rough
+    extent, upper = _extent(frame.coarse, person, style)
+    free = frame.up(_opening(frame.coarse, person, style), cv2.INTER_LINEAR)
     inner = -free + jag * (1.4 if style.flow != 'curl' else 0.7)
-    soft = 0.6 * unit
-    whole = np.clip(ragged * soft + 0.5, 0, 1)
-    front = np.minimum(whole, np.clip(inner * soft * (0.5 if style.thin else 1.0) + 0.5, 0, 1))
+    soft = 0.45 * unit
+    whole = np.clip((frame.up(extent, cv2.INTER_LINEAR) + jag) * soft + 0.5, 0, 1)
+    front = np.minimum(whole, np.clip(inner * soft * (0.4 if style.thin else 0.8) + 0.5, 0, 1))
     if style.thin:
         sparse = style.thin * smooth(frame.y, -0.34, -0.02)
         front = front * (1 - sparse * np.clip(1.25 - 1.1 * fine, 0, 1))
     if style.top < 0:
         front = front * smooth(frame.y, -0.22, -0.02)
     normal, lift = _form(frame, person, upper, fine, locks)
-    flow = _flow(across, style)
-    depth = 0.45 + 0.55 * np.clip((-free) * 9, 0, 1)
-    open_ = np.where(front > 0.02, depth, 0.40)
-    light = shade_hair(person.hair, (fine, locks), flow, normal, open_, scene)
-    back = whole if style.low > 0.3 else np.zeros_like(whole)
-    return Hair(front, back, light, lift)
+    depth = 0.45 + 0.55 * np.clip(free * -9, 0, 1)
+    light = shade_hair(person.hair, (fine, locks), flow, normal, depth, scene)
+    return Hair(front, whole if style.low > 0.3 else None, light, lift)
 
 
 def _form(frame: Frame, person: Person, upper: Array, fine: Array, locks: Array) -> tuple[tuple[Array, Array, Array], Array]:
     """Normals of the head of hair with its strands, and its height."""
-    x, y = frame.x, frame.y
+    x, y = frame.coarse.x, frame.coarse.y
     nx = np.clip(x * (0.95 / (person.width + 0.05)), -1.2, 1.2)
     ny = np.clip((y - WAIST) * (0.9 / person.top), -1.2, 0.15)
-    nx = nx + cv2.Sobel(0.8 * fine + 1.6 * locks, cv2.CV_32F, 1, 0, scale=0.09)
     nz = np.sqrt(np.maximum(1.15 - upper * upper, 0.10))
-    norm = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
     lift = 0.44 * np.sqrt(np.maximum(1.1 - upper * upper, 0.05)) + 0.07
+    nx, ny, nz, lift = (frame.up(a, cv2.INTER_LINEAR) for a in (nx, ny, nz, lift))
+    nx = nx + cv2.Sobel(0.8 * fine + 1.6 * locks, cv2.CV_32F, 1, 0, scale=0.09)
+    norm = 1 / np.sqrt(nx * nx + ny * ny + nz * nz)
     return (nx * norm, ny * norm, nz * norm), lift
-
-
-def _flow(across: Array, style: Style) -> tuple[Array, Array]:
-    """Unit direction of the hairs: along the lines on which ``across`` is constant."""
-    gx, gy = cv2.Sobel(across, cv2.CV_32F, 1, 0), cv2.Sobel(across, cv2.CV_32F, 0, 1)
-    norm = 1 / np.maximum(np.sqrt(gx * gx + gy * gy), 1e-6)
-    return -gy * norm, gx * norm

@@ -49,8 +49,7 @@ def strand_tile() -> Array:
 def curl_tile() -> Array:
     """(TILE, TILE, 2) float32 in [0, 1]: ridged, swirling noise for curly hair, and its slow component."""
     a, b = _blur(_white(21), 7, 7), _blur(_white(22), 9, 9)
-    angle = 2.2 * a + 3.0 * b
-    ridges = 0.5 + 0.5 * np.sin(4.0 * angle)
+    ridges = 0.5 + 0.5 * np.sin(5.0 * a + 6.0 * b)
     tufts = _blur(_white(23), 10, 10)
     tile = np.stack([ridges * 0.75 + 0.25 * np.clip(0.5 + 0.25 * tufts, 0, 1), np.clip(0.5 + 0.25 * a, 0, 1)], axis=-1)
     return np.ascontiguousarray(tile, dtype=np.float32)

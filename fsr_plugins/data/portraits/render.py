@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fsr_plugins.data.portraits import skin
-from fsr_plugins.data.portraits.anatomy import WAIST, jaw_length, landmarks, normals, outline, relief
+from fsr_plugins.data.portraits.anatomy import WAIST, add_lips, jaw_length, landmarks, normals, outline, relief
 from fsr_plugins.data.portraits.eyes import eye
 from fsr_plugins.data.portraits.frame import Array, Frame, step
 from fsr_plugins.data.portraits.glasses import glasses
@@ -46,53 +46,65 @@ def _over(image: Array, cover: Array, layer: Array) -> None:
         plane += cover * (value - plane)
 
 
-def _field(head: Array, face: Array, body: Array, locks: Hair) -> Array:
-    """Height field for the shadows: head and hair stand before the neck, the neck before nothing."""
-    field = np.where(body > 0.5, head - 0.02, np.float32(-1.2))
-    field = np.where(face > 0.5, head, field)
-    return np.where(locks.front > 0.5, np.maximum(locks.lift, field), field).astype(np.float32)
+def _field(head: Array, cover: Array, locks: Hair) -> Array:
+    """Height field for the shadows: hair before skin, skin before nothing."""
+    field = cover * (head + 1.2) - 1.2
+    return field + locks.front * (np.maximum(locks.lift, field) - field)
+
+
+@dataclass
+class _Skin:
+    """All bare skin of a portrait: surface, height, coverage of the face and of everything."""
+
+    surface: skin.Surface
+    height: Array
+    face: Array
+    cover: Array
+
+
+def _bare(frame: Frame, person: Person, scene: Scene, label: Array) -> _Skin:
+    """Neck, ears and face as one surface; marks them in ``label``."""
+    coarse, jaw = frame.coarse, jaw_length(person, scene)
+    rim = outline(coarse.x, coarse.y, person, jaw)
+    face = step((1 - frame.up(rim)) * (0.9 * person.width * frame.unit))
+    height = frame.up(relief(coarse, rim, person, scene))
+    add_lips(height, frame, person, scene)
+    surface = _face(frame, person, scene)
+    inside, low = neck(frame, person, WAIST + jaw)
+    cover, beside = step(inside * frame.unit), np.clip(inside * 12 + 1.0, 0, 1)
+    label[cover > 0.5] = skin.NECK
+    for side, mark in ((-1, skin.EAR_R), (1, skin.EAR_L)):
+        box, part = ear(frame, person, scene, side, (low, surface.colour, face))
+        label[box][part > 0.5] = mark
+        cover[box] = np.maximum(cover[box], part)
+    np.copyto(label, surface.label, where=face > 0.5)
+    # Outside the skin the height goes on smoothly, so that no edge shows in the normals there.
+    below = np.maximum(beside, cover) * (1 - face)
+    height += below * (low - height)
+    return _Skin(surface, height, face, np.maximum(cover, face))
 
 
 def raster(person: Person, scene: Scene, side: int) -> tuple[Array, Array, Frame]:
     """Linear radiance (3, side, side) float32 and labels (side, side) uint8 of a portrait, and where its points lie."""
     frame = Frame(side, person, scene)
     chin = WAIST + jaw_length(person, scene)
-    rim = outline(frame.x, frame.y, person, jaw_length(person, scene))
-    face = step((1 - rim) * (0.9 * person.width * frame.unit))
-    surface = _face(frame, person, scene)
-    neck_cover, neck_height = neck(frame, person, chin)
-    height = relief(frame, rim, person, scene)
     label = np.zeros((side, side), np.uint8)
-    bare = neck_height + np.float32(0.0)
-    colour = surface.colour
     locks = hair(frame, person, scene)
-    body = neck_cover.copy()
-    label[locks.back > 0.5] = skin.HAIR
-    label[neck_cover > 0.5] = skin.NECK
-    ears = np.zeros_like(face)
-    plain = colour.copy()
-    for side_, mark in ((-1, skin.EAR_R), (1, skin.EAR_L)):
-        box, cover = ear(frame, person, scene, side_, bare, plain)
-        ears[box] = np.maximum(ears[box], cover)
-        label[box][cover > 0.5] = mark
-    skin_cover = np.maximum(np.maximum(body, ears), face)
-    in_face = face > 0.5
-    height = np.where((skin_cover > 0.02) & ~in_face, np.where(body + ears > 0.02, bare, height), height)
-    for channel in range(3):
-        colour[channel] = np.where(in_face, colour[channel], plain[channel])
-    label[in_face] = surface.label[in_face]
-    lit = cast_shadow(_field(height, skin_cover, body, locks), scene, frame.unit)
-    open_ = occlusion(np.where(in_face, height, height - 0.01), frame.unit)
-    normal = normals(height + surface.grain, frame, scene)
-    skin_light = shade_skin(colour, normal, surface.gloss, lit, open_, scene)
-    skin_light += np.where(in_face, surface.glow, 0)
     image = background(frame, scene)
-    _over(image, locks.back, 0.35 * locks.light)
-    _over(image, skin_cover, skin_light)
-    cloth_cover, cloth_light = cloth(frame, person, scene, chin, lit)
-    cloth_cover = cloth_cover * ~in_face
-    _over(image, cloth_cover, cloth_light)
-    label[cloth_cover > 0.5] = skin.CLOTH
+    if locks.back is not None:
+        label[locks.back > 0.5] = skin.HAIR
+        _over(image, locks.back, 0.35 * locks.light)
+    bare = _bare(frame, person, scene, label)
+    lit = cast_shadow(_field(bare.height, bare.cover, locks), scene, frame.unit)
+    open_ = occlusion(bare.height, frame.unit)
+    normal = normals(bare.height + bare.surface.grain, frame, scene)
+    light = shade_skin(bare.surface.colour, normal, bare.surface.gloss, lit, open_, scene)
+    light += bare.surface.glow
+    _over(image, bare.cover, light)
+    rows, cover, light = cloth(frame, person, scene, chin, lit)
+    cover = cover * (1 - bare.face[rows])
+    _over(image[:, rows], cover, light)
+    label[rows][cover > 0.5] = skin.CLOTH
     if person.glasses:
         glasses(image, label, frame, person, scene, skin.GLASSES)
     _over(image, locks.front, locks.light)
@@ -111,9 +123,16 @@ def develop(radiance: Array, size: int, grey: bool) -> Array:
 
 def reduce_labels(label: Array, size: int) -> Array:
     """The label that covers most of each pixel (the smallest id where two are equal), (size, size) uint8."""
-    present = np.flatnonzero(np.bincount(label.ravel(), minlength=19))
-    shares = [cv2.resize((label == k).astype(np.float32), (size, size), interpolation=cv2.INTER_AREA) for k in present]
-    return present[np.argmax(np.stack(shares), axis=0)].astype(np.uint8)
+    out = np.zeros((size, size), np.uint8)
+    most = np.zeros((size, size), np.uint8)
+    for k in range(19):
+        mask = cv2.compare(label, k, cv2.CMP_EQ)
+        if not cv2.hasNonZero(mask):
+            continue
+        share = cv2.resize(mask, (size, size), interpolation=cv2.INTER_AREA)
+        np.copyto(out, np.uint8(k), where=share > most)
+        np.maximum(most, share, out=most)
+    return out
 
 
 def draw(person: Person, scene: Scene, size: int) -> Drawing:

@@ -69,17 +69,18 @@ def draw_scene(seed: int, stream: int, index: int, harsh: bool) -> Scene:
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     n = lambda sigma, limit: float(np.clip(rng.normal(0, sigma), -limit, limit))  # noqa: E731
     calm = 0.35 if harsh else 1.0
-    smile = u(0.3, 1.0) if rng.random() < 0.55 else u(-0.25, 0.25)
+    smile = u(0.3, 1.0) if rng.random() < 0.6 else u(-0.1, 0.25)
     gap = u(0.25, 1.0) if rng.random() < (0.6 if smile > 0.45 else 0.2) else 0.0
     azimuth, elevation = n(35, 70), u(0, 50)
     if harsh:
         azimuth, elevation = 5.0 * round(u(-19, 19)), 5.0 * round(u(-5, 12))
         smile, gap = 0.2 * smile, 0.0
     backdrop = rng.beta(1.2, 1.6, (2, 3)) * 0.45 + rng.beta(1.1, 1.3) * 0.5
+    backdrop = 0.45 * backdrop + 0.55 * backdrop.mean(axis=1, keepdims=True)
     cloth = _CLOTH[rng.integers(0, len(_CLOTH), 2)] * rng.uniform(0.8, 1.1, (2, 1))
     key = u(0.75, 1.05)
     return Scene(
-        yaw=n(0.20, 0.42) * calm, pitch=n(0.09, 0.2) * calm, roll=n(0.06, 0.16) * calm, zoom=u(0.96, 1.08), shift=(n(0.02, 0.05), n(0.02, 0.05)),
+        yaw=n(0.20, 0.42) * calm, pitch=n(0.09, 0.2) * calm, roll=n(0.06, 0.16) * calm, zoom=u(1.22, 1.34) if harsh else u(1.10, 1.25), shift=(n(0.02, 0.05), 0.03 + n(0.02, 0.05)),
         smile=smile, open=gap, brow_raise=n(0.5, 1.0) * calm, lids=u(0.78, 1.1) - 0.18 * max(smile, 0.0), gaze=(n(0.12, 0.3), n(0.06, 0.12)),
         light=light_vector(azimuth, elevation), key=1.25 if harsh else key, key_colour=(1.0, 1.0, 1.0) if harsh else _tint(rng, 0.06),
         ambient=u(0.015, 0.05) if harsh else u(0.2, 0.42), ambient_colour=_tint(rng, 0.08), fill=0.0 if harsh else u(0.0, 0.25),

@@ -60,8 +60,8 @@ def complexion(frame: Frame, person: Person, scene: Scene) -> Surface:
     s.colour[0] *= shade
     s.colour[1] *= shade * red
     s.colour[2] *= shade * red
-    s.grain = pores * np.float32(0.0011 * rough) + blotch * np.float32(0.0008)
-    s.gloss *= 1 + 0.25 * pores
+    s.grain = pores * np.float32(0.00055 * rough) + blotch * np.float32(0.0006)
+    s.gloss *= 1 + 0.12 * pores
     everywhere = (slice(None), slice(None))
     x, y = frame.x, frame.y
     for cx, cy, sx, sy, amount in ((-0.25, 0.19, 0.10, 0.08, 1.0), (0.25, 0.19, 0.10, 0.08, 1.0), (0.0, person.nose_len, 0.07, 0.06, 0.8)):
@@ -84,16 +84,16 @@ def _beard(s: Surface, frame: Frame, person: Person, scene: Scene, fine: Array, 
     chin = WAIST + jaw_length(person, scene)
     mouth = Mouth(person, scene)
     ax = np.abs(x)
-    edge = 0.26 + 0.30 * np.exp(-((ax / 0.17) ** 2)) - 0.55 * np.clip(ax - 0.30, 0, 1)
-    area = smooth(y, -0.03, 0.10) * smooth(y - edge + 0.04 * (fine > 0.6), -0.06, 0.05)
+    edge = 0.26 + 0.19 * np.exp(-((ax / 0.17) ** 2)) - 0.55 * np.clip(ax - 0.30, 0, 1)
+    area = smooth(y, -0.03, 0.10) * smooth(y - edge + 0.012 * fine, -0.11, 0.06)
     lip = bump(x, y, 0.0, 0.5 * (person.nose_len + mouth.corner_y) + 0.02, 0.115, 0.026)
-    bare = bump(x, y, 0.0, mouth.corner_y + 0.02, 0.5 * mouth.half, 0.045)
+    bare = bump(x, y, 0.0, mouth.corner_y + 0.015, 0.5 * mouth.half, 0.03)
     area = np.clip(np.maximum(area, 1.2 * lip) - 0.9 * bare, 0, 1)
     everywhere = (slice(None), slice(None))
     s.scale(everywhere, area * (0.5 * person.stubble) * np.clip(0.7 + 0.3 * fine, 0, 1), (0.66, 0.70, 0.76))
     if person.beard > 0:
         strands = sample(strand_tile(), x * 420 + 60 * np.sin(9 * y) + 13, y * 160 + 0.4 * frame.x * 200)
-        mask = smooth(area * (0.55 + 0.9 * strands[..., 0]), 0.42, 0.62) * (0.35 + 0.65 * person.beard)
+        mask = smooth(area * (0.55 + 0.9 * strands[..., 0]), 0.25, 0.80) * (0.35 + 0.65 * person.beard)
         hair = [c * (0.35 + 1.1 * strands[..., 0]) for c in person.hair]
         s.tint(everywhere, mask * smooth(chin + 0.1 - y, 0.0, 0.05), hair)
         s.gloss *= 1 - 0.8 * mask
@@ -113,7 +113,7 @@ def brow(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> N
     thick = person.brow_thick / 0.125 * (0.25 + 0.75 * outer) + 1e-3
     d = np.abs(ey - middle) / thick
     lean = ex * 52 + (ey - middle) * np.where(ex < -0.4, 8.0, 46.0)
-    hairs = sample(strand_tile(), (lean * 1.3 + 300 + 40 * side).astype(np.float32), (ey * 10 + ex * 6).astype(np.float32))[..., 0]
+    hairs = sample(strand_tile(), (lean * 1.9 + 300 + 40 * side).astype(np.float32), (ey * 10 + ex * 6).astype(np.float32))[..., 0]
     body = np.clip(1.35 - d, 0, 1) * inner * smooth(1.12 - ex, 0.0, 0.2)
     alpha = np.clip(body * (0.25 + 1.25 * hairs), 0, 1)
     dark = tuple(0.55 * c + 0.003 for c in person.hair)
@@ -132,10 +132,10 @@ def nose(s: Surface, frame: Frame, person: Person) -> None:
     half = 0.030 + (wide + 0.012 - 0.030) * t * t * t + 0.010 * t
     lower = tip + 0.042 - 0.012 * (x / wide) ** 2
     s.label[box][(np.abs(x) < half) & (y > -0.06) & (y < lower)] = NOSE
-    s.scale(box, 0.8 * bump(x, y, 0.0, tip + 0.050, 0.6 * wide, 0.016), (0.62, 0.52, 0.50))
+    s.scale(box, 0.28 * bump(x, y, 0.0, tip + 0.050, 0.6 * wide, 0.016), (0.62, 0.52, 0.50))
     for side in (-1, 1):
-        hole = bump(x + 0.35 * side * (y - tip), y, side * 0.44 * wide, tip + 0.030, 0.20 * wide, 0.0095)
-        s.tint(box, np.clip(1.5 * hole, 0, 0.93), (0.030, 0.012, 0.010))
+        hole = bump(x + 0.35 * side * (y - tip), y, side * 0.50 * wide, tip + 0.030, 0.17 * wide, 0.0085)
+        s.tint(box, np.clip(1.3 * hole, 0, 0.85), (0.035, 0.014, 0.011))
         wing = np.exp(-(((side * x - 1.02 * wide) / 0.009) ** 2)) * bump(x, y, side * wide, tip + 0.006, 0.05, 0.026)
         s.scale(box, 0.75 * wing, (0.66, 0.54, 0.50))
 

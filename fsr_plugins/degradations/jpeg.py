@@ -95,7 +95,8 @@ def _code(plane: Tensor, table: Tensor) -> Tensor:
 
 def _halve(chroma: Tensor) -> Tensor:
     """Means of 2×2 pixels, rounded; an exact half is rounded down and up in alternating columns, as libjpeg does."""
-    even = F.pad(chroma, (0, chroma.shape[3] % 2, 0, chroma.shape[2] % 2), mode='replicate')
+    # libjpeg fills the last block to the right before it takes means, and below after it.
+    even = F.pad(chroma, (0, -chroma.shape[3] % 16, 0, chroma.shape[2] % 2), mode='replicate')
     mean = F.avg_pool2d(even, 2)
     column = torch.arange(mean.shape[3], device=mean.device, dtype=mean.dtype) % 2
     return (mean + 0.25 + 0.25 * column).floor_()
@@ -122,7 +123,7 @@ def jpeg(x: Tensor, quality: Tensor, subsample: bool = True) -> Tensor:
         chroma = ycbcr[:, 1:].round().clamp_(-128.0, 127.0)
         if subsample:
             h, w = x.shape[2:]
-            small = _code(_halve(chroma), tables[:, 1:])
+            small = _code(_halve(chroma), tables[:, 1:])[:, :, :, : (w + 1) // 2]
             chroma = F.interpolate(small, scale_factor=2.0, mode='bilinear', align_corners=False)[:, :, :h, :w]
         else:
             chroma = _code(chroma, tables[:, 1:])

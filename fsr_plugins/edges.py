@@ -96,6 +96,7 @@ def _thresholds(magnitude: Tensor, low: float, high: float, adaptive: Adaptive |
     return (0.5 * limit).floor().int(), limit.floor().int()
 
 
+@torch.compiler.disable
 def canny_cv2(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adaptive | None = None) -> Tensor:
     """Canny's edges by OpenCV: aperture 3, L1 gradient, no blur before. Computed on the CPU, whatever holds ``x``.
 

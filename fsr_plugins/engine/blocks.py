@@ -17,6 +17,8 @@ from fsr_plugins.engine.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import lookup
 
+#: Registries whose classes may hold another of theirs, given as a block.
+_NESTING = ('losses', 'degradations')
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -35,6 +37,9 @@ def check_block(
     if target is not None:
         arguments = {key: value for key, value in block.items() if key != 'type'}
         check_arguments(target, arguments, keys, problems, given=given)
+        for key, value in arguments.items() if find in _NESTING else ():
+            if isinstance(value, dict) and isinstance(value.get('type'), str):
+                check_block(value, (*keys, key), problems, find)
     return target
 
 

@@ -21,7 +21,7 @@ from fsr_plugins.engine.fingerprint import changed, fingerprint
 from fsr_plugins.engine.problems import Problems, fail
 from fsr_plugins.engine.references import order, resolve
 from fsr_plugins.engine.schema import LoggerOptions, ValOptions, check_stage
-from fsr_plugins.engine.yamlfile import Document, Keys, Places, merge, read
+from fsr_plugins.engine.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import load_plugins
 
@@ -119,7 +119,8 @@ def _parts(document: Document, file: Path) -> dict[str, Document]:
         if not re.fullmatch(r'\w[\w.+-]*', stage) or not isinstance(values, dict | None):
             raise UserError(f"{place}: key 'stages.{stage}' must be a plain name with a mapping of options.")
         own = {keys[2:]: at for keys, at in document.places.items() if keys[:2] == ('stages', stage)}
-        parts[stage] = merge(Document(common, document.places), Document(values or {}, own))
+        merged = merge(Document(common, document.places), Document(values or {}, own))
+        parts[stage] = Document(without_marks(merged.values), merged.places)
     return parts
 
 

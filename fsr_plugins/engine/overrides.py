@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fsr_plugins.engine.yamlfile import DELETE, Document, Keys, merge, parse_value
+from fsr_plugins.engine.yamlfile import DELETE, Document, Keys, parse_value
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
@@ -63,23 +63,19 @@ def _find(value: Any, keys: Keys) -> Any:
 
 
 def _set(document: Document, keys: Keys, value: Any, place: str) -> Document:
+    # a mapping also replaces what its stage would inherit
+    value = {**value, DELETE: True} if isinstance(value, dict) else value
     places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}
     new = {keys[:length]: place for length in range(1, len(keys) + 1) if keys[:length] not in places}
-    return merge(Document(document.values, places), Document(_nest(document.values, keys, value), new))
+    return Document(_put(document.values, keys, value), {**places, **new})
 
 
-def _nest(values: Any, keys: Keys, value: Any) -> Any:
-    """The mapping that, merged over ``values``, puts ``value`` at ``keys``; lists on the way are copied whole."""
+def _put(values: Any, keys: Keys, value: Any) -> Any:
+    """A copy of ``values`` with ``value`` at ``keys``; mappings on the way are made where there are none."""
     if not keys:
-        return {**value, DELETE: True} if isinstance(value, dict) else value
+        return value
     if isinstance(values, list) and keys[0].isdigit() and int(keys[0]) < len(values):
         number = int(keys[0])
-        return [_merge_item(item, keys[1:], value) if at == number else item for at, item in enumerate(values)]
-    return {keys[0]: _nest(values.get(keys[0]) if isinstance(values, dict) else None, keys[1:], value)}
-
-
-def _merge_item(item: Any, keys: Keys, value: Any) -> Any:
-    nested = _nest(item, keys, value)
-    if isinstance(item, dict) and isinstance(nested, dict):
-        return merge(Document(item), Document(nested)).values
-    return nested
+        return [*values[:number], _put(values[number], keys[1:], value), *values[number + 1 :]]
+    mapping = values if isinstance(values, dict) else {}
+    return {**mapping, keys[0]: _put(mapping.get(keys[0]), keys[1:], value)}

@@ -140,23 +140,28 @@ def merge(base: Document, over: Document) -> Document:
     """``over`` laid over ``base`` by mmengine's rules: mappings merge, all else replaces.
 
     ``_delete_: true`` in a mapping drops what it would inherit. A mapping over something that is none replaces it.
+    A ``_delete_`` that met nothing stays, for what the result is laid over; :func:`without_marks` takes it out.
     """
-    replacing = _mark(over.values, base.values)
     config = Config({'opt': base.values})  # wrapped: mmengine splits top-level keys at dots and reserves some
-    config.merge_from_dict({'opt': replacing}, allow_list_keys=False)
-    return Document(_plain(config.to_dict()['opt']), {**base.places, **over.places})
+    config.merge_from_dict({'opt': _mark(over.values, base.values)}, allow_list_keys=False)
+    return Document(config.to_dict()['opt'], {**base.places, **over.places})
 
 
 def _mark(over: Any, base: Any) -> Any:
-    """A copy of ``over`` in which every mapping that meets something else in ``base`` says that it replaces it."""
+    """A copy of ``over`` in which a mapping that meets something else in ``base`` says that it replaces it."""
     if not isinstance(over, dict):
         return over
-    copy = {key: _mark(value, base.get(key) if isinstance(base, dict) else None) for key, value in over.items()}
-    return copy if isinstance(base, dict) else {**copy, DELETE: True}
+    copy = {}
+    for key, value in over.items():
+        below = base.get(key) if isinstance(base, dict) else None
+        copy[key] = _mark(value, below)
+        if isinstance(value, dict) and isinstance(base, dict) and key in base and not isinstance(below, dict):
+            copy[key][DELETE] = True
+    return copy
 
 
-def _plain(value: Any) -> Any:
-    """Plain dicts and lists, without the ``_delete_`` of mappings that met nothing."""
+def without_marks(value: Any) -> Any:
+    """A copy of plain values without any ``_delete_``."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items() if key != DELETE}
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: without_marks(item) for key, item in value.items() if key != DELETE}
+    return [without_marks(item) for item in value] if isinstance(value, list) else value

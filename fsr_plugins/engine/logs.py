@@ -40,26 +40,35 @@ class StageLog:
     Args:
         folder: the stage's folder; ``train.log``, ``metrics.jsonl`` and ``tb/`` go there.
         options: the block ``logger`` of the option file.
-        resumed_at: records after this iteration are from before an interruption and are dropped.
+        total: the stage's iterations.
+        name: what the lines begin with.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, resumed_at: int, name: str) -> None:
+    def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, name: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.name, self.total = name, total
+        self.folder, self.options, self.name, self.total = folder, options, name, total
         self._file = logging.FileHandler(folder / 'train.log')
         self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
         package_logger.addHandler(self._file)
         self._records = folder / 'metrics.jsonl'
-        self._drop_after(resumed_at)
-        self._tensorboard = _tensorboard(folder, options, resumed_at, name)
+        self._tensorboard: Any = None
         self._progress: Progress | None = None
+
+    def begin(self, resumed_at: int) -> None:
+        """Starts the live line, TensorBoard and the clock.
+
+        Args:
+            resumed_at: records after this iteration are from before an interruption and are dropped.
+        """
+        self._drop_after(resumed_at)
+        self._tensorboard = _tensorboard(self.folder, self.options, resumed_at, self.name)
         self._started, self._first = time.perf_counter(), resumed_at
         if console.is_terminal:
             self._progress = Progress(
                 TextColumn('{task.description}'), BarColumn(bar_width=20), MofNCompleteColumn(), TimeRemainingColumn(),
                 TextColumn('{task.fields[line]}'), console=console,
             )  # fmt: skip
-            self._task = self._progress.add_task(name, total=total, completed=resumed_at, line='')
+            self._task = self._progress.add_task(self.name, total=self.total, completed=resumed_at, line='')
             self._progress.start()
 
     def _drop_after(self, iteration: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -112,18 +111,14 @@ def _train(stage: Stage, world: World) -> dict[str, Any]:
         write_text(stage.folder / 'options.yml', config.dump(stage.opt))
     distributed.barrier()
     outcome = Trainer(opt, stage.folder, world).run()
-    record = _record(stage, outcome)
-    if world.is_main:
-        write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
-    distributed.barrier()
-    return record
+    return distributed.on_main(lambda: _write_record(stage, outcome))
 
 
-def _record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
-    """What ``done.json`` holds: of the result network first, of every other too."""
+def _write_record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+    """Writes ``done.json``: of the result network first, of every other too."""
     uses = lookup('models', stage.opt['model_type']).networks
     result = next((label for label, use in uses.items() if use.result), next(iter(outcome.checkpoints)))
-    return {
+    record = {
         'iterations': outcome.iterations,
         'seconds': round(outcome.seconds, 1),
         'checkpoint': str(outcome.checkpoints[result]),
@@ -134,6 +129,8 @@ def _record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
         },
         'validation': outcome.validation,
     }
+    write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+    return record
 
 
 def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
@@ -161,12 +158,12 @@ def _write_comparison(experiment: Experiment) -> None:
     if stage is None:
         return
     loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
-    paired = [loader for loader in loaders.values() if loader.dataset.has_gt] or [*loaders.values()]
+    paired = [loader for loader in loaders.values() if getattr(loader.dataset, 'has_gt', True)] or [*loaders.values()]
     report.write_comparison(path, report.comparison(_finished_model(stage, World()), paired[0]))
     logger.info('Picture: %s', path)
 
 
-def _last_validating(experiment: Experiment, required: bool = True) -> Any:
+def _last_validating(experiment: Experiment, required: bool = True) -> Stage | None:
     """The last stage that has sets to validate on."""
     for stage in reversed(experiment.stages.values()):
         if (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1:

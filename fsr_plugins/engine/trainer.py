@@ -128,28 +128,29 @@ class Trainer:
             Interrupted: asked to stop; a state was saved.
             RunError: a loss is NaN or Inf, or something could not be written.
         """
+        name, options = self.opt['name'], self.opt.get('logger') or {}
+        self.log = StageLog(self.folder, options, total=self.total, name=name) if self.world.is_main else None
+        try:
+            return self._run()
+        finally:
+            if self.log is not None:
+                self.log.close()
+
+    def _run(self) -> Outcome:
         distributed.seed_everything(self.opt['manual_seed'])
         self.model: FSRModel = lookup('models', self.opt['model_type'])(self.opt)
         distributed.seed_everything(self.opt['manual_seed'] + self.world.rank)
         self._resume()
         pin = self.model.device.type == 'cuda'
-        loader = make_train_loader(self.opt, self.world, self.iteration, pin)
         self.val_loaders = make_val_loaders(self.opt, self.world, pin) if self.val_freq else {}
-        self.per_epoch = loader.iters_per_epoch
-        self.log = None
-        if self.world.is_main:
-            name = self.opt['name']
-            self.log = StageLog(self.folder, self.opt.get('logger') or {}, total=self.total,
-                                resumed_at=self.iteration, name=name)  # fmt: skip
-        self._announce(len(loader.dataset))
-        try:
+        if self.log is not None:
+            self.log.begin(self.iteration)
+        with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
+            self.per_epoch = loader.iters_per_epoch
+            self._announce(len(loader.dataset))
             with self.stop.watching():
                 self._loop(loader)
-            return self._finish()
-        finally:
-            loader.close()
-            if self.log is not None:
-                self.log.close()
+        return self._finish()
 
     def _announce(self, images: int) -> None:
         networks = ', '.join(

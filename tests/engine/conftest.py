@@ -1,0 +1,59 @@
+"""A small experiment of two stages, on a folder of smooth random images, as a user would write it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+
+def write_faces(folder: Path, number: int, size: int, seed: int = 0) -> None:
+    """Smooth colourful images, enough for a network to learn something from."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for index in range(number):
+        coarse = rng.integers(0, 256, (size // 4, size // 4, 3), dtype=np.uint8)
+        cv2.imwrite(str(folder / f'{index:03d}.png'), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
+
+
+EXPERIMENT = {
+    'name': 'small',
+    'scale': 2,
+    'num_gpu': 0,
+    'manual_seed': 3,
+    'model_type': 'SupervisedModel',
+    'degradation': {'type': 'BicubicDown', 'scale': 2},
+    'datasets': {
+        'train': {
+            'name': 'faces', 'type': 'FaceDataset', 'dataroot_gt': 'data/train', 'use_hflip': True,
+            'batch_size_per_gpu': 4, 'num_worker_per_gpu': 2,
+        },
+        'val': {'name': 'held_out', 'type': 'FaceDataset', 'dataroot_gt': 'data/val'},
+    },
+    'network_g': {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 2},
+    'train': {
+        'total_iter': 12, 'ema_decay': 0.9, 'optim': {'type': 'Adam', 'lr': 0.001},
+        'scheduler': {'type': 'MultiStepLR', 'milestones': [6], 'gamma': 0.5},
+        'pixel_opt': {'type': 'L1Loss'},
+    },
+    'val': {'val_freq': 6, 'metrics': {'psnr': {'type': 'PSNR'}, 'ssim': {'type': 'SSIM'}}},
+    'logger': {'print_freq': 3, 'save_checkpoint_freq': 4, 'use_tb_logger': False},
+    'stages': {
+        'first': {},
+        'second': {'path': {'pretrain_network_g': 'stage:first/net_g'}, 'train': {'total_iter': 8}},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The option file, in the working directory beside its data (10 images to train on: no multiple of the batch)."""
+    monkeypatch.chdir(tmp_path)
+    write_faces(tmp_path / 'data/train', 10, 16)
+    write_faces(tmp_path / 'data/val', 5, 16, seed=1)
+    file = tmp_path / 'small.yml'
+    file.write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
+    return file

@@ -62,6 +62,7 @@ setup(
         'mmengine>=0.10.7,<0.11',
         'facexlib>=0.3,<0.4',
         'lpips>=0.1.4,<0.2',
+        'pillow>=10',
         'pydantic>=2,<3',
         'PyYAML>=6',
         'rich>=13',
@@ -75,6 +76,7 @@ setup(
         'dev': [
             'import-linter>=2.1',
             'mypy>=1.11',
+            'packaging',
             'pytest>=8',
             'pytest-xdist>=3.6',
             'ruff>=0.6',

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from os import PathLike
+    from pathlib import Path
 
     from torch import nn
 
@@ -16,7 +16,7 @@ __version__ = '0.1.0'
 __all__ = ['__version__', 'load']
 
 
-def load(path: str | PathLike[str]) -> nn.Module:
+def load(path: str | Path) -> nn.Module:
     """A ready network from a checkpoint alone: in eval mode, on the CPU, with the averaged weights if it holds any.
 
     The network maps NCHW RGB float32 in [0, 1] to the same, ``scale`` times as large.
@@ -27,6 +27,6 @@ def load(path: str | PathLike[str]) -> nn.Module:
     Raises:
         fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or does not say what network it is of.
     """
-    from fsr_plugins.engine import checkpoint
+    from fsr_plugins.engine.checkpoint import load as load_checkpoint
 
-    return checkpoint.load(path)
+    return load_checkpoint(path)

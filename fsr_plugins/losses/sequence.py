@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.losses.requirements import requirements
+from fsr_plugins.losses.pretrained import requirements
 from fsr_plugins.registry import LOSS_REGISTRY, build
 from fsr_plugins.weights import WeightFile
 
@@ -38,7 +38,7 @@ class SequenceLoss(nn.Module):
 
     @staticmethod
     def requirements(loss: Mapping[str, Any], **others: Any) -> list[WeightFile]:
-        """Those of the loss inside; see :func:`fsr_plugins.losses.requirements.requirements`."""
+        """Those of the loss inside; see :func:`fsr_plugins.losses.pretrained.requirements`."""
         return requirements(loss)
 
     def forward(self, outputs: Sequence[Tensor], target: Tensor | Sequence[Tensor]) -> Tensor:

@@ -43,7 +43,7 @@ class Metric(ABC):
         Args:
             sr: result, NCHW RGB in [0, 1], quantised to multiples of 1/255, on any device.
             gt: reference of the same shape, or None for metrics without ``needs_gt``.
-            meta: the batch's lists of file keys (``gt_path``, ``lq_path``), used to name an image in a message.
+            meta: lists of file keys under ``keys``, ``gt_path`` or ``lq_path``, to name an image in a message.
 
         Raises:
             UserError: an image that the metric cannot be taken of.
@@ -138,7 +138,7 @@ def size_of(images: Tensor) -> str:
 
 def first_image(meta: Mapping[str, Any]) -> str:
     """The name of a batch's first image for a message."""
-    for key in ('gt_path', 'lq_path', 'real_lq_path'):
+    for key in ('keys', 'gt_path', 'lq_path'):
         if meta.get(key):
             return f"batch of '{meta[key][0]}'"
     return 'image names unknown'

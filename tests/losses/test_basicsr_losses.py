@@ -40,7 +40,7 @@ def test_pixel_losses(block: dict[str, object], expected: float) -> None:
 
 @pytest.mark.parametrize('logit', [-3.0, 0.0, 1.5])
 def test_vanilla_gan(logit: float) -> None:
-    """Generator: −log D(G(x)), the non-saturating form; discriminator: −log D(y) and −log(1 − D(G(x))), with D = σ(logit)."""
+    """D = σ(logit). Generator: −log D(G(x)), non-saturating; discriminator: −log D(y) and −log(1 − D(G(x)))."""
     probability = 1 / (1 + math.exp(-logit))
     loss = build('losses', {'type': 'GANLoss', 'gan_type': 'vanilla', 'loss_weight': 0.05})
     logits = torch.full((4, 1), logit)

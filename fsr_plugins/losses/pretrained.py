@@ -14,8 +14,8 @@ import basicsr.losses  # noqa: F401  isort: skip  registers its losses
 def requirements(block: Mapping[str, Any]) -> list[WeightFile]:
     """The weight files that the loss of a ``type:`` block loads when it is built.
 
-    A registered class with a method ``requirements(**options)`` is asked; BasicSR's ``PerceptualLoss``, which has none, loads
-    torchvision's VGG through torch hub.
+    A registered class with a method ``requirements(**options)`` is asked; BasicSR's ``PerceptualLoss``, which has none,
+    loads torchvision's VGG through torch hub.
 
     Args:
         block: a block of ``train``, e.g. ``{'type': 'PerceptualLoss', 'layer_weights': …}``.

@@ -152,8 +152,7 @@ class TSNetSR(nn.Module):
     def edges(self, prior: str, image: Tensor) -> list[Tensor]:
         """The ``prior`` of an image on the grid of the features; an empty list for ``none``.
 
-        Canny is not differentiable, so no gradient passes through any prior. In full precision always: a difference of
-        two nearly equal blurs would lose its digits in half precision.
+        Canny is not differentiable, so no gradient passes through any prior.
 
         Args:
             prior: one of :data:`PRIORS`.
@@ -164,14 +163,13 @@ class TSNetSR(nn.Module):
         """
         if prior == 'none':
             return []
-        with torch.autocast(image.device.type, enabled=False):
-            image = image.detach().float().clamp(0, 1)
-            if prior == 'dog':
-                edges = dog(image, *self.dog_sigmas)
-            else:
-                low, high = self.canny_thresholds
-                edges = canny_cv2(image, low, high) if self.canny == 'cv2' else canny(image, low, high)
-            return [F.pixel_unshuffle(edges, self.scale // 2)]
+        image = image.detach().clamp(0, 1)
+        if prior == 'dog':
+            edges = dog(image, *self.dog_sigmas)
+        else:
+            low, high = self.canny_thresholds
+            edges = canny_cv2(image, low, high) if self.canny == 'cv2' else canny(image, low, high)
+        return [F.pixel_unshuffle(edges, self.scale // 2)]
 
 
 class ResidualBlock(nn.Module):

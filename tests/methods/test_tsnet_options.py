@@ -1,0 +1,61 @@
+"""TSNet's option files: each is accepted, and what the paper states is in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsr_plugins.engine import config
+from fsr_plugins.errors import UserError
+
+OPTIONS = Path(__file__).parents[2] / 'options'
+
+
+def stages(file: str, *overrides: str) -> dict[str, dict[str, Any]]:
+    return {name: stage.opt for name, stage in config.load(OPTIONS / file, overrides).stages.items()}
+
+
+@pytest.mark.parametrize('file', ['tsnet.yml', 'paper/tsnet.yml', 'lfw/tsnet.yml'])
+def test_two_stages_with_the_weights_of_section_3_1(file: str) -> None:
+    opts = stages(file)
+    assert list(opts) == ['degradation', 'joint']
+    first, second = opts['degradation']['train'], opts['joint']['train']
+    assert (first['pixel_opt']['loss_weight'], first['gan_opt']['loss_weight']) == (1.0, 0.05)
+    for net in 'ts':
+        assert second[f'pixel_opt_{net}']['loss']['loss_weight'] == 1.0
+        assert second[f'gan_opt_{net}']['loss_weight'] == 0.001
+    assert second['cycle_opt']['loss_weight'] == 1.0
+    assert opts['joint']['network_t'] == opts['joint']['network_s']
+    assert opts['joint']['network_de'] == opts['degradation']['network_de']  # its weights have to fit
+
+
+def test_paper_schedule_counts_20000_hr_images() -> None:
+    for name, batch, epoch in (('degradation', 16, 20000 // 16), ('joint', 4, 20000 // 4)):
+        opt = stages('paper/tsnet.yml')[name]
+        assert opt['datasets']['train']['batch_size_per_gpu'] == batch
+        assert opt['train']['total_iter'] == 50 * epoch
+        assert opt['train']['scheduler']['milestones'] == [10 * epoch, 20 * epoch, 30 * epoch, 40 * epoch]
+        assert opt['train']['scheduler']['gamma'] == 0.5
+        assert opt['train']['optim']['lr'] == 1e-4
+
+
+@pytest.mark.parametrize(
+    'overrides',
+    [
+        ['stages.joint.network_t.priors=[none,none,none]', 'stages.joint.network_s.priors=[none,none,none]'],
+        ['stages.joint.network_t.priors=[none,canny,none]', 'stages.joint.network_s.priors=[none,canny,none]'],
+        ['stages.joint.train.train_mode=cyclegan'],
+        ['stages.joint.train.use_cycle=false'],
+        ['stages.joint.train.lr_source=bicubic'],
+        ['stages.joint.train.eval_net=t'],
+    ],
+)
+def test_every_row_of_table_3_is_a_switch(overrides: list[str]) -> None:
+    stages('tsnet.yml', *overrides)
+
+
+def test_a_switch_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UserError, match='lr_source'):
+        stages('tsnet.yml', 'stages.joint.train.lr_source=average')

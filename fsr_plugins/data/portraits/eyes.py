@@ -21,9 +21,9 @@ def _lids(ex: Array, person: Person, scene: Scene) -> tuple[Array, Array]:
     return up, low
 
 
-def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha: Array, below: Array, look: tuple[Person, Scene, int]) -> None:
+def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha: Array, below: Array, look: tuple[Person, Scene, int, float]) -> None:
     """Paints white, iris and pupil where ``alpha``; ``below`` is the depth under the upper lid."""
-    person, scene, side = look
+    person, scene, side, unit = look
     ex, ey = axes
     lid = 1 - 0.62 * np.exp(-((below / 0.13) ** 2))
     round_ = (1 - 0.38 * ex * ex) * lid * 0.70
@@ -36,7 +36,7 @@ def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha
     tone = (0.45 + 0.95 * rays) * (1.15 - 0.75 * smooth(r, 0.70, 1.0)) * (1 + 0.55 * np.clip((ey - gy) / _IRIS, -0.6, 1)) * lid
     amber = 0.35 * np.exp(-(((r - 0.5) / 0.14) ** 2))
     colour = [tone * c * (1 + amber * warm) + 0.004 for c, warm in zip(person.iris, (1.2, 0.6, 0.0), strict=True)]
-    pixel = 0.5 / max(person.eye_w * _pixels(s, scene), 1e-3)
+    pixel = 0.5 / (person.eye_w * unit)
     disc = alpha * np.clip((_IRIS - radius) / (3 * pixel) + 0.5, 0, 1)
     s.tint(box, disc, colour)
     pupil = alpha * np.clip((0.40 * _IRIS - radius) / (2 * pixel) + 0.5, 0, 1)
@@ -47,10 +47,6 @@ def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha
     second = 0.25 * np.exp(-(((ex - gx + 0.16 * lx * side) / 0.08) ** 2) - ((ey - gy - 0.17) / 0.06) ** 2)
     s.glow[box] += alpha * (np.clip(1.6 * spot, 0, 1) * 0.9 * scene.key + second * scene.ambient)
     s.gloss[box] *= 1 - 0.9 * alpha
-
-
-def _pixels(s: Surface, scene: Scene) -> float:
-    return scene.zoom * s.label.shape[0] / 2
 
 
 def eye(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> None:
@@ -64,7 +60,7 @@ def eye(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> No
     alpha = np.where(within, step(np.minimum(below, above) * (w * frame.unit)), 0)
     near = np.exp(-np.clip(np.abs(ex) - 0.9, 0, 9) * 6)
     _around(s, box, (ex, ey, up, low), near, person)
-    _ball(s, box, (ex, ey), alpha, below, (person, scene, side))
+    _ball(s, box, (ex, ey), alpha, below, (person, scene, side, frame.unit))
     inner = alpha * np.exp(-(((ex + 0.93) / 0.10) ** 2))
     s.tint(box, 0.8 * inner, (0.42, 0.17, 0.15))
     dark = tuple(0.16 * c + 0.004 for c in person.hair)

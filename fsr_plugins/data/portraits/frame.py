@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from functools import lru_cache
@@ -58,10 +59,13 @@ class Frame:
         x, y: (side, side) float32 face coordinates, x right, y down.
         u, v: the same without the turn of the head, for body and background.
         unit: pixels in a face unit.
+        shape: of the planes; (side, side) but for a cropped frame.
     """
 
     def __init__(self, side: int, person: Person, scene: Scene, fine: bool = True) -> None:
         self.side = side
+        self.shape = (side, side)
+        self._origin = (0, 0)
         self.unit = scene.zoom * side / 2
         self._scene = scene
         self._nose = (0.02 + 0.8 * person.nose_len, 0.62 * person.nose_h)
@@ -85,7 +89,24 @@ class Frame:
 
     def up(self, coarse: Array, how: int = cv2.INTER_CUBIC) -> Array:
         """Enlarges a plane of the coarse frame to this frame."""
-        return cv2.resize(coarse, (self.side, self.side), interpolation=how)
+        return cv2.resize(coarse, self.shape[::-1], interpolation=how)
+
+    def crop(self, box: Box) -> Frame:
+        """The frame of a part of the raster, widened to even edges; :meth:`part` says which."""
+        part = copy.copy(self)
+        part._origin = (box[0].start & ~1, box[1].start & ~1)
+        part.shape = (((box[0].stop + 1) & ~1) - part._origin[0], ((box[1].stop + 1) & ~1) - part._origin[1])
+        part.x, part.y, part.u, part.v = (plane[part.part()] for plane in self.planes())
+        small = copy.copy(self.coarse)
+        small._origin, small.shape = (part._origin[0] // 2, part._origin[1] // 2), (part.shape[0] // 2, part.shape[1] // 2)
+        small.x, small.y, small.u, small.v = (np.ascontiguousarray(plane[small.part()]) for plane in self.coarse.planes())
+        part._coarse = small
+        return part
+
+    def part(self) -> Box:
+        """The rows and columns of the whole raster that the frame covers."""
+        (row, column), (height, width) = self._origin, self.shape
+        return slice(row, row + height), slice(column, column + width)
 
     def _solve(self) -> None:
         gu, gv = _grid(self.side)
@@ -117,15 +138,15 @@ class Frame:
         return ((qx * cos - qy * sin) * zoom + shift[0] + 1) * half - 0.5, ((qx * sin + qy * cos) * zoom + shift[1] + 1) * half - 0.5
 
     def project(self, points: Sequence[tuple[float, float]]) -> Array:
-        """Pixel positions (n, 2) float32 (x, y; pixel centres at whole numbers) of points in face coordinates."""
+        """Positions (n, 2) float32 in the whole raster (x, y; pixel centres at whole numbers) of points in face coordinates."""
         return np.array([self._point(x, y) for x, y in points], dtype=np.float32)
 
     def box(self, cx: float, cy: float, rx: float, ry: float) -> Box:
-        """Slices of the raster that contain the face rectangle of centre (cx, cy) and half sides (rx, ry), with some margin."""
-        points = [self._point(cx + a * rx, cy + b * ry) for a in (-1, 0, 1) for b in (-1, 0, 1) if a or b]
-        last = self.side - 1
+        """Slices of the planes that contain the face rectangle of centre (cx, cy) and half sides (rx, ry), with some margin."""
+        points = [self._point(cx + a * rx, cy + b * ry) for a in (-1, 1) for b in (-1, 1)]
         left, right = min(p[0] for p in points), max(p[0] for p in points)
         top, bottom = min(p[1] for p in points), max(p[1] for p in points)
-        x0, y0 = min(max(int(left) - 2, 0), last), min(max(int(top) - 2, 0), last)
-        x1, y1 = min(max(int(right) + 4, x0 + 1), self.side), min(max(int(bottom) + 4, y0 + 1), self.side)
+        (row, column), (height, width) = self._origin, self.shape
+        x0, y0 = min(max(int(left) - 2 - column, 0), width - 1), min(max(int(top) - 2 - row, 0), height - 1)
+        x1, y1 = min(max(int(right) + 4 - column, x0 + 1), width), min(max(int(bottom) + 4 - row, y0 + 1), height)
         return slice(y0, y1), slice(x0, x1)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsr_plugins.data.portraits.anatomy import WAIST
 from fsr_plugins.data.portraits.frame import Array, Frame, power, smooth
-from fsr_plugins.data.portraits.noise import curl_tile, sample, strand_tile
+from fsr_plugins.data.portraits.noise import curl_tile, positive, strand_tile
 from fsr_plugins.data.portraits.people import Person
 from fsr_plugins.data.portraits.scenes import Scene
 from fsr_plugins.data.portraits.shading import shade_hair
@@ -78,7 +78,8 @@ def _flow_field(x: Array, y: Array, person: Person, style: Style) -> tuple[Array
         _, angle = cv2.cartToPolar(0.15 - y, np.ascontiguousarray(x - 0.5 * person.hair_part))
         across, scale = np.where(angle > np.pi, angle - np.float32(2 * np.pi), angle) * 0.42, 560.0
     else:
-        drop = np.sqrt(np.clip(y - crown, 0.0, 3.0) + 0.004)
+        below = y - crown
+        drop = np.sqrt(0.5 * (below + np.sqrt(below * below + 0.02)) + 0.002)
         across, scale = (x - person.hair_part) / (0.30 + 0.62 * np.minimum(drop, 0.75)), 420.0
     if style.wave > 0:
         across = across + style.wave * person.hair_wave * np.sin(along * (9 + 5 * person.hair_wave) + 5 * across + ox) * smooth(y, crown, 0.3)
@@ -94,10 +95,9 @@ def _strands(frame: Frame, person: Person, style: Style) -> tuple[Array, Array, 
     norm = 1 / np.maximum(np.sqrt(gx * gx + gy * gy), 1e-6)
     flow = frame.up(-gy * norm, cv2.INTER_LINEAR), frame.up(gx * norm, cv2.INTER_LINEAR)
     if style.flow == 'curl':
-        tile = sample(curl_tile(), frame.x * 380 + ox, frame.y * 380 + oy)
+        fine, locks = positive(curl_tile(), frame.x * 380 + ox, frame.y * 380 + oy)
     else:
-        tile = sample(strand_tile(), frame.up(across, cv2.INTER_LINEAR) * scale + ox, frame.up(along, cv2.INTER_LINEAR) * 130 + oy)
-    fine, locks = cv2.split(tile)
+        fine, locks = positive(strand_tile(), frame.up(across, cv2.INTER_LINEAR) * scale + ox, frame.up(along, cv2.INTER_LINEAR) * 130 + oy)
     return fine, locks, flow
 
 

@@ -120,7 +120,7 @@ def draw_person(seed: int, stream: int, number: int) -> Person:
         skin=linear(skin), hair=linear(_hair_colour(rng, darkness, age)), iris=linear(iris), lip=linear(np.clip(lip, 0, 1)),
         frame=linear(_FRAME[rng.integers(0, len(_FRAME))]), age=age, feminine=feminine,
         width=u(0.41, 0.465) - 0.02 * feminine, top=u(0.60, 0.68), jaw=u(0.56, 0.66) - 0.02 * feminine,
-        taper=u(0.05, 0.24) + 0.09 * feminine, square=u(2.05, 2.7) - 0.2 * feminine, cheek=u(-0.01, 0.025),
+        taper=u(0.10, 0.27) + 0.08 * feminine, square=u(2.05, 2.7) - 0.2 * feminine, cheek=u(-0.01, 0.025),
         eye_x=u(0.170, 0.196), eye_w=u(0.084, 0.100) + 0.006 * feminine, eye_open=u(0.34, 0.52) + 0.07 * feminine,
         eye_tilt=u(-0.06, 0.16), fold=u(0.0, 1.0), brow_y=u(-0.17, -0.125) - 0.015 * feminine,
         brow_thick=u(0.020, 0.036) - 0.010 * feminine, brow_arch=u(0.012, 0.045), brow_tilt=u(-0.10, 0.14),

@@ -10,7 +10,7 @@ import numpy as np
 from fsr_plugins.data.portraits import skin
 from fsr_plugins.data.portraits.anatomy import WAIST, add_lips, jaw_length, landmarks, normals, outline, relief
 from fsr_plugins.data.portraits.eyes import eye
-from fsr_plugins.data.portraits.frame import Array, Frame, step
+from fsr_plugins.data.portraits.frame import Array, Box, Frame, step
 from fsr_plugins.data.portraits.glasses import glasses
 from fsr_plugins.data.portraits.hair import Hair, hair
 from fsr_plugins.data.portraits.people import Person
@@ -46,9 +46,10 @@ def _over(image: Array, cover: Array, layer: Array) -> None:
         plane += cover * (value - plane)
 
 
-def _field(head: Array, cover: Array, locks: Hair) -> Array:
+def _field(head: Array, cover: Array, locks: Hair, part: Box) -> Array:
     """Height field for the shadows: hair before skin, skin before nothing."""
-    field = cover * (head + 1.2) - 1.2
+    field = np.full_like(locks.front, -1.2)
+    field[part] += cover * (head + 1.2)
     return field + locks.front * (np.maximum(locks.lift, field) - field)
 
 
@@ -94,15 +95,19 @@ def raster(person: Person, scene: Scene, side: int) -> tuple[Array, Array, Frame
     if locks.back is not None:
         label[locks.back > 0.5] = skin.HAIR
         _over(image, locks.back, 0.35 * locks.light)
-    bare = _bare(frame, person, scene, label)
-    lit = cast_shadow(_field(bare.height, bare.cover, locks), scene, frame.unit)
+    head = frame.box(0.0, 0.1, person.width + 0.17, 0.1 + person.top)
+    near = frame.crop((slice(head[0].start, side), head[1]))
+    bare = _bare(near, person, scene, label[near.part()])
+    part = near.part()
+    lit = cast_shadow(_field(bare.height, bare.cover, locks, part), scene, frame.unit)
     open_ = occlusion(bare.height, frame.unit)
     normal = normals(bare.height + bare.surface.grain, frame, scene)
-    light = shade_skin(bare.surface.colour, normal, bare.surface.gloss, lit, open_, scene)
+    light = shade_skin(bare.surface.colour, normal, bare.surface.gloss, lit[part], open_, scene)
     light += bare.surface.glow
-    _over(image, bare.cover, light)
-    rows, cover, light = cloth(frame, person, scene, chin, lit)
-    cover = cover * (1 - bare.face[rows])
+    _over(image[:, part[0], part[1]], bare.cover, light)
+    face = np.zeros_like(lit)
+    face[part] = bare.face
+    rows, cover, light = cloth(frame, person, scene, chin, lit, face)
     _over(image[:, rows], cover, light)
     label[rows][cover > 0.5] = skin.CLOTH
     if person.glasses:

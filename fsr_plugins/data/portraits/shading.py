@@ -44,14 +44,13 @@ def cast_shadow(height: Array, scene: Scene, unit: float) -> Array:
 
 
 def occlusion(height: Array, unit: float) -> Array:
-    """Ambient occlusion of a height field: below 1 in its hollows (a point lower than the mean of its surroundings)."""
-    side = height.shape[0]
-    small = side // 4
-    field = cv2.resize(height, (small, small), interpolation=cv2.INTER_AREA)
+    """Ambient occlusion of a height field (rows, columns): below 1 in its hollows (a point lower than the mean of its surroundings)."""
+    rows, columns = height.shape
+    field = cv2.resize(height, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA)
     near = cv2.GaussianBlur(field, (0, 0), 0.016 * unit) - field
     far = cv2.GaussianBlur(field, (0, 0), 0.04 * unit) - field
     dark = np.clip(9 * np.maximum(near, 0) + 5 * np.maximum(far, 0), 0, 0.75)
-    return cv2.resize(1 - dark, (side, side), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(1 - dark, (columns, rows), interpolation=cv2.INTER_LINEAR)
 
 
 def _half(light: tuple[float, float, float]) -> tuple[float, float, float]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsr_plugins.data.portraits.anatomy import WAIST, Mouth, jaw_length
 from fsr_plugins.data.portraits.frame import Array, Frame, bump, smooth, step
-from fsr_plugins.data.portraits.noise import sample, skin_tile, strand_tile
+from fsr_plugins.data.portraits.noise import positive, signed, skin_tile, strand_tile
 from fsr_plugins.data.portraits.people import Colour, Person
 from fsr_plugins.data.portraits.scenes import Scene
 
@@ -28,12 +28,12 @@ class Surface:
     label: Array
 
     @classmethod
-    def plain(cls, side: int, colour: Colour, gloss: float, label: int) -> Surface:
-        planes = np.empty((3, side, side), np.float32)
+    def plain(cls, shape: tuple[int, int], colour: Colour, gloss: float, label: int) -> Surface:
+        planes = np.empty((3, *shape), np.float32)
         for plane, value in zip(planes, colour, strict=True):
             plane[:] = value
-        zeros = np.zeros((side, side), np.float32)
-        return cls(planes, np.full((side, side), gloss, np.float32), zeros, zeros.copy(), np.full((side, side), label, np.uint8))
+        zeros = np.zeros(shape, np.float32)
+        return cls(planes, np.full(shape, gloss, np.float32), zeros, zeros.copy(), np.full(shape, label, np.uint8))
 
     def tint(self, box: tuple[slice, slice], alpha: Array, colour: Colour | Array) -> None:
         """Blends ``colour`` (three numbers or planes) over a part, with coverage ``alpha``."""
@@ -49,11 +49,9 @@ class Surface:
 
 def complexion(frame: Frame, person: Person, scene: Scene) -> Surface:
     """Skin with blotches, pores, freckles, moles, blush, beard shadow."""
-    side = frame.side
-    s = Surface.plain(side, person.skin, 0.5, SKIN)
+    s = Surface.plain(frame.shape, person.skin, 0.5, SKIN)
     tx, ty = person.texture
-    noise = sample(skin_tile(), frame.x * 230 + tx, frame.y * 230 + ty)
-    blotch, pores, fine = noise[..., 0], noise[..., 1], noise[..., 2]
+    blotch, pores, fine = signed(skin_tile(), frame.x * 230 + tx, frame.y * 230 + ty)
     rough = 0.6 + 0.7 * person.age
     shade = 1 + 0.035 * blotch + 0.028 * rough * pores
     red = 1 - 0.03 * blotch
@@ -92,12 +90,12 @@ def _beard(s: Surface, frame: Frame, person: Person, scene: Scene, fine: Array, 
     everywhere = (slice(None), slice(None))
     s.scale(everywhere, area * (0.5 * person.stubble) * np.clip(0.7 + 0.3 * fine, 0, 1), (0.66, 0.70, 0.76))
     if person.beard > 0:
-        strands = sample(strand_tile(), x * 420 + 60 * np.sin(9 * y) + 13, y * 160 + 0.4 * frame.x * 200)
-        mask = smooth(area * (0.55 + 0.9 * strands[..., 0]), 0.25, 0.80) * (0.35 + 0.65 * person.beard)
-        hair = [c * (0.35 + 1.1 * strands[..., 0]) for c in person.hair]
+        strands, _ = positive(strand_tile(), x * 420 + 60 * np.sin(9 * y) + 13, y * 160 + 0.4 * frame.x * 200)
+        mask = smooth(area * (0.55 + 0.9 * strands), 0.25, 0.80) * (0.35 + 0.65 * person.beard)
+        hair = [c * (0.35 + 1.1 * strands) for c in person.hair]
         s.tint(everywhere, mask * smooth(chin + 0.1 - y, 0.0, 0.05), hair)
         s.gloss *= 1 - 0.8 * mask
-        s.grain += 0.004 * mask * strands[..., 0]
+        s.grain += 0.004 * mask * strands
 
 
 def brow(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> None:
@@ -112,8 +110,8 @@ def brow(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> N
     inner, outer = smooth(ex, -1.12, -0.80), 1 - smooth(ex, 0.45, 1.12)
     thick = person.brow_thick / 0.125 * (0.25 + 0.75 * outer) + 1e-3
     d = np.abs(ey - middle) / thick
-    lean = ex * 52 + (ey - middle) * np.where(ex < -0.4, 8.0, 46.0)
-    hairs = sample(strand_tile(), (lean * 1.9 + 300 + 40 * side).astype(np.float32), (ey * 10 + ex * 6).astype(np.float32))[..., 0]
+    lean = ex * 52 + (ey - middle) * np.where(ex < -0.4, np.float32(8), np.float32(46))
+    hairs, _ = positive(strand_tile(), lean * 1.9 + (300 + 40 * side), ey * 10 + ex * 6)
     body = np.clip(1.35 - d, 0, 1) * inner * smooth(1.12 - ex, 0.0, 0.2)
     alpha = np.clip(body * (0.25 + 1.25 * hairs), 0, 1)
     dark = tuple(0.55 * c + 0.003 for c in person.hair)
@@ -150,11 +148,11 @@ def mouth(s: Surface, frame: Frame, person: Person, scene: Scene) -> None:
     within = np.abs(t) < 1
     soft = 0.55 * unit
     lips = np.where(within, np.clip(np.minimum(y - up, low - y) * soft + 0.5, 0, 1), 0)
-    crease = sample(strand_tile(), (x * 560 + 90).astype(np.float32), (y * 120).astype(np.float32))
-    tone = 0.80 + 0.36 * crease[..., 0] - 0.16 * (y < inner_up)
+    crease, _ = positive(strand_tile(), x * 560 + 90, y * 120)
+    tone = 0.80 + 0.36 * crease - np.where(y < inner_up, np.float32(0.16), np.float32(0))
     s.tint(box, 0.92 * lips, [c * tone for c in person.lip])
     s.gloss[box] += lips * (0.5 + 0.9 * person.makeup)
-    s.grain[box] += 0.0022 * lips * (crease[..., 0] - 0.5)
+    s.grain[box] += 0.0022 * lips * (crease - 0.5)
     s.scale(box, 0.55 * bump(x, y, 0.0, person.mouth_y + person.lip_low + 0.65 * shape.gap + 0.022, 0.4 * shape.half, 0.013), (0.72, 0.62, 0.60))
     label = s.label[box]
     label[within & (y >= up) & (y < inner_up)] = LIP_UP

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsr_plugins.data.portraits.anatomy import normals
 from fsr_plugins.data.portraits.frame import Array, Box, Frame, bump, smooth, step
-from fsr_plugins.data.portraits.noise import TILE, sample, skin_tile
+from fsr_plugins.data.portraits.noise import TILE, signed, skin_tile
 from fsr_plugins.data.portraits.people import Person
 from fsr_plugins.data.portraits.scenes import Scene
 from fsr_plugins.data.portraits.shading import shade_matt
@@ -41,7 +41,7 @@ def background(frame: Frame, scene: Scene) -> Array:
         row, column = (int(k) for k in rng.integers(0, TILE // 4, 2))
         part = skin_tile()[row : row + coarse.side, column : column + coarse.side]
         part = cv2.resize(part, (side, side)) if part.shape[:2] != (side, side) else part
-        grain = 1 + 0.06 * part[..., 0] + 0.05 * part[..., 1]
+        grain = 1 + 0.002 * (part[..., 0].astype(np.float32) - 128) + 0.002 * (part[..., 1].astype(np.float32) - 128)
     out = np.empty((3, side, side), np.float32)
     for channel in range(3):
         low, high = scene.backdrop[0][channel], scene.backdrop[1][channel]
@@ -60,8 +60,11 @@ def neck(frame: Frame, person: Person, chin: float) -> tuple[Array, Array]:
     return inside, frame.up(0.22 * round_ - 0.18 + cord)
 
 
-def cloth(frame: Frame, person: Person, scene: Scene, chin: float, lit: Array) -> tuple[slice, Array, Array]:
+def cloth(frame: Frame, person: Person, scene: Scene, chin: float, lit: Array, face: Array) -> tuple[slice, Array, Array]:
     """Clothes: round neck, V neck or collar; plain, knitted, striped, checked or speckled.
+
+    Args:
+        chin: its y. lit: share of key light that arrives. face: coverage of the face, which is before them.
 
     Returns:
         The rows that they lie in, their coverage and their radiance there.
@@ -77,21 +80,21 @@ def cloth(frame: Frame, person: Person, scene: Scene, chin: float, lit: Array) -
         cut = chin + 0.36 - 1.0 * au
     edge = np.where(au < 0.32, np.maximum(cut, shoulder - 0.10 + 0.3 * au), shoulder - 0.02)
     deep = v - edge
-    noise = sample(skin_tile(), u * 110 + scene.texture_seed % 509, v * 70)
-    folds = noise[..., 0] * 0.022 + 0.020 * np.sin(3 * u + 5 * v + 2 * noise[..., 0])
+    noise = signed(skin_tile(), u * 110 + scene.texture_seed % 509, v * 70)
+    folds = noise[0] * 0.022 + 0.020 * np.sin(3 * u + 5 * v + 2 * noise[0])
     hem = 0.012 * np.exp(-(((deep - 0.02) / 0.02) ** 2))
     height = 0.15 * np.sqrt(np.maximum(1.2 - (u / 1.5) ** 2, 0.1)) + folds + hem - 0.30
     colour = _fabric((u, v), scene, noise) * (1 - 0.3 * np.exp(-(((deep - 0.045) / 0.006) ** 2)))
     normal = normals(height, frame, scene, turned=False)
     fade = 0.6 + 0.4 * np.clip(deep / 0.05, 0, 1)
-    return rows, step(deep * frame.unit), shade_matt(colour, normal, lit[rows], fade, scene)
+    return rows, step(deep * frame.unit) * (1 - face[rows]), shade_matt(colour, normal, lit[rows], fade, scene)
 
 
-def _fabric(place: tuple[Array, Array], scene: Scene, noise: Array) -> Array:
+def _fabric(place: tuple[Array, Array], scene: Scene, noise: list[Array]) -> Array:
     u, v = place
     main = np.asarray(scene.cloth, np.float32)[:, None, None]
     second = np.asarray(scene.cloth2, np.float32)[:, None, None]
-    tone = 1 + 0.08 * noise[..., 1]
+    tone = 1 + 0.08 * noise[1]
     if scene.cloth_kind == 1:
         knit = np.sin(u * 150) * np.sin(v * 120 + 1.5 * np.sign(np.sin(u * 75)))
         return main * (tone * (0.85 + 0.22 * knit))
@@ -100,7 +103,7 @@ def _fabric(place: tuple[Array, Array], scene: Scene, noise: Array) -> Array:
     elif scene.cloth_kind == 3:
         mix = 0.5 * smooth(np.sin(v * 40), 0.2, 0.5) + 0.5 * smooth(np.sin(u * 40), 0.2, 0.5)
     elif scene.cloth_kind == 4:
-        mix = smooth(noise[..., 2], 0.9, 1.3)
+        mix = smooth(noise[2], 0.9, 1.3)
     else:
         return main * tone
     return (main + mix * (second - main)) * tone

@@ -1,0 +1,224 @@
+"""Datasets: pairing, views, crops and flips as functions of (seed, epoch, index), and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from basicsr.data.transforms import augment
+from torch.utils.data import DataLoader
+
+from fsr_plugins.data.augment import MIRRORED_IDS, Turn, draw_corner, draw_turn
+from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
+from fsr_plugins.data.folder_store import write_folder
+from fsr_plugins.data.lmdb_writer import write_lmdb
+from fsr_plugins.data.records import Face
+from fsr_plugins.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+def coordinates(height: int, width: int, number: int = 0) -> np.ndarray:
+    """An image whose pixels say where they are: (row, column, number)."""
+    rows, columns = np.mgrid[:height, :width]
+    return np.stack([rows, columns, np.full_like(rows, number)], axis=-1).astype(np.uint8)
+
+
+def write_set(path: Path, number: int = 5, size: int = 32, lmdb: bool = True, views: bool = False) -> str:
+    faces = []
+    for index in range(number):
+        points = np.array([[4, 5], [20, 6], [12, 14], [6, 22], [18, 23]], np.float32)
+        labels = np.zeros((32, 32), np.uint8)
+        for label, (x, y) in zip((4, 5, 10, 12, 13), points.astype(int), strict=True):
+            labels[y, x] = label
+        image = coordinates(size, size, index)
+        faces.append(Face(f'k{index}', image, index * 7, points, labels) if views else Face(f'k{index}', image))
+    if lmdb:
+        write_lmdb(path.with_suffix('.lmdb'), faces, 'raw')
+        return str(path.with_suffix('.lmdb'))
+    write_folder(path, faces)
+    return str(path)
+
+
+def make(root: str, cls: type = FaceDataset, **more: Any) -> Any:
+    return cls({'name': 'faces', 'type': cls.__name__, 'phase': 'train', 'scale': 4, 'dataroot_gt': root, **more})
+
+
+@pytest.mark.parametrize('hflip', [False, True])
+@pytest.mark.parametrize('vflip', [False, True])
+@pytest.mark.parametrize('transpose', [False, True])
+def test_turns_are_basicsrs(hflip: bool, vflip: bool, transpose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = Turn(hflip, vflip, transpose)
+    image = coordinates(12, 12, 3)
+    draws = iter([0.0 if flag else 1.0 for flag in turn])
+    monkeypatch.setattr('random.random', lambda: next(draws))
+    expected = augment(image.copy())
+    out = np.empty_like(image)
+    turn.write(image, out)
+    assert np.array_equal(out, expected)
+    # Landmarks and labels follow the pixels: a marked pixel is found where its turned landmark is.
+    points = np.array([[1, 2], [8, 3], [5, 6], [2, 9], [7, 10]], np.float32)
+    labels = np.zeros((12, 12), np.uint8)
+    names = np.array([4, 5, 10, 7, 8], np.uint8)
+    for label, (x, y) in zip(names, points.astype(int), strict=True):
+        labels[y, x] = label
+    turned = np.empty_like(labels)
+    turn.write_labels(labels, turned)
+    for label, (x, y) in zip(names, turn.points(points, 12, 12).astype(int), strict=True):
+        assert turned[y, x] == label
+
+
+def test_mirroring_twice_is_nothing() -> None:
+    assert np.array_equal(MIRRORED_IDS[MIRRORED_IDS], np.arange(256))
+    assert [int(MIRRORED_IDS[label]) for label in (1, 2, 3, 4, 5, 7, 8, 12)] == [1, 3, 2, 5, 4, 8, 7, 12]
+
+
+def test_draws_are_uniform() -> None:
+    turns = np.array([draw_turn(seed, True, True) for seed in range(4000)])
+    counts = np.bincount(turns @ [1, 2, 4], minlength=8)
+    assert ((counts - 500) ** 2 / 500).sum() < 24.3  # 7 degrees of freedom, p = 0.001
+    assert not any(draw_turn(seed, True, False)[1:] != (False, False) for seed in range(50))
+    corners = np.array([draw_corner(seed, 24, 20, 12, 4) for seed in range(4000)])
+    assert set(corners[:, 0]) == {0, 4, 8, 12} and set(corners[:, 1]) == {0, 4, 8}
+    counts = np.bincount(corners[:, 0] // 4 * 3 + corners[:, 1] // 4, minlength=12)
+    assert ((counts - 4000 / 12) ** 2 / (4000 / 12)).sum() < 31.3  # 11 degrees of freedom
+
+
+@pytest.mark.parametrize('lmdb', [False, True])
+def test_a_sample_has_what_was_asked_for(tmp_path: Path, lmdb: bool) -> None:
+    root = write_set(tmp_path / 'gt', views=True, lmdb=lmdb)
+    dataset = make(root, views=['parsing', 'landmarks', 'identity'], gt_size=16, use_hflip=True)
+    for number in range(3 * len(dataset)):
+        sample = dataset[number]
+        assert sample['gt'].shape == (16, 16, 3) and sample['gt'].dtype == np.uint8 and sample['gt'].flags.c_contiguous
+        assert sample['index'] == number % 5 and sample['gt_path'] == f"k{sample['index']}"
+        assert sample['identity'] == 7 * sample['index']
+        columns = sample['gt'][0, :, 1].astype(int)
+        mirrored = columns[0] > columns[-1]
+        top, left = int(sample['gt'][0, 0, 0]), int(columns.min())
+        eye = np.array([20, 6] if mirrored else [4, 5]) - [left, top]
+        expected = [15 - eye[0], eye[1]] if mirrored else eye
+        assert np.array_equal(sample['landmarks'][0], expected)
+        inside = (sample['landmarks'] >= 0).all(axis=1) & (sample['landmarks'] < 16).all(axis=1)
+        # Lips are not left and right: 12 was drawn at the image-left mouth corner and is at the right one afterwards.
+        names = np.array([4, 5, 10, 13, 12] if mirrored else [4, 5, 10, 12, 13])
+        for label, (x, y) in zip(names[inside], sample['landmarks'][inside].astype(int), strict=True):
+            assert sample['parsing'][y, x] == label
+
+
+def test_augmentation_is_a_function_of_seed_epoch_index(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt', number=8)
+    first, second = make(root, gt_size=8, use_hflip=True), make(root, gt_size=8, use_hflip=True)
+    other = make(root, gt_size=8, use_hflip=True, seed=1)
+    epochs = [np.stack([first[epoch * 8 + index]['gt'] for index in range(8)]) for epoch in range(3)]
+    assert np.array_equal(epochs[1], np.stack([second[8 + index]['gt'] for index in range(8)]))
+    assert not np.array_equal(epochs[0], epochs[1]) and not np.array_equal(epochs[1], epochs[2])
+    assert not np.array_equal(epochs[0], np.stack([other[index]['gt'] for index in range(8)]))
+    seeds = {first[number]['seed'] for number in range(24)}
+    assert len(seeds) == 24
+
+
+def test_stored_lr_is_cut_and_turned_alike(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt')
+    lq = [Face(f'k{index}x4', coordinates(32, 32, index)[::4, ::4]) for index in range(5)]
+    write_folder(tmp_path / 'lq', lq)
+    paired = {'dataroot_lq': str(tmp_path / 'lq'), 'filename_tmpl': '{}x4'}
+    dataset = make(root, **paired, gt_size=16, use_hflip=True, use_rot=True)
+    dataset.check(4)
+    for number in range(20):
+        sample = dataset[number]
+        assert sample['lq'].shape == (4, 4, 3)
+        # An LR pixel is the corner of its block, so it is the least row and column of the block it lies under.
+        blocks = sample['gt'].reshape(4, 4, 4, 4, 3).min(axis=(1, 3))
+        assert np.array_equal(sample['lq'], blocks)
+        assert sample['lq_path'] == sample['gt_path'] + 'x4'
+
+
+def test_pairs_are_checked(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt')
+    write_folder(tmp_path / 'few', [Face(f'k{index}', np.zeros((8, 8, 3), np.uint8)) for index in range(4)])
+    with pytest.raises(UserError, match="no LR image 'k4'"):
+        make(root, dataroot_lq=str(tmp_path / 'few'))
+    write_folder(tmp_path / 'many', [Face(f'k{index}', np.zeros((8, 8, 3), np.uint8)) for index in range(6)])
+    with pytest.raises(UserError, match=r'k5\.png.* no HR image'):
+        make(root, dataroot_lq=str(tmp_path / 'many'))
+    sizes = [8, 8, 9, 8, 8]
+    write_folder(tmp_path / 'odd', [Face(f'k{i}', np.zeros((s, s, 3), np.uint8)) for i, s in enumerate(sizes)])
+    with pytest.raises(UserError, match=r'k2\.png.*9x9.*8x8'):
+        make(root, dataroot_lq=str(tmp_path / 'odd')).check(4)
+
+
+def test_real_lr_runs_through_its_own_order(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt', number=5)
+    real = write_set(tmp_path / 'real', number=3, size=12)
+    dataset = make(root, UnpairedFaceDataset, dataroot_real_lq=real, use_hflip=True)
+    dataset.check(4)
+    samples = [dataset[number] for number in range(30)]
+    assert all(sample['real_lq'].shape == (8, 8, 3) for sample in samples)
+    keys = [sample['real_lq_path'] for sample in samples]
+    rounds = [keys[start : start + 3] for start in range(0, 30, 3)]
+    assert all(sorted(taken) == ['k0', 'k1', 'k2'] for taken in rounds) and len({tuple(taken) for taken in rounds}) > 1
+    mirrored = [int(sample['real_lq'][0, 0, 1]) > int(sample['real_lq'][0, -1, 1]) for sample in samples]
+    hr_mirrored = [int(sample['gt'][0, 0, 1]) > int(sample['gt'][0, -1, 1]) for sample in samples]
+    assert len(set(mirrored)) == 2 and mirrored != hr_mirrored
+    small = write_set(tmp_path / 'small', number=3, size=6)
+    with pytest.raises(UserError, match='6x6.*8x8'):
+        make(root, UnpairedFaceDataset, dataroot_real_lq=small).check(4)
+
+
+def test_a_part_of_the_set(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt', number=9)
+    assert [make(root, number=3)[index]['gt_path'] for index in range(3)] == ['k0', 'k1', 'k2']
+    chosen = make(root, number=4, number_seed=1)
+    keys = [chosen[index]['gt_path'] for index in range(4)]
+    assert keys == sorted(set(keys)) and keys != ['k0', 'k1', 'k2', 'k3']
+    with pytest.raises(UserError, match='wants 10 images'):
+        make(root, number=10)
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        ({'use_hflp': True}, "unknown key 'use_hflp'. Did you mean 'use_hflip'"),
+        ({'mean': [0.5, 0.5, 0.5]}, "unknown key 'mean'"),
+        ({'gt_size': '16'}, "'gt_size'"),
+        ({'gt_size': 18}, 'not a multiple of the scale 4'),
+        ({'batch_size_per_gpu': 0}, "'batch_size_per_gpu'"),
+        ({'io_backend': {'type': 'disk'}}, 'io_backend'),
+        ({'views': ['parsing']}, "'parsing'"),
+        ({'phase': 'val', 'use_hflip': True}, 'for training'),
+    ],
+)
+def test_wrong_options_are_named(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    root = write_set(tmp_path / 'gt')
+    with pytest.raises(UserError, match=message):
+        make(root, **more)
+
+
+def test_check_finds_what_does_not_fit(tmp_path: Path) -> None:
+    sizes = {'a': (32, 32), 'b': (28, 32), 'c': (30, 32)}
+    write_folder(tmp_path / 'mixed', [Face(key, np.zeros((*size, 3), np.uint8)) for key, size in sizes.items()])
+    root = str(tmp_path / 'mixed')
+    with pytest.raises(UserError, match=r'b\.png.*32x28.*smaller|needed'):
+        make(root, gt_size=32).check(4)
+    with pytest.raises(UserError, match=r'c\.png.*multiple of the scale 4'):
+        make(root, phase='val').check(4)
+    with pytest.raises(UserError, match=r'b\.png.*gt_size'):
+        make(root, number=2).check(4)
+    make(root, gt_size=16).check(4)
+    with pytest.raises(UserError, match=r"b\.png.*batch"):
+        dataset = make(root, number=2)
+        out = {name: np.empty((2, *slot.shape), slot.dtype) for name, slot in dataset.slots(0).items()}
+        dataset.fill([0, 1], out)
+
+
+def test_torchs_own_loader_takes_it(tmp_path: Path) -> None:
+    dataset = make(write_set(tmp_path / 'gt', views=True), views=['parsing', 'landmarks', 'identity'])
+    batches = list(DataLoader(dataset, batch_size=2, num_workers=2))
+    assert [batch['gt'].shape[0] for batch in batches] == [2, 2, 1]
+    assert sorted(key for batch in batches for key in batch['gt_path']) == [f'k{index}' for index in range(5)]

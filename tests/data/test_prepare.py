@@ -1,0 +1,163 @@
+"""Preparers, on a small imitation of LFW and a few built-in faces."""
+
+from __future__ import annotations
+
+import argparse
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from basicsr.utils.matlab_functions import imresize
+
+from fsr_plugins.data.prepare import PREPARERS
+from fsr_plugins.data.prepare.lfw import prepare_lfw
+from fsr_plugins.data.prepare.portraits import prepare_portraits
+from fsr_plugins.data.stores import open_store
+from fsr_plugins.errors import UserError
+
+PEOPLE = {'Ada_Lovelace': 2, 'Alan_Turing': 1, 'Emmy_Noether': 3, 'Kurt_Goedel': 1}
+KEYS = [f'{person}_{number + 1:04d}' for person, count in PEOPLE.items() for number in range(count)]
+
+
+def jpeg(seed: int, side: int = 250) -> bytes:
+    image = cv2.GaussianBlur(np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8), (7, 7), 0)
+    return cv2.imencode('.jpg', image)[1].tobytes()
+
+
+@pytest.fixture
+def lfw(tmp_path: Path) -> Path:
+    """A folder as the official archive unpacks to, with a stray file."""
+    for seed, key in enumerate(KEYS):
+        file = tmp_path / 'src' / 'lfw' / key.rpartition('_')[0] / f'{key}.jpg'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(jpeg(seed))
+    (tmp_path / 'src' / 'lfw' / 'readme.jpg').write_bytes(b'not a face')
+    return tmp_path / 'src'
+
+
+def zipped(folder: Path, extra: dict[str, bytes] | None = None) -> Path:
+    path = folder.parent / 'lfw.zip'
+    with zipfile.ZipFile(path, 'w') as archive:
+        for file in sorted(folder.rglob('*.jpg')):
+            archive.write(file, file.relative_to(folder).as_posix())
+        for name, content in (extra or {}).items():
+            archive.writestr(name, content)
+    return path
+
+
+@pytest.mark.parametrize('from_zip', [False, True])
+@pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
+def test_lfw_is_cut_at_61(lfw: Path, tmp_path: Path, from_zip: bool, dst: str) -> None:
+    done = prepare_lfw(zipped(lfw) if from_zip else lfw, tmp_path / dst)
+    assert (done.images, done.identities, done.left_out) == (7, 4, 0)
+    store = open_store(tmp_path / dst)
+    assert list(store.keys) == sorted(KEYS) and store.identities.tolist() == [0, 0, 1, 2, 2, 2, 3]
+    for key in KEYS:
+        path = lfw / 'lfw' / key.rpartition('_')[0] / f'{key}.jpg'
+        assert np.array_equal(store.image(key), cv2.imread(str(path))[61:189, 61:189, ::-1])
+
+
+def test_lfw_reduced_with_points_and_maps(lfw: Path, tmp_path: Path) -> None:
+    table, maps = tmp_path / 'points.csv', tmp_path / 'maps' / 'any'
+    names = ('left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right')
+    columns = [f'{name}_{axis}' for name in names for axis in 'xy']
+    rows = [','.join(['image', 'score', *columns])]
+    for key in KEYS[:-1]:
+        rows.append(','.join([f'{key.rpartition("_")[0]}/{key}.jpg', '1', *(str(100 + i) for i in range(10))]))
+        labels = np.zeros((250, 250), np.uint8)
+        labels[62:66, 70:74] = 4
+        (maps / key).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(maps / f'{key}.png'), labels)
+    table.write_text('\n'.join(rows))
+    done = prepare_lfw(lfw, tmp_path / 'out.lmdb', size=64, landmarks=table, parsing=maps.parent)
+    assert (done.images, done.left_out) == (6, 1)
+    store = open_store(tmp_path / 'out.lmdb')
+    # A pixel's centre at 100 of 250 is 39 of the crop; of two pixels made one, the centre lies between.
+    np.testing.assert_allclose(store.landmarks[0, 0], [(39 + 0.5) / 2 - 0.5, (40 + 0.5) / 2 - 0.5])
+    ys, xs = np.nonzero(store.parsing(KEYS[0]) == 4)
+    assert (xs.min(), xs.max(), len(xs)) == (4, 6, 6) or (xs.min(), xs.max(), len(xs)) == (4, 5, 4)
+    assert ys.max() <= 2
+    cut = cv2.imread(str(lfw / 'lfw' / 'Ada_Lovelace' / f'{KEYS[0]}.jpg'))[61:189, 61:189, ::-1]
+    expected = np.clip(imresize(cut.astype(np.float32) / 255, 0.5), 0, 1) * 255
+    assert np.abs(store.image(KEYS[0]).astype(float) - expected).max() <= 0.51
+
+
+def test_lfw_people_are_chosen(lfw: Path, tmp_path: Path) -> None:
+    listed = tmp_path / 'people.txt'
+    listed.write_text('Emmy_Noether\nKurt_Goedel\n')
+    assert prepare_lfw(lfw, tmp_path / 'listed', people=listed).images == 4
+    halves = []
+    for place, fraction in enumerate([(0.0, 0.5), (0.5, 1.0)]):
+        prepare_lfw(lfw, tmp_path / f'half{place}', fraction=fraction)
+        halves.append({key.rpartition('_')[0] for key in open_store(tmp_path / f'half{place}').keys})
+    assert not halves[0] & halves[1] and halves[0] | halves[1] == set(PEOPLE)
+    listed.write_text('Nobody')
+    with pytest.raises(UserError, match="lists 'Nobody'"):
+        prepare_lfw(lfw, tmp_path / 'none', people=listed)
+    with pytest.raises(UserError, match='ascending'):
+        prepare_lfw(lfw, tmp_path / 'none', fraction=(0.5, 0.2))
+    with pytest.raises(UserError, match='crop'):
+        prepare_lfw(lfw, tmp_path / 'none', crop=300)
+
+
+def test_a_hostile_archive_writes_nowhere_else(lfw: Path, tmp_path: Path) -> None:
+    outside = '../../../../Eve_Evil/Eve_Evil_0001.jpg'
+    archive = zipped(lfw, {outside: jpeg(9), '../evil.jpg': b'x', '/abs/run.sh': b'x'})
+    done = prepare_lfw(archive, tmp_path / 'd' / 'out')
+    assert done.images == 8
+    assert {path.name for path in tmp_path.iterdir()} == {'src', 'lfw.zip', 'd'}
+    assert sorted(path.name for path in (tmp_path / 'd' / 'out' / 'images').iterdir())[2].startswith('Alan')
+    assert not list(tmp_path.parent.rglob('run.sh'))
+
+
+@pytest.mark.parametrize(
+    ('extra', 'message'),
+    [
+        ({'A_B/A_B_0001.jpg': jpeg(1, 200)}, '200x200'),
+        ({'A_B/A_B_0001.jpg': b'\xff\xd8broken'}, 'cannot be decoded'),
+        ({'A_B/A_B_0001.jpg': b'\0' * (17 << 20)}, 'larger than any image'),
+        ({'other/Ada_Lovelace/Ada_Lovelace_0001.jpg': jpeg(1)}, 'same key'),
+    ],
+)
+def test_bad_members_are_named(lfw: Path, tmp_path: Path, extra: dict[str, bytes], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        prepare_lfw(zipped(lfw, extra), tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+def test_what_is_not_lfw_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='does not exist'):
+        prepare_lfw(tmp_path / 'missing.zip', tmp_path / 'out')
+    (tmp_path / 'text.zip').write_text('no archive')
+    with pytest.raises(UserError, match='no readable zip'):
+        prepare_lfw(tmp_path / 'text.zip', tmp_path / 'out')
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(UserError, match='is not LFW'):
+        prepare_lfw(tmp_path / 'empty', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
+def test_portraits_are_written(tmp_path: Path, dst: str) -> None:
+    from fsr_plugins.data.portraits import iterate
+
+    done = prepare_portraits('studio/test?number=2&size=16', tmp_path / dst)
+    assert (done.images, done.identities) == (2, 1)
+    store = open_store(tmp_path / dst)
+    for face in iterate('studio', 'test', 2, 16):
+        assert np.array_equal(store.image(face.key), face.image)
+
+
+def test_the_command_line_reaches_the_functions(lfw: Path, tmp_path: Path) -> None:
+    assert {'lfw', 'portraits'} <= set(PREPARERS)
+    for preparer in PREPARERS.values():
+        assert preparer.summary and preparer.example.startswith(f'fsr prepare {preparer.name} ')
+    parser = argparse.ArgumentParser()
+    PREPARERS['lfw'].add_arguments(parser)
+    options = ['--encoding', 'png', '--size', '32', '--people-fraction', '0', '1']
+    done = PREPARERS['lfw'].run(parser.parse_args([str(lfw), str(tmp_path / 'out.lmdb'), *options]))
+    assert done.as_dict() == {'path': str(tmp_path / 'out.lmdb'), 'images': 7, 'identities': 4, 'left_out': 0}
+    assert open_store(tmp_path / 'out.lmdb').manifest.encoding == 'png'
+    with pytest.raises(UserError, match='rename it'):
+        PREPARERS['lfw'].run(parser.parse_args([str(lfw), str(tmp_path / 'x.lmdb'), '--format', 'folder']))

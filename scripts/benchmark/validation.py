@@ -1,4 +1,4 @@
-"""PSNR and SSIM of images that are in memory as uint8: ``validation``."""
+"""PSNR and SSIM of what a network gave, as each side's validation takes them: ``validation``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ import time
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 
 from basicsr.metrics import calculate_metric  # isort: skip
+from basicsr.utils import tensor2img  # isort: skip
 
-from fsr_plugins.data.images import read_image
+from fsr_plugins.data.images import Image, read_image
 from fsr_plugins.metrics import PSNR, SSIM
+from fsr_plugins.models.validation import quantise
 
 from .faces import GT_SIZE, Faces
 from .timing import Comparison, Effort, alternate, synchronise
@@ -26,39 +29,36 @@ TOLERANCE = 1e-4
 OPENCV_THREADS = cv2.getNumThreads()
 
 
-def _enlarged(lq: np.ndarray) -> np.ndarray:
-    return cv2.resize(lq, (GT_SIZE, GT_SIZE), interpolation=cv2.INTER_CUBIC)
+def _enlarged(lq: Image) -> Image:
+    return np.asarray(cv2.resize(lq, (GT_SIZE, GT_SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 class ValidationBenchmark:
-    """Both sides on the same images: GT, and LQ enlarged.
+    """Both sides on the same results, float NCHW on the device, where a network leaves them: LQ enlarged, and GT.
 
-    BasicSR's metrics take one uint8 image at a time, as its validation loop calls them (the loop's conversion from
-    tensors is left out); ours take batches, which are brought to the device as uint8 and made float there.
+    BasicSR's loop makes a uint8 image of every result and GT, one at a time, and calls its two metrics on these. Ours
+    rounds a batch of results to 8 bits and gives it to the batched metrics.
     """
 
     def __init__(self, faces: Faces, device: torch.device, count: int) -> None:
         self.device = device
         names = [path.name for path in sorted(faces.gt.iterdir())[:count]]
-        self.gt = np.stack([read_image(faces.gt / name) for name in names])
-        self.sr = np.stack([_enlarged(read_image(faces.lq / name)) for name in names])
+        self.gt = self._floats([read_image(faces.gt / name) for name in names])
+        self.sr = self._floats([_enlarged(read_image(faces.lq / name)) for name in names])
         self.results: dict[str, tuple[float, float]] = {}
 
-    def _batches(self, images: np.ndarray) -> list[torch.Tensor]:
-        return list(torch.from_numpy(images).split(BATCH))
-
-    def _floats(self, batch: torch.Tensor) -> torch.Tensor:
-        return batch.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+    def _floats(self, images: list[Image]) -> Tensor:
+        return torch.from_numpy(np.stack(images)).to(self.device).permute(0, 3, 1, 2).float().div_(255).contiguous()
 
     def ours(self) -> float:
         """Images a second of our batched metrics."""
         psnr, ssim = PSNR(), SSIM()
         synchronise(self.device)
         started = time.perf_counter()
-        for sr, gt in zip(self._batches(self.sr), self._batches(self.gt), strict=True):
-            images, references = self._floats(sr), self._floats(gt)
-            psnr.update(images, references, {})
-            ssim.update(images, references, {})
+        for sr, gt in zip(self.sr.split(BATCH), self.gt.split(BATCH), strict=True):
+            images = quantise(sr)
+            psnr.update(images, gt, {})
+            ssim.update(images, gt, {})
         self.results['ours'] = psnr.compute()['psnr'], ssim.compute()['ssim']
         return len(self.gt) / (time.perf_counter() - started)
 
@@ -66,10 +66,12 @@ class ValidationBenchmark:
         """Images a second of BasicSR's loop."""
         cv2.setNumThreads(OPENCV_THREADS)  # a loader of ours may have turned OpenCV's own threads off
         totals = {'calculate_psnr': 0.0, 'calculate_ssim': 0.0}
+        synchronise(self.device)
         started = time.perf_counter()
-        for sr, gt in zip(self.sr, self.gt, strict=True):
+        for sr, gt in zip(self.sr.split(1), self.gt.split(1), strict=True):
+            data = {'img': tensor2img([sr.cpu()]), 'img2': tensor2img([gt.cpu()])}
             for name in totals:
-                totals[name] += calculate_metric({'img': sr, 'img2': gt}, {'type': name, 'crop_border': 0})
+                totals[name] += calculate_metric(data, {'type': name, 'crop_border': 0})
         elapsed = time.perf_counter() - started
         self.results['basicsr'] = totals['calculate_psnr'] / len(self.gt), totals['calculate_ssim'] / len(self.gt)
         return len(self.gt) / elapsed

@@ -68,8 +68,11 @@ def landmarks(person: Person, scene: Scene) -> list[tuple[float, float]]:
     """Eyes, nose tip and mouth corners in face coordinates, image-left first."""
     mouth = Mouth(person, scene)
     return [
-        (-person.eye_x, 0.0), (person.eye_x, 0.0), (0.0, person.nose_len),
-        (-mouth.half, mouth.corner_y), (mouth.half, mouth.corner_y),
+        (-person.eye_x, 0.0),
+        (person.eye_x, 0.0),
+        (0.0, person.nose_len),
+        (-mouth.half, mouth.corner_y),
+        (mouth.half, mouth.corner_y),
     ]
 
 

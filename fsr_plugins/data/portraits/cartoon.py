@@ -1,6 +1,7 @@
 """Cartoon faces: avatars of DiceBear's styles, drawn by resvg. Authors and licences: NOTICE.md beside this file.
 
-A person's seed fixes head, hair, clothes and colours; mouth, eyes, brows, place, size and background change from picture to picture.
+A person's seed fixes head, hair, clothes and colours; mouth, eyes, brows, place, size and background change from
+picture to picture.
 """
 
 from __future__ import annotations
@@ -25,7 +26,21 @@ _PARTS: dict[str, dict[str, tuple[str, ...] | None]] = {
     'lorelei': {'mouth': None, 'eyebrows': None},
     'notionists': {'mouth': None, 'eyebrows': None},
     'open-peeps': {
-        'expression': ('awe', 'blank', 'calm', 'cheeky', 'concerned', 'cute', 'driven', 'explaining', 'lovingGrin1', 'serious', 'smile', 'smileBig', 'solemn', 'tired'),
+        'expression': (
+            'awe',
+            'blank',
+            'calm',
+            'cheeky',
+            'concerned',
+            'cute',
+            'driven',
+            'explaining',
+            'serious',
+            'smile',
+            'smileBig',
+            'solemn',
+            'tired',
+        ),
     },
 }
 STYLES = tuple(_PARTS)
@@ -54,14 +69,17 @@ def draw_cartoon(seed: int, stream: int, person: int, index: int, size: int) -> 
     who = np.random.default_rng([seed, stream, 1, person])
     now = np.random.default_rng([seed, stream, 2, index])
     name = STYLES[int(who.integers(0, len(STYLES)))]
-    options: dict[str, Any] = {'seed': f'{seed}-{stream}-{person}', 'backgroundColor': [_INKS[int(now.integers(0, len(_INKS)))]]}
+    options: dict[str, Any] = {
+        'seed': f'{seed}-{stream}-{person}',
+        'backgroundColor': [_INKS[int(now.integers(0, len(_INKS)))]],
+    }
     for part, variants in _variants()[name].items():
         options[f'{part}Variant'] = [variants[int(now.integers(0, len(variants)))]]
     svg = Avatar(_styles()[name], options).to_string()
     fine = max(2 * size, 128)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=fine, height=fine, skip_system_fonts=True)
     image = cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_COLOR)
-    return _place(image[..., ::-1], now, size), name
+    return _place(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now, size), name
 
 
 def _place(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -69,7 +87,7 @@ def _place(image: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray
     side = image.shape[0]
     matrix = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-8, 8)), float(rng.uniform(1.0, 1.25)))
     matrix[:, 2] += rng.uniform(-0.03, 0.03, 2) * side
-    moved = cv2.warpAffine(np.ascontiguousarray(image), matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     if rng.random() < 0.5:
         moved = moved[:, ::-1]
     return cv2.resize(np.ascontiguousarray(moved), (size, size), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,5 @@
-"""The built-in faces' domains: ``render`` and ``iterate`` hand out faces as a pure function of (domain, split, seed, index)."""
+"""The built-in faces' domains: ``render`` and ``iterate`` hand out faces as a pure function of (domain, split, seed,
+index)."""
 
 from __future__ import annotations
 
@@ -31,9 +32,18 @@ CAMERA_SCALE = 4
 
 @dataclass(frozen=True)
 class Face:
-    """One face. image: (H, W, 3) uint8 RGB. landmarks: (5, 2) float32, x and y in pixels (centres at whole numbers), image-left eye,
-    image-right eye, nose tip, image-left and image-right mouth corner. parsing: (H, W) uint8 CelebAMask-HQ ids (of glasses only the
-    frame is marked, lenses are clear). None where a domain has no such thing."""
+    """One face; None where its domain has no such thing.
+
+    Attributes:
+        key: the index, six digits.
+        image: (H, W, 3) uint8 RGB.
+        identity: the same for all pictures of a person; unique over domains and splits.
+        landmarks: (5, 2) float32, x and y in pixels (centres at whole numbers): image-left eye, image-right eye,
+        nose tip,
+            image-left mouth corner, image-right mouth corner.
+        parsing: (H, W) uint8 CelebAMask-HQ ids. Of glasses only the frame is marked: the lenses are clear.
+        meta: how it was drawn; of ``harsh`` the light's azimuth and elevation in degrees, of ``cartoon`` the style.
+    """
 
     key: str
     image: np.ndarray
@@ -45,7 +55,8 @@ class Face:
 
 @dataclass(frozen=True)
 class Domain:
-    """What a domain shows. ``people`` numbers its population: two domains of one number show the same pictures' people."""
+    """What a domain shows. ``people`` numbers its population: two domains of one number show the same pictures'
+    people."""
 
     name: str
     people: int
@@ -72,7 +83,9 @@ def find_domain(name: str) -> Domain:
         UserError: there is none; the nearest name is suggested.
     """
     if name not in DOMAINS:
-        raise UserError(f"No domain of the built-in faces is named '{name}'.{_near(name, DOMAINS)} There are: {', '.join(DOMAINS)}.")
+        raise UserError(
+            f"No domain of the built-in faces is named '{name}'.{_near(name, DOMAINS)} There are: {', '.join(DOMAINS)}."
+        )
     return DOMAINS[name]
 
 
@@ -84,7 +97,9 @@ def _near(name: str, names: Sequence[str] | dict[str, Domain]) -> str:
 
 def _stream(domain: Domain, split: str) -> int:
     if split not in SPLITS:
-        raise UserError(f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}.")
+        raise UserError(
+            f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}."
+        )
     return domain.people * len(SPLITS) + SPLITS.index(split)
 
 
@@ -92,7 +107,8 @@ def render(domain: str, split: str, indices: Sequence[int], size: int, seed: int
     """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size).
 
     Args:
-        domain: a key of :data:`DOMAINS`. split: 'train', 'val' or 'test'; no person is in two of them, nor in two domains
+        domain: a key of :data:`DOMAINS`. split: 'train', 'val' or 'test'; no person is in two of them, nor in two
+        domains
             (but ``real_lr_hidden`` shows what is behind ``real_lr``, index by index).
         size: side of the pictures in pixels; of ``real_lr`` the side of the small picture.
 
@@ -125,13 +141,21 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int) -> Face
     person = draw_person(seed, stream, number)
     scene = draw_scene(seed, stream, index, domain.kind == 'harsh')
     drawing = draw(person, scene, size * CAMERA_SCALE if domain.kind == 'camera' else size)
-    meta: dict[str, Any] = {'yaw': scene.yaw, 'pitch': scene.pitch, 'roll': scene.roll, 'smile': scene.smile, 'style': person.style}
+    meta: dict[str, Any] = {
+        'yaw': scene.yaw,
+        'pitch': scene.pitch,
+        'roll': scene.roll,
+        'smile': scene.smile,
+        'style': person.style,
+    }
     if domain.kind == 'harsh':
         meta |= {'azimuth': scene.azimuth, 'elevation': scene.elevation}
     if domain.kind != 'camera':
         return Face(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
     landmarks = (drawing.landmarks + 0.5) / CAMERA_SCALE - 0.5
-    return Face(key, _photograph(drawing.image, seed, stream, index), identity, landmarks.astype(np.float32), None, meta)
+    return Face(
+        key, _photograph(drawing.image, seed, stream, index), identity, landmarks.astype(np.float32), None, meta
+    )
 
 
 @lru_cache(maxsize=1)
@@ -142,7 +166,8 @@ def _camera() -> nn.Module:
 
 
 def _photograph(image: np.ndarray, seed: int, stream: int, index: int) -> np.ndarray:
-    """The unknown camera's small picture of ``image``; its parameters and noise come from (seed, stream, index) alone."""
+    """The unknown camera's small picture of ``image``; its parameters and noise come from (seed, stream, index)
+    alone."""
     import torch
 
     own = int(np.random.default_rng([seed, stream, 3, index]).integers(0, 2**62))

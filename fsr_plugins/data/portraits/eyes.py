@@ -21,7 +21,14 @@ def _lids(ex: Array, person: Person, scene: Scene) -> tuple[Array, Array]:
     return up, low
 
 
-def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha: Array, below: Array, look: tuple[Person, Scene, int, float]) -> None:
+def _ball(
+    s: Surface,
+    box: tuple[slice, slice],
+    axes: tuple[Array, Array],
+    alpha: Array,
+    below: Array,
+    look: tuple[Person, Scene, int, float],
+) -> None:
     """Paints white, iris and pupil where ``alpha``; ``below`` is the depth under the upper lid."""
     person, scene, side, unit = look
     ex, ey = axes
@@ -32,8 +39,18 @@ def _ball(s: Surface, box: tuple[slice, slice], axes: tuple[Array, Array], alpha
     gx, gy = scene.gaze[0] * side - 0.03, scene.gaze[1] - 0.12
     radius, angle = cv2.cartToPolar(np.ascontiguousarray(ex - gx), np.ascontiguousarray(ey - gy))
     r = radius / _IRIS
-    rays = 0.5 + 0.22 * np.sin(23 * angle + person.texture[0]) + 0.18 * np.sin(41 * angle + 6 * r + person.texture[1]) + 0.1 * np.sin(67 * angle)
-    tone = (0.45 + 0.95 * rays) * (1.15 - 0.75 * smooth(r, 0.70, 1.0)) * (1 + 0.55 * np.clip((ey - gy) / _IRIS, -0.6, 1)) * lid
+    rays = (
+        0.5
+        + 0.22 * np.sin(23 * angle + person.texture[0])
+        + 0.18 * np.sin(41 * angle + 6 * r + person.texture[1])
+        + 0.1 * np.sin(67 * angle)
+    )
+    tone = (
+        (0.45 + 0.95 * rays)
+        * (1.15 - 0.75 * smooth(r, 0.70, 1.0))
+        * (1 + 0.55 * np.clip((ey - gy) / _IRIS, -0.6, 1))
+        * lid
+    )
     amber = 0.35 * np.exp(-(((r - 0.5) / 0.14) ** 2))
     colour = [tone * c * (1 + amber * warm) + 0.004 for c, warm in zip(person.iris, (1.2, 0.6, 0.0), strict=True)]
     pixel = 0.5 / (person.eye_w * unit)
@@ -75,10 +92,14 @@ def eye(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> No
     s.label[box][within & (below >= 0) & (above >= 0)] = EYE_R if side < 0 else EYE_L
 
 
-def _around(s: Surface, box: tuple[slice, slice], lines: tuple[Array, Array, Array, Array], near: Array, person: Person) -> None:
+def _around(
+    s: Surface, box: tuple[slice, slice], lines: tuple[Array, Array, Array, Array], near: Array, person: Person
+) -> None:
     """Crease above the lid, shade and colour of the lid, ring under the eye."""
     ex, ey, up, low = lines
-    crease = np.exp(-(((ey - (1.10 * up - 0.12 - 0.12 * person.fold)) / 0.055) ** 2)) * smooth(1.15 - np.abs(ex), 0, 0.35)
+    crease = np.exp(-(((ey - (1.10 * up - 0.12 - 0.12 * person.fold)) / 0.055) ** 2)) * smooth(
+        1.15 - np.abs(ex), 0, 0.35
+    )
     s.scale(box, (0.25 + 0.6 * person.fold) * crease, (0.50, 0.38, 0.34))
     lid = np.exp(-(((ey - up + 0.18) / 0.22) ** 2)) * near
     s.scale(box, 0.25 * lid, (0.80, 0.66, 0.66))

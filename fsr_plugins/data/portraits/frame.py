@@ -52,7 +52,8 @@ class Frame:
     A head turned by yaw and pitch is drawn by moving its frontal points by their depth over a dome with a nose on it:
     ``x' = x cos(yaw) + z(x, y) sin(yaw)``, ``y' = y cos(pitch) - z(x, y) sin(pitch)``; roll, zoom and shift follow.
 
-    The depth is smooth, so the coordinates are solved for at half the resolution and enlarged; ``coarse`` is that smaller frame,
+    The depth is smooth, so the coordinates are solved for at half the resolution and enlarged; ``coarse`` is that
+    smaller frame,
     on which everything without fine detail is drawn.
 
     Attributes:
@@ -98,8 +99,13 @@ class Frame:
         part.shape = (((box[0].stop + 1) & ~1) - part._origin[0], ((box[1].stop + 1) & ~1) - part._origin[1])
         part.x, part.y, part.u, part.v = (plane[part.part()] for plane in self.planes())
         small = copy.copy(self.coarse)
-        small._origin, small.shape = (part._origin[0] // 2, part._origin[1] // 2), (part.shape[0] // 2, part.shape[1] // 2)
-        small.x, small.y, small.u, small.v = (np.ascontiguousarray(plane[small.part()]) for plane in self.coarse.planes())
+        small._origin, small.shape = (
+            (part._origin[0] // 2, part._origin[1] // 2),
+            (part.shape[0] // 2, part.shape[1] // 2),
+        )
+        small.x, small.y, small.u, small.v = (
+            np.ascontiguousarray(plane[small.part()]) for plane in self.coarse.planes()
+        )
         part._coarse = small
         return part
 
@@ -135,14 +141,18 @@ class Frame:
         cos, sin = self._roll
         qx, qy = x * cy + z * sy, y * cp - z * sp
         zoom, shift, half = self._scene.zoom, self._scene.shift, self.side / 2
-        return ((qx * cos - qy * sin) * zoom + shift[0] + 1) * half - 0.5, ((qx * sin + qy * cos) * zoom + shift[1] + 1) * half - 0.5
+        return ((qx * cos - qy * sin) * zoom + shift[0] + 1) * half - 0.5, (
+            (qx * sin + qy * cos) * zoom + shift[1] + 1
+        ) * half - 0.5
 
     def project(self, points: Sequence[tuple[float, float]]) -> Array:
-        """Positions (n, 2) float32 in the whole raster (x, y; pixel centres at whole numbers) of points in face coordinates."""
+        """Positions (n, 2) float32 in the whole raster (x, y; pixel centres at whole numbers) of points in face
+        coordinates."""
         return np.array([self._point(x, y) for x, y in points], dtype=np.float32)
 
     def box(self, cx: float, cy: float, rx: float, ry: float) -> Box:
-        """Slices of the planes that contain the face rectangle of centre (cx, cy) and half sides (rx, ry), with some margin."""
+        """Slices of the planes that contain the face rectangle of centre (cx, cy) and half sides (rx, ry), with some
+        margin."""
         points = [self._point(cx + a * rx, cy + b * ry) for a in (-1, 1) for b in (-1, 1)]
         left, right = min(p[0] for p in points), max(p[0] for p in points)
         top, bottom = min(p[1] for p in points), max(p[1] for p in points)

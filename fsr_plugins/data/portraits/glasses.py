@@ -10,7 +10,8 @@ from fsr_plugins.data.portraits.scenes import Scene
 
 
 def _lens(frame: Frame, person: Person, side: int, box: tuple[slice, slice]) -> Array:
-    """Distance from the rim of one lens in face units (inside positive). Kinds: 1 round, 2 rectangular, 3 wide at the top."""
+    """Distance from the rim of one lens in face units (inside positive). Kinds: 1 round, 2 rectangular, 3 wide at
+    the top."""
     dx = (frame.x[box] - side * (person.eye_x + 0.006)) * side
     dy = frame.y[box] - 0.018
     half_w, half_h, n = {1: (0.112, 0.104, 2.0), 2: (0.138, 0.086, 4.5), 3: (0.138, 0.098, 2.8)}[person.glasses]
@@ -21,7 +22,8 @@ def _lens(frame: Frame, person: Person, side: int, box: tuple[slice, slice]) -> 
 
 
 def glasses(image: Array, label: Array, frame: Frame, person: Person, scene: Scene, mark: int) -> None:
-    """Draws glasses over ``image`` (3, side, side) and ``label`` in place; only the frame is labelled, lenses are clear."""
+    """Draws glasses over ``image`` (3, side, side) and ``label`` in place; only the frame is labelled, lenses are
+    clear."""
     box = frame.box(0.0, 0.02, 0.50, 0.16)
     x, y = frame.x[box], frame.y[box]
     thick, unit = person.glasses_w, frame.unit

@@ -58,7 +58,8 @@ STYLES = {
 
 @dataclass
 class Hair:
-    """Coverage of the hair before and behind the head (None: nothing behind), its radiance and its height over the face's plane."""
+    """Coverage of the hair before and behind the head (None: nothing behind), its radiance and its height over the
+    face's plane."""
 
     front: Array
     back: Array | None
@@ -82,7 +83,9 @@ def _flow_field(x: Array, y: Array, person: Person, style: Style) -> tuple[Array
         drop = np.sqrt(0.5 * (below + np.sqrt(below * below + 0.02)) + 0.002)
         across, scale = (x - person.hair_part) / (0.30 + 0.62 * np.minimum(drop, 0.75)), 420.0
     if style.wave > 0:
-        across = across + style.wave * person.hair_wave * np.sin(along * (9 + 5 * person.hair_wave) + 5 * across + ox) * smooth(y, crown, 0.3)
+        across = across + style.wave * person.hair_wave * np.sin(
+            along * (9 + 5 * person.hair_wave) + 5 * across + ox
+        ) * smooth(y, crown, 0.3)
     return across, along, scale
 
 
@@ -97,7 +100,9 @@ def _strands(frame: Frame, person: Person, style: Style) -> tuple[Array, Array, 
     if style.flow == 'curl':
         fine, locks = positive(curl_tile(), frame.x * 380 + ox, frame.y * 380 + oy)
     else:
-        fine, locks = positive(strand_tile(), frame.up(across, cv2.INTER_LINEAR) * scale + ox, frame.up(along, cv2.INTER_LINEAR) * 130 + oy)
+        fine, locks = positive(
+            strand_tile(), frame.up(across, cv2.INTER_LINEAR) * scale + ox, frame.up(along, cv2.INTER_LINEAR) * 130 + oy
+        )
     return fine, locks, flow
 
 
@@ -126,7 +131,9 @@ def _opening(frame: Frame, person: Person, style: Style) -> Array:
     ax = np.abs(x - person.hair_part * (1.0 if style.rise > 0.3 else 0.3))
     recede = 0.10 * person.age * (1 - person.feminine) if style.line < 0.1 else 0.0
     line = max(person.hair_line, -person.top + 0.14) + style.line - recede
-    edge = line + style.rise * ax * ax * 2.2 + 0.5 * style.rise * ax - 0.35 * recede * np.exp(-(((ax - 0.2) / 0.08) ** 2))
+    edge = (
+        line + style.rise * ax * ax * 2.2 + 0.5 * style.rise * ax - 0.35 * recede * np.exp(-(((ax - 0.2) / 0.08) ** 2))
+    )
     temple = style.temple * person.width
     sides = temple - np.abs(x)
     if style.low <= 0.3:
@@ -163,7 +170,9 @@ def hair(frame: Frame, person: Person, scene: Scene) -> Hair:
     return Hair(front, whole if style.low > 0.3 else None, light, lift)
 
 
-def _form(frame: Frame, person: Person, upper: Array, fine: Array, locks: Array) -> tuple[tuple[Array, Array, Array], Array]:
+def _form(
+    frame: Frame, person: Person, upper: Array, fine: Array, locks: Array
+) -> tuple[tuple[Array, Array, Array], Array]:
     """Normals of the head of hair with its strands, and its height."""
     x, y = frame.coarse.x, frame.coarse.y
     nx = np.clip(x * (0.95 / (person.width + 0.05)), -1.2, 1.2)

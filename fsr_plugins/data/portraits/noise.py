@@ -9,7 +9,8 @@ import numpy as np
 
 Array = np.ndarray
 
-#: Step between two values of a tile of noise with unit deviation: tiles are bytes, which OpenCV samples several times faster.
+#: Step between two values of a tile of noise with unit deviation: tiles are bytes, which OpenCV samples several
+#: times faster.
 _STEP = 1 / 28
 
 #: Side of a tile in texels. Tiles wrap around.
@@ -31,7 +32,8 @@ def _white(stream: int) -> Array:
 
 @lru_cache(maxsize=1)
 def skin_tile() -> Array:
-    """(TILE, TILE, 3) bytes for :func:`signed`: blotches (slow), pores (fine), freckle field (medium), each of unit deviation."""
+    """(TILE, TILE, 3) bytes for :func:`signed`: blotches (slow), pores (fine), freckle field (medium), each of unit
+    deviation."""
     blotch = _blur(_white(1), 28, 28) + 0.5 * _blur(_white(2), 12, 12) + 0.25 * _blur(_white(3), 5, 5)
     pores = _blur(_white(4), 0.9, 0.9) + 0.8 * _blur(_white(5), 2.2, 1.8)
     freckles = _blur(_white(6), 2.6, 2.6)
@@ -41,7 +43,8 @@ def skin_tile() -> Array:
 
 @lru_cache(maxsize=1)
 def strand_tile() -> Array:
-    """(TILE, TILE, 2) bytes for :func:`positive`, long along rows' index (y): fine strands, and locks several strands wide."""
+    """(TILE, TILE, 2) bytes for :func:`positive`, long along rows' index (y): fine strands, and locks several
+    strands wide."""
     fine = 0.6 * _blur(_white(11), 0.8, 40) + 0.9 * _blur(_white(12), 2.0, 70)
     locks = _blur(_white(13), 7, 90) + 0.5 * _blur(_white(14), 3.5, 60)
     tile = np.stack([fine / fine.std(), locks / locks.std()], axis=-1)
@@ -63,11 +66,12 @@ def _bytes(tile: Array) -> Array:
 
 
 def _sample(tile: Array, x: Array, y: Array) -> list[Array]:
-    return cv2.split(cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP))
+    return list(cv2.split(cv2.remap(tile, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)))
 
 
 def positive(tile: Array, x: Array, y: Array) -> list[Array]:
-    """Bilinear samples of a wrapping tile at texel coordinates (H, W) float32: one (H, W) float32 plane in [0, 1] a channel."""
+    """Bilinear samples of a wrapping tile at texel coordinates (H, W) float32: one (H, W) float32 plane in [0, 1] a
+    channel."""
     return [plane.astype(np.float32) * np.float32(1 / 255) for plane in _sample(tile, x, y)]
 
 

@@ -9,13 +9,40 @@ import numpy as np
 Colour = tuple[float, float, float]
 
 #: sRGB skin tones from light to dark, interpolated between.
-_SKIN = np.array([
-    [244, 210, 188], [235, 192, 165], [222, 172, 140], [205, 150, 115], [176, 120, 86], [141, 92, 64], [104, 66, 47], [78, 50, 38],
-]) / 255.0
-_HAIR = np.array([
-    [26, 20, 18], [44, 30, 22], [74, 48, 30], [106, 72, 42], [150, 112, 66], [198, 164, 106], [132, 62, 30], [164, 160, 156],
-]) / 255.0
-_IRIS = np.array([[74, 44, 24], [96, 62, 32], [120, 92, 48], [92, 112, 74], [84, 122, 146], [112, 140, 158], [58, 36, 24]]) / 255.0
+_SKIN = (
+    np.array(
+        [
+            [244, 210, 188],
+            [235, 192, 165],
+            [222, 172, 140],
+            [205, 150, 115],
+            [176, 120, 86],
+            [141, 92, 64],
+            [104, 66, 47],
+            [78, 50, 38],
+        ]
+    )
+    / 255.0
+)
+_HAIR = (
+    np.array(
+        [
+            [26, 20, 18],
+            [44, 30, 22],
+            [74, 48, 30],
+            [106, 72, 42],
+            [150, 112, 66],
+            [198, 164, 106],
+            [132, 62, 30],
+            [164, 160, 156],
+        ]
+    )
+    / 255.0
+)
+_IRIS = (
+    np.array([[74, 44, 24], [96, 62, 32], [120, 92, 48], [92, 112, 74], [84, 122, 146], [112, 140, 158], [58, 36, 24]])
+    / 255.0
+)
 _FRAME = np.array([[20, 18, 20], [62, 36, 24], [120, 96, 60], [150, 152, 158], [96, 24, 28], [28, 44, 84]]) / 255.0
 
 HAIR_STYLES = ('crop', 'sweep', 'brushed', 'fringe', 'long', 'curtain', 'wavy', 'bob', 'curly', 'afro', 'tied', 'bald')
@@ -25,7 +52,8 @@ _MASCULINE = np.array([2.2, 2.2, 2.0, 0.8, 0.3, 0.5, 0.3, 0.1, 1.1, 0.6, 0.3, 1.
 
 @dataclass(frozen=True)
 class Person:
-    """Lengths are in face units (half the picture's side at zoom 1; the head is about 0.46 wide each way), colours linear RGB."""
+    """Lengths are in face units (half the picture's side at zoom 1; the head is about 0.46 wide each way), colours
+    linear RGB."""
 
     skin: Colour
     hair: Colour
@@ -113,23 +141,56 @@ def draw_person(seed: int, stream: int, number: int) -> Person:
     beard = u(0.5, 1.0) if masculine and age > 0.2 and rng.random() < 0.32 else 0.0
     lip = skin * np.array([0.94, 0.66, 0.66]) + np.array([0.02, 0.0, 0.01])
     makeup = u(0.2, 1.0) if feminine > 0.6 and rng.random() < 0.6 else 0.0
-    lip = (1 - 0.6 * makeup) * lip + 0.6 * makeup * np.array([u(0.6, 0.8), u(0.16, 0.34), u(0.22, 0.36)]) * (1.1 - 0.4 * darkness)
+    lip = (1 - 0.6 * makeup) * lip + 0.6 * makeup * np.array([u(0.6, 0.8), u(0.16, 0.34), u(0.22, 0.36)]) * (
+        1.1 - 0.4 * darkness
+    )
     iris = _IRIS[rng.integers(0, 7)] if darkness < 0.4 else _IRIS[rng.choice([0, 1, 6])]
     moles = tuple((u(-0.36, 0.36), u(-0.1, 0.5), u(0.006, 0.012)) for _ in range(int(rng.integers(0, 4))))
     return Person(
-        skin=linear(skin), hair=linear(_hair_colour(rng, darkness, age)), iris=linear(iris), lip=linear(np.clip(lip, 0, 1)),
-        frame=linear(_FRAME[rng.integers(0, len(_FRAME))]), age=age, feminine=feminine,
-        width=u(0.41, 0.465) - 0.02 * feminine, top=u(0.60, 0.68), jaw=u(0.56, 0.66) - 0.02 * feminine,
-        taper=u(0.10, 0.27) + 0.08 * feminine, square=u(2.05, 2.7) - 0.2 * feminine, cheek=u(-0.01, 0.025),
-        eye_x=u(0.170, 0.196), eye_w=u(0.084, 0.100) + 0.006 * feminine, eye_open=u(0.34, 0.52) + 0.07 * feminine,
-        eye_tilt=u(-0.06, 0.16), fold=u(0.0, 1.0), brow_y=u(-0.17, -0.125) - 0.015 * feminine,
-        brow_thick=u(0.020, 0.036) - 0.010 * feminine, brow_arch=u(0.012, 0.045), brow_tilt=u(-0.10, 0.14),
-        nose_len=u(0.225, 0.285), nose_w=u(0.072, 0.108) + 0.012 * darkness, nose_h=u(0.10, 0.155),
-        mouth_y=u(0.385, 0.43), mouth_w=u(0.135, 0.172), lip_up=u(0.022, 0.040) + 0.010 * feminine,
-        lip_low=u(0.042, 0.066) + 0.010 * feminine, bow=u(0.15, 0.55), ear=u(0.85, 1.2),
-        freckles=u(0.3, 1.0) if darkness < 0.3 and rng.random() < 0.4 else 0.0, blush=u(0.1, 0.8), makeup=makeup,
-        stubble=u(0.1, 0.9) if masculine else 0.0, beard=beard, moles=moles, style=style, hair_volume=u(0.7, 1.4),
-        hair_part=u(-0.2, 0.2), hair_line=u(-0.40, -0.32), hair_length=u(0.0, 1.0), hair_wave=u(0.3, 1.0),
-        glasses=int(rng.integers(1, 4)) if rng.random() < 0.24 else 0, glasses_w=u(0.007, 0.017),
+        skin=linear(skin),
+        hair=linear(_hair_colour(rng, darkness, age)),
+        iris=linear(iris),
+        lip=linear(np.clip(lip, 0, 1)),
+        frame=linear(_FRAME[rng.integers(0, len(_FRAME))]),
+        age=age,
+        feminine=feminine,
+        width=u(0.41, 0.465) - 0.02 * feminine,
+        top=u(0.60, 0.68),
+        jaw=u(0.56, 0.66) - 0.02 * feminine,
+        taper=u(0.10, 0.27) + 0.08 * feminine,
+        square=u(2.05, 2.7) - 0.2 * feminine,
+        cheek=u(-0.01, 0.025),
+        eye_x=u(0.170, 0.196),
+        eye_w=u(0.084, 0.100) + 0.006 * feminine,
+        eye_open=u(0.34, 0.52) + 0.07 * feminine,
+        eye_tilt=u(-0.06, 0.16),
+        fold=u(0.0, 1.0),
+        brow_y=u(-0.17, -0.125) - 0.015 * feminine,
+        brow_thick=u(0.020, 0.036) - 0.010 * feminine,
+        brow_arch=u(0.012, 0.045),
+        brow_tilt=u(-0.10, 0.14),
+        nose_len=u(0.225, 0.285),
+        nose_w=u(0.072, 0.108) + 0.012 * darkness,
+        nose_h=u(0.10, 0.155),
+        mouth_y=u(0.385, 0.43),
+        mouth_w=u(0.135, 0.172),
+        lip_up=u(0.022, 0.040) + 0.010 * feminine,
+        lip_low=u(0.042, 0.066) + 0.010 * feminine,
+        bow=u(0.15, 0.55),
+        ear=u(0.85, 1.2),
+        freckles=u(0.3, 1.0) if darkness < 0.3 and rng.random() < 0.4 else 0.0,
+        blush=u(0.1, 0.8),
+        makeup=makeup,
+        stubble=u(0.1, 0.9) if masculine else 0.0,
+        beard=beard,
+        moles=moles,
+        style=style,
+        hair_volume=u(0.7, 1.4),
+        hair_part=u(-0.2, 0.2),
+        hair_line=u(-0.40, -0.32),
+        hair_length=u(0.0, 1.0),
+        hair_wave=u(0.3, 1.0),
+        glasses=int(rng.integers(1, 4)) if rng.random() < 0.24 else 0,
+        glasses_w=u(0.007, 0.017),
         texture=(u(0, 512), u(0, 512)),
     )

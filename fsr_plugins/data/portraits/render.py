@@ -24,7 +24,8 @@ RASTER = 256
 
 @dataclass
 class Drawing:
-    """A portrait as drawn: image (H, W, 3) uint8 RGB, landmarks (5, 2) float32 pixels, parsing (H, W) uint8 CelebAMask-HQ ids."""
+    """A portrait as drawn: image (H, W, 3) uint8 RGB, landmarks (5, 2) float32 pixels, parsing (H, W) uint8
+    CelebAMask-HQ ids."""
 
     image: Array
     landmarks: Array
@@ -118,7 +119,8 @@ def raster(person: Person, scene: Scene, side: int) -> tuple[Array, Array, Frame
 
 
 def develop(radiance: Array, size: int, grey: bool) -> Array:
-    """Reduces linear radiance (3, side, side) to ``size`` by area and maps it to display values, (size, size, 3) uint8 RGB."""
+    """Reduces linear radiance (3, side, side) to ``size`` by area and maps it to display values, (size, size, 3)
+    uint8 RGB."""
     planes = radiance if not grey else (0.30 * radiance[0] + 0.59 * radiance[1] + 0.11 * radiance[2])[None]
     small = [cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA) for plane in planes]
     linear = cv2.merge(small * 3 if grey else small)

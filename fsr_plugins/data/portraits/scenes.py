@@ -9,15 +9,31 @@ import numpy as np
 
 from fsr_plugins.data.portraits.people import Colour, linear
 
-_CLOTH = np.array([
-    [40, 46, 60], [180, 178, 172], [120, 30, 34], [36, 74, 62], [64, 92, 140], [196, 160, 92], [88, 84, 92], [150, 110, 140],
-    [220, 214, 204], [30, 30, 32], [70, 100, 70], [200, 110, 90],
-]) / 255.0
+_CLOTH = (
+    np.array(
+        [
+            [40, 46, 60],
+            [180, 178, 172],
+            [120, 30, 34],
+            [36, 74, 62],
+            [64, 92, 140],
+            [196, 160, 92],
+            [88, 84, 92],
+            [150, 110, 140],
+            [220, 214, 204],
+            [30, 30, 32],
+            [70, 100, 70],
+            [200, 110, 90],
+        ]
+    )
+    / 255.0
+)
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Angles in radians, positions in face units, colours linear RGB. ``light`` is a unit vector: x right, y down, z to the viewer."""
+    """Angles in radians, positions in face units, colours linear RGB. ``light`` is a unit vector: x right, y down, z
+    to the viewer."""
 
     yaw: float
     pitch: float
@@ -64,7 +80,8 @@ def _tint(rng: np.random.Generator, spread: float) -> Colour:
 
 
 def draw_scene(seed: int, stream: int, index: int, harsh: bool) -> Scene:
-    """The scene of picture ``index`` of a stream; a pure function of its arguments. ``harsh``: grey and under one hard light."""
+    """The scene of picture ``index`` of a stream; a pure function of its arguments. ``harsh``: grey and under one
+    hard light."""
     rng = np.random.default_rng([seed, stream, 2, index])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     n = lambda sigma, limit: float(np.clip(rng.normal(0, sigma), -limit, limit))  # noqa: E731
@@ -80,12 +97,32 @@ def draw_scene(seed: int, stream: int, index: int, harsh: bool) -> Scene:
     cloth = _CLOTH[rng.integers(0, len(_CLOTH), 2)] * rng.uniform(0.8, 1.1, (2, 1))
     key = u(0.75, 1.05)
     return Scene(
-        yaw=n(0.20, 0.42) * calm, pitch=n(0.09, 0.2) * calm, roll=n(0.06, 0.16) * calm, zoom=u(1.22, 1.34) if harsh else u(1.10, 1.25), shift=(n(0.02, 0.05), 0.03 + n(0.02, 0.05)),
-        smile=smile, open=gap, brow_raise=n(0.5, 1.0) * calm, lids=u(0.78, 1.1) - 0.18 * max(smile, 0.0), gaze=(n(0.12, 0.3), n(0.06, 0.12)),
-        light=light_vector(azimuth, elevation), key=1.25 if harsh else key, key_colour=(1.0, 1.0, 1.0) if harsh else _tint(rng, 0.06),
-        ambient=u(0.015, 0.05) if harsh else u(0.2, 0.42), ambient_colour=_tint(rng, 0.08), fill=0.0 if harsh else u(0.0, 0.25),
-        rim=0.0 if harsh else max(u(-0.5, 0.5), 0.0), shadow=1.0 if harsh else u(0.35, 0.9),
-        background=0 if harsh else int(rng.integers(0, 4)), backdrop=(linear(backdrop[0]), linear(backdrop[1])),
-        cloth=linear(cloth[0]), cloth2=linear(cloth[1]), cloth_kind=int(rng.integers(0, 5)), neckline=u(0.0, 1.0), grey=harsh,
-        azimuth=azimuth, elevation=elevation, texture_seed=int(rng.integers(0, 2**31)),
+        yaw=n(0.20, 0.42) * calm,
+        pitch=n(0.09, 0.2) * calm,
+        roll=n(0.06, 0.16) * calm,
+        zoom=u(1.22, 1.34) if harsh else u(1.10, 1.25),
+        shift=(n(0.02, 0.05), 0.03 + n(0.02, 0.05)),
+        smile=smile,
+        open=gap,
+        brow_raise=n(0.5, 1.0) * calm,
+        lids=u(0.78, 1.1) - 0.18 * max(smile, 0.0),
+        gaze=(n(0.12, 0.3), n(0.06, 0.12)),
+        light=light_vector(azimuth, elevation),
+        key=1.25 if harsh else key,
+        key_colour=(1.0, 1.0, 1.0) if harsh else _tint(rng, 0.06),
+        ambient=u(0.015, 0.05) if harsh else u(0.2, 0.42),
+        ambient_colour=_tint(rng, 0.08),
+        fill=0.0 if harsh else u(0.0, 0.25),
+        rim=0.0 if harsh else max(u(-0.5, 0.5), 0.0),
+        shadow=1.0 if harsh else u(0.35, 0.9),
+        background=0 if harsh else int(rng.integers(0, 4)),
+        backdrop=(linear(backdrop[0]), linear(backdrop[1])),
+        cloth=linear(cloth[0]),
+        cloth2=linear(cloth[1]),
+        cloth_kind=int(rng.integers(0, 5)),
+        neckline=u(0.0, 1.0),
+        grey=harsh,
+        azimuth=azimuth,
+        elevation=elevation,
+        texture_seed=int(rng.integers(0, 2**31)),
     )

@@ -17,7 +17,8 @@ Normals = tuple[Array, Array, Array]
 def cast_shadow(height: Array, scene: Scene, unit: float) -> Array:
     """How much of the key light reaches each point of a height field (side, side) in face units: 1 lit, 0 in shadow.
 
-    Walks from every point towards the light at once: a point is dark where the field rises above the ray, with a soft edge.
+    Walks from every point towards the light at once: a point is dark where the field rises above the ray, with a
+    soft edge.
     """
     side = height.shape[0]
     small = side // 2
@@ -33,7 +34,12 @@ def cast_shadow(height: Array, scene: Scene, unit: float) -> Array:
         shift = distance * unit * 0.5
         matrix = np.array([[1, 0, lx / flat * shift], [0, 1, ly / flat * shift]], np.float32)
         moved = cv2.warpAffine(
-            field, matrix, (small, small), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT, borderValue=-1.5
+            field,
+            matrix,
+            (small, small),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_CONSTANT,
+            borderValue=-1.5,
         )
         above = (moved - field - (distance * rise + 0.006)) * (1 / (0.012 + 0.10 * distance))
         np.maximum(cover, above, out=cover)
@@ -44,7 +50,8 @@ def cast_shadow(height: Array, scene: Scene, unit: float) -> Array:
 
 
 def occlusion(height: Array, unit: float) -> Array:
-    """Ambient occlusion of a height field (rows, columns): below 1 in its hollows (a point lower than the mean of its surroundings)."""
+    """Ambient occlusion of a height field (rows, columns): below 1 in its hollows (a point lower than the mean of
+    its surroundings)."""
     rows, columns = height.shape
     field = cv2.resize(height, (columns // 4, rows // 4), interpolation=cv2.INTER_AREA)
     near = cv2.GaussianBlur(field, (0, 0), 0.016 * unit) - field
@@ -111,7 +118,9 @@ def shade_matt(colour: Array, normal: Normals, lit: Array | float, open_: Array 
     return out
 
 
-def shade_hair(colour: Colour, strands: tuple[Array, Array], flow: tuple[Array, Array], normal: Normals, open_: Array, scene: Scene) -> Array:
+def shade_hair(
+    colour: Colour, strands: tuple[Array, Array], flow: tuple[Array, Array], normal: Normals, open_: Array, scene: Scene
+) -> Array:
     """Radiance (3, side, side) of hair with the highlight of thin cylinders (Kajiya and Kay, 1989).
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,8 @@ NOSE, INNER_MOUTH, LIP_UP, LIP_LOW, NECK, NECKLACE, CLOTH, HAIR, HAT = 10, 11, 1
 
 @dataclass
 class Surface:
-    """What the shader needs of a layer, (side, side) each: linear colour, gloss, light added after shading, fine relief, labels."""
+    """What the shader needs of a layer, (side, side) each: linear colour, gloss, light added after shading, fine
+    relief, labels."""
 
     colour: Array
     gloss: Array
@@ -35,8 +37,8 @@ class Surface:
         zeros = np.zeros(shape, np.float32)
         return cls(planes, np.full(shape, gloss, np.float32), zeros, zeros.copy(), np.full(shape, label, np.uint8))
 
-    def tint(self, box: tuple[slice, slice], alpha: Array, colour: Colour | Array) -> None:
-        """Blends ``colour`` (three numbers or planes) over a part, with coverage ``alpha``."""
+    def tint(self, box: tuple[slice, slice], alpha: Array, colour: Sequence[float] | Sequence[Array]) -> None:
+        """Blends ``colour`` (three numbers or three planes) over a part, with coverage ``alpha``."""
         for channel in range(3):
             part = self.colour[channel][box]
             part += alpha * (colour[channel] - part)
@@ -62,12 +64,18 @@ def complexion(frame: Frame, person: Person, scene: Scene) -> Surface:
     s.gloss *= 1 + 0.12 * pores
     everywhere = (slice(None), slice(None))
     x, y = frame.x, frame.y
-    for cx, cy, sx, sy, amount in ((-0.25, 0.19, 0.10, 0.08, 1.0), (0.25, 0.19, 0.10, 0.08, 1.0), (0.0, person.nose_len, 0.07, 0.06, 0.8)):
+    for cx, cy, sx, sy, amount in (
+        (-0.25, 0.19, 0.10, 0.08, 1.0),
+        (0.25, 0.19, 0.10, 0.08, 1.0),
+        (0.0, person.nose_len, 0.07, 0.06, 0.8),
+    ):
         box = frame.box(cx, cy, 2.5 * sx, 2.5 * sy)
         s.scale(box, (0.25 + 0.6 * person.blush) * amount * bump(x[box], y[box], cx, cy, sx, sy), (1.02, 0.80, 0.80))
     if person.freckles > 0:
         place = bump(x, y, 0.0, 0.13, 0.26, 0.13)
-        s.scale(everywhere, np.clip((fine - 1.25 + 0.3 * blotch) * 2.2, 0, 1) * place * person.freckles, (0.66, 0.50, 0.42))
+        s.scale(
+            everywhere, np.clip((fine - 1.25 + 0.3 * blotch) * 2.2, 0, 1) * place * person.freckles, (0.66, 0.50, 0.42)
+        )
     for mx, my, radius in person.moles:
         box = frame.box(mx, my, 4 * radius, 4 * radius)
         s.scale(box, bump(x[box], y[box], mx, my, radius, radius), (0.35, 0.25, 0.22))
@@ -153,28 +161,40 @@ def mouth(s: Surface, frame: Frame, person: Person, scene: Scene) -> None:
     s.tint(box, 0.92 * lips, [c * tone for c in person.lip])
     s.gloss[box] += lips * (0.5 + 0.9 * person.makeup)
     s.grain[box] += 0.0022 * lips * (crease - 0.5)
-    s.scale(box, 0.55 * bump(x, y, 0.0, person.mouth_y + person.lip_low + 0.65 * shape.gap + 0.022, 0.4 * shape.half, 0.013), (0.72, 0.62, 0.60))
+    s.scale(
+        box,
+        0.55 * bump(x, y, 0.0, person.mouth_y + person.lip_low + 0.65 * shape.gap + 0.022, 0.4 * shape.half, 0.013),
+        (0.72, 0.62, 0.60),
+    )
     label = s.label[box]
     label[within & (y >= up) & (y < inner_up)] = LIP_UP
     label[within & (y >= inner_low) & (y <= low)] = LIP_LOW
     middle = 0.5 * (inner_up + inner_low)
-    seam = np.exp(-(((y - middle) / (0.0055 + 0.3 * (inner_low - inner_up))) ** 2)) * np.clip(1.04 - t * t * t * t, 0, 1)
+    seam = np.exp(-(((y - middle) / (0.0055 + 0.3 * (inner_low - inner_up))) ** 2)) * np.clip(
+        1.04 - t * t * t * t, 0, 1
+    )
     s.scale(box, np.where(np.abs(t) < 1.06, 0.85 * seam, 0), (0.30, 0.14, 0.13))
     if shape.gap > 0:
         _teeth(s, frame, shape, box, (t, up, inner_up, inner_low))
 
 
-def _teeth(s: Surface, frame: Frame, shape: Mouth, box: tuple[slice, slice], edges: tuple[Array, Array, Array, Array]) -> None:
+def _teeth(
+    s: Surface, frame: Frame, shape: Mouth, box: tuple[slice, slice], edges: tuple[Array, Array, Array, Array]
+) -> None:
     x, y, unit = frame.x[box], frame.y[box], frame.unit
     t, _, inner_up, inner_low = edges
     inside = np.where(np.abs(t) < 0.985, step(np.minimum(y - inner_up, inner_low - y) * unit), 0)
     depth = np.clip((y - inner_up) / np.maximum(inner_low - inner_up, 1e-3), 0, 1)
-    s.tint(box, inside, (0.050 + 0.16 * depth * depth, 0.012 + 0.035 * depth * depth, 0.012 + 0.035 * depth * depth))
+    s.tint(box, inside, [base + rise * depth * depth for base, rise in ((0.050, 0.16), (0.012, 0.035), (0.012, 0.035))])
     pitch = 0.034 * (1 - 0.25 * np.abs(t))
     phase = np.abs(x / pitch - np.floor(x / pitch) - 0.5)
     length = 0.046 - 0.010 * t * t - 0.010 * np.clip(phase - 0.30, 0, 1) * 4
     tooth = step((inner_up + length - y) * unit) * inside * np.clip(1.25 - 1.1 * t * t, 0, 1)
-    ivory = (0.72 - 0.45 * smooth(phase, 0.40, 0.5)) * (1 - 0.45 * np.exp(-(((y - inner_up) / 0.012) ** 2))) * (1 - 0.35 * t * t)
+    ivory = (
+        (0.72 - 0.45 * smooth(phase, 0.40, 0.5))
+        * (1 - 0.45 * np.exp(-(((y - inner_up) / 0.012) ** 2)))
+        * (1 - 0.35 * t * t)
+    )
     s.tint(box, tooth, (ivory, ivory * 0.95, ivory * 0.85))
     s.gloss[box] += 0.8 * tooth
     label = s.label[box]

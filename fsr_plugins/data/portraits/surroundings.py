@@ -27,7 +27,8 @@ def _mix(scene: Scene, rng: np.random.Generator) -> Array:
 
 
 def background(frame: Frame, scene: Scene) -> Array:
-    """Radiance (3, side, side): a rough wall, a gradient, blurred lights or blurred shelves; dark under a single hard light."""
+    """Radiance (3, side, side): a rough wall, a gradient, blurred lights or blurred shelves; dark under a single
+    hard light."""
     side, coarse = frame.side, frame.coarse
     rng = np.random.default_rng(scene.texture_seed)
     if scene.grey:
@@ -60,7 +61,9 @@ def neck(frame: Frame, person: Person, chin: float) -> tuple[Array, Array]:
     return inside, frame.up(0.22 * round_ - 0.18 + cord)
 
 
-def cloth(frame: Frame, person: Person, scene: Scene, chin: float, lit: Array, face: Array) -> tuple[slice, Array, Array]:
+def cloth(
+    frame: Frame, person: Person, scene: Scene, chin: float, lit: Array, face: Array
+) -> tuple[slice, Array, Array]:
     """Clothes: round neck, V neck or collar; plain, knitted, striped, checked or speckled.
 
     Args:
@@ -136,5 +139,7 @@ def ear(frame: Frame, person: Person, scene: Scene, side: int, bare: tuple[Array
     part = height[box]
     part += cover * (shape - part)
     for channel, (dark, red) in enumerate(((0.72, 1.02), (0.60, 0.86), (0.58, 0.86))):
-        colour[channel][box] *= 1 - hidden * (1 - red * (1 - (1 - dark) * bowl) * (1 - 0.25 * np.exp(-(((r - 0.62) / 0.10) ** 2))))
+        colour[channel][box] *= 1 - hidden * (
+            1 - red * (1 - (1 - dark) * bowl) * (1 - 0.25 * np.exp(-(((r - 0.62) / 0.10) ** 2)))
+        )
     return box, cover

@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from fsr_plugins import weights as weight_files
-from fsr_plugins.engine.config import Experiment, Stage, runtime
+from fsr_plugins.engine.config import Experiment, Stage, changed, runtime
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.schema import loss_keys
 from fsr_plugins.engine.trainer import make_dataset, make_train_loader
-from fsr_plugins.engine.yamlfile import Keys
+from fsr_plugins.engine.yamlfile import Keys, parse
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import build_network, load_weights, option_name
 from fsr_plugins.registry import lookup
@@ -52,6 +52,21 @@ def devices(stage: Stage) -> list[str]:
         raise UserError(
             f"{stage.where(('num_gpu',))}: key 'num_gpu' is {wanted}, but this machine has {there} GPUs; "
             "'auto' takes what is there."
+        )
+    return []
+
+
+def unchanged(stage: Stage) -> list[str]:
+    """The options against those the stage was begun or finished with."""
+    file = stage.folder / 'options.yml'
+    if not file.exists():
+        return []
+    different = changed(parse(file.read_text(encoding='utf-8'), str(file)).values, stage.opt)
+    if different:
+        state = 'is finished' if is_finished(stage) else 'has begun'
+        raise UserError(
+            f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
+            f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
         )
     return []
 

@@ -84,7 +84,7 @@ def inspect(
 
     Args:
         dry_steps: also train one iteration of each stage on one batch, in memory only.
-        skip: finished stages, which are not looked at.
+        skip: finished stages, of which only the options are looked at.
         dry_skip: stages without a dry step.
     """
     report = Report()
@@ -93,6 +93,10 @@ def inspect(
     try:
         needed = 0
         seen: set[str] = set()
+        for stage in experiment.stages.values():
+            report.attempt(
+                stage.name, 'options', partial(checks.unchanged, stage), 'as they were when it began, if it has'
+            )
         for stage in stages:
             bytes_, good = _inspect_stage(report, experiment, stage, seen)
             needed += bytes_

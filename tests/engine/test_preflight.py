@@ -79,7 +79,7 @@ def test_all_is_well_and_nothing_changes(folder: Path) -> None:
 def test_skipping(folder: Path) -> None:
     experiment = load(folder, two_stages())
     report = preflight.inspect(experiment, dry_steps=True, skip={'one'}, dry_skip={'two'})
-    assert {finding.stage for finding in report.findings} == {'two', ''}
+    assert {finding.check for finding in report.findings if finding.stage == 'one'} == {'options'}
     assert all(finding.check != 'dry step' for finding in report.findings)
     report = preflight.inspect(experiment, dry_steps=False)
     assert all(finding.check != 'dry step' for finding in report.findings)
@@ -122,6 +122,21 @@ def test_data_of_a_stage_to_come_waits(folder: Path) -> None:
         "two data train: The set 'train' is checked when stage 'one' has made it.",
         "two dry step: Stage 'two' has no dry step before the stages it takes data from are done.",
     ]
+
+
+def test_changed_options(folder: Path) -> None:
+    experiment = load(folder, two_stages())
+    for name, done in (('one', True), ('two', False)):
+        stage = experiment.stages[name]
+        stage.folder.mkdir(parents=True)
+        (stage.folder / 'options.yml').write_text(config.dump(stage.opt))
+        if done:
+            (stage.folder / 'done.json').write_text('{}')
+    assert not preflight.inspect(experiment, dry_steps=False, skip={'one'}).errors
+    other = load(folder, two_stages(), 'train.optim_g.lr=2e-4')
+    found = [error.message for error in preflight.inspect(other, dry_steps=False, skip={'one'}).errors]
+    assert found[0].startswith("Stage 'one' is finished with other options: train.optim_g.lr: 0.0001 -> 0.0002.")
+    assert found[1].startswith("Stage 'two' has begun with other options")
 
 
 def test_required_file_that_cannot_be_had(folder: Path) -> None:

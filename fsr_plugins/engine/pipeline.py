@@ -116,8 +116,7 @@ def _train(stage: Stage, world: World) -> dict[str, Any]:
 
 def _write_record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
     """Writes ``done.json``: of the result network first, of every other too."""
-    uses = lookup('models', stage.opt['model_type']).networks
-    result = next((label for label, use in uses.items() if use.result), next(iter(outcome.checkpoints)))
+    result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
     record = {
         'iterations': outcome.iterations,
         'seconds': round(outcome.seconds, 1),

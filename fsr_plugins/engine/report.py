@@ -41,8 +41,7 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
     nets = model.validation_nets()
     rows: dict[str, list[np.ndarray]] = {}
-    modules = [net for net in nets.values() if isinstance(net, torch.nn.Module)]
-    with networks.evaluating(*modules), model.precision.autocast():
+    with networks.evaluating(*nets.values()), model.precision.autocast():
         for index in indices:
             model.feed_data(_batch_of_one(dataset[int(index)]))
             images: dict[str, Tensor | None] = {'LR': model.lq, 'bicubic': bicubic_up(model.lq, model.opt['scale'])}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -92,7 +92,7 @@ class FSRModel(BaseModel):
     def _make(self, label: str, use: Net) -> nn.Module | None:
         block = self.opt.get(option_name(label))
         if block is None or (use.only_training and not self.is_train):
-            if use.optional or use.only_training:
+            if use.optional or not self.is_train:
                 return None
             raise UserError(f"{type(self).__name__} needs a block '{option_name(label)}' in the option file.")
         net = networks.build_network(block).to(self.device)
@@ -264,10 +264,14 @@ class FSRModel(BaseModel):
         average = getattr(self, 'average', {}).get(label)
         return average.net if average is not None else bare(getattr(self, label))
 
-    def validation_nets(self) -> dict[str, Callable[[Tensor], Tensor]]:
+    @classmethod
+    def result_label(cls, opt: Mapping[str, Any]) -> str:
+        """The network that is the result of training with these options."""
+        return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
+
+    def validation_nets(self) -> dict[str, nn.Module]:
         """What validation compares, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
-        label = next(label for label, use in self.networks.items() if use.result)
-        return {'result': self.evaluated(label)}
+        return {'result': self.evaluated(self.result_label(self.opt))}
 
     def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> validation.Results:
         """Figures of every network of :meth:`validation_nets` and of bicubic on one set, over all ranks.
@@ -279,8 +283,9 @@ class FSRModel(BaseModel):
         self.synchronise_buffers()
         name, scale = loader.dataset.opt['name'], self.opt['scale']
         nets = self.validation_nets()
-        modules = [net for net in nets.values() if isinstance(net, nn.Module)]
-        compared: dict[str, validation.Network] = dict(nets)
+        # A network under two names (`result`, `snet`) runs once.
+        first = {name: next(other for other in nets if nets[other] is net) for name, net in nets.items()}
+        compared: dict[str, validation.Network] = {name: nets[name] for name in dict.fromkeys(first.values())}
         if name not in self._bicubic:
             compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
 
@@ -296,10 +301,10 @@ class FSRModel(BaseModel):
 
         metrics = (self.opt.get('val') or {}).get('metrics') or {}
         has_gt = getattr(loader.dataset, 'has_gt', True)
-        with networks.evaluating(*modules), self.precision.autocast():
+        with networks.evaluating(*nets.values()), self.precision.autocast():
             results = validation.evaluate_set(loader, feed, compared, metrics, has_gt=has_gt, on_images=save)
         self._bicubic.setdefault(name, results.pop('bicubic', {}))
-        return {'bicubic': self._bicubic[name], **results}
+        return {'bicubic': self._bicubic[name], **{name: results[other] for name, other in first.items()}}
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""

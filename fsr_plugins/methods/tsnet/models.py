@@ -5,8 +5,8 @@ A batch holds ``gt``, HR faces, and ``real_lq``, LR faces of other people as the
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -59,7 +59,7 @@ class TSNetDegradationModel(FSRModel):
         with self.phase('net_d_de') as losses:
             losses['l_d'] = discriminator_loss(self.cri_gan, self.net_d_de, self.batch['real_lq'], generated)
 
-    def validation_nets(self) -> dict[str, Callable[[Tensor], Tensor]]:
+    def validation_nets(self) -> dict[str, nn.Module]:
         """None: DeNet makes LR faces, and whether they look real has no reference to be measured against."""
         raise UserError("TSNetDegradationModel trains no SR network: set 'val: null' in this stage.")
 
@@ -150,11 +150,16 @@ class TSNetJointModel(FSRModel):
         losses['l_pix_s'] = self.cri_pix['s'](images, pseudo_hr)
         return images[-1]
 
-    def validation_nets(self) -> dict[str, Callable[[Tensor], Tensor]]:
-        """``tnet``, ``snet`` unless TNet is trained alone, and as ``result`` the one that ``train.eval_net`` names."""
-        train = self.opt.get('train') or {}
-        nets: dict[str, Callable[[Tensor], Tensor]] = {'tnet': self.evaluated('net_t')}
-        if train.get('train_mode', 'kd') == 'kd':
+    @classmethod
+    def result_label(cls, opt: Mapping[str, Any]) -> str:
+        """SNet, or TNet where ``train.eval_net`` says so or nothing but TNet is trained."""
+        train = opt.get('train') or {}
+        student = train.get('train_mode', 'kd') == 'kd' and train.get('eval_net', 's') == 's'
+        return 'net_s' if student else 'net_t'
+
+    def validation_nets(self) -> dict[str, nn.Module]:
+        """``result``, ``tnet``, and ``snet`` unless TNet is trained alone."""
+        nets = {'result': self.evaluated(self.result_label(self.opt)), 'tnet': self.evaluated('net_t')}
+        if (self.opt.get('train') or {}).get('train_mode', 'kd') == 'kd':
             nets['snet'] = self.evaluated('net_s')
-        student = 'snet' in nets and train.get('eval_net', 's') == 's'
-        return {'result': nets['snet' if student else 'tnet'], **nets}
+        return nets

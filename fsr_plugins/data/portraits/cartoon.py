@@ -48,20 +48,13 @@ STYLES = tuple(_PARTS)
 _INKS = ('b6e3f4', 'c0aede', 'd1d4f9', 'ffd5dc', 'ffdfbf', 'cfe8c6', 'f4efe2', '9fb8ad', 'e8b07a', '7d8fb3')
 
 
-@lru_cache(maxsize=1)
-def _styles() -> dict[str, Style]:
-    folder = files('dicebear_styles')
-    return {name: Style(json.loads(folder.joinpath(f'{name}.json').read_text('utf-8'))) for name in STYLES}
-
-
-@lru_cache(maxsize=1)
-def _variants() -> dict[str, dict[str, tuple[str, ...]]]:
-    folder = files('dicebear_styles')
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
-    for name, parts in _PARTS.items():
-        components = json.loads(folder.joinpath(f'{name}.json').read_text('utf-8'))['components']
-        found[name] = {part: chosen or tuple(components[part]['variants']) for part, chosen in parts.items()}
-    return found
+@lru_cache(maxsize=len(STYLES))
+def _style(name: str) -> tuple[Style, dict[str, tuple[str, ...]]]:
+    """A style, and the variants of its changing parts. Checking a definition takes a second: only those needed are loaded."""
+    definition = json.loads(files('dicebear_styles').joinpath(f'{name}.json').read_text('utf-8'))
+    components = definition['components']
+    variants = {part: chosen or tuple(components[part]['variants']) for part, chosen in _PARTS[name].items()}
+    return Style(definition), variants
 
 
 def draw_cartoon(seed: int, stream: int, person: int, index: int, size: int) -> tuple[np.ndarray, str]:
@@ -73,9 +66,10 @@ def draw_cartoon(seed: int, stream: int, person: int, index: int, size: int) -> 
         'seed': f'{seed}-{stream}-{person}',
         'backgroundColor': [_INKS[int(now.integers(0, len(_INKS)))]],
     }
-    for part, variants in _variants()[name].items():
+    style, parts = _style(name)
+    for part, variants in parts.items():
         options[f'{part}Variant'] = [variants[int(now.integers(0, len(variants)))]]
-    svg = Avatar(_styles()[name], options).to_string()
+    svg = Avatar(style, options).to_string()
     fine = max(2 * size, 128)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=fine, height=fine, skip_system_fonts=True)
     image = cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_COLOR)

@@ -77,10 +77,10 @@ def cloth(
     u, v = frame.u[rows], frame.v[rows]
     au = np.abs(u)
     wide = 0.9 + 0.25 * (1 - person.feminine)
-    shoulder = chin + 0.17 + 0.30 * (au / wide) ** 2 + 0.10 * smooth(au, 0.6, 1.2)
-    cut = chin + 0.10 + (0.10 + 0.12 * scene.neckline) * np.sqrt(np.clip(1 - (au / 0.32) ** 2, 0, 1))
+    shoulder = chin + 0.12 + 0.30 * (au / wide) ** 2 + 0.10 * smooth(au, 0.6, 1.2)
+    cut = chin + 0.06 + (0.10 + 0.12 * scene.neckline) * np.sqrt(np.clip(1 - (au / 0.32) ** 2, 0, 1))
     if scene.neckline > 0.6:
-        cut = chin + 0.36 - 1.0 * au
+        cut = chin + 0.30 - 1.0 * au
     edge = np.where(au < 0.32, np.maximum(cut, shoulder - 0.10 + 0.3 * au), shoulder - 0.02)
     deep = v - edge
     noise = signed(skin_tile(), u * 110 + scene.texture_seed % 509, v * 70)

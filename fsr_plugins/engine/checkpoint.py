@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def load(path: str | Path, *, param_key: str | None = None) -> nn.Module:
-    """The ready network a checkpoint holds: built from what the file says of itself, weights loaded, in evaluation mode.
+    """The ready network a checkpoint holds: built from what the file says of itself, in evaluation mode.
 
     Args:
         path: a file written by this toolkit (``meta`` inside). Only tensors and plain values are read; code is not run.
@@ -82,7 +82,7 @@ class TrainingStates:
             file, digest = self._files(iteration)
             # A kill between the two writes leaves a state without its digest: it was renamed whole, so it is read.
             if digest.exists() and digest.read_text() != file_sha256(file):
-                logger.warning('%s is damaged (its SHA-256 is not the one written with it): using the one before.', file)
+                logger.warning('%s is damaged (not the SHA-256 written with it): using the one before.', file)
                 continue
             try:
                 return load_state(file)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
 from fsr_plugins.engine.config import Experiment, Stage, changed, runtime
 from fsr_plugins.engine.distributed import World
@@ -165,22 +166,26 @@ def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: st
 def requirements(stage: Stage) -> list[str]:
     """Fetches the weight files that losses and metrics ask for."""
     opt = stage.opt
-    losses = loss_keys(lookup('models', opt['model_type']))
+    known = loss_keys(lookup('models', opt['model_type']))
     blocks: list[tuple[Keys, str, Any]] = [
-        (('train', key), 'losses', opt['train'][key]) for key in opt['train'] if key in losses
+        (('train', key), 'losses', opt['train'][key]) for key in opt['train'] if key in known
     ]
     metrics = (opt.get('val') or {}).get('metrics') or {}
     blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]
     for keys, kind, block in blocks:
-        asked = getattr(lookup(kind, block['type']), 'requirements', None) if block else None
-        if asked is None:
-            continue
         try:
-            for weight in asked(**{key: value for key, value in block.items() if key != 'type'}):
+            for weight in _needed(kind, block) if block else ():
                 weight_files.locate(weight)
         except UserError as error:
             raise UserError(f"{stage.where(keys)}: key '{'.'.join(keys)}': {error}") from error
     return []
+
+
+def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
+    if kind == 'losses':
+        return losses.requirements(block)
+    options = {key: value for key, value in block.items() if key != 'type'}
+    return lookup(kind, block['type']).requirements(**options)
 
 
 def disk_bytes(stage: Stage, nets: dict[str, nn.Module]) -> int:

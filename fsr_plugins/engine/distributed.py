@@ -1,4 +1,4 @@
-"""Process groups: one process without a launcher, or as many as torchrun or slurm started, on GPUs (NCCL) or CPUs (gloo)."""
+"""Process groups: one process without a launcher, or those torchrun or slurm started, on GPUs (NCCL) or CPUs (gloo)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells: a log file, one live line on a terminal, plain lines elsewhere, figures as JSON lines, TensorBoard."""
+"""What a run tells: log file, live line on a terminal or plain lines elsewhere, figures as JSON lines, TensorBoard."""
 
 from __future__ import annotations
 

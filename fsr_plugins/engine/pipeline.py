@@ -6,8 +6,6 @@ import json
 import logging
 from typing import Any
 
-import yaml
-
 from fsr_plugins.engine import config, distributed, logs, preflight, report
 from fsr_plugins.engine.config import Experiment, Stage
 from fsr_plugins.engine.distributed import World
@@ -59,6 +57,8 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
     try:
         logs.set_up(world.is_main)
         stage = _last_validating(experiment)
+        if stage is None:
+            raise UserError(f"{experiment.file} validates nothing: it has no 'val' or no 'val_…' dataset.")
         if _done_record(stage) is None:
             raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
         model = _finished_model(stage, world)
@@ -74,34 +74,17 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
 
 def _prepare(experiment: Experiment) -> dict[str, dict[str, Any]]:
     """Everything that is checked before the first iteration; the records of the finished stages by name."""
-    done = {}
-    for name, stage in experiment.stages.items():
-        _refuse_changes(stage)
-        record = _done_record(stage)
-        if record is not None:
-            done[name] = record
-    open_stages = [name for name in experiment.stages if name not in done]
-    # The first open stage is about to train: its own first iteration is its dry step.
-    preflight.check(experiment, dry_steps=True, skip={*done}, dry_skip={*done, *open_stages[:1]})
+    records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
+    done = {name: record for name, record in records.items() if record is not None}
+    # A stage that has begun has trained its first iteration.
+    begun = {name for name, stage in experiment.stages.items() if (stage.folder / 'training_states').exists()}
+    preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun)
     return done
 
 
 def _done_record(stage: Stage) -> dict[str, Any] | None:
     path = stage.folder / 'done.json'
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def _refuse_changes(stage: Stage) -> None:
-    path = stage.folder / 'options.yml'
-    if not path.exists():
-        return
-    changed = config.changed(yaml.safe_load(path.read_text()), stage.opt)
-    if changed:
-        state = 'is finished' if _done_record(stage) else 'has begun'
-        raise UserError(
-            f"Stage '{stage.name}' {state} with other options: {'; '.join(changed)}. "
-            f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
-        )
 
 
 def _train(stage: Stage, world: World) -> dict[str, Any]:
@@ -153,7 +136,7 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
 
 def _write_comparison(experiment: Experiment) -> None:
     path = experiment.folder / 'comparison.png'
-    stage = _last_validating(experiment, required=False)
+    stage = _last_validating(experiment)
     if stage is None:
         return
     loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
@@ -162,13 +145,11 @@ def _write_comparison(experiment: Experiment) -> None:
     logger.info('Picture: %s', path)
 
 
-def _last_validating(experiment: Experiment, required: bool = True) -> Stage | None:
-    """The last stage that has sets to validate on."""
+def _last_validating(experiment: Experiment) -> Stage | None:
+    """The last stage that has sets to validate on, if any has."""
     for stage in reversed(experiment.stages.values()):
         if (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1:
             return stage
-    if required:
-        raise UserError(f"No stage of {experiment.file} validates anything: it has no 'val' or no 'val_…' dataset.")
     return None
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_atomically, write_text
@@ -37,18 +38,22 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
     Returns:
         uint8 HWC BGR, ready for ``cv2.imwrite``; the faces lie evenly spread over the set.
     """
-    dataset = loader.dataset
+    dataset: Any = loader.dataset
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
     nets = model.validation_nets()
     rows: dict[str, list[np.ndarray]] = {}
     with networks.evaluating(*nets.values()), model.precision.autocast():
         for index in indices:
             model.feed_data(_batch_of_one(dataset[int(index)]))
-            images: dict[str, Tensor | None] = {'LR': model.lq, 'bicubic': bicubic_up(model.lq, model.opt['scale'])}
-            images |= {name: net(model.lq) for name, net in nets.items()}
-            for name, image in {**images, 'HR': model.gt}.items():
-                if image is not None:
-                    rows.setdefault(name, []).append(_cell(image, cell))
+            lq = model.lq
+            if lq is None:
+                raise UserError(f"The set '{dataset.opt['name']}' has no LR images, and 'degradation' is not given.")
+            images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
+            images |= {name: net(lq) for name, net in nets.items()}
+            if model.gt is not None:
+                images['HR'] = model.gt
+            for name, image in images.items():
+                rows.setdefault(name, []).append(_cell(image, cell))
     return np.concatenate([_row(name, cells) for name, cells in rows.items()])
 
 

@@ -157,9 +157,10 @@ class Trainer:
             f'{label} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M'
             for label, net in self.model.trainable().items()
         )
+        where = f'{self.model.device} in {self.model.precision.name}'
         logger.info(
-            '%s: %d images, %.1f iterations an epoch, %d iterations, on %s in %s; %s',
-            self.opt['name'], images, self.per_epoch, self.total, self.model.device, self.model.precision.name, networks,
+            '%s: %d images, %.1f iterations an epoch, %d iterations, on %s; %s',
+            self.opt['name'], images, self.per_epoch, self.total, where, networks,
         )  # fmt: skip
 
     def _resume(self) -> None:
@@ -192,8 +193,8 @@ class Trainer:
             if boundary and self._asked_to_stop():
                 self._save()
                 raise Interrupted(
-                    f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved in '
-                    f'{self.folder}. Give the same command again to go on.',
+                    f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved '
+                    f'in {self.folder}. Give the same command again to go on.',
                     self.stop.number or signal.SIGTERM,
                 )
             if boundary and (self._due(self.save_freq, self.accumulate) or self.iteration == self.total):

@@ -116,8 +116,10 @@ class FSRModel(BaseModel):
             net.train()
             if self.networks[label].result and self.train_opt.ema_decay > 0:
                 self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
-            optimizer = build_optimizer(self._block('optim', label), net.parameters())
-            schedule = self._block('scheduler', label, required=False)
+            block, schedule = self._block('optim', label), self._block('scheduler', label)
+            if block is None:
+                raise UserError(f"'train' has neither 'optim_{label.removeprefix('net_')}' nor 'optim' for {label}.")
+            optimizer = build_optimizer(block, net.parameters())
             pairs.append((optimizer, build_scheduler(schedule, optimizer) if schedule else None))
             self.optimizers_by_net[label] = optimizer
         self.optimizers = [optimizer for optimizer, _ in pairs]
@@ -145,12 +147,9 @@ class FSRModel(BaseModel):
             find_unused_parameters=self.opt.get('find_unused_parameters', False),
         )
 
-    def _block(self, kind: str, label: str, required: bool = True) -> dict[str, Any] | None:
-        extra = self.train_opt.model_extra or {}
-        block = extra.get(f'{kind}_{label.removeprefix("net_")}', getattr(self.train_opt, kind))
-        if block is None and required:
-            raise UserError(f"'train' has neither '{kind}_{label.removeprefix('net_')}' nor '{kind}' for {label}.")
-        return block
+    def _block(self, kind: str, label: str) -> dict[str, Any] | None:
+        own = (self.train_opt.model_extra or {}).get(f'{kind}_{label.removeprefix("net_")}')
+        return own or getattr(self.train_opt, kind)
 
     def init_losses(self) -> None:
         """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
@@ -227,7 +226,8 @@ class FSRModel(BaseModel):
             if not losses:
                 return
             self.watch.add(self.current_iter, losses, self.files)
-            self.precision.backward(torch.stack([loss.float() for loss in losses.values()]).sum() / self.train_opt.accumulate)
+            total = torch.stack([loss.float() for loss in losses.values()]).sum()
+            self.precision.backward(total / self.train_opt.accumulate)
         if self._at_boundary():
             for label in nets:
                 self.precision.step(self.optimizers_by_net[label], self.train_opt.clip_grad_norm)
@@ -343,7 +343,7 @@ class FSRModel(BaseModel):
         return files
 
     def training_state(self) -> dict[str, Any]:
-        """Everything that training changes in this model, by reference: weights, averages, optimisers, schedules, scaler."""
+        """Everything that training changes here, by reference: weights, averages, optimisers, schedules, scaler."""
         return {
             'nets': {label: net.state_dict() for label, net in self.trainable().items()},
             'averages': {label: average.net.state_dict() for label, average in self.average.items()},

@@ -20,7 +20,7 @@ class StrictOptions(BaseModel):
 
 
 class TrainOptions(StrictOptions):
-    """The block ``train``. ``optim_<x>`` and ``scheduler_<x>`` (for the network ``net_<x>``) are accepted beside these."""
+    """The block ``train``; ``optim_<x>`` and ``scheduler_<x>``, for the network ``net_<x>``, may stand beside these."""
 
     model_config = ConfigDict(extra='allow', strict=True)
 

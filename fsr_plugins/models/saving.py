@@ -16,8 +16,9 @@ from fsr_plugins.errors import RunError
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file under a temporary name, flushes it to the disk and renames it: whoever reads sees the old file or the
-    whole new one, whatever happens in between.
+    """Writes a file under a temporary name, flushes it to the disk and renames it.
+
+    Whoever reads sees the old file or the whole new one, whatever happens in between.
 
     Raises:
         RunError: the disk is full or not writable; the temporary file is removed and the old file untouched.
@@ -61,7 +62,7 @@ def describe(opt: Mapping[str, Any], label: str, block: Mapping[str, Any], itera
     return {
         'format': 1,
         'net': label,
-        'arch': {key: value for key, value in block.items()},
+        'arch': dict(block),
         'scale': opt.get('scale'),
         'sizes': {name: data.get('gt_size') for name, data in opt.get('datasets', {}).items()},
         'range': [0.0, 1.0],

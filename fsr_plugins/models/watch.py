@@ -51,8 +51,8 @@ class LossWatch:
             for name, number in zip(names, numbers[: len(names)], strict=True):
                 if not math.isfinite(number):
                     raise RunError(
-                        f'The loss {name} is {number} at iteration {iteration}, batch: {", ".join(files) or "unnamed"}. '
-                        'Training stopped; the last checkpoint is from before. Lower the learning rate, clip the '
-                        'gradients (train.clip_grad_norm) or look at these images.'
+                        f'The loss {name} is {number} at iteration {iteration}, batch: '
+                        f'{", ".join(files) or "unnamed"}. Training stopped; the last checkpoint is from before. Lower '
+                        'the learning rate, clip the gradients (train.clip_grad_norm) or look at these images.'
                     )
             del numbers[: len(names)]

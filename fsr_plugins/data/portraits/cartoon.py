@@ -50,7 +50,10 @@ _INKS = ('b6e3f4', 'c0aede', 'd1d4f9', 'ffd5dc', 'ffdfbf', 'cfe8c6', 'f4efe2', '
 
 @lru_cache(maxsize=len(STYLES))
 def _style(name: str) -> tuple[Style, dict[str, tuple[str, ...]]]:
-    """A style, and the variants of its changing parts. Checking a definition takes a second: only those needed are loaded."""
+    """A style, and the variants of its changing parts.
+
+    Checking a definition takes a second, so only those needed are loaded.
+    """
     definition = json.loads(files('dicebear_styles').joinpath(f'{name}.json').read_text('utf-8'))
     components = definition['components']
     variants = {part: chosen or tuple(components[part]['variants']) for part, chosen in _PARTS[name].items()}
@@ -70,7 +73,8 @@ def draw_cartoon(seed: int, stream: int, person: int, index: int, size: int) -> 
     for part, variants in parts.items():
         options[f'{part}Variant'] = [variants[int(now.integers(0, len(variants)))]]
     svg = Avatar(style, options).to_string()
-    fine = max(2 * size, 128)
+    # resvg antialiases itself: a quarter more than the picture is what enlarging in place needs.
+    fine = max(size + size // 4, 96)
     png = resvg_py.svg_to_bytes(svg_string=svg, width=fine, height=fine, skip_system_fonts=True)
     image = cv2.imdecode(np.frombuffer(bytes(png), np.uint8), cv2.IMREAD_COLOR)
     return _place(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), now, size), name

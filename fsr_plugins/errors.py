@@ -1,4 +1,4 @@
-"""The two ways a command ends badly. Everything else that escapes is a defect of this toolkit and keeps its traceback."""
+"""The two ways a command ends badly; whatever else escapes is a defect of this toolkit and keeps its traceback."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from __future__ import annotations
 class UserError(Exception):
     """The user's input is wrong: the command ends with status 2.
 
-    The message is one sentence or a short list that names the file, key or image, says what is wrong with it and what to do.
+    The message names the file, key or image, says what is wrong with it and what to do.
     """
 
 

@@ -1,23 +1,12 @@
-"""A small experiment of two stages, on a folder of smooth random images, as a user would write it."""
+"""A small experiment of two stages, as a user would write it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 import yaml
-
-
-def write_faces(folder: Path, number: int, size: int, seed: int = 0) -> None:
-    """Smooth colourful images, enough for a network to learn something from."""
-    folder.mkdir(parents=True)
-    rng = np.random.default_rng(seed)
-    for index in range(number):
-        coarse = rng.integers(0, 256, (size // 4, size // 4, 3), dtype=np.uint8)
-        cv2.imwrite(str(folder / f'{index:03d}.png'), cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC))
-
+from tiny import write_faces
 
 EXPERIMENT = {
     'name': 'small',
@@ -53,7 +42,7 @@ def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The option file, in the working directory beside its data (10 images to train on: no multiple of the batch)."""
     monkeypatch.chdir(tmp_path)
     write_faces(tmp_path / 'data/train', 10, 16)
-    write_faces(tmp_path / 'data/val', 5, 16, seed=1)
+    write_faces(tmp_path / 'data/val', 5, 16)
     file = tmp_path / 'small.yml'
     file.write_text(yaml.safe_dump(EXPERIMENT, sort_keys=False))
     return file

@@ -105,7 +105,9 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(experiment_file: Path,
         one, other = (tmp_path / 'experiments' / name / stage for name in ('whole', 'killed'))
         assert_equal(newest_state(one), newest_state(other))
         assert (one / 'metrics.jsonl').read_text() == (other / 'metrics.jsonl').read_text()
-    summaries = [json.loads((tmp_path / f'experiments/{name}/summary.json').read_text()) for name in ('whole', 'killed')]
+    summaries = [
+        json.loads((tmp_path / f'experiments/{name}/summary.json').read_text()) for name in ('whole', 'killed')
+    ]
     assert summaries[0]['validation'] == summaries[1]['validation']
 
 

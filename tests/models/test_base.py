@@ -105,7 +105,14 @@ def test_two_accumulated_batches_step_like_one_of_twice_the_size(tmp_path: Path)
     def trained(accumulate: int, batches: list[dict[str, Any]]) -> Tensor:
         torch.manual_seed(0)
         opt = options(tmp_path, pixel_opt={'type': 'MSELoss'}, accumulate=accumulate)
-        opt['network_g'] = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2}
+        opt['network_g'] = {
+            'type': 'EDSR',
+            'num_in_ch': 3,
+            'num_out_ch': 3,
+            'num_feat': 4,
+            'num_block': 1,
+            'upscale': 2,
+        }
         model = NoNorm(opt)
         for number, data in enumerate(batches, 1):
             model.feed_data(data)

@@ -16,4 +16,17 @@ from fsr_plugins.data.portraits.domains import (
     render,
 )
 
-__all__ = ['DOMAINS', 'IMAGES_PER_PERSON', 'SPLITS', 'Domain', 'Face', 'find_domain', 'iterate', 'render']
+#: To be raised whenever a pixel or label changes: faces drawn by another version are drawn anew.
+RENDERER_VERSION = 1
+
+__all__ = [
+    'DOMAINS',
+    'IMAGES_PER_PERSON',
+    'RENDERER_VERSION',
+    'SPLITS',
+    'Domain',
+    'Face',
+    'find_domain',
+    'iterate',
+    'render',
+]

@@ -9,12 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from basicsr.utils.matlab_functions import imresize
 
+from fsr_plugins.data.folder_store import write_folder
 from fsr_plugins.data.prepare import PREPARERS
+from fsr_plugins.data.prepare.camera import image_seed, prepare_camera
 from fsr_plugins.data.prepare.lfw import prepare_lfw
 from fsr_plugins.data.prepare.portraits import prepare_portraits
+from fsr_plugins.data.records import Face
 from fsr_plugins.data.stores import open_store
+from fsr_plugins.degradations import RealWorldCamera
 from fsr_plugins.errors import UserError
 
 PEOPLE = {'Ada_Lovelace': 2, 'Alan_Turing': 1, 'Emmy_Noether': 3, 'Kurt_Goedel': 1}
@@ -150,7 +155,7 @@ def test_portraits_are_written(tmp_path: Path, dst: str) -> None:
 
 
 def test_the_command_line_reaches_the_functions(lfw: Path, tmp_path: Path) -> None:
-    assert {'lfw', 'portraits'} <= set(PREPARERS)
+    assert {'camera', 'lfw', 'portraits'} <= set(PREPARERS)
     for preparer in PREPARERS.values():
         assert preparer.summary and preparer.example.startswith(f'fsr prepare {preparer.name} ')
     parser = argparse.ArgumentParser()
@@ -161,3 +166,63 @@ def test_the_command_line_reaches_the_functions(lfw: Path, tmp_path: Path) -> No
     assert open_store(tmp_path / 'out.lmdb').manifest.encoding == 'png'
     with pytest.raises(UserError, match='rename it'):
         PREPARERS['lfw'].run(parser.parse_args([str(lfw), str(tmp_path / 'x.lmdb'), '--format', 'folder']))
+
+
+def smooth_faces(folder: Path, number: int = 3, full: bool = True) -> Path:
+    """Faces of two sizes with identities and landmarks."""
+    faces = []
+    for index in range(number):
+        noise = np.random.default_rng(index).integers(0, 256, (32, 32 if index else 24, 3), dtype=np.uint8)
+        points = np.full((5, 2), 9.5 + index, np.float32)
+        faces.append(Face(f'k{index}', cv2.GaussianBlur(noise, (5, 5), 0), 7 * index, points if full else None))
+    write_folder(folder, faces)
+    return folder
+
+
+@pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
+def test_camera_is_the_degradation_by_a_seed_of_the_key(tmp_path: Path, dst: str) -> None:
+    src = smooth_faces(tmp_path / 'src')
+    done = prepare_camera(str(src), tmp_path / dst, scale=4, seed=3, arguments={'jpeg_quality': None})
+    assert (done.images, done.identities) == (3, 3)
+    hr, lr = open_store(src), open_store(tmp_path / dst)
+    assert list(lr.keys) == list(hr.keys) and lr.identities.tolist() == [0, 7, 14] and not lr.has_parsing
+    # The centre of 4x4 pixels lies at 1.5: 9.5 is 8 further, two small pixels from the first one's centre.
+    np.testing.assert_allclose(lr.landmarks[:, 0, 0], [2.0, 2.25, 2.5])
+    camera = RealWorldCamera(4, jpeg_quality=None)
+    for key in hr.keys:
+        gt = torch.from_numpy(hr.image(key)).permute(2, 0, 1)[None] / 255
+        expected = camera(gt, torch.tensor([image_seed(3, key)])) * 255
+        assert np.abs(lr.image(key) - expected[0].permute(1, 2, 0).numpy()).max() < 0.51
+    assert len({image_seed(seed, key) for seed in (0, 1) for key in ('a', 'b', 'ab')}) == 6
+
+
+def test_camera_sees_an_image_alike_in_any_set(tmp_path: Path) -> None:
+    many, few = smooth_faces(tmp_path / 'many', 4), smooth_faces(tmp_path / 'few', 2)
+    for src in (many, few):
+        prepare_camera(str(src), tmp_path / f'{src.name}_lr')
+    results = [open_store(tmp_path / f'{name}_lr').image('k1') for name in ('many', 'few')]
+    assert np.array_equal(*results)
+    prepare_camera(str(few), tmp_path / 'other_lr', seed=1)
+    assert not np.array_equal(open_store(tmp_path / 'other_lr').image('k1'), results[0])
+
+
+def test_camera_takes_arguments_from_the_command_line(tmp_path: Path) -> None:
+    src = smooth_faces(tmp_path / 'src', full=False)
+    parser = argparse.ArgumentParser()
+    PREPARERS['camera'].add_arguments(parser)
+    command = [str(src), str(tmp_path / 'out'), '--degradation', 'BicubicDown', '--scale', '2']
+    done = PREPARERS['camera'].run(parser.parse_args([*command, '--argument', 'quantize=false']))
+    assert done.images == 3 and open_store(tmp_path / 'out').landmarks is None
+    for key in open_store(src).keys:
+        expected = np.clip(imresize(open_store(src).image(key).astype(np.float32) / 255, 0.5), 0, 1) * 255
+        assert np.abs(open_store(tmp_path / 'out').image(key) - expected).max() < 0.51
+    for more, message in (
+        (['--argument', 'quantize'], 'KEY=VALUE'),
+        (['--argument', 'quantize=[1'], 'no YAML'),
+        (['--argument', 'quantise=1'], 'quantise'),
+        (['--degradation', 'RealWordCamera'], "Did you mean 'RealWorldCamera'"),
+        (['--scale', '5'], r'k0\.png.*24x32.*multiple of the scale 5'),
+    ):
+        with pytest.raises(UserError, match=message):
+            PREPARERS['camera'].run(parser.parse_args([str(src), str(tmp_path / 'none'), *more]))
+        assert not (tmp_path / 'none').exists()

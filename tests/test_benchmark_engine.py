@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -109,11 +110,37 @@ def test_both_loaders_deliver_the_same_pairs(
         torch.testing.assert_close(lq, seen[1][name][1].clamp(0, 1), atol=tolerance, rtol=0)
 
 
-def test_both_models_train_from_the_same_first_loss(script: ModuleType, faces: Any) -> None:
+class SameProcess:
+    """Stands for a side's process without starting one."""
+
+    def __init__(self, factory: Any, *arguments: Any) -> None:
+        self.served = factory(*arguments)
+
+    def call(self, method: str) -> Any:
+        return getattr(self.served, method)()
+
+    def __enter__(self) -> SameProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.served = None
+
+
+def test_both_models_train_from_the_same_first_loss(
+    script: ModuleType, faces: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script.training, 'Side', SameProcess)
     small = {**script.training.NETWORK, 'num_feat': 4, 'num_block': 1}
     found = script.training.compare('train_cpu', faces, CPU, script.QUICK, small)
     assert found.ratio == pytest.approx(found.ours / found.basicsr)
     assert found.details['setting'] in [dict(setting) for setting in script.training.CPU_SETTINGS]
+
+
+def test_a_side_answers_from_its_own_process(script: ModuleType) -> None:
+    with script.training.Side(Counter, 'abb') as side:
+        assert side.call('total') == 3
+        with pytest.raises(RuntimeError, match='no_such_method'):
+            side.call('no_such_method')
 
 
 def test_the_start_of_a_process_is_taken_from_its_stamp(script: ModuleType, tmp_path: Path) -> None:

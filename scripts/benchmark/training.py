@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,14 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 
 from basicsr.models.base_model import BaseModel  # isort: skip
 from basicsr.models.sr_model import SRModel  # isort: skip
+from basicsr.utils import get_root_logger  # isort: skip
 
 from fsr_plugins.data.images import read_image
+from fsr_plugins.engine import distributed
 from fsr_plugins.models import SupervisedModel
 
 from .faces import SCALE, Faces
+from .process import Side
 from .timing import Comparison, Effort, alternate, synchronise
 
 BATCH = 8
@@ -86,6 +91,11 @@ class Trainee:
         self.model.feed_data(self.batch)
         self.model.optimize_parameters(self.current_iter)
 
+    def loss(self) -> float:
+        """Trains one iteration and gives its loss."""
+        self.step()
+        return float(self.model.get_current_log()['l_pix'])
+
     def run(self) -> float:
         """Iterations a second."""
         synchronise(self.device)
@@ -96,29 +106,43 @@ class Trainee:
         return self.iterations / (time.perf_counter() - started)
 
 
+def basicsr_trainee(faces: Faces, device: torch.device, network: Mapping[str, Any], iterations: int) -> Trainee:
+    """BasicSR's side, set up as its ``train_pipeline`` does."""
+    get_root_logger(log_level=logging.WARNING)
+    torch.backends.cudnn.benchmark = True
+    return Trainee(make_basicsr(device, network), make_batches(faces)[1], device, iterations)
+
+
+def our_trainee(
+    faces: Faces, device: torch.device, network: Mapping[str, Any], iterations: int, setting: Setting
+) -> Trainee:
+    """Our side, set up as our pipeline does."""
+    distributed.start('none', int(device.type == 'cuda'))
+    return Trainee(make_ours(device, setting, network), make_batches(faces)[0], device, iterations)
+
+
 def compare(
     name: str, faces: Faces, device: torch.device, effort: Effort, network: Mapping[str, Any] = NETWORK
 ) -> Comparison:
-    """Trains both sides, ours with the setting that proves fastest.
+    """Trains both sides, each in a process of its own, ours with the setting that proves fastest.
 
     Raises:
         AssertionError: the first iterations' losses differ, so the work is not the same.
     """
-    uint8, floats = make_batches(faces)
-    iterations = effort.iterations[device.type == 'cuda']
-    basicsr = Trainee(make_basicsr(device, network), floats, device, iterations)
-    basicsr.step()
-    loss = float(basicsr.model.get_current_log()['l_pix'])
-    candidates: list[tuple[float, Setting, Trainee]] = []
-    for setting in GPU_SETTINGS if device.type == 'cuda' else CPU_SETTINGS:
-        ours = Trainee(make_ours(device, setting, network), uint8, device, iterations)
-        ours.step()
-        own = ours.model.get_current_log()['l_pix']
-        if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-4):
-            raise AssertionError(f'The first loss is {loss} in BasicSR, {own} in ours with {dict(setting)}')
-        candidates.append((max(ours.run(), ours.run()), setting, ours))
-    _, setting, ours = max(candidates, key=lambda candidate: candidate[0])
-    pair = alternate(ours.run, basicsr.run, effort.runs)
+    common = (faces, device, network, effort.iterations[device.type == 'cuda'])
+    settings = GPU_SETTINGS if device.type == 'cuda' else CPU_SETTINGS
+    with ExitStack() as stack:
+        basicsr = stack.enter_context(Side(basicsr_trainee, *common))
+        loss = basicsr.call('loss')
+        candidates: list[tuple[float, Setting, Side]] = []
+        for setting in settings:
+            ours = stack.enter_context(Side(our_trainee, *common, setting))
+            own = ours.call('loss')
+            if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-4):
+                raise AssertionError(f'The first loss is {loss} in BasicSR, {own} in ours with {dict(setting)}')
+            candidates.append((max(ours.call('run'), ours.call('run')), setting, ours))
+        _, setting, ours = max(candidates, key=lambda candidate: candidate[0])
+        pair = alternate(lambda: ours.call('run'), lambda: basicsr.call('run'), effort.runs)
     shown = ', '.join(f'{key} {value}' for key, value in setting.items()) or 'defaults'
     how = f'EDSR ×{SCALE}, batch {BATCH}, EMA, Adam; ours: {shown}'
     return Comparison(name, 'it/s', pair.ours, pair.basicsr, how, details={'setting': dict(setting)})
@@ -131,7 +155,4 @@ def train_cpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
 
 def train_gpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison | None:
     """On the GPU; None without one."""
-    if device.type != 'cuda':
-        return None
-    torch.backends.cudnn.benchmark = True  # as BasicSR's training sets it
-    return compare('train_gpu', faces, device, effort)
+    return compare('train_gpu', faces, device, effort) if device.type == 'cuda' else None

@@ -48,8 +48,5 @@ def test_a_stage_runs_unchanged_under_basicsr(
     folder = tmp_path / 'experiments/small_first'
     content = torch.load(folder / 'models/net_g_latest.pth', weights_only=True)
     assert {'params', 'params_ema', 'meta'} == set(content)
-    log = next(folder.glob('*.log')).read_text()
-    assert 'End of training' in log
-    assert 'l_pix' in log
     state = torch.load(folder / 'training_states/4.state', weights_only=True)
     assert state['iter'] == 4

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.real_set import RealFaceDataset
 from fsr_plugins.data.stores import Store, open_store
 from fsr_plugins.data.verify import verify
 
-__all__ = ['EvalLoader', 'FaceDataset', 'Store', 'TrainLoader', 'UnpairedFaceDataset', 'open_store', 'verify']
+__all__ = [
+    'EvalLoader',
+    'FaceDataset',
+    'RealFaceDataset',
+    'Store',
+    'TrainLoader',
+    'UnpairedFaceDataset',
+    'open_store',
+    'verify',
+]

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
-from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.image_set import ImageSet
 
 Batch = dict[str, Any]
+
+
+class Samples(Protocol):
+    """Any sized dataset of samples, BasicSR's too."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, index: int, /) -> dict[str, Any]:
+        """A sample of arrays, numbers and strings by name."""
+
 
 #: Fewer images than this are not worth a thread of their own.
 _SMALLEST_CHUNK = 4
@@ -22,11 +33,11 @@ class PendingBatch:
     """A batch being written by a pool; :meth:`result` waits for it and raises what a thread raised."""
 
     def __init__(
-        self, dataset: Dataset[Any], numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int, pin_memory: bool
+        self, dataset: Samples, numbers: Sequence[int], pool: ThreadPoolExecutor, threads: int, pin_memory: bool
     ) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
         self._parts: list[Future[Batch]] = []
-        if not isinstance(dataset, FaceSet):
+        if not isinstance(dataset, ImageSet):
             self._parts.append(pool.submit(_collate, dataset, numbers, pin_memory))
             return
         for name, slot in dataset.slots(numbers[0] % len(dataset)).items():
@@ -53,9 +64,9 @@ class PendingBatch:
             part.cancel()
 
 
-def _collate(dataset: Dataset[Any], numbers: Sequence[int], pin_memory: bool) -> Batch:
+def _collate(dataset: Samples, numbers: Sequence[int], pin_memory: bool) -> Batch:
     """A batch of a dataset that only knows samples and one epoch, such as BasicSR's own."""
-    size = len(dataset)  # type: ignore[arg-type]
+    size = len(dataset)
     batch: Batch = default_collate([dataset[number % size] for number in numbers])
     if not pin_memory:
         return batch

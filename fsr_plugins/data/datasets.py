@@ -1,6 +1,6 @@
 """The datasets: HR faces with or without stored LR, and HR with unpaired real LR.
 
-LR that is not stored is made from HR in batches on the device (see ``degradations``).
+LR that is not stored is made from HR in batches on the device (see ``degradations``). LR without HR: ``real_set``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fsr_plugins.data.augment import draw_corner, draw_turn
-from fsr_plugins.data.face_set import Arrays, FaceSet, Sample, Slot, write
+from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.image_set import Arrays, Sample, Slot, write
 from fsr_plugins.data.options import FaceDatasetOptions, UnpairedFaceDatasetOptions
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.data.verify import check_minimum, verify
@@ -29,6 +30,7 @@ class FaceDataset(FaceSet):
 
     Options: ClassVar[type[FaceDatasetOptions]] = FaceDatasetOptions
     options: FaceDatasetOptions
+    has_gt: ClassVar[bool] = True
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
@@ -60,7 +62,7 @@ class FaceDataset(FaceSet):
         """See :meth:`FaceSet.slots`; ``lq`` is HR's size divided by the scale."""
         slots = super().slots(index)
         if self.lq is not None:
-            height, width = self.gt_shape(index)
+            height, width = self.shape(index)
             slots['lq'] = Slot((height // self.scale, width // self.scale, 3), np.uint8)
         return slots
 
@@ -79,7 +81,7 @@ class FaceDataset(FaceSet):
     def _lq_corner(self, sample: Sample) -> tuple[int, int]:
         if self.gt_size is None:
             return 0, 0
-        height, width = self.gt_sizes()[sample.place].tolist()
+        height, width = self.sizes()[sample.place].tolist()
         top, left = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
         return top // self.scale, left // self.scale
 
@@ -90,10 +92,10 @@ class FaceDataset(FaceSet):
             return
         position = {key: place for place, key in enumerate(self.lq.keys)}
         sizes = verify(self.lq)[[position[self._partner(key)] for key in self._keys]]
-        wrong = np.flatnonzero((sizes * scale != self.gt_sizes()).any(axis=1))
+        wrong = np.flatnonzero((sizes * scale != self.sizes()).any(axis=1))
         if wrong.size:
             key = self.key(int(wrong[0]))
-            (height, width), (gt_height, gt_width) = sizes[wrong[0]], self.gt_sizes()[wrong[0]]
+            (height, width), (gt_height, gt_width) = sizes[wrong[0]], self.sizes()[wrong[0]]
             raise UserError(
                 f"'{self.lq.where(self._partner(key))}' is {width}x{height}, but its HR '{self.gt.where(key)}' "
                 f'divided by the scale {scale} is {gt_width / scale:g}x{gt_height / scale:g}; '
@@ -112,6 +114,7 @@ class UnpairedFaceDataset(FaceSet):
 
     Options: ClassVar[type[UnpairedFaceDatasetOptions]] = UnpairedFaceDatasetOptions
     options: UnpairedFaceDatasetOptions
+    has_gt: ClassVar[bool] = True
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
@@ -119,7 +122,7 @@ class UnpairedFaceDataset(FaceSet):
 
     def slots(self, index: int) -> dict[str, Slot]:
         """See :meth:`FaceSet.slots`; ``real_lq`` is HR's size divided by the scale."""
-        height, width = self.gt_shape(index)
+        height, width = self.shape(index)
         return {**super().slots(index), 'real_lq': Slot((height // self.scale, width // self.scale, 3), np.uint8)}
 
     def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
@@ -142,6 +145,6 @@ class UnpairedFaceDataset(FaceSet):
     def check(self, scale: int) -> None:
         """See :meth:`FaceSet.check`; no real LR may be smaller than HR divided by the scale."""
         super().check(scale)
-        height, width = self.gt_shape(0)
+        height, width = self.shape(0)
         sizes = verify(self.real_lq)
         check_minimum(self.real_lq, np.arange(len(self.real_lq)), sizes, (height // scale, width // scale))

@@ -12,15 +12,17 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import cv2
-from torch.utils.data import Dataset
 
-from fsr_plugins.data.batches import Batch, PendingBatch
-from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.batches import Batch, PendingBatch, Samples
+from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class _Loader:
@@ -28,7 +30,7 @@ class _Loader:
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: Samples,
         batch_size: int,
         rank: int,
         world_size: int,
@@ -38,13 +40,13 @@ class _Loader:
     ) -> None:
         if batch_size < 1:
             raise UserError(f"'batch_size_per_gpu' is {batch_size}; it must be at least 1.")
-        if len(dataset) == 0:  # type: ignore[arg-type]
+        if len(dataset) == 0:
             raise UserError(f"The dataset '{getattr(dataset, 'name', dataset)}' is empty.")
         if not 0 <= rank < world_size:
             raise ValueError(f'rank {rank} is not in a world of {world_size}')
         cv2.setNumThreads(0)  # its own threads would only wait for ours
         self.dataset = dataset
-        self.count = len(dataset)  # type: ignore[arg-type]
+        self.count = len(dataset)
         self.batch_size = batch_size
         self.rank = rank
         self.world_size = world_size
@@ -78,7 +80,7 @@ class _Loader:
             self._pool.shutdown(wait=True, cancel_futures=True)
             self._pool = None
 
-    def __enter__(self) -> _Loader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -95,7 +97,7 @@ class TrainLoader(_Loader):
     epochs, a batch may be larger than the set, and a run is taken up anywhere by ``start``.
 
     Args:
-        dataset: A :class:`FaceSet`, or any sized dataset of samples.
+        dataset: An :class:`ImageSet`, or any sized dataset of samples.
         batch_size: Images a batch and rank.
         seed: Of the order.
         rank: This process.
@@ -111,7 +113,7 @@ class TrainLoader(_Loader):
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: Samples,
         batch_size: int,
         *,
         seed: int = 0,
@@ -155,7 +157,7 @@ class EvalLoader(_Loader):
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: Samples,
         batch_size: int,
         *,
         rank: int = 0,
@@ -168,9 +170,9 @@ class EvalLoader(_Loader):
         self._groups = self._by_size()
 
     def _by_size(self) -> list[list[int]]:
-        if not isinstance(self.dataset, FaceSet):
+        if not isinstance(self.dataset, ImageSet):
             return [[index] for index in range(self.rank, self.count, self.world_size)]  # sizes unknown: one at a time
-        shape = self.dataset.gt_shape
+        shape = self.dataset.shape
         ordered = sorted(range(self.count), key=shape)
         sizes = [list(members) for _, members in groupby(ordered, key=shape)]
         groups: list[list[int]] = []

@@ -42,14 +42,18 @@ class DatasetOptions(BaseModel):
         return self.phase.partition('_')[0] == 'train'
 
 
-class HRDatasetOptions(DatasetOptions):
+class ImageDatasetOptions(DatasetOptions):
+    """Keys of a set of images that are numbered."""
+
+    number: int | None = Field(None, ge=1, description='use only so many images')
+    number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+
+
+class HRDatasetOptions(ImageDatasetOptions):
     """Keys of a set of HR faces; crops and flips are for training only."""
 
     dataroot_gt: str = Field(description='HR: folder, *.lmdb or portraits://…')
     views: list[View] = Field([], description='what comes with each HR face')
-    number: int | None = Field(None, ge=1, description='use only so many HR images')
-    number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
-
     gt_size: int | None = Field(None, ge=1, description='random square crop of the HR; none for whole images')
     use_hflip: bool = Field(False, description='mirror half of the images')
     use_rot: bool = Field(False, description='turn by quarters and mirror up-down, as BasicSR does')
@@ -78,6 +82,18 @@ class UnpairedFaceDatasetOptions(HRDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.datasets.UnpairedFaceDataset`."""
 
     dataroot_real_lq: str = Field(description='real LR of other faces: folder, *.lmdb or portraits://…')
+
+
+class RealFaceDatasetOptions(ImageDatasetOptions):
+    """Keys of :class:`~fsr_plugins.data.real_set.RealFaceDataset`."""
+
+    dataroot_lq: str = Field(description='real LR whose HR nobody knows: folder, *.lmdb or portraits://…')
+
+    @model_validator(mode='after')
+    def _never_in_training(self) -> RealFaceDatasetOptions:
+        if self.training:
+            raise ValueError('a set without HR is for validation; to train with real LR take UnpairedFaceDataset')
+        return self
 
 
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)

@@ -14,6 +14,7 @@ from fsr_plugins.data.augment import MIRRORED_IDS, Turn, draw_corner, draw_turn
 from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
 from fsr_plugins.data.folder_store import write_folder
 from fsr_plugins.data.lmdb_writer import write_lmdb
+from fsr_plugins.data.real_set import RealFaceDataset
 from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 
@@ -169,6 +170,25 @@ def test_real_lr_runs_through_its_own_order(tmp_path: Path) -> None:
     small = write_set(tmp_path / 'small', number=3, size=6)
     with pytest.raises(UserError, match='6x6.*8x8'):
         make(root, UnpairedFaceDataset, dataroot_real_lq=small).check(4)
+
+
+def real_set(root: str, **more: Any) -> RealFaceDataset:
+    block = {'name': 'r', 'type': 'RealFaceDataset', 'phase': 'val', 'scale': 4, 'dataroot_lq': root}
+    return RealFaceDataset({**block, **more})
+
+
+def test_real_lr_alone(tmp_path: Path) -> None:
+    dataset = real_set(write_set(tmp_path / 'lq', number=3, size=10), number=2)
+    dataset.check(4)
+    assert not dataset.has_gt and FaceDataset.has_gt and UnpairedFaceDataset.has_gt
+    for index in range(2):
+        sample = dataset[index]
+        assert set(sample) == {'lq', 'lq_path', 'index', 'seed'}
+        assert np.array_equal(sample['lq'], coordinates(10, 10, index)) and sample['lq_path'] == f'k{index}'
+    with pytest.raises(UserError, match='take UnpairedFaceDataset'):
+        real_set(str(tmp_path / 'lq.lmdb'), phase='train')
+    with pytest.raises(UserError, match="unknown key 'use_hflip'"):
+        real_set(str(tmp_path / 'lq.lmdb'), use_hflip=True)
 
 
 def test_a_part_of_the_set(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.folder_store import write_folder
 from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.real_set import RealFaceDataset
 from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 
@@ -144,3 +145,21 @@ next(stream)
 """
     done = subprocess.run([sys.executable, '-c', script], timeout=120, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('world', [1, 3])
+def test_real_lr_of_several_sizes_comes_once_in_batches_of_one_size(tmp_path: Path, world: int) -> None:
+    sizes = [(8, 8), (8, 12), (8, 8), (12, 8), (8, 8), (8, 12), (8, 8)]
+    write_folder(tmp_path / 'lq', [Face(f'k{i}', np.full((*size, 3), i, np.uint8)) for i, size in enumerate(sizes)])
+    block = {'name': 'r', 'type': 'RealFaceDataset', 'phase': 'val', 'scale': 4, 'dataroot_lq': str(tmp_path / 'lq')}
+    seen = []
+    for rank in range(world):
+        with EvalLoader(RealFaceDataset(block), 3, rank=rank, world_size=world) as loader:
+            for batch in loader:
+                assert set(batch) == {'lq', 'lq_path', 'index', 'seed'} and batch['lq'].dtype == torch.uint8
+                for image, key, index in zip(batch['lq'], batch['lq_path'], batch['index'].tolist(), strict=True):
+                    assert key == f'k{index}' and image.shape == (*sizes[index], 3) and bool((image == index).all())
+                    seen.append(index)
+            if world == 1:
+                assert len(loader) == 2 + 1 + 1  # four of one size, two and one of the others
+    assert sorted(seen) == list(range(7))

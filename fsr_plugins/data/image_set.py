@@ -1,0 +1,181 @@
+"""What every dataset is: the images of a store, numbered, written straight into batches."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Dataset
+
+from fsr_plugins.data.augment import Turn
+from fsr_plugins.data.options import ImageDatasetOptions, parse_options
+from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.data.stores import Store, open_store
+from fsr_plugins.data.verify import verify
+from fsr_plugins.errors import UserError
+
+#: A batch, or a part of one, that samples are written into: name → array with the batch axis first.
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Slot(NamedTuple):
+    """Shape and dtype of one sample's part of a batch array."""
+
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+
+
+class Sample(NamedTuple):
+    """What is decided about sample ``number`` before anything is read."""
+
+    number: int
+    place: int
+    seed: int
+    turn: Turn
+
+
+class ImageSet(Dataset[dict[str, Any]], ABC):
+    """Images as uint8. Sample ``i`` is image ``i % n`` in epoch ``i // n``.
+
+    A subclass names its main store (:meth:`root`), says what arrays a sample fills (:meth:`shape`, :meth:`slots`) and
+    fills them (:meth:`_fill`).
+
+    Args:
+        opt: The dataset block of an option file, with ``phase``, ``scale`` and ``seed`` set by the engine.
+
+    Attributes:
+        has_gt: whether the true HR is known, so that results can be compared with it.
+
+    Raises:
+        UserError: a wrong option, or data that is not there.
+    """
+
+    Options: ClassVar[type[ImageDatasetOptions]] = ImageDatasetOptions
+    options: ImageDatasetOptions
+    has_gt: ClassVar[bool] = True
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.opt = dict(opt)
+        self.options = parse_options(self.Options, opt)
+        self.name = self.options.name
+        self.scale = self.options.scale or 1
+        self.store = self.open_root(self.root())
+        self.chosen = self._choose()
+        self._keys = [self.store.keys[position] for position in self.chosen.tolist()]
+        self._sizes: npt.NDArray[np.int32] | None = None
+
+    @abstractmethod
+    def root(self) -> str:
+        """Where the images are that the samples are numbered by."""
+
+    @abstractmethod
+    def shape(self, index: int) -> tuple[int, int]:
+        """Height and width by which sample ``index`` in [0, len) is grouped: those of one shape make a batch."""
+
+    @abstractmethod
+    def slots(self, index: int) -> dict[str, Slot]:
+        """The arrays that a sample of image ``index`` in [0, len) fills; all samples of a batch have the same."""
+
+    @abstractmethod
+    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """Writes samples as :meth:`fill` does; what is opened for it goes on ``stack``."""
+
+    def open_root(self, root: str) -> Store:
+        """Opens a store; UserError if ``io_backend`` contradicts it."""
+        store = open_store(root)
+        kind = (self.options.io_backend or {}).get('type')
+        expected = 'lmdb' if store.manifest.kind == 'lmdb' else 'disk'
+        if kind not in (None, expected):
+            raise UserError(
+                f"The dataset '{self.name}' says io_backend type '{kind}', but '{root}' is '{expected}'; "
+                'remove io_backend.'
+            )
+        return store
+
+    def _choose(self) -> npt.NDArray[np.int64]:
+        count, number, seed = len(self.store), self.options.number, self.options.number_seed
+        if number is not None and number > count:
+            raise UserError(
+                f"The dataset '{self.name}' wants {number} images, '{self.store.path}' holds {count}; "
+                "lower 'number'."
+            )
+        order = np.arange(count) if seed is None else permutation(seed, 0, count)
+        return np.sort(order[: number or count])
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def key(self, index: int) -> str:
+        """The key of the image ``index`` in [0, len)."""
+        return self._keys[index]
+
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """Heights and widths of the images, int32 (len, 2), before any crop; a folder is decoded once for them."""
+        if self._sizes is None:
+            self._sizes = self.store.sizes()[self.chosen]
+        return self._sizes
+
+    def fill(self, numbers: Sequence[int], out: Arrays) -> dict[str, list[str]]:
+        """Writes samples into ``out``, whose arrays have :meth:`slots`' shapes behind a batch axis of ``len(numbers)``.
+
+        Returns:
+            The keys of the images, as lists: ``gt_path``, ``lq_path`` and what else a dataset reads.
+
+        Raises:
+            UserError: an image does not decode, or is not of the size the batch needs.
+        """
+        samples = [self._sample(number) for number in numbers]
+        out['index'][:] = [sample.place for sample in samples]
+        out['seed'][:] = [sample.seed for sample in samples]
+        with ExitStack() as stack:
+            return self._fill(samples, out, stack)
+
+    def _sample(self, number: int) -> Sample:
+        epoch, index = divmod(number, len(self))
+        seed = mix(self.options.seed, epoch, index)
+        return Sample(number, index, seed, self._turn(seed))
+
+    def _turn(self, seed: int) -> Turn:
+        """How a sample is turned; as it is unless a subclass augments."""
+        return Turn(False, False, False)
+
+    def __getitem__(self, number: int) -> dict[str, Any]:
+        """One sample, of any ``number`` ≥ 0, as numpy arrays, ints and key strings."""
+        slots = self.slots(number % len(self))
+        arrays = {name: np.empty((1, *slot.shape), slot.dtype) for name, slot in slots.items()}
+        paths = self.fill([number], arrays)
+        values: dict[str, Any] = {name: array[0] if array.ndim > 1 else int(array[0]) for name, array in arrays.items()}
+        return {**values, **{name: keys[0] for name, keys in paths.items()}}
+
+    def check(self, scale: int) -> None:
+        """Decodes everything and looks at all sizes, before a run begins.
+
+        Raises:
+            UserError: naming the first image that does not serve, and what to do.
+        """
+        self._sizes = verify(self.store)[self.chosen]
+
+
+def number_slots() -> dict[str, Slot]:
+    """What every sample says of itself: ``index`` in the set and ``seed`` for degradations."""
+    return {'index': Slot((), np.int64), 'seed': Slot((), np.int64)}
+
+
+def write(turn: Turn, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], store: Store, key: str) -> None:
+    """Writes a turned image into its place in a batch.
+
+    Raises:
+        UserError: it is not of the batch's size.
+    """
+    height, width = image.shape[:2]
+    if (width, height, 3) != out.shape if turn.transpose else image.shape != out.shape:
+        raise UserError(
+            f"'{store.where(key)}' is {width}x{height} (width x height), its batch is {out.shape[1]}x{out.shape[0]}; "
+            "set 'gt_size' to crop, or make the images equal."
+        )
+    turn.write(image, out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from fsr_plugins.data.images import EXTENSIONS, Image, check_face_image, encode_png, read_image, read_labels
 from fsr_plugins.data.manifest import Holding, Manifest
+from fsr_plugins.data.partial import partial_folder
 from fsr_plugins.data.records import FaceLike, holdings
 from fsr_plugins.data.stores import Store
 from fsr_plugins.errors import UserError
@@ -135,24 +135,27 @@ def write_folder(path: Path | str, faces: Iterable[FaceLike]) -> int:
     target = Path(path)
     if target.exists():
         raise UserError(f"'{target}' exists already; remove it or choose another place.")
-    partial = target.parent / f'.{target.name}.partial'
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / 'images').mkdir(parents=True)
+    with partial_folder(target) as partial:
+        count = _write_faces(partial, faces)
+        if not count:
+            raise UserError(f"There are no faces to write to '{target}'.")
+        partial.rename(target)
+    return count
+
+
+def _write_faces(folder: Path, faces: Iterable[FaceLike]) -> int:
+    (folder / 'images').mkdir()
     rows: dict[str, list[str]] = {}
     held: tuple[str, ...] | None = None
     for face in faces:
         held = _agreed(held, face)
         if face.key in rows:
             raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
-        rows[face.key] = _write_face(partial, face)
-    if not rows:
-        shutil.rmtree(partial)
-        raise UserError(f"There are no faces to write to '{target}'.")
+        rows[face.key] = _write_face(folder, face)
     if held and set(held) & {'identity', 'landmarks'}:
-        with (partial / TABLE).open('w', newline='', encoding='utf-8') as file:
+        with (folder / TABLE).open('w', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
             writer.writerows([HEADER, *([key, *rows[key]] for key in sorted(rows))])
-    partial.rename(target)
     return len(rows)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import shutil
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Literal
@@ -18,6 +17,7 @@ from fsr_plugins.data.images import check_face_image, encode_png
 from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import IDENTITIES, LANDMARKS, META_INFO, PARSING
 from fsr_plugins.data.manifest import NAME, Manifest
+from fsr_plugins.data.partial import partial_folder
 from fsr_plugins.data.records import FaceLike, holdings
 from fsr_plugins.errors import UserError
 
@@ -49,9 +49,8 @@ class LmdbWriter:
         if self.path.exists():
             raise UserError(f"'{self.path}' exists already; remove it or choose another place.")
         self.encoding = encoding
-        self._partial = self.path.parent / f'.{self.path.name}.{os.getpid()}.partial'
-        shutil.rmtree(self._partial, ignore_errors=True)
-        self._partial.mkdir(parents=True)
+        self._cleanup = ExitStack()
+        self._partial = self._cleanup.enter_context(partial_folder(self.path))
         self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False, meminit=False)
         self._map_size = map_size
         self._waiting: list[tuple[bytes, bytes]] = []
@@ -72,7 +71,7 @@ class LmdbWriter:
                 self._finish()
         finally:
             self._env.close()
-            shutil.rmtree(self._partial, ignore_errors=True)
+            self._cleanup.close()
 
     def add(self, face: FaceLike) -> None:
         """Adds a face; see the class for what is refused."""

@@ -5,29 +5,23 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import shutil
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
+from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import LmdbStore
 from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.progress import progress
-from fsr_plugins.data.records import FaceLike
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
 logger = logging.getLogger(__name__)
 
 SCHEME = 'portraits://'
-
-#: Faces drawn in one go by a process: enough to outweigh handing them over.
-_CHUNK = 32
-
-_WORTH_PROCESSES = 256
 
 
 @dataclass(frozen=True)
@@ -42,8 +36,11 @@ class PortraitSpec:
 
     def path(self) -> Path:
         """Where they are kept: ``$FSR_DATASETS/portraits`` or ``datasets/portraits`` of the working directory."""
+        from fsr_plugins.data.portraits import RENDERER_VERSION
+
         root = Path(os.environ.get('FSR_DATASETS') or 'datasets')
-        return root / 'portraits' / f'{self.domain}_{self.split}_n{self.number}_s{self.size}_seed{self.seed}.lmdb'
+        what = f'{self.domain}_{self.split}_n{self.number}_s{self.size}_seed{self.seed}_v{RENDERER_VERSION}'
+        return root / 'portraits' / f'{what}.lmdb'
 
 
 def parse_spec(text: str) -> PortraitSpec:
@@ -79,12 +76,32 @@ def open_portraits(text: str) -> LmdbStore:
     """
     spec = parse_spec(text)
     path = spec.path()
+    store = _complete(path, spec.number)
+    if store is not None:
+        return store
+    with _only_one(path):
+        store = _complete(path, spec.number)  # another process may have drawn it meanwhile
+        if store is None:
+            _build(spec, path)
+        return store or LmdbStore(path)
+
+
+def _complete(path: Path, number: int) -> LmdbStore | None:
     if not path.exists():
-        with _only_one(path):
-            if not path.exists():
-                logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
-                write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
-    return LmdbStore(path)
+        return None
+    store = LmdbStore(path)
+    return store if len(store) == number else None
+
+
+def _build(spec: PortraitSpec, path: Path) -> None:
+    from fsr_plugins.data.portrait_workers import draw
+
+    if path.exists():
+        logger.warning('%s does not hold %d faces; it is drawn again.', path, spec.number)
+        release(path)
+        shutil.rmtree(path)
+    logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
+    write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
 
 
 @contextmanager
@@ -101,24 +118,3 @@ def _only_one(path: Path) -> Iterator[None]:
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]:
-    """Draws the faces of a spec in order, by as many processes as there are cores unless told otherwise."""
-    processes = processes or len(os.sched_getaffinity(0))
-    starts = range(0, spec.number, _CHUNK)
-    # Starting a process takes as long as drawing some hundred faces.
-    if processes == 1 or spec.number < _WORTH_PROCESSES:
-        yield from _draw_chunk(spec, 0, spec.number)
-        return
-    # Spawned, not forked: the caller may have threads, and a fork copies whatever lock they hold.
-    with ProcessPoolExecutor(processes, mp_context=get_context('spawn')) as pool:
-        counts = [min(_CHUNK, spec.number - start) for start in starts]
-        for chunk in pool.map(_draw_chunk, [spec] * len(starts), starts, counts):
-            yield from chunk
-
-
-def _draw_chunk(spec: PortraitSpec, start: int, count: int) -> list[FaceLike]:
-    from fsr_plugins.data.portraits import iterate
-
-    return list(iterate(spec.domain, spec.split, start + count, spec.size, spec.seed, start))

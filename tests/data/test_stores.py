@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
+import shutil
+import socket
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -18,12 +22,14 @@ from fsr_plugins.data.folder_store import FolderStore, write_folder
 from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import LmdbStore
 from fsr_plugins.data.lmdb_writer import LmdbWriter, write_lmdb
-from fsr_plugins.data.portrait_store import parse_spec
+from fsr_plugins.data.portrait_store import PortraitSpec, parse_spec
+from fsr_plugins.data.portrait_workers import draw
+from fsr_plugins.data.portraits import render
 from fsr_plugins.data.records import Face
 from fsr_plugins.data.seeding import mix, permutation, splitmix64
 from fsr_plugins.data.stores import Store, open_store
 from fsr_plugins.data.verify import verify
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import RunError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -298,6 +304,55 @@ def test_portraits_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
     assert len(times) == 1 and len(open_store(spec)) == 3
     assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
+
+
+def test_portraits_of_another_number_or_version_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv('FSR_DATASETS', str(tmp_path))
+    spec = 'portraits://studio/val?number=3&size=16'
+    path = Path(open_store(spec).path)
+    faces = make_faces(2, (16, 16))
+    shutil.rmtree(path)
+    write_lmdb(path, faces)
+    assert len(open_store(spec)) == 3 and 'does not hold 3 faces' in caplog.text
+    monkeypatch.setattr('fsr_plugins.data.portraits.RENDERER_VERSION', 1_000_000)
+    assert open_store(spec).path != str(path) and path.exists()
+
+
+def test_portraits_are_drawn_by_processes_from_standard_input(tmp_path: Path) -> None:
+    # Neither a main script to import nor a guard: what multiprocessing's children would need.
+    code = (
+        'from fsr_plugins.data.portrait_store import PortraitSpec\n'
+        'from fsr_plugins.data.portrait_workers import draw\n'
+        "faces = list(draw(PortraitSpec('studio', 'val', 70, 16, 5), processes=2))\n"
+        'print(*(face.key for face in faces), faces[68].image.tobytes().hex())\n'
+    )
+    done = subprocess.run([sys.executable], input=code, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    *keys, pixels = done.stdout.split()
+    assert keys == [f'{index:06d}' for index in range(70)]
+    assert bytes.fromhex(pixels) == render('studio', 'val', [68], 16, 5)[0].image.tobytes()
+
+
+def test_a_drawing_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'executable', shutil.which('false'))
+    spec = PortraitSpec('studio', 'val', 70, 16, 5)
+    with pytest.raises(RunError, match='ended with status 1'):
+        list(draw(spec, processes=2))
+
+
+@pytest.mark.parametrize('name', ['faces', 'faces.lmdb'])
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> None:
+    ended = subprocess.Popen(['true'])
+    ended.wait()
+    left, living = (tmp_path / f'.{name}.{socket.gethostname()}.{pid}.partial' for pid in (ended.pid, 1))
+    left.mkdir()
+    elsewhere = tmp_path / f'.{name}.elsewhere.99.partial'
+    living.mkdir()
+    elsewhere.mkdir()
+    (write_lmdb if name.endswith('.lmdb') else write_folder)(tmp_path / name, make_faces(2))
+    assert {path.name for path in tmp_path.iterdir()} == {name, living.name, elsewhere.name}
 
 
 def test_splitmix64_is_the_published_one() -> None:

@@ -6,7 +6,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
-from fsr_plugins.data.portrait_store import SCHEME, draw, parse_spec
+from fsr_plugins.data.portrait_store import SCHEME, parse_spec
+from fsr_plugins.data.portrait_workers import draw
 from fsr_plugins.data.prepare.base import (
     Encoding,
     Format,

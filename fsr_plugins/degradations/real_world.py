@@ -45,8 +45,9 @@ class RealWorldCamera(Degradation):
 
     In this order: anisotropic Gaussian blur; reduction by area, bilinear or bicubic; exposure and colour cast (a gain
     per channel) and gamma; shot and read noise of variance ``shot · value + read²``; 8 bits; JPEG 4:2:0 at the small
-    size. Each range is [smallest, largest], drawn uniformly. The defaults change colours little: no network can know a
-    colour cast, and in PSNR against the hidden original it would outweigh everything else.
+    size. Each range is [smallest, largest], drawn uniformly. The defaults are one camera in many situations: its
+    exposure is its own, an eighth too dark, while blur, noise and compression change from image to image. A colour cast
+    that changed so would be beyond any network, and in PSNR against the hidden original outweigh everything else.
 
     Args:
         scale: factor of reduction.
@@ -65,13 +66,13 @@ class RealWorldCamera(Degradation):
     def __init__(
         self,
         scale: int,
-        blur: Sequence[float] = (0.1, 0.6),
-        gain: Sequence[float] = (0.9, 1.08),
-        cast: Sequence[float] = (-0.03, 0.03),
-        gamma: Sequence[float] = (0.9, 1.12),
-        read_noise: Sequence[float] = (0.008, 0.035),
-        shot_noise: Sequence[float] = (0.0, 0.001),
-        jpeg_quality: Sequence[float] | None = (50, 95),
+        blur: Sequence[float] = (0.3, 0.7),
+        gain: Sequence[float] = (0.84, 0.9),
+        cast: Sequence[float] = (-0.01, 0.01),
+        gamma: Sequence[float] = (0.98, 1.04),
+        read_noise: Sequence[float] = (0.004, 0.02),
+        shot_noise: Sequence[float] = (0.0, 0.0005),
+        jpeg_quality: Sequence[float] | None = (60, 95),
     ) -> None:
         super().__init__()
         owner = 'RealWorldCamera'

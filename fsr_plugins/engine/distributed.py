@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from fsr_plugins.engine.memory import keep_freed_memory
 from fsr_plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -40,13 +41,16 @@ class World:
 
 
 def start(launcher: str, num_gpu: int | str = 'auto', dist_params: dict[str, Any] | None = None) -> World:
-    """Joins the process group the launcher prepared; the backend follows the device.
+    """Readies this process and joins the group the launcher prepared; the backend follows the device.
 
     Args:
         num_gpu: as in the option file; 0 keeps everything on the CPU.
     Raises:
         UserError: ``launcher`` without the variables it should have set, or more GPUs asked for than there are.
     """
+    keep_freed_memory()
+    # Looked at once, by the first matrix product on a GPU; without it a stage that is `deterministic` fails there.
+    os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     gpus = torch.cuda.device_count()
     if isinstance(num_gpu, int) and num_gpu > gpus:
         raise UserError(f"num_gpu is {num_gpu}, but this machine has {gpus} GPUs; 'auto' takes what is there.")
@@ -117,6 +121,16 @@ def stop() -> None:
     """Leaves the process group, if there is one."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def choose_algorithms(deterministic: bool) -> None:
+    """Lets cuDNN try out which convolution is fastest for each size, or keeps to what gives the same bits every time.
+
+    Args:
+        deterministic: the option of a stage; an operation that cannot be repeated exactly then raises RuntimeError.
+    """
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def seed_everything(seed: int) -> None:

@@ -137,6 +137,7 @@ class Trainer:
                 self.log.close()
 
     def _run(self) -> Outcome:
+        distributed.choose_algorithms(self.opt.get('deterministic', False))
         distributed.seed_everything(self.opt['manual_seed'])
         self.model: FSRModel = lookup('models', self.opt['model_type'])(self.opt)
         distributed.seed_everything(self.opt['manual_seed'] + self.world.rank)

@@ -118,6 +118,7 @@ def our_trainee(
 ) -> Trainee:
     """Our side, set up as our pipeline does."""
     distributed.start('none', int(device.type == 'cuda'))
+    distributed.choose_algorithms(deterministic=False)
     return Trainee(make_ours(device, setting, network), make_batches(faces)[0], device, iterations)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,7 +20,9 @@ SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 
 #: Pixel values that SSIM treats at once on a CPU: its intermediate results should stay in the cache.
-CPU_CHUNK = 3 << 17
+CPU_CHUNK = 3 << 15
+
+Array = npt.NDArray[np.floating]
 
 
 class _PairMetric(MeanMetric):
@@ -66,7 +73,7 @@ class PSNR(_PairMetric):
         """PSNR of each image, shape (N,) float64."""
         assert gt is not None
         error = (self.prepare(sr) - self.prepare(gt)).square_().flatten(1)
-        return -10 * torch.log10(error.mean(1, dtype=torch.float64))
+        return -10 * torch.log10(error.mean(1).double())
 
 
 @METRIC_REGISTRY.register()
@@ -81,12 +88,10 @@ class SSIM(_PairMetric):
         """SSIM of each image, shape (N,)."""
         assert gt is not None
         sr, gt = self.prepare(sr), self.prepare(gt)
-        if sr.device.type != 'cpu':
-            # float64 because GPUs may convolve float32 in TF32, which is too coarse for variances.
-            return ssim(sr.double(), gt.double())
-        # Multiples of eight images fill vector registers whatever the number of channels.
-        images = 8 * max(1, CPU_CHUNK // sr[0].numel() // 8)
-        return torch.cat([ssim(x, y) for x, y in zip(sr.split(images), gt.split(images), strict=True)])
+        if sr.device.type == 'cpu':
+            return ssim_on_cpu(sr, gt)
+        # float64 because GPUs may convolve float32 in TF32, which is too coarse for variances.
+        return ssim(sr.double(), gt.double())
 
 
 def luma(images: Tensor) -> Tensor:
@@ -102,11 +107,11 @@ def luma(images: Tensor) -> Tensor:
     return (red * (65.481 / 255)).add_(green, alpha=128.553 / 255).add_(blue, alpha=24.966 / 255).add_(16 / 255)
 
 
-def gaussian_window(like: Tensor) -> Tensor:
-    """The 11 taps of the one-dimensional Gaussian, with the sum 1, in the type and on the device of ``like``."""
+def gaussian_window() -> Tensor:
+    """The 11 taps of the one-dimensional Gaussian, with the sum 1, float64."""
     offset = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     taps = torch.exp(-offset.square() / (2 * SIGMA**2))
-    return (taps / taps.sum()).to(like)
+    return taps / taps.sum()
 
 
 def ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -133,7 +138,7 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     torch.mul(fields[1], fields[1], out=fields[3])
     torch.addcmul(fields[3], fields[0], fields[0], out=fields[2])
 
-    taps = gaussian_window(x)
+    taps = gaussian_window().to(x)
     fields = fields.view(4, height, width, planes).permute(0, 3, 1, 2)
     fields = F.conv2d(fields, taps.view(1, 1, -1, 1).expand(planes, 1, -1, 1), groups=planes)
     fields = F.conv2d(fields, taps.view(1, 1, 1, -1).expand(planes, 1, 1, -1), groups=planes)
@@ -146,3 +151,39 @@ def ssim(x: Tensor, y: Tensor) -> Tensor:
     powers[0] += 2 * K2**2
     luminance, contrast = fields[1::2].div_(fields[0::2]).neg_().add_(0.5)
     return luminance.mul_(contrast).mean((-2, -1)).mul_(4).view(batch, channels).mean(1)
+
+
+def ssim_on_cpu(x: Tensor, y: Tensor) -> Tensor:
+    """:func:`ssim` with OpenCV's filter and NumPy, which release Python's lock: on as many threads as torch may use."""
+    kind = np.float64 if x.dtype == torch.float64 else np.float32
+    pair = [images.detach().numpy().astype(kind, copy=False) for images in (x, y)]
+    size = max(1, CPU_CHUNK // x[0].numel())
+    chunks = [tuple(images[start : start + size] for images in pair) for start in range(0, len(x), size)]
+    with ThreadPoolExecutor(min(len(chunks), torch.get_num_threads())) as pool:
+        return torch.from_numpy(np.concatenate(list(pool.map(_ssim_chunk, *zip(*chunks, strict=True))))).to(x.dtype)
+
+
+def _ssim_chunk(x: Array, y: Array) -> Array:
+    """As :func:`ssim`. In place wherever it can be, for memory traffic is what costs."""
+    height, width = x.shape[-2:]
+    taps = gaussian_window().numpy()
+    fields = np.empty((4, *x.shape), x.dtype)
+    np.add(x, y, out=fields[0])
+    np.subtract(x, y, out=fields[1])
+    np.multiply(fields[:2], fields[:2], out=fields[2:])
+    fields[2] += fields[3]
+    # All planes as one tall image. Where the window reaches into the neighbouring plane, it does not fit: cut off.
+    fields = cv2.sepFilter2D(fields.reshape(-1, width), -1, taps, taps).reshape(fields.shape)
+    edge = WINDOW // 2
+    fields = fields[..., edge : height - edge, edge : width - edge]
+
+    means, powers = np.square(fields[:2]), fields[2:]
+    means[0] += means[1]
+    powers -= means
+    means[0] += 2 * K1**2
+    powers[0] += 2 * K2**2
+    luminance, contrast = np.divide(means[1], means[0], out=means[1]), np.divide(powers[1], powers[0], out=means[0])
+    np.subtract(0.5, luminance, out=luminance)
+    np.subtract(0.5, contrast, out=contrast)
+    luminance *= contrast
+    return 4 * luminance.mean((1, 2, 3))

@@ -38,7 +38,8 @@ def faults(size: int, times: int) -> int:
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='glibc')
 def test_freed_memory_is_used_again() -> None:
-    code = 'import test_distributed as t; t.distributed.start("none", 0); t.faults(64 << 20, 10); print(t.faults(64 << 20, 5))'
+    steps = ['import test_distributed as t', 't.distributed.start("none", 0)', 't.faults(64 << 20, 10)']
+    code = '; '.join([*steps, 'print(t.faults(64 << 20, 5))'])
     done = subprocess.run(
         [sys.executable, '-c', code], cwd=__file__.rpartition('/')[0], capture_output=True, text=True, check=True
     )

@@ -14,11 +14,10 @@ from torch import Tensor
 
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
-from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_atomically, write_text
-from fsr_plugins.models.validation import quantise
+from fsr_plugins.models.validation import lq_of, quantise
 
 #: Height of a row's label strip and width of the column with the labels, in pixels.
 LABEL_WIDTH = 92
@@ -44,10 +43,7 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
     rows: dict[str, list[np.ndarray]] = {}
     with networks.evaluating(*nets.values()), model.precision.autocast():
         for index in indices:
-            model.feed_data(_batch_of_one(dataset[int(index)]))
-            lq = model.lq
-            if lq is None:
-                raise UserError(f"The set '{dataset.opt['name']}' has no LR images, and 'degradation' is not given.")
+            lq = lq_of(model, _batch_of_one(dataset[int(index)]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
             images |= {name: net(lq) for name, net in nets.items()}
             if model.gt is not None:

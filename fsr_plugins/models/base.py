@@ -12,14 +12,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import Optimizer
 
-from fsr_plugins.degradations.bicubic import bicubic_up
-from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks, saving, validation
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import Net, bare, option_name
-from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler
+from fsr_plugins.models.optim import Schedule, make_optimizers
 from fsr_plugins.models.options import TrainOptions
 from fsr_plugins.models.precision import Precision
 from fsr_plugins.models.watch import LossWatch
@@ -78,53 +75,29 @@ class FSRModel(BaseModel):
         self.watch = LossWatch(self.device)
         self.current_iter = 0
         self.frozen: dict[str, str] = {}
-        self._bicubic: dict[str, dict[str, float]] = {}
+        self.bicubic_results: dict[str, dict[str, float]] = {}
         self.degradation: nn.Module | None = None
         if opt.get('degradation'):
             self.degradation = build('degradations', opt['degradation']).to(self.device)
         for label, use in self.networks.items():
-            setattr(self, label, self._make(label, use))
+            setattr(self, label, networks.make_network(label, use, opt, self.device))
         if self.is_train:
             self._init_training()
 
     # ---- set-up ----------------------------------------------------------------------------------------------------
 
-    def _make(self, label: str, use: Net) -> nn.Module | None:
-        block = self.opt.get(option_name(label))
-        if block is None or (use.only_training and not self.is_train):
-            if use.optional or not self.is_train:
-                return None
-            raise UserError(f"{type(self).__name__} needs a block '{option_name(label)}' in the option file.")
-        net = networks.build_network(block).to(self.device)
-        short, path = option_name(label), self.opt.get('path', {})
-        if weights := path.get(f'pretrain_{short}'):
-            key = path.get(f'param_key_{short.removeprefix("network_")}', 'params')
-            strict = path.get(f'strict_load_{short.removeprefix("network_")}', True)
-            networks.load_weights(net, weights, param_key=key, strict=strict)
-        if self.opt.get('channels_last'):
-            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if use.frozen:
-            networks.freeze(net)
-        return net
-
     def _init_training(self) -> None:
         self.train_opt = self.Train.model_validate(dict(self.opt['train']))
         self.average: dict[str, MovingAverage] = {}
-        self.optimizers_by_net: dict[str, Optimizer] = {}
-        pairs = []
         for label, net in self.trainable().items():
             net.train()
             if self.networks[label].result and self.train_opt.ema_decay > 0:
                 self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
-            block, schedule = self._block('optim', label), self._block('scheduler', label)
-            if block is None:
-                raise UserError(f"'train' has neither 'optim_{label.removeprefix('net_')}' nor 'optim' for {label}.")
-            optimizer = build_optimizer(block, net.parameters())
-            pairs.append((optimizer, build_scheduler(schedule, optimizer) if schedule else None))
-            self.optimizers_by_net[label] = optimizer
-        self.optimizers = [optimizer for optimizer, _ in pairs]
-        self.schedulers = [scheduler for _, scheduler in pairs if scheduler is not None]
-        self.schedule = Schedule(pairs)
+        pairs = make_optimizers(self.train_opt, self.trainable())
+        self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
+        self.optimizers = [optimizer for optimizer, _ in pairs.values()]
+        self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
+        self.schedule = Schedule(pairs.values())
         self.init_losses()
         for label, use in self.networks.items():
             net = getattr(self, label)
@@ -135,21 +108,8 @@ class FSRModel(BaseModel):
             if self.opt.get('compile'):
                 net.compile()
             if self.opt.get('dist') and not use.frozen:
-                setattr(self, label, self._distribute(net))
-
-    def _distribute(self, net: nn.Module) -> nn.Module:
-        # Buffers are not broadcast at every forward: a discriminator runs twice before one backward pass, and a buffer
-        # rewritten in between would invalidate it. `synchronise_buffers` does it before anything is measured or saved.
-        return DistributedDataParallel(
-            net,
-            device_ids=[self.device.index] if self.device.type == 'cuda' else None,
-            broadcast_buffers=False,
-            find_unused_parameters=self.opt.get('find_unused_parameters', False),
-        )
-
-    def _block(self, kind: str, label: str) -> dict[str, Any] | None:
-        own = (self.train_opt.model_extra or {}).get(f'{kind}_{label.removeprefix("net_")}')
-        return own or getattr(self.train_opt, kind)
+                unused = self.opt.get('find_unused_parameters', False)
+                setattr(self, label, networks.distribute(net, self.device, unused))
 
     def init_losses(self) -> None:
         """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
@@ -281,30 +241,7 @@ class FSRModel(BaseModel):
             save_to: folder for the images of ``result``; None for none.
         """
         self.synchronise_buffers()
-        name, scale = loader.dataset.opt['name'], self.opt['scale']
-        nets = self.validation_nets()
-        # A network under two names (`result`, `snet`) runs once.
-        first = {name: next(other for other in nets if nets[other] is net) for name, net in nets.items()}
-        compared: dict[str, validation.Network] = {name: nets[name] for name in dict.fromkeys(first.values())}
-        if name not in self._bicubic:
-            compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
-
-        def feed(batch: dict[str, Any]) -> tuple[Tensor, Tensor | None, list[str]]:
-            self.feed_data(batch)
-            if self.lq is None:
-                raise UserError(f"The set '{name}' has no LR images and the option file has no 'degradation'.")
-            return self.lq, self.gt, self.files
-
-        def save(keys: list[str], images: dict[str, Tensor]) -> None:
-            if save_to is not None:
-                validation.write_images(save_to, keys, suffix, images['result'])
-
-        metrics = (self.opt.get('val') or {}).get('metrics') or {}
-        has_gt = getattr(loader.dataset, 'has_gt', True)
-        with networks.evaluating(*nets.values()), self.precision.autocast():
-            results = validation.evaluate_set(loader, feed, compared, metrics, has_gt=has_gt, on_images=save)
-        self._bicubic.setdefault(name, results.pop('bicubic', {}))
-        return {'bicubic': self._bicubic[name], **{name: results[other] for name, other in first.items()}}
+        return validation.validate(self, loader, save_to, suffix)
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build
@@ -37,12 +38,37 @@ def option_name(label: str) -> str:
 
 def bare(net: nn.Module) -> nn.Module:
     """The network itself, without the wrapper for several processes."""
-    return net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
+    return net.module if isinstance(net, DistributedDataParallel) else net
 
 
 def build_network(block: Mapping[str, Any]) -> nn.Module:
     """Builds the arch that ``block`` (``type`` and arguments) names; the block is left as it is."""
     return build('archs', copy.deepcopy(dict(block)))
+
+
+def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.device) -> nn.Module | None:
+    """The network ``label`` of a stage: built, weighted by ``path.pretrain_network_<x>``, and frozen if it is used so.
+
+    Args:
+        opt: the stage's options with ``is_train``.
+    Returns:
+        None for one that the stage leaves out or that only training needs.
+    Raises:
+        UserError: the option file lacks its block, or the weights do not fit.
+    """
+    short = option_name(label)
+    suffix, block, path = short.removeprefix('network_'), opt.get(short), opt.get('path') or {}
+    if block is None or (use.only_training and not opt['is_train']):
+        if use.optional or not opt['is_train']:
+            return None
+        raise UserError(f"Stage '{opt.get('name')}' needs a block '{short}' in the option file.")
+    net = build_network(block).to(device)
+    if weights := path.get(f'pretrain_{short}'):
+        key, strict = path.get(f'param_key_{suffix}', 'params'), path.get(f'strict_load_{suffix}', True)
+        load_weights(net, weights, param_key=key, strict=strict)
+    if opt.get('channels_last'):
+        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return freeze(net) if use.frozen else net
 
 
 def read_weights(path: str, param_key: str | None = 'params') -> dict[str, Tensor]:
@@ -105,6 +131,20 @@ def freeze(net: nn.Module) -> nn.Module:
     net.eval().requires_grad_(False)
     net.train = lambda mode=True: net  # type: ignore[method-assign]
     return net
+
+
+def distribute(net: nn.Module, device: torch.device, find_unused_parameters: bool = False) -> DistributedDataParallel:
+    """Wraps a network so that its gradients are averaged over all processes.
+
+    Buffers are not broadcast at every forward pass: a discriminator runs twice before one backward pass, and a buffer
+    rewritten in between would invalidate it. :meth:`FSRModel.synchronise_buffers` does it when it matters.
+    """
+    return DistributedDataParallel(
+        net,
+        device_ids=[device.index] if device.type == 'cuda' else None,
+        broadcast_buffers=False,
+        find_unused_parameters=find_unused_parameters,
+    )
 
 
 def checksum(net: nn.Module) -> str:

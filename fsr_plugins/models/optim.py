@@ -8,11 +8,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.models.options import TrainOptions
 from fsr_plugins.registry import near
 
 #: BasicSR's names beside torch's own; ``MultiStepLR`` means BasicSR's, which also restarts.
@@ -65,6 +67,26 @@ def build_scheduler(block: Mapping[str, Any], optimizer: Optimizer) -> LRSchedul
     """Builds ``{type: MultiStepLR, milestones: […], gamma: …}``, stepped once an iteration."""
     arguments = copy.deepcopy(dict(block))
     return scheduler_class(arguments.pop('type'))(optimizer, **arguments)
+
+
+def make_optimizers(
+    train: TrainOptions, nets: Mapping[str, nn.Module]
+) -> dict[str, tuple[Optimizer, LRScheduler | None]]:
+    """Optimiser and scheduler of each network ``net_<x>``: ``optim_<x>`` and ``scheduler_<x>``, else the common ones.
+
+    Raises:
+        UserError: a network has no optimiser.
+    """
+    own = train.model_extra or {}
+    made = {}
+    for label, net in nets.items():
+        suffix = label.removeprefix('net_')
+        block, schedule = own.get(f'optim_{suffix}') or train.optim, own.get(f'scheduler_{suffix}') or train.scheduler
+        if block is None:
+            raise UserError(f"'train' has neither 'optim_{suffix}' nor 'optim' for {label}.")
+        optimizer = build_optimizer(block, net.parameters())
+        made[label] = (optimizer, build_scheduler(schedule, optimizer) if schedule else None)
+    return made
 
 
 class Schedule:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
-import torch
 from torch import Tensor
 
+from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric
+from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import build
+
+if TYPE_CHECKING:
+    from fsr_plugins.models.base import FSRModel
 
 #: Values of a set by network and metric.
 Results = dict[str, dict[str, float]]
@@ -69,26 +74,41 @@ class SetEvaluation:
         }
 
 
-@torch.no_grad()
-def evaluate_set(
-    batches: Iterable[dict[str, Any]],
-    feed: Callable[[dict[str, Any]], tuple[Tensor, Tensor | None, list[str]]],
-    nets: Mapping[str, Network],
-    metrics: Mapping[str, Mapping[str, Any]],
-    *,
-    has_gt: bool,
-    on_images: Callable[[list[str], dict[str, Tensor]], None] | None = None,
-) -> Results:
-    """Evaluates ``nets`` on all batches of a set.
+def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
+    """Feeds a batch of the set ``name`` to the model and gives its LR images.
+
+    Raises:
+        UserError: there are none, and nothing that makes them.
+    """
+    model.feed_data(batch)
+    if model.lq is None:
+        raise UserError(f"The set '{name}' has no LR images and the option file has no 'degradation'.")
+    return model.lq
+
+
+def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+    """Figures of bicubic and of every network of ``model.validation_nets()`` on one set, over all ranks.
 
     Args:
-        feed: brings a batch to the device and gives (lq, gt or None, keys).
-        on_images: is handed each batch's keys and images, for saving.
+        loader: batches of ``loader.dataset``, this rank's share or all.
+        save_to: folder for the images of ``result``; None for none.
+        suffix: at the end of their names.
     """
-    evaluation = SetEvaluation(nets, metrics, has_gt)
-    for batch in batches:
-        lq, gt, keys = feed(batch)
-        images = evaluation.update(lq, gt, {'keys': keys})
-        if on_images is not None:
-            on_images(keys, images)
-    return evaluation.compute()
+    name, scale = loader.dataset.opt['name'], model.opt['scale']
+    nets = model.validation_nets()
+    # A network under two names (`result`, `snet`) runs once.
+    first = {label: next(other for other in nets if nets[other] is net) for label, net in nets.items()}
+    compared: dict[str, Network] = {label: nets[label] for label in dict.fromkeys(first.values())}
+    if name not in model.bicubic_results:
+        compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
+    metrics = (model.opt.get('val') or {}).get('metrics') or {}
+    evaluation = SetEvaluation(compared, metrics, has_gt=getattr(loader.dataset, 'has_gt', True))
+    with evaluating(*nets.values()), model.precision.autocast():
+        for batch in loader:
+            lq = lq_of(model, batch, name)
+            images = evaluation.update(lq, model.gt, {'keys': model.files})
+            if save_to is not None:
+                write_images(save_to, model.files, suffix, images['result'])
+    results = evaluation.compute()
+    model.bicubic_results.setdefault(name, results.pop('bicubic', {}))
+    return {'bicubic': model.bicubic_results[name], **{label: results[other] for label, other in first.items()}}

@@ -146,8 +146,11 @@ class FSRModel(BaseModel):
     def _to_device(self, value: Tensor) -> Tensor:
         value = value.to(self.device, non_blocking=True)
         if value.ndim == 4 and value.dtype == torch.uint8:
-            value = value.permute(0, 3, 1, 2).float().div_(255)
-            return value if self.opt.get('channels_last') else value.contiguous()
+            value = value.permute(0, 3, 1, 2)
+            if self.opt.get('channels_last'):
+                return value / 255
+            # One pass over memory: cast, divided and laid out anew as it is written.
+            return torch.div(value, 255, out=torch.empty(value.shape, device=self.device))
         return value
 
     def optimize_parameters(self, current_iter: int) -> None:

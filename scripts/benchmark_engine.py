@@ -26,6 +26,7 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 from basicsr.utils import get_root_logger  # isort: skip
 
 from benchmark import faces, loaders, report, start_up, training, validation
+from benchmark.process import unwinding_when_ended
 from benchmark.timing import Comparison, Effort
 
 from fsr_plugins.errors import UserError
@@ -63,7 +64,7 @@ def measure(options: argparse.Namespace, console: Console) -> dict[str, Comparis
     effort = QUICK if options.quick else Effort(runs=options.runs)
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     results: dict[str, Comparison | None] = {}
-    with tempfile.TemporaryDirectory(prefix='benchmark_engine_') as folder:
+    with unwinding_when_ended(), tempfile.TemporaryDirectory(prefix='benchmark_engine_') as folder:
         with console.status(f'making {effort.images} faces'):
             prepared = faces.prepare(Path(folder), effort.images, options.images)
         for name, benchmark in BENCHMARKS.items():

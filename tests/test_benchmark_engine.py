@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -46,10 +48,28 @@ def faces(script: ModuleType, images: Path, tmp_path_factory: pytest.TempPathFac
     return script.faces.prepare(tmp_path_factory.mktemp('faces'), 8, images)
 
 
+class SameProcess:
+    """Stands for a side's process without starting one."""
+
+    def __init__(self, factory: Any, *arguments: Any) -> None:
+        self.served = factory(*arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self.served, method)(*arguments)
+
+    def __enter__(self) -> SameProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.served = None
+
+
 def test_the_command_writes_machine_versions_and_ratios(
     script: ModuleType, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    for module in (script.loaders, script.validation):
+        monkeypatch.setattr(module, 'Side', SameProcess)
     file = tmp_path / 'result.json'
     names = ['loader_folder', 'loader_lmdb', 'loader_synth', 'validation', 'train_gpu']
     arguments = ['--quick', '--images', str(images), '--json', str(file), '--only', *names]
@@ -91,7 +111,7 @@ def test_both_loaders_deliver_the_same_pairs(
         'synth': (faces.gt, loaders.basicsr_options(faces.gt, faces.lq, 'disk'), loaders.SynthesisDataset),
     }
     root, options, cls = blocks[form]
-    ours, theirs = loaders.feeders(CPU)
+    ours, theirs = loaders.our_model(CPU), loaders.basicsr_model(CPU)
     seen: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
     for dataset, model in ((loaders.our_dataset(root), ours), (cls({**options, 'use_hflip': False}), theirs)):
         if model is ours:
@@ -110,22 +130,6 @@ def test_both_loaders_deliver_the_same_pairs(
         torch.testing.assert_close(lq, seen[1][name][1].clamp(0, 1), atol=tolerance, rtol=0)
 
 
-class SameProcess:
-    """Stands for a side's process without starting one."""
-
-    def __init__(self, factory: Any, *arguments: Any) -> None:
-        self.served = factory(*arguments)
-
-    def call(self, method: str) -> Any:
-        return getattr(self.served, method)()
-
-    def __enter__(self) -> SameProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.served = None
-
-
 def test_both_models_train_from_the_same_first_loss(
     script: ModuleType, faces: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,6 +145,24 @@ def test_a_side_answers_from_its_own_process(script: ModuleType) -> None:
         assert side.call('total') == 3
         with pytest.raises(RuntimeError, match='no_such_method'):
             side.call('no_such_method')
+
+
+def test_a_side_may_have_workers_of_its_own(script: ModuleType, faces: Any) -> None:
+    loaders = script.loaders
+    options = loaders.basicsr_options(faces.gt, faces.lq, 'disk')
+    with script.training.Side(loaders.BasicSRLoader, CPU, script.QUICK, loaders.PairedImageDataset, options) as side:
+        assert side.call('run', 2) > 0
+
+
+def test_an_ended_benchmark_leaves_its_contexts(script: ModuleType) -> None:
+    left = []
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended, script.unwinding_when_ended(), contextlib.ExitStack() as stack:
+        stack.callback(left.append, True)
+        signal.raise_signal(signal.SIGTERM)
+    assert ended.value.code == 128 + signal.SIGTERM
+    assert left == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_the_start_of_a_process_is_taken_from_its_stamp(script: ModuleType, tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 One training process on each side, once without and once with two workers (BasicSR: processes of torch's DataLoader;
 ours: decoding threads, of which there is one even without). The ratio is that of each side's better count, so that
-neither is measured at a setting that does not suit it. Batches of 16, half of the images mirrored on both sides.
+neither is measured at a setting that does not suit it; both counts are in the JSON file. Batches of 16, half of the
+images mirrored on both sides.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch.utils.data import Dataset
 
@@ -23,14 +25,16 @@ from basicsr.data.data_sampler import EnlargedSampler  # isort: skip
 from basicsr.data.paired_image_dataset import PairedImageDataset  # isort: skip
 from basicsr.data.transforms import augment  # isort: skip
 from basicsr.models.sr_model import SRModel  # isort: skip
-from basicsr.utils import FileClient, imfrombytes, img2tensor, scandir  # isort: skip
+from basicsr.utils import FileClient, get_root_logger, imfrombytes, img2tensor, scandir  # isort: skip
 from basicsr.utils.matlab_functions import imresize  # isort: skip
 
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.loader import TrainLoader
+from fsr_plugins.engine import distributed
 from fsr_plugins.models import SupervisedModel
 
 from .faces import GT_SIZE, SCALE, Faces
+from .process import Side
 from .timing import Comparison, Effort, Pair, alternate, synchronise
 
 Batch = dict[str, Any]
@@ -38,8 +42,6 @@ Batch = dict[str, Any]
 BATCH = 16
 # Workers first: a process that has an LMDB open cannot fork readers of the same one.
 WORKERS = (2, 0)
-
-OPENCV_THREADS = cv2.getNumThreads()
 
 NETWORK = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': SCALE}
 
@@ -80,12 +82,20 @@ def our_dataset(gt: Path) -> FaceDataset:
     return FaceDataset({**options, 'dataroot_gt': str(gt)})
 
 
-def feeders(device: torch.device) -> tuple[SupervisedModel, SRModel]:
-    """Both sides' models, of which ``feed_data`` is used: ours makes LQ and floats of uint8 GT on the device."""
+def _model_options(device: torch.device) -> dict[str, Any]:
     common = {'is_train': False, 'dist': False, 'rank': 0, 'num_gpu': int(device.type == 'cuda'), 'path': {}}
-    degradation = {'type': 'BicubicDown', 'scale': SCALE}
-    ours = SupervisedModel({**common, 'scale': SCALE, 'network_g': dict(NETWORK), 'degradation': degradation})
-    return ours, SRModel({**common, 'network_g': dict(NETWORK)})
+    return {**common, 'scale': SCALE, 'network_g': dict(NETWORK)}
+
+
+def our_model(device: torch.device) -> SupervisedModel:
+    """Ours, of which ``feed_data`` is used: it makes LQ and floats of uint8 GT on the device."""
+    return SupervisedModel({**_model_options(device), 'degradation': {'type': 'BicubicDown', 'scale': SCALE}})
+
+
+def basicsr_model(device: torch.device) -> SRModel:
+    """BasicSR's, of which ``feed_data`` is used."""
+    get_root_logger(log_level=logging.WARNING)
+    return SRModel(_model_options(device))
 
 
 def rate(batches: Iterator[Batch], feed: Callable[[Batch], None], device: torch.device, effort: Effort) -> float:
@@ -102,59 +112,84 @@ def rate(batches: Iterator[Batch], feed: Callable[[Batch], None], device: torch.
     return pairs / (time.perf_counter() - started)
 
 
-class LoaderBenchmark:
-    """Measures both sides' loaders over the same faces."""
+class OurLoader:
+    """TrainLoader and ``FSRModel.feed_data`` in a process set up as our pipeline does."""
 
-    def __init__(self, device: torch.device, effort: Effort) -> None:
+    def __init__(self, device: torch.device, effort: Effort, gt: Path) -> None:
+        distributed.start('none', int(device.type == 'cuda'))
         self.device, self.effort = device, effort
-        self.ours, self.basicsr = feeders(device)
+        self.model, self.dataset = our_model(device), our_dataset(gt)
 
-    def our_run(self, dataset: FaceDataset, workers: int) -> float:
-        """One run of TrainLoader and ``FSRModel.feed_data``."""
+    def run(self, workers: int) -> float:
+        """Pairs a second."""
         pin = self.device.type == 'cuda'
-        with TrainLoader(dataset, BATCH, threads=workers, pin_memory=pin) as loader:
-            return rate(iter(loader), self.ours.feed_data, self.device, self.effort)
+        with TrainLoader(self.dataset, BATCH, threads=workers, pin_memory=pin) as loader:
+            return rate(iter(loader), self.model.feed_data, self.device, self.effort)
 
-    def basicsr_run(self, dataset: Any, workers: int) -> float:
-        """One run of ``build_dataloader`` and ``SRModel.feed_data``; long enough never to begin a new epoch."""
-        cv2.setNumThreads(OPENCV_THREADS)  # our loader has turned OpenCV's own threads off
+
+class BasicSRLoader:
+    """``build_dataloader`` and ``SRModel.feed_data``."""
+
+    def __init__(
+        self, device: torch.device, effort: Effort, factory: Callable[[dict[str, Any]], Any], options: dict[str, Any]
+    ) -> None:
+        self.device, self.effort = device, effort
+        self.model, self.dataset = basicsr_model(device), factory(options)
+
+    def run(self, workers: int) -> float:
+        """Pairs a second; long enough a sampler never to begin a new epoch."""
         needed = (self.effort.warm + self.effort.batches) * BATCH
-        sampler = EnlargedSampler(dataset, 1, 0, needed // len(dataset) + 1)
-        options = {**dataset.opt, 'num_worker_per_gpu': workers, 'pin_memory': self.device.type == 'cuda'}
-        loader = build_dataloader(dataset, options, num_gpu=0, sampler=sampler, seed=0)
-        return rate(iter(loader), self.basicsr.feed_data, self.device, self.effort)
+        sampler = EnlargedSampler(self.dataset, 1, 0, needed // len(self.dataset) + 1)
+        options = {**self.dataset.opt, 'num_worker_per_gpu': workers, 'pin_memory': self.device.type == 'cuda'}
+        loader = build_dataloader(self.dataset, options, num_gpu=0, sampler=sampler, seed=0)
+        return rate(iter(loader), self.model.feed_data, self.device, self.effort)
 
-    def compare(self, name: str, gt: Path, dataset: Any, how: str) -> Comparison:
-        """Both sides at every count of workers."""
-        ours = our_dataset(gt)
-        pairs: dict[int, Pair] = {}
+
+def compare(
+    name: str,
+    device: torch.device,
+    effort: Effort,
+    gt: Path,
+    basicsr: tuple[Callable[[dict[str, Any]], Any], dict[str, Any]],
+    how: str,
+) -> Comparison:
+    """Both sides, each in a process of its own, at every count of workers.
+
+    Args:
+        gt: where ours reads.
+        basicsr: BasicSR's dataset class and its options.
+    """
+    pairs: dict[int, Pair] = {}
+    with ExitStack() as stack:
+        ours = stack.enter_context(Side(OurLoader, device, effort, gt))
+        theirs = stack.enter_context(Side(BasicSRLoader, device, effort, *basicsr))
         for workers in WORKERS:
             pairs[workers] = alternate(
-                lambda count=workers: self.our_run(ours, count),
-                lambda count=workers: self.basicsr_run(dataset, count),
-                self.effort.runs,
+                lambda count=workers: ours.call('run', count),
+                lambda count=workers: theirs.call('run', count),
+                effort.runs,
             )
-        details = {f'{count} workers': {'ours': pair.ours, 'basicsr': pair.basicsr} for count, pair in pairs.items()}
-        best = Pair(max(pair.ours for pair in pairs.values()), max(pair.basicsr for pair in pairs.values()))
-        return Comparison(name, 'pairs/s', best.ours, best.basicsr, how, details=details)
+    details = {f'{count} workers': {'ours': pair.ours, 'basicsr': pair.basicsr} for count, pair in pairs.items()}
+    best = Pair(max(pair.ours for pair in pairs.values()), max(pair.basicsr for pair in pairs.values()))
+    return Comparison(name, 'pairs/s', best.ours, best.basicsr, how, details=details)
 
 
 def loader_folder(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
     """Folders of PNGs: BasicSR reads GT and LQ, ours reads GT."""
-    dataset = PairedImageDataset(basicsr_options(faces.gt, faces.lq, 'disk'))
+    basicsr = PairedImageDataset, basicsr_options(faces.gt, faces.lq, 'disk')
     how = 'PNG folders; BasicSR reads GT and LQ, ours reads GT and makes LQ'
-    return LoaderBenchmark(device, effort).compare('loader_folder', faces.gt, dataset, how)
+    return compare('loader_folder', device, effort, faces.gt, basicsr, how)
 
 
 def loader_lmdb(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
     """LMDBs: BasicSR's hold PNGs of GT and LQ, ours raw GT."""
-    dataset = PairedImageDataset(basicsr_options(faces.gt_lmdb, faces.lq_lmdb, 'lmdb'))
+    basicsr = PairedImageDataset, basicsr_options(faces.gt_lmdb, faces.lq_lmdb, 'lmdb')
     how = 'BasicSR: LMDBs of PNGs, GT and LQ; ours: raw LMDB of GT, LQ is made'
-    return LoaderBenchmark(device, effort).compare('loader_lmdb', faces.raw_lmdb, dataset, how)
+    return compare('loader_lmdb', device, effort, faces.raw_lmdb, basicsr, how)
 
 
 def loader_synth(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
     """Folder of GT alone on both sides; BasicSR reduces each image by its ``imresize`` while reading."""
-    dataset = SynthesisDataset(basicsr_options(faces.gt, faces.lq, 'disk'))
+    basicsr = SynthesisDataset, basicsr_options(faces.gt, faces.lq, 'disk')
     how = 'PNG folder of GT; BasicSR reduces in __getitem__, ours in batches on the device'
-    return LoaderBenchmark(device, effort).compare('loader_synth', faces.gt, dataset, how)
+    return compare('loader_synth', device, effort, faces.gt, basicsr, how)

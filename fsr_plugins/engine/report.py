@@ -19,8 +19,8 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.models.validation import lq_of, quantise
 
-#: Height of a row's label strip and width of the column with the labels, in pixels.
-LABEL_WIDTH = 92
+#: Width of the column with the labels, and the white between the faces, in pixels.
+LABEL_WIDTH, GAP = 72, 2
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
@@ -39,13 +39,14 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
     """
     dataset: Any = loader.dataset
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
-    nets = model.validation_nets()
+    # A network under two names (`result`, `snet`) has one row.
+    nets = {net: name for name, net in reversed(model.validation_nets().items())}
     rows: dict[str, list[np.ndarray]] = {}
-    with networks.evaluating(*nets.values()), model.precision.autocast():
+    with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
             lq = lq_of(model, _batch_of_one(dataset[int(index)]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
-            images |= {name: net(lq) for name, net in nets.items()}
+            images |= {name: net(lq) for net, name in nets.items()}
             if model.gt is not None:
                 images['HR'] = model.gt
             for name, image in images.items():
@@ -64,7 +65,8 @@ def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(image: Tensor, size: int) -> np.ndarray:
     pixels = quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
-    return cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_NEAREST)
+    enlarged = cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_NEAREST)
+    return cv2.copyMakeBorder(enlarged, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
 def _row(name: str, cells: list[np.ndarray]) -> np.ndarray:

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import fsr_plugins
-from fsr_plugins.engine import config, pipeline
+from fsr_plugins.engine import config, pipeline, report
 from fsr_plugins.errors import UserError
 
 TRAIN = str(Path(fsr_plugins.__file__).parent / 'train.py')
@@ -65,7 +65,7 @@ def test_a_run_leaves_what_it_promises_and_is_skipped_when_done(experiment_file:
     assert set(summary['validation']['held_out']) == {'bicubic', 'result'}
     assert set(summary['validation']['held_out']['result']) == {'psnr', 'ssim'}
     picture = cv2.imread(str(folder / 'comparison.png'))
-    assert picture.shape[0] == 4 * 128
+    assert picture.shape[0] == 4 * (128 + report.GAP)
     handed_on = torch.load(summary['stages']['first']['checkpoint'], weights_only=True)['params']
     stage_two = newest_state(folder / 'second')
     assert stage_two['iter'] == 8

@@ -103,8 +103,7 @@ class FaceSet(ImageSet):
         if min(height, width) < self.gt_size:
             where = self.gt.where(self._keys[sample.place])
             raise UserError(
-                f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; "
-                'remove it or crop less.'
+                f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; remove it or crop less."
             )
         return draw_corner(sample.seed, height, width, self.gt_size, self.scale)
 

@@ -109,8 +109,7 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
     missing = [key for key in keys if key not in table]
     if missing:
         raise UserError(
-            f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); "
-            'add or remove it.'
+            f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); add or remove it."
         )
     try:
         cells = [table[key] for key in keys]
@@ -163,8 +162,7 @@ def _agreed(held: tuple[str, ...] | None, face: FaceLike) -> tuple[str, ...]:
     brought = holdings(face)
     if held is not None and brought != held:
         raise ValueError(
-            f"The face '{face.key}' brings {brought}, those before it {held}; "
-            'a store holds the same of all.'
+            f"The face '{face.key}' brings {brought}, those before it {held}; a store holds the same of all."
         )
     return brought
 

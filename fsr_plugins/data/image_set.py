@@ -101,8 +101,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         count, number, seed = len(self.store), self.options.number, self.options.number_seed
         if number is not None and number > count:
             raise UserError(
-                f"The dataset '{self.name}' wants {number} images, '{self.store.path}' holds {count}; "
-                "lower 'number'."
+                f"The dataset '{self.name}' wants {number} images, '{self.store.path}' holds {count}; lower 'number'."
             )
         order = np.arange(count) if seed is None else permutation(seed, 0, count)
         return np.sort(order[: number or count])

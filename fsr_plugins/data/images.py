@@ -23,8 +23,7 @@ _LABELS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
 def _checked(image: npt.NDArray[np.generic] | None, what: str) -> Image:
     if image is None:
         raise UserError(
-            f"'{what}' cannot be decoded as an image: it is damaged or of another format; "
-            'replace or remove it.'
+            f"'{what}' cannot be decoded as an image: it is damaged or of another format; replace or remove it."
         )
     if image.dtype != np.uint8:
         raise UserError(f"'{what}' has {image.dtype} pixels; only 8 bits a channel are read: convert it first.")

@@ -54,8 +54,7 @@ def _open(path: str, size: int) -> lmdb.Environment:
     if size < needed:
         opened.close()
         raise UserError(
-            f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; "
-            'prepare or copy it again.'
+            f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; prepare or copy it again."
         )
     return opened
 

@@ -72,8 +72,7 @@ class LmdbStore(Store):
         entries = transaction.stat()['entries']
         if entries != expected:
             raise UserError(
-                f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; "
-                'prepare it again.'
+                f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; prepare it again."
             )
 
     @contextmanager
@@ -86,8 +85,7 @@ class LmdbStore(Store):
         if value is None:
             name = key.decode().replace('\0', '')
             raise UserError(
-                f"The LMDB '{self.path}' has no record '{name}', which its manifest names; "
-                'prepare it again.'
+                f"The LMDB '{self.path}' has no record '{name}', which its manifest names; prepare it again."
             )
         return value
 
@@ -123,8 +121,7 @@ class LmdbStore(Store):
             return decode_image(value, self.where(key))
         if len(value) != shape[0] * shape[1] * 3:
             raise UserError(
-                f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; "
-                'prepare the LMDB again.'
+                f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; prepare the LMDB again."
             )
         return np.frombuffer(value, np.uint8).reshape(shape)
 
@@ -139,8 +136,7 @@ class LmdbStore(Store):
                 return decode_labels(value, self.where(key))
             if len(value) != height * width:
                 raise UserError(
-                    f"The parsing map of '{self.where(key)}' is not of its image's size; "
-                    'prepare the LMDB again.'
+                    f"The parsing map of '{self.where(key)}' is not of its image's size; prepare the LMDB again."
                 )
             return np.frombuffer(value, np.uint8).reshape(height, width).copy()
 

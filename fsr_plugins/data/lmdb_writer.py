@@ -40,9 +40,7 @@ class LmdbWriter:
         ValueError: an image is not uint8 (H, W, 3), or faces differ in what they hold.
     """
 
-    def __init__(
-        self, path: Path | str, encoding: Literal['raw', 'png'] = 'raw', *, map_size: int = 64 << 20
-    ) -> None:
+    def __init__(self, path: Path | str, encoding: Literal['raw', 'png'] = 'raw', *, map_size: int = 64 << 20) -> None:
         self.path = Path(path)
         if self.path.suffix != '.lmdb':
             raise UserError(f"The LMDB '{self.path}' must have a name that ends in .lmdb.")
@@ -94,8 +92,7 @@ class LmdbWriter:
             self._holds = held
         if held != self._holds:
             raise ValueError(
-                f"The face '{face.key}' brings {held}, those before it {self._holds}; "
-                'a store holds the same of all.'
+                f"The face '{face.key}' brings {held}, those before it {self._holds}; a store holds the same of all."
             )
         if face.key in self._faces:
             raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
@@ -103,13 +100,11 @@ class LmdbWriter:
             raise UserError(f'The key {face.key!r} is empty, too long or has control characters; rename the image.')
         if self.encoding == 'png' and '.' in face.key:
             raise UserError(
-                f"The key '{face.key}' has a dot, at which BasicSR would cut it; "
-                'rename it or use the encoding raw.'
+                f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw."
             )
         if face.parsing is not None and face.parsing.shape != face.image.shape[:2]:
             raise ValueError(
-                f"The parsing map of '{face.key}' is {face.parsing.shape}, "
-                f'its image {face.image.shape[:2]}.'
+                f"The parsing map of '{face.key}' is {face.parsing.shape}, its image {face.image.shape[:2]}."
             )
 
     def _put(self, key: bytes, value: bytes) -> None:

@@ -47,7 +47,6 @@ def read_manifest(folder: Path) -> Manifest:
         raise UserError(f"'{path}' is no manifest of this toolkit; prepare the LMDB again: {error}") from error
     if len(manifest.keys) != manifest.count or len(manifest.sizes) not in (1, manifest.count):
         raise UserError(
-            f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; "
-            'prepare the LMDB again.'
+            f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; prepare the LMDB again."
         )
     return manifest

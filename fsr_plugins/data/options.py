@@ -63,8 +63,7 @@ class HRDatasetOptions(ImageDatasetOptions):
         given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
         if given and not self.training:
             raise ValueError(
-                f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the "
-                'key'
+                f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the key"
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
@@ -115,7 +114,7 @@ def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
 def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
     place = '.'.join(str(part) for part in entry['loc'])
     if entry['type'] == 'extra_forbidden':
-        hint = near(place, schema.model_fields) or f" Known: {', '.join(schema.model_fields)}."
+        hint = near(place, schema.model_fields) or f' Known: {", ".join(schema.model_fields)}.'
         return f"unknown key '{place}'.{hint}"
     text = str(entry['msg']).removeprefix('Value error, ')
     return f"'{place}': {text} (it is {entry['input']!r})." if place else f'{text}.'

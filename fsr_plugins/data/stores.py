@@ -88,8 +88,7 @@ def open_store(spec: str | os.PathLike[str]) -> Store:
     path = Path(spec).expanduser()
     if not path.exists():
         raise UserError(
-            f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); "
-            'see datasets/README.md.'
+            f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); see datasets/README.md."
         )
     if not path.is_dir():
         raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")

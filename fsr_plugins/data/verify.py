@@ -73,13 +73,11 @@ def _measure(store: Store, threads: int) -> Sizes:
         wrong = np.flatnonzero((sizes != expected).any(axis=1))
         if wrong.size:
             raise UserError(
-                f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; "
-                'prepare it again.'
+                f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again."
             )
         if checksum is not None and content_checksum(environment(store.folder), store.keys) != checksum:
             raise UserError(
-                f"The images of the LMDB '{store.path}' do not have the checksum of its manifest; "
-                'prepare it again.'
+                f"The images of the LMDB '{store.path}' do not have the checksum of its manifest; prepare it again."
             )
     return sizes
 

@@ -97,7 +97,7 @@ def test_a_sample_has_what_was_asked_for(tmp_path: Path, lmdb: bool) -> None:
     for number in range(3 * len(dataset)):
         sample = dataset[number]
         assert sample['gt'].shape == (16, 16, 3) and sample['gt'].dtype == np.uint8 and sample['gt'].flags.c_contiguous
-        assert sample['index'] == number % 5 and sample['gt_path'] == f"k{sample['index']}"
+        assert sample['index'] == number % 5 and sample['gt_path'] == f'k{sample["index"]}'
         assert sample['identity'] == 7 * sample['index']
         columns = sample['gt'][0, :, 1].astype(int)
         mirrored = columns[0] > columns[-1]
@@ -231,7 +231,7 @@ def test_check_finds_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'b\.png.*gt_size'):
         make(root, number=2).check(4)
     make(root, gt_size=16).check(4)
-    with pytest.raises(UserError, match=r"b\.png.*batch"):
+    with pytest.raises(UserError, match=r'b\.png.*batch'):
         dataset = make(root, number=2)
         out = {name: np.empty((2, *slot.shape), slot.dtype) for name, slot in dataset.slots(0).items()}
         dataset.fill([0, 1], out)

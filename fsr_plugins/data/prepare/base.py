@@ -74,7 +74,6 @@ def write_faces(dst: Path, faces: Iterable[FaceLike], form: Format | None, encod
     named_lmdb = dst.suffix == '.lmdb'
     if form == 'folder' and named_lmdb:
         raise UserError(
-            f"'{dst}' is to be a folder of images, but a name ending in .lmdb is read as an LMDB; "
-            'rename it.'
+            f"'{dst}' is to be a folder of images, but a name ending in .lmdb is read as an LMDB; rename it."
         )
     return write_lmdb(dst, faces, encoding) if form == 'lmdb' or named_lmdb else write_folder(dst, faces)

@@ -145,8 +145,7 @@ def _match(source: Source, pattern: re.Pattern[str]) -> dict[str, str]:
             continue
         if match['key'] in found:
             raise UserError(
-                f"'{source.path}' holds '{found[match['key']]}' and '{name}', which have the same key; "
-                'remove one.'
+                f"'{source.path}' holds '{found[match['key']]}' and '{name}', which have the same key; remove one."
             )
         found[match['key']] = name
     return found
@@ -189,8 +188,7 @@ def _read_landmarks(path: Path) -> dict[str, npt.NDArray[np.float32]]:
         raise UserError(f"The landmarks '{path}' cannot be read: {error.strerror}.") from error
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"The landmarks '{path}' need numbers in the columns image, "
-            f"{', '.join(columns)}: {error}."
+            f"The landmarks '{path}' need numbers in the columns image, {', '.join(columns)}: {error}."
         ) from error
 
 

@@ -89,8 +89,7 @@ class FolderSource(Source):
         file = self.path / name
         if file.stat().st_size > _FILE_BYTES:
             raise UserError(
-                f"'{file}' has {file.stat().st_size} bytes, more than any image of this dataset; "
-                'remove it.'
+                f"'{file}' has {file.stat().st_size} bytes, more than any image of this dataset; remove it."
             )
         return file.read_bytes()
 

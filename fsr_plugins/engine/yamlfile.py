@@ -56,7 +56,8 @@ def parse(text: str, name: str) -> Document:
         if node is None:
             return Document({})
         if not isinstance(node, yaml.MappingNode):
-            raise UserError(f'{name}: an option file is a mapping of keys to values; this is a {node.id}.')
+            kind = 'sequence' if isinstance(node, yaml.SequenceNode) else 'scalar'
+            raise UserError(f'{name}: an option file is a mapping of keys to values; this is a {kind}.')
         places = dict(_places(node, (), name, ()))
         return Document(loader.construct_document(node), places)
     except yaml.MarkedYAMLError as error:

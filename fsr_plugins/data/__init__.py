@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
+from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset, UnpairedFaceDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.data.real_set import RealFaceDataset
 from fsr_plugins.data.stores import Store, open_store
@@ -12,6 +12,7 @@ __all__ = [
     'EvalLoader',
     'FaceDataset',
     'RealFaceDataset',
+    'SourceTargetDataset',
     'Store',
     'TrainLoader',
     'UnpairedFaceDataset',

@@ -1,4 +1,4 @@
-"""The datasets: HR faces with or without stored LR, and HR with unpaired real LR.
+"""The datasets: HR faces with or without stored LR, with unpaired real LR, and of two domains together.
 
 LR that is not stored is made from HR in batches on the device (see ``degradations``). LR without HR: ``real_set``.
 """
@@ -11,17 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from fsr_plugins.data.augment import draw_corner, draw_turn
+from fsr_plugins.data.augment import draw_corner
 from fsr_plugins.data.face_set import FaceSet
 from fsr_plugins.data.image_set import Arrays, Sample, Slot, write
-from fsr_plugins.data.options import FaceDatasetOptions, UnpairedFaceDatasetOptions
-from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.data.options import FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
+from fsr_plugins.data.second_set import SecondSet
 from fsr_plugins.data.verify import check_minimum, verify
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
-
-#: Keeps the draws for the real LR apart from those for HR.
-_REAL_LQ_STREAM = 1
 
 
 @DATASET_REGISTRY.register()
@@ -54,6 +51,11 @@ class FaceDataset(FaceSet):
                 f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.path}' "
                 f'({len(extra)} of {len(stored)} have none); add it, or remove the LR image.'
             )
+
+    def lists(self) -> dict[str, list[str]]:
+        """See :meth:`ImageSet.lists`; ``lq`` where it is stored."""
+        lists = super().lists()
+        return lists if self.lq is None else {**lists, 'lq': [self._partner(key) for key in lists['gt']]}
 
     def _partner(self, key: str) -> str:
         return self.options.filename_tmpl.format(key)
@@ -118,7 +120,12 @@ class UnpairedFaceDataset(FaceSet):
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
-        self.real_lq = self.open_root(self.options.dataroot_real_lq)
+        store = self.open_root(self.options.dataroot_real_lq)
+        self.real_lq = SecondSet(store, np.arange(len(store)), self.options.seed, self.options.use_hflip)
+
+    def lists(self) -> dict[str, list[str]]:
+        """See :meth:`ImageSet.lists`."""
+        return {**super().lists(), 'real_lq': list(self.real_lq.keys)}
 
     def slots(self, index: int) -> dict[str, Slot]:
         """See :meth:`FaceSet.slots`; ``real_lq`` is HR's size divided by the scale."""
@@ -127,24 +134,73 @@ class UnpairedFaceDataset(FaceSet):
 
     def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         paths = super()._fill(samples, out, stack)
-        read = stack.enter_context(self.real_lq.reader())
-        keys = [self._real_key(sample.number) for sample in samples]
         height, width = out['real_lq'].shape[1:3]
-        for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-            seed = mix(sample.seed, _REAL_LQ_STREAM)
-            image = read(key)
-            if height == width and min(image.shape[:2]) >= height:
-                image = self.cut(image, *draw_corner(seed, image.shape[0], image.shape[1], height, 1), height)
-            write(draw_turn(seed, self.options.use_hflip, False), image, out['real_lq'][row], self.real_lq, key)
-        return {**paths, 'real_lq_path': keys}
-
-    def _real_key(self, number: int) -> str:
-        epoch, place = divmod(number, len(self.real_lq))
-        return self.real_lq.keys[permutation(mix(self.options.seed, _REAL_LQ_STREAM), epoch, len(self.real_lq))[place]]
+        crop = height if height == width else None
+        return {**paths, 'real_lq_path': self.real_lq.fill(samples, out['real_lq'], stack, crop)}
 
     def check(self, scale: int) -> None:
         """See :meth:`FaceSet.check`; no real LR may be smaller than HR divided by the scale."""
         super().check(scale)
         height, width = self.shape(0)
-        sizes = verify(self.real_lq)
-        check_minimum(self.real_lq, np.arange(len(self.real_lq)), sizes, (height // scale, width // scale))
+        store = self.real_lq.store
+        check_minimum(store, self.real_lq.positions, verify(store), (height // scale, width // scale))
+
+
+@DATASET_REGISTRY.register()
+class SourceTargetDataset(FaceSet):
+    """HR faces of a target domain, and HR faces of a source domain (``source_gt``) in an order of their own.
+
+    A mixture is numbers and seeds: ``number`` and ``number_seed`` choose the target's images (``dataroot_gt``),
+    ``source_number`` and ``source_number_seed`` the source's; with ``source_number: 0`` batches have no ``source_gt``.
+    Source faces are of the target's size, or cropped to ``gt_size`` like them; crops and turns are independent of the
+    target's. Views belong to ``gt``.
+    """
+
+    Options: ClassVar[type[SourceTargetDatasetOptions]] = SourceTargetDatasetOptions
+    options: SourceTargetDatasetOptions
+    has_gt: ClassVar[bool] = True
+
+    def __init__(self, opt: Mapping[str, Any]) -> None:
+        super().__init__(opt)
+        self.source = self._open_source()
+
+    def _open_source(self) -> SecondSet | None:
+        options = self.options
+        if options.source_number == 0 or options.dataroot_source is None:
+            return None
+        store = self.open_root(options.dataroot_source)
+        chosen = self.choose(store, 'source_number', options.source_number, options.source_number_seed)
+        return SecondSet(store, chosen, options.seed, options.use_hflip, options.use_rot)
+
+    def lists(self) -> dict[str, list[str]]:
+        """See :meth:`ImageSet.lists`; ``source_gt`` only if there is a source."""
+        lists = super().lists()
+        return lists if self.source is None else {**lists, 'source_gt': list(self.source.keys)}
+
+    def slots(self, index: int) -> dict[str, Slot]:
+        """See :meth:`FaceSet.slots`; ``source_gt`` is of the target's size."""
+        slots = super().slots(index)
+        return slots if self.source is None else {**slots, 'source_gt': slots['gt']}
+
+    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        paths = super()._fill(samples, out, stack)
+        if self.source is None:
+            return paths
+        return {**paths, 'source_gt_path': self.source.fill(samples, out['source_gt'], stack, self.gt_size)}
+
+    def check(self, scale: int) -> None:
+        """See :meth:`FaceSet.check`; source images are as large as the target's, or at least ``gt_size``."""
+        super().check(scale)
+        if self.source is None:
+            return
+        store, positions = self.source.store, self.source.positions
+        height, width = self.shape(0)
+        sizes = verify(store)
+        check_minimum(store, positions, sizes, (height, width))
+        wrong = positions[(sizes[positions] != (height, width)).any(axis=1)]
+        if wrong.size and self.gt_size is None:
+            found = sizes[wrong[0]]
+            raise UserError(
+                f"'{store.where(store.keys[wrong[0]])}' is {found[1]}x{found[0]} (width x height), the target's faces "
+                f"in '{self.gt.path}' are {width}x{height}; make them equal, or set 'gt_size' to crop both."
+            )

@@ -48,6 +48,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         opt: The dataset block of an option file, with ``phase``, ``scale`` and ``seed`` set by the engine.
 
     Attributes:
+        role: what the main store's images are called in a batch.
         has_gt: whether the true HR is known, so that results can be compared with it.
 
     Raises:
@@ -56,6 +57,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
 
     Options: ClassVar[type[ImageDatasetOptions]] = ImageDatasetOptions
     options: ImageDatasetOptions
+    role: ClassVar[str] = 'gt'
     has_gt: ClassVar[bool] = True
 
     def __init__(self, opt: Mapping[str, Any]) -> None:
@@ -65,7 +67,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         self.name = self.options.name
         self.scale = self.options.scale or 1
         self.store = self.open_root(self.root())
-        self.chosen = self._choose()
+        self.chosen = self.choose(self.store, 'number', self.options.number, self.options.number_seed)
         self._keys = [self.store.keys[position] for position in self.chosen.tolist()]
         self._sizes: npt.NDArray[np.int32] | None = None
 
@@ -97,14 +99,23 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
             )
         return store
 
-    def _choose(self) -> npt.NDArray[np.int64]:
-        count, number, seed = len(self.store), self.options.number, self.options.number_seed
+    def choose(self, store: Store, option: str, number: int | None, seed: int | None) -> npt.NDArray[np.int64]:
+        """Positions of ``number`` images of a store, ascending: chosen at random by ``seed``, or without one the first.
+
+        Raises:
+            UserError: the store holds fewer; ``option`` is the key that asked for them.
+        """
+        count = len(store)
         if number is not None and number > count:
             raise UserError(
-                f"The dataset '{self.name}' wants {number} images, '{self.store.path}' holds {count}; lower 'number'."
+                f"The dataset '{self.name}' wants {number} images, '{store.path}' holds {count}; lower '{option}'."
             )
         order = np.arange(count) if seed is None else permutation(seed, 0, count)
-        return np.sort(order[: number or count])
+        return np.sort(order[:number])
+
+    def lists(self) -> dict[str, list[str]]:
+        """The keys of the images in use, ascending, by their role in a batch (``gt``, ``source_gt``, ``real_lq`` …)."""
+        return {self.role: list(self._keys)}
 
     def __len__(self) -> int:
         return len(self._keys)

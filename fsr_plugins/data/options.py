@@ -83,6 +83,24 @@ class UnpairedFaceDatasetOptions(HRDatasetOptions):
     dataroot_real_lq: str = Field(description='real LR of other faces: folder, *.lmdb or portraits://…')
 
 
+class SourceTargetDatasetOptions(HRDatasetOptions):
+    """Keys of :class:`~fsr_plugins.data.datasets.SourceTargetDataset`; those without ``source`` are the target's."""
+
+    dataroot_source: str | None = Field(None, description='HR of the source domain: folder, *.lmdb or portraits://…')
+    source_number: int | None = Field(None, ge=0, description='use only so many source images; 0: no source')
+    source_number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+
+    @model_validator(mode='after')
+    def _only_to_train(self) -> SourceTargetDatasetOptions:
+        if self.dataroot_source is None and self.source_number != 0:
+            raise ValueError("'dataroot_source' is missing; give it, or 'source_number: 0' for the target alone")
+        if not self.training:
+            raise ValueError(
+                'a mixture of source and target is for training; for validation take a FaceDataset of each'
+            )
+        return self
+
+
 class RealFaceDatasetOptions(ImageDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.real_set.RealFaceDataset`."""
 

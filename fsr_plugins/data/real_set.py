@@ -19,6 +19,7 @@ class RealFaceDataset(ImageSet):
 
     Options: ClassVar[type[RealFaceDatasetOptions]] = RealFaceDatasetOptions
     options: RealFaceDatasetOptions
+    role: ClassVar[str] = 'lq'
     has_gt: ClassVar[bool] = False
 
     def root(self) -> str:

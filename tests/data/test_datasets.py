@@ -11,7 +11,7 @@ from basicsr.data.transforms import augment
 from torch.utils.data import DataLoader
 
 from fsr_plugins.data.augment import MIRRORED_IDS, Turn, draw_corner, draw_turn
-from fsr_plugins.data.datasets import FaceDataset, UnpairedFaceDataset
+from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset, UnpairedFaceDataset
 from fsr_plugins.data.folder_store import write_folder
 from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.real_set import RealFaceDataset
@@ -170,6 +170,84 @@ def test_real_lr_runs_through_its_own_order(tmp_path: Path) -> None:
     small = write_set(tmp_path / 'small', number=3, size=6)
     with pytest.raises(UserError, match='6x6.*8x8'):
         make(root, UnpairedFaceDataset, dataroot_real_lq=small).check(4)
+
+
+def mixture(tmp_path: Path, **more: Any) -> SourceTargetDataset:
+    """Seven target faces and five source faces of 32×32, written once."""
+    roots = {'gt': tmp_path / 'gt.lmdb', 'source': tmp_path / 'source.lmdb'}
+    for (name, path), number in zip(roots.items(), (7, 5), strict=True):
+        if not path.exists():
+            write_set(tmp_path / name, number=number)
+    block = {'dataroot_source': str(roots['source']), 'source_number': 3, 'source_number_seed': 2, **more}
+    return make(str(roots['gt']), SourceTargetDataset, **block)
+
+
+def test_a_mixture_takes_the_source_in_its_own_order(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path, number=4, number_seed=1, use_hflip=True, use_rot=True)
+    dataset.check(4)
+    lists = dataset.lists()
+    assert len(lists['gt']) == 4 and len(lists['source_gt']) == 3 and lists['source_gt'] != ['k0', 'k1', 'k2']
+    samples = [dataset[number] for number in range(60)]
+    keys = [sample['source_gt_path'] for sample in samples]
+    rounds = [keys[start : start + 3] for start in range(0, 60, 3)]
+    assert all(sorted(taken) == lists['source_gt'] for taken in rounds) and len({tuple(taken) for taken in rounds}) > 3
+    assert {sample['gt_path'] for sample in samples} == set(lists['gt'])
+    pairs = set()
+    for sample in samples:
+        assert sample['source_gt'].shape == (32, 32, 3) and sample['source_gt'].dtype == np.uint8
+        assert int(sample['source_gt'][0, 0, 2]) == int(sample['source_gt_path'][1:])
+        pairs.add(tuple(tuple(sample[name][0, 0, :2].tolist()) for name in ('gt', 'source_gt')))
+    assert len(pairs) > 8  # four corners each: they would be four if both were turned alike
+    again = mixture(tmp_path, number=4, number_seed=1, use_hflip=True, use_rot=True)
+    assert np.array_equal(again[37]['source_gt'], samples[37]['source_gt']) and again.lists() == lists
+
+
+def test_a_mixture_without_source_is_the_target_alone(tmp_path: Path) -> None:
+    for root in (str(tmp_path / 'source.lmdb'), None):
+        dataset = mixture(tmp_path, source_number=0, dataroot_source=root)
+        dataset.check(4)
+        assert set(dataset[3]) == {'gt', 'gt_path', 'index', 'seed'} and set(dataset.lists()) == {'gt'}
+    assert mixture(tmp_path, source_number=None).lists()['source_gt'] == [f'k{index}' for index in range(5)]
+
+
+def test_a_mixture_is_cropped_or_of_one_size(tmp_path: Path) -> None:
+    large = write_set(tmp_path / 'large', number=5, size=40)
+    with pytest.raises(UserError, match=r"large.*40x40.*32x32.*'gt_size'"):
+        mixture(tmp_path, dataroot_source=large).check(4)
+    with pytest.raises(UserError, match='40x40.*32x32'):
+        mixture(tmp_path, dataroot_source=large)[0]
+    dataset = mixture(tmp_path, dataroot_source=large, gt_size=16)
+    dataset.check(4)
+    corners = {tuple(dataset[number]['source_gt'][0, 0, :2].tolist()) for number in range(30)}
+    assert len(corners) > 20 and dataset[0]['source_gt'].shape == (16, 16, 3)
+    small = write_set(tmp_path / 'small', number=5, size=12)
+    with pytest.raises(UserError, match=r'12x12.*16x16'):
+        mixture(tmp_path, dataroot_source=small, gt_size=16).check(4)
+
+
+@pytest.mark.parametrize(
+    ('more', 'message'),
+    [
+        ({'dataroot_source': None}, "'dataroot_source' is missing.*'source_number: 0'"),
+        ({'source_number': 6}, "wants 6 images.*holds 5; lower 'source_number'"),
+        ({'source_number': -1}, "'source_number'"),
+        ({'phase': 'val'}, 'take a FaceDataset of each'),
+    ],
+)
+def test_wrong_mixtures_are_named(tmp_path: Path, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        mixture(tmp_path, **more)
+
+
+def test_lists_say_which_images_are_used(tmp_path: Path) -> None:
+    root = write_set(tmp_path / 'gt', number=6)
+    lq = write_set(tmp_path / 'lq', number=3, size=8)
+    keys = ['k0', 'k1', 'k2']
+    assert make(root, number=3).lists() == {'gt': keys}
+    assert real_set(lq).lists() == {'lq': keys}
+    assert make(root, UnpairedFaceDataset, dataroot_real_lq=lq, number=2).lists() == {'gt': keys[:2], 'real_lq': keys}
+    few = write_set(tmp_path / 'few', number=3)
+    assert make(few, dataroot_lq=lq).lists() == {'gt': keys, 'lq': keys}
 
 
 def real_set(root: str, **more: Any) -> RealFaceDataset:

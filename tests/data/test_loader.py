@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fsr_plugins.data.datasets import FaceDataset
+from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset
 from fsr_plugins.data.folder_store import write_folder
 from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
@@ -75,6 +75,19 @@ def test_every_index_once_an_epoch(dataset: FaceDataset, batch_size: int) -> Non
 def test_a_run_is_taken_up_anywhere(dataset: FaceDataset, start: int) -> None:
     whole = take(TrainLoader(dataset, 4, seed=2), start + 6)
     assert_same(take(TrainLoader(dataset, 4, seed=2, start=start, threads=3, prefetch=1), 6), whole[start:])
+
+
+def test_a_mixture_is_taken_up_anywhere(tmp_path: Path, dataset: FaceDataset) -> None:
+    images = np.random.default_rng(1).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    write_lmdb(tmp_path / 'source.lmdb', [Face(f's{i}', image) for i, image in enumerate(images)])
+    more = {'type': 'SourceTargetDataset', 'dataroot_source': str(tmp_path / 'source.lmdb')}
+    mixed = SourceTargetDataset({**dataset.opt, **more})
+    whole = take(TrainLoader(mixed, 4, seed=2), 9)
+    later = take(TrainLoader(mixed, 4, seed=2, start=5, threads=3, prefetch=1), 4)
+    assert_same(later, whole[5:])
+    for batch, same in zip(later, whole[5:], strict=True):
+        assert batch['source_gt'].shape == (4, 8, 8, 3) and torch.equal(batch['source_gt'], same['source_gt'])
+        assert batch['source_gt_path'] == same['source_gt_path']
 
 
 def test_two_processes_share_what_one_does(dataset: FaceDataset) -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import MeanMetric, size_of
 from fsr_plugins.registry import METRIC_REGISTRY
+from fsr_plugins.threads import one_thread
 
 WINDOW = 11
 SIGMA = 1.5
@@ -72,8 +73,9 @@ class PSNR(_PairMetric):
     def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
         """PSNR of each image, shape (N,) float64."""
         assert gt is not None
-        error = (self.prepare(sr) - self.prepare(gt)).square_().flatten(1)
-        return -10 * torch.log10(error.mean(1).double())
+        with one_thread(sr.device):
+            error = (self.prepare(sr) - self.prepare(gt)).square_().flatten(1)
+            return -10 * torch.log10(error.mean(1).double())
 
 
 @METRIC_REGISTRY.register()

@@ -21,6 +21,7 @@ from fsr_plugins.models.options import TrainOptions
 from fsr_plugins.models.precision import Precision
 from fsr_plugins.models.watch import LossWatch
 from fsr_plugins.registry import build
+from fsr_plugins.threads import one_thread
 
 from basicsr.models.base_model import BaseModel  # isort: skip
 
@@ -137,11 +138,12 @@ class FSRModel(BaseModel):
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
         self.files: list[str] = list(data.get('gt_path') or data.get('lq_path') or [])
-        self.batch = {key: self._to_device(value) for key, value in data.items() if isinstance(value, Tensor)}
-        self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
-        if self.lq is None and self.gt is not None and self.degradation is not None:
-            with torch.no_grad():
-                self.lq = self.degradation(self.gt, self.batch.get('seed'))
+        with one_thread(self.device):
+            self.batch = {key: self._to_device(value) for key, value in data.items() if isinstance(value, Tensor)}
+            self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
+            if self.lq is None and self.gt is not None and self.degradation is not None:
+                with torch.no_grad():
+                    self.lq = self.degradation(self.gt, self.batch.get('seed'))
 
     def _to_device(self, value: Tensor) -> Tensor:
         value = value.to(self.device, non_blocking=True)

@@ -14,6 +14,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import build
+from fsr_plugins.threads import one_thread
 
 if TYPE_CHECKING:
     from fsr_plugins.models.base import FSRModel
@@ -26,7 +27,8 @@ Network = Callable[[Tensor], Tensor]
 
 def quantise(image: Tensor) -> Tensor:
     """The image as it would come back from an 8-bit file: clamped to [0, 1], in steps of 1/255, float32."""
-    return image.float().clamp(0, 1).mul(255).round_().div_(255)
+    with one_thread(image.device):
+        return image.float().clamp(0, 1).mul_(255).round_().div_(255)
 
 
 def build_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:

@@ -1,0 +1,167 @@
+"""The two stages of PKDN's training (Sec. 3.1 and 3.2). Equation numbers are the paper's.
+
+A batch holds ``gt``, HR faces, and ``parsing``, their maps as uint8 ids (the view ``parsing`` of the datasets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import Net
+from fsr_plugins.models.options import Block, TrainOptions
+from fsr_plugins.registry import MODEL_REGISTRY, lookup
+
+#: The view of a dataset that gives the maps.
+VIEW = 'parsing'
+
+
+class WithParsing(nn.Module):
+    """A teacher as a network of LR alone: it takes the maps of the batch that its model was fed last.
+
+    Args:
+        net: the teacher.
+        model: whose batch it is.
+    """
+
+    def __init__(self, net: nn.Module, model: FSRModel) -> None:
+        super().__init__()
+        self.net = net
+        self.model = model
+        self.training = net.training
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, 3, h, w) to (N, 3, scale * h, scale * w)."""
+        return self.net(lq, parsing_of(self.model))
+
+
+def parsing_of(model: FSRModel) -> Tensor:
+    """The maps of the model's batch, (N, H, W) uint8.
+
+    Raises:
+        UserError: the batch has none.
+    """
+    if VIEW not in model.batch:
+        raise UserError(f"PKDN's teacher needs parsing maps: set 'views: [{VIEW}]' in the blocks under 'datasets'.")
+    return model.batch[VIEW]
+
+
+def check_views(datasets: Mapping[str, Mapping[str, Any]]) -> None:
+    """Sees before training that every set the teacher will be shown comes with maps, as far as that can be told.
+
+    Raises:
+        UserError: one of the toolkit's own sets does not ask for them.
+    """
+    for phase, block in datasets.items():
+        known = getattr(lookup('datasets', block['type']), 'Options', None)
+        if known is not None and 'views' in known.model_fields and VIEW not in (block.get('views') or []):
+            raise UserError(f"PKDN's teacher needs parsing maps: set 'views: [{VIEW}]' in 'datasets.{phase}'.")
+
+
+@MODEL_REGISTRY.register()
+class PKDNTeacherModel(FSRModel):
+    """Stage 1: the teacher learns to use the parsing map of HR (Eq. 1)."""
+
+    networks = {'net_t': Net(result=True)}
+    net_t: nn.Module
+
+    class Train(TrainOptions):
+        """L1 to HR."""
+
+        pixel_opt: Block
+
+    def init_losses(self) -> None:
+        """Builds ``pixel_opt`` and sees that the sets have maps."""
+        self.cri_pix: Any = self.build_loss('pixel_opt')
+        check_views(self.opt.get('datasets') or {})
+
+    def step(self) -> None:
+        """Eq. 1."""
+        with self.phase('net_t') as losses:
+            losses['l_pix'] = self.cri_pix(self.net_t(self.lq, parsing_of(self)), self.gt)
+
+    def validation_nets(self) -> dict[str, nn.Module]:
+        """``result`` and ``teacher``, one network, with the maps of the images under validation."""
+        teacher = WithParsing(self.evaluated('net_t'), self)
+        return {'result': teacher, 'teacher': teacher}
+
+
+@MODEL_REGISTRY.register()
+class PKDNStudentModel(FSRModel):
+    """Stage 2: the student learns from HR, from the teacher's images and from its features (Eq. 2).
+
+    Without teacher and ``kd_opt`` the same student learns from HR alone: the control. ``network_alone`` may bring
+    such a control, trained before, to be measured beside the student.
+    """
+
+    networks = {
+        'net_g': Net(result=True),
+        'net_alone': Net(frozen=True, optional=True),
+        'net_t': Net(frozen=True, optional=True),
+    }
+    net_g: nn.Module
+    net_t: nn.Module | None
+    net_alone: nn.Module | None
+
+    class Train(TrainOptions):
+        """L_SR (Eq. 3); L_TS and L_FS (Eq. 4 and 5), whose weights and schedule are ``kd_opt``'s."""
+
+        pixel_opt: Block
+        kd_opt: Block | None = None
+        kd_include_bottleneck: bool = False
+        validate_teacher: bool = True
+
+    train_opt: Train
+
+    def init_losses(self) -> None:
+        """Builds ``pixel_opt`` and ``kd_opt``; a teacher and ``kd_opt`` are there both, or neither."""
+        self.cri_pix: Any = self.build_loss('pixel_opt')
+        self.cri_kd: Any = self.build_loss('kd_opt')
+        if (self.cri_kd is None) != (self.net_t is None):
+            missing = 'train.kd_opt' if self.cri_kd is None else 'network_t'
+            raise UserError(f"The student is to learn from a teacher, but '{missing}' is missing in the option file.")
+        datasets = self.opt.get('datasets') or {}
+        if self.net_t is not None:
+            seen = datasets if self.train_opt.validate_teacher else {'train': datasets['train']} if datasets else {}
+            check_views(seen)
+
+    def step(self) -> None:
+        """Eq. 2; the teacher runs once, and not at all when the schedule has ended the distillation."""
+        with self.phase('net_g') as losses:
+            sr, features = self.net_g(self.lq, with_features=True)
+            losses['l_pix'] = self.cri_pix(sr, self.gt)
+            if self.cri_kd is not None and self.cri_kd.active(self.current_iter):
+                sr_t, features_t = self.taught()
+                losses.update(
+                    self.cri_kd(sr, sr_t, self.compared(features), self.compared(features_t), self.current_iter)
+                )
+
+    @torch.no_grad()
+    def taught(self) -> tuple[Tensor, list[Tensor]]:
+        """The teacher's image and features of the batch."""
+        assert self.net_t is not None
+        return self.net_t(self.lq, parsing_of(self), with_features=True)
+
+    def compared(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """The features of Eq. 5: of the stages down and up, and in between of the bottleneck, if asked for."""
+        if self.train_opt.kd_include_bottleneck:
+            return list(features)
+        middle = len(features) // 2
+        return [*features[:middle], *features[middle + 1 :]]
+
+    def validation_nets(self) -> dict[str, nn.Module]:
+        """``result``: the ``student``, beside ``alone`` and ``teacher``, or without a teacher ``alone`` itself."""
+        student = self.evaluated('net_g')
+        if self.net_t is None:
+            return {'result': student, 'alone': student}
+        nets = {'result': student, 'student': student}
+        if self.net_alone is not None:
+            nets['alone'] = self.net_alone
+        if (self.opt.get('train') or {}).get('validate_teacher', True):
+            nets['teacher'] = WithParsing(self.net_t, self)
+        return nets

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fsr_plugins.edges import AvgPoolEdge, canny, canny_cv2, dog, grey
+from fsr_plugins.edges import AvgPoolEdge, canny, canny_cv2, canny_image, dog, grey
 from fsr_plugins.errors import UserError
 
 
@@ -22,8 +22,13 @@ def pictures(n: int, h: int, w: int, seed: int = 0) -> torch.Tensor:
     return (x * 255).round() / 255
 
 
+def stored(image: torch.Tensor) -> np.ndarray:
+    """A picture as it lies on disk: uint8 HWC RGB."""
+    return (image * 255).round().byte().permute(1, 2, 0).numpy()
+
+
 def cv2_grey(image: torch.Tensor) -> np.ndarray:
-    return cv2.cvtColor((image * 255).round().byte().permute(1, 2, 0).numpy(), cv2.COLOR_RGB2GRAY)
+    return cv2.cvtColor(stored(image), cv2.COLOR_RGB2GRAY)
 
 
 @pytest.mark.parametrize(('h', 'w'), [(64, 64), (16, 16), (33, 65), (50, 130), (128, 128)])
@@ -71,6 +76,26 @@ def test_thresholds_from_otsu(find):
         high = 8 * chosen + 7
         expected = cv2.Canny(plain, high // 2, high) / 255
         assert np.array_equal(find(image[None], adaptive='otsu')[0, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize(('h', 'w'), [(64, 64), (33, 65), (128, 128), (2, 3), (1, 1)])
+@pytest.mark.parametrize('adaptive', [None, 'mean_std', 'otsu'])
+def test_a_stored_image_has_the_same_edges(h, w, adaptive):
+    x = pictures(8, h, w, seed=2) if h > 1 else torch.rand(8, 3, 1, 1)
+    expected = [canny_image(stored(image), 60, 120, adaptive) for image in x]
+    assert all(edges.dtype == np.uint8 and edges.shape == (h, w) for edges in expected)
+    assert h < 33 or 0 < np.mean(expected) < 255 and set(np.unique(expected)) == {0, 255}
+    for find in (canny, canny_cv2):
+        assert np.array_equal(find(x, 60, 120, adaptive)[:, 0].numpy() * 255, expected)
+    assert np.array_equal(canny_image(cv2_grey(x[0]), 60, 120, adaptive), expected[0])
+
+
+def test_what_is_no_stored_image_is_refused():
+    for image in (np.zeros((8, 8, 3), np.float32), np.zeros((8, 8, 4), np.uint8), np.zeros((2, 8, 8, 3), np.uint8)):
+        with pytest.raises(ValueError, match='HWC'):
+            canny_image(image)
+    with pytest.raises(UserError, match='low <= high'):
+        canny_image(np.zeros((8, 8), np.uint8), 2, 1)
 
 
 @pytest.mark.parametrize('adaptive', [None, 'mean_std', 'otsu'])

@@ -1,0 +1,19 @@
+"""Face recognisers behind one interface, :class:`Recogniser`. Importing this registers them."""
+
+from fsr_plugins.archs.recognition.arcface import ArcFace
+from fsr_plugins.archs.recognition.base import Recogniser
+from fsr_plugins.archs.recognition.facenet import FaceNet
+from fsr_plugins.archs.recognition.mobilefacenet import MobileFaceNet
+from fsr_plugins.archs.recognition.pretrained import make_recogniser, recogniser_factory, recogniser_weight
+from fsr_plugins.archs.recognition.sphereface import SphereFace20
+
+__all__ = [
+    'ArcFace',
+    'FaceNet',
+    'MobileFaceNet',
+    'Recogniser',
+    'SphereFace20',
+    'make_recogniser',
+    'recogniser_factory',
+    'recogniser_weight',
+]

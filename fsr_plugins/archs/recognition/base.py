@@ -1,0 +1,156 @@
+"""What every face recogniser has in common: images of any size in, embeddings out."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.weights import WeightFile, load_state, locate
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Adapt = Literal['resize', 'centercrop']
+ADAPT = ('resize', 'centercrop')
+
+#: Keys under which a file may hold its state dict: this toolkit's and BasicSR's, then those of common training scripts.
+_HOLDERS = ('params_ema', 'params', 'net_state_dict', 'state_dict')
+
+
+class Recogniser(nn.Module):
+    """A network from faces to embeddings that adapts images to the input it was trained on; differentiable.
+
+    A subclass declares that input and implements :meth:`embed`. Parameter names are those of the published files.
+
+    Attributes:
+        face_size: height and width in pixels of the network's input.
+        embedding_size: D, the length of an embedding.
+        mean, std: the network sees ``(x - mean) / std`` of ``x`` in [0, 1].
+        channel_order: ``'rgb'`` or ``'bgr'``, the order the network was trained on.
+        published: the weights somebody publishes as a file that can be fetched and checked, if any.
+        source: where else weights come from; completes "give the local file of …".
+        heads: beginnings of the keys in published files that belong to a classifier on top and are left out.
+    """
+
+    face_size: ClassVar[tuple[int, int]]
+    embedding_size: ClassVar[int]
+    mean: ClassVar[float] = 0.5
+    std: ClassVar[float] = 0.5
+    channel_order: ClassVar[Literal['rgb', 'bgr']] = 'rgb'
+    published: ClassVar[WeightFile | None] = None
+    source: ClassVar[str] = 'a state dict of this network'
+    heads: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, adapt: Adapt = 'resize') -> None:
+        """
+        Args:
+            adapt: how an image becomes ``face_size``: ``'resize'`` scales the whole image (antialiased bilinear; the
+                aspect ratio becomes the network's), ``'centercrop'`` cuts the middle out without scaling.
+
+        Raises:
+            UserError: another ``adapt``.
+        """
+        super().__init__()
+        if adapt not in ADAPT:
+            raise UserError(f"'adapt' of {type(self).__name__} is '{adapt}': choose one of {', '.join(ADAPT)}.")
+        self.adapt = adapt
+        self.frozen = False
+
+    @abstractmethod
+    def embed(self, faces: Tensor) -> Tensor:
+        """(N, 3, *face_size) in the network's own range and channel order to (N, D)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings of images.
+
+        Args:
+            images: (N, 3, H, W) RGB float, in [0, 1] (values beyond are not clipped).
+
+        Returns:
+            (N, D).
+
+        Raises:
+            ValueError: other than three channels, or ``centercrop`` of an image smaller than the network's input.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise ValueError(f'{type(self).__name__} takes (N, 3, H, W); this tensor has {tuple(images.shape)}.')
+        return self.embed(self.prepare(images))
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """RGB images in [0, 1] of any size to what :meth:`embed` takes; see :meth:`forward`."""
+        faces = self._to_face_size(images)
+        if self.channel_order == 'bgr':
+            faces = faces.flip(1)
+        return (faces - self.mean) / self.std
+
+    def _to_face_size(self, images: Tensor) -> Tensor:
+        height, width = self.face_size
+        if images.shape[2:] == (height, width):
+            return images
+        if self.adapt == 'resize':
+            return F.interpolate(images, (height, width), mode='bilinear', antialias=True, align_corners=False)
+        top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+        if top < 0 or left < 0:
+            raise ValueError(
+                f'{type(self).__name__} cannot cut {height}x{width} (height x width) out of images of '
+                f"{images.shape[2]}x{images.shape[3]}: use 'adapt: resize'."
+            )
+        return images[:, :, top : top + height, left : left + width]
+
+    def freeze(self) -> Self:
+        """Evaluation mode without gradients of the weights, for good: :meth:`train` changes nothing from now on."""
+        self.frozen = True
+        return self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """As ``nn.Module``'s, unless the network is frozen."""
+        return super().train(mode and not self.frozen)
+
+    @classmethod
+    def weight(cls, path: str | None = None) -> WeightFile:
+        """The weight file that :meth:`pretrained` loads; nothing is fetched.
+
+        Raises:
+            UserError: no ``path`` for a network whose weights cannot be fetched.
+        """
+        if cls.published is not None:
+            return replace(cls.published, path=path)
+        if path is None:
+            raise UserError(f"{cls.__name__}'s weights cannot be fetched: give 'path', a local file with {cls.source}.")
+        return WeightFile(cls.__name__, '', '', '', path=path)
+
+    @classmethod
+    def pretrained(cls, path: str | None = None, adapt: Adapt = 'resize') -> Self:
+        """The frozen network with weights.
+
+        Args:
+            path: a local file; None looks for the published file and fetches it.
+            adapt: see :class:`Recogniser`.
+
+        Raises:
+            UserError: another ``adapt``; weights that are absent, or of another network.
+        """
+        net = cls(adapt=adapt)
+        file = locate(cls.weight(path))
+        try:
+            net.load_published(load_state(file))
+        except RuntimeError as error:
+            reason = ' '.join(str(error).split())[:160]
+            raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
+        return net.freeze()
+
+    def load_published(self, checkpoint: Mapping[str, Any]) -> None:
+        """Loads a state dict, also one inside a checkpoint (``params``, ``state_dict`` …) or of ``DataParallel``.
+
+        Raises:
+            RuntimeError: names or shapes are not this network's.
+        """
+        state = next((checkpoint[key] for key in _HOLDERS if key in checkpoint), checkpoint)
+        named = {key.removeprefix('module.'): value for key, value in state.items()}
+        self.load_state_dict({key: value for key, value in named.items() if not key.startswith(self.heads)})

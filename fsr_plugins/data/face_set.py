@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.augment import Turn, draw_corner, draw_turn
+from fsr_plugins.data.edge_view import EdgeView
 from fsr_plugins.data.image_set import Arrays, ImageSet, Sample, Slot, number_slots, write
 from fsr_plugins.data.images import Image
 from fsr_plugins.data.options import HRDatasetOptions
@@ -27,6 +28,8 @@ class FaceSet(ImageSet):
     def __init__(self, opt: Mapping[str, Any]) -> None:
         super().__init__(opt)
         self.gt_size = self.options.gt_size
+        edges = self.options.edges
+        self.edges = EdgeView(edges) if edges is not None else None
         self._check_views()
 
     def root(self) -> str:
@@ -43,6 +46,7 @@ class FaceSet(ImageSet):
             'parsing': self.gt.has_parsing,
             'landmarks': self.gt.landmarks is not None,
             'identity': self.gt.identities is not None,
+            'canny': True,
         }
         for view in self.options.views:
             if not held[view]:
@@ -61,13 +65,16 @@ class FaceSet(ImageSet):
     def slots(self, index: int) -> dict[str, Slot]:
         """See :meth:`ImageSet.slots`."""
         height, width = self.shape(index)
-        views: dict[str, Slot] = {
-            'parsing': Slot((height, width), np.uint8),
-            'landmarks': Slot((5, 2), np.float32),
-            'identity': Slot((), np.int64),
+        views: dict[str, dict[str, Slot]] = {
+            'parsing': {'parsing': Slot((height, width), np.uint8)},
+            'landmarks': {'landmarks': Slot((5, 2), np.float32)},
+            'identity': {'identity': Slot((), np.int64)},
+            'canny': self.edges.slots(height, width) if self.edges is not None else {},
         }
-        asked: dict[str, Slot] = {view: views[view] for view in self.options.views}
-        return {'gt': Slot((height, width, 3), np.uint8), **asked, **number_slots()}
+        slots = {'gt': Slot((height, width, 3), np.uint8), **number_slots()}
+        for view in self.options.views:
+            slots.update(views[view])
+        return slots
 
     def _turn(self, seed: int) -> Turn:
         return draw_turn(seed, self.options.use_hflip, self.options.use_rot)
@@ -94,6 +101,9 @@ class FaceSet(ImageSet):
         if 'landmarks' in out and self.gt.landmarks is not None:
             points = self.gt.landmarks[self.chosen[sample.place]] - np.array([left, top], np.float32)
             out['landmarks'][row] = turn.points(points, cut.shape[0], cut.shape[1])
+        if self.edges is not None:
+            whole = cut.shape == image.shape
+            self.edges.fill(cut, sample.place if whole else None, turn, row, out)
 
     def corner(self, sample: Sample, image: Image) -> tuple[int, int]:
         """Top and left of the sample's crop of its HR image: multiples of the scale, so that LR can be cut alike."""
@@ -124,6 +134,10 @@ class FaceSet(ImageSet):
                 )
             return
         sizes = self.sizes()
+        edges = self.options.edges
+        if edges is not None:
+            why = f"which is not a multiple of {edges.step}, as 'canny.scales' need; crop or resize it"
+            self._refuse((sizes % edges.step).any(axis=1), why)
         self._refuse((sizes % scale).any(axis=1), f'which is not a multiple of the scale {scale}; crop or resize it')
         if self.options.training:
             self._refuse((sizes != sizes[:1]).any(axis=1), "unlike the first image; set 'gt_size' to crop")

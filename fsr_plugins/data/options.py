@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
-View = Literal['parsing', 'landmarks', 'identity']
+View = Literal['parsing', 'landmarks', 'identity', 'canny']
 
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
@@ -49,11 +51,43 @@ class ImageDatasetOptions(DatasetOptions):
     number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
 
 
+class CannyOptions(BaseModel):
+    """Keys of the block ``canny``: what edge maps the view of that name holds."""
+
+    model_config = ConfigDict(extra='forbid', strict=True)
+
+    thresholds: Adaptive | list[float] = Field(
+        default='mean_std', description="each image's own, as in edges.canny_image, or [low, high] on the scale of 255"
+    )
+    scales: list[int] = Field(default=[1, 2, 4], description='by how much the image is reduced before, one map each')
+
+    @field_validator('thresholds', mode='before')
+    @classmethod
+    def _known_or_two(cls, value: Any) -> Any:
+        numbers = isinstance(value, list) and all(type(entry) in (int, float) for entry in value)
+        if value in ('mean_std', 'otsu') or (numbers and len(value) == 2 and 0 <= value[0] <= value[1]):
+            return value
+        raise ValueError("'mean_std', 'otsu' or [low, high] with 0 <= low <= high")
+
+    @field_validator('scales')
+    @classmethod
+    def _each_once(cls, value: list[int]) -> list[int]:
+        if not value or min(value) < 1 or len(set(value)) < len(value):
+            raise ValueError('whole numbers from 1, each once')
+        return value
+
+    @property
+    def step(self) -> int:
+        """What the sides of an image must be multiples of."""
+        return math.lcm(*self.scales)
+
+
 class HRDatasetOptions(ImageDatasetOptions):
     """Keys of a set of HR faces; crops and flips are for training only."""
 
     dataroot_gt: str = Field(description='HR: folder, *.lmdb or portraits://…')
     views: list[View] = Field([], description='what comes with each HR face')
+    canny: CannyOptions | None = Field(None, description='of the view canny; none: its defaults')
     gt_size: int | None = Field(None, ge=1, description='random square crop of the HR; none for whole images')
     use_hflip: bool = Field(False, description='mirror half of the images')
     use_rot: bool = Field(False, description='turn by quarters and mirror up-down, as BasicSR does')
@@ -68,6 +102,20 @@ class HRDatasetOptions(ImageDatasetOptions):
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
         return self
+
+    @model_validator(mode='after')
+    def _edges_fit(self) -> HRDatasetOptions:
+        if self.canny is not None and 'canny' not in self.views:
+            raise ValueError("'canny' says how to find edges, but nobody asks for them: add 'canny' to 'views'")
+        edges = self.edges
+        if edges is not None and self.gt_size is not None and self.gt_size % edges.step:
+            raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of {edges.step}, as 'canny.scales' need")
+        return self
+
+    @property
+    def edges(self) -> CannyOptions | None:
+        """What edge maps are asked for, if any."""
+        return (self.canny or CannyOptions()) if 'canny' in self.views else None
 
 
 class FaceDatasetOptions(HRDatasetOptions):
@@ -113,6 +161,9 @@ class RealFaceDatasetOptions(ImageDatasetOptions):
         return self
 
 
+#: The keys of a dataset's block that are blocks themselves.
+_BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions}
+
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 
 
@@ -132,7 +183,8 @@ def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
 def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
     place = '.'.join(str(part) for part in entry['loc'])
     if entry['type'] == 'extra_forbidden':
-        hint = near(place, schema.model_fields) or f' Known: {", ".join(schema.model_fields)}.'
+        known = _BLOCKS.get(str(entry['loc'][0]), schema).model_fields if len(entry['loc']) > 1 else schema.model_fields
+        hint = near(str(entry['loc'][-1]), known) or f' Known: {", ".join(known)}.'
         return f"unknown key '{place}'.{hint}"
     text = str(entry['msg']).removeprefix('Value error, ')
     return f"'{place}': {text} (it is {entry['input']!r})." if place else f'{text}.'

@@ -290,6 +290,12 @@ def test_a_part_of_the_set(tmp_path: Path) -> None:
         ({'io_backend': {'type': 'disk'}}, 'io_backend'),
         ({'views': ['parsing']}, "'parsing'"),
         ({'phase': 'val', 'use_hflip': True}, 'for training'),
+        ({'canny': {}}, "add 'canny' to 'views'"),
+        ({'views': ['canny'], 'canny': {'scale': [1]}}, "unknown key 'canny.scale'. Did you mean 'scales'"),
+        ({'views': ['canny'], 'canny': {'thresholds': [200, 100]}}, r"'canny.thresholds'.*low <= high.*\[200, 100\]"),
+        ({'views': ['canny'], 'canny': {'thresholds': 'mean'}}, "'canny.thresholds'.*'otsu'.*'mean'"),
+        ({'views': ['canny'], 'canny': {'scales': [1, 1]}}, "'canny.scales'.*each once"),
+        ({'views': ['canny'], 'canny': {'scales': [3]}, 'gt_size': 16}, 'not a multiple of 3'),
     ],
 )
 def test_wrong_options_are_named(tmp_path: Path, more: dict[str, Any], message: str) -> None:

@@ -1,4 +1,4 @@
-"""The view ``canny``: OpenCV's edges of what is stored or cut, turned with it, and found once where that is the same."""
+"""The view ``canny``: OpenCV's edges of what is stored or cut, turned with it, found once where that is the same."""
 
 from __future__ import annotations
 

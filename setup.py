@@ -87,6 +87,10 @@ setup(
     },
     entry_points={
         'console_scripts': ['fsr = fsr_plugins.cli:main'],
-        'fsr_plugins': ['tsnet = fsr_plugins.methods.tsnet'],
+        'fsr_plugins': [
+            'isrkd = fsr_plugins.methods.isrkd',
+            'pkdn = fsr_plugins.methods.pkdn',
+            'tsnet = fsr_plugins.methods.tsnet',
+        ],
     },
 )

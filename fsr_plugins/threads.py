@@ -12,8 +12,8 @@ import torch
 def one_thread(device: torch.device) -> Iterator[None]:
     """Inside, torch computes on the CPU with the calling thread alone, where ``device`` is the CPU.
 
-    For short operations between long ones. After a parallel operation torch's threads wait for the next by spinning, and
-    so take the cores from the threads that decode images or filter them; that costs more than parallelity gains here.
+    For short operations between long ones. After a parallel operation torch's threads wait for the next by spinning,
+    and so take the cores from the threads that decode images or filter them: more than parallelism gains here.
     """
     if device.type != 'cpu':
         yield

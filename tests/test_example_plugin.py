@@ -72,7 +72,7 @@ def test_both_stages_train_and_the_result_is_measured(trained):
     summary = json.loads((trained / 'summary.json').read_text())
     assert {name: stage['iterations'] for name, stage in summary['stages'].items()} == {'teacher': 3, 'student': 3}
     figures = summary['validation']['unseen']
-    assert set(figures) == {'bicubic', 'result', 'teacher'}
+    assert set(figures) == {'bicubic', 'result', 'teacher', 'student'}
     for values in figures.values():
         assert set(values) == {'psnr', 'ssim'}
         assert all(math.isfinite(value) for value in values.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,20 @@ def show_figures(validation: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
         for net, values in nets.items():
             table.add_row(name, net, *(_number(values.get(metric)) for metric in metrics))
     Console().print(table)
+
+
+def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Prints tables given as rows of named cells, in the first process only."""
+    from rich.console import Console
+    from rich.table import Table
+
+    for title, rows in tables.items() if os.environ.get('RANK', '0') == '0' else ():
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        table = Table(*columns, title=title)
+        for row in rows:
+            cells = (row.get(column) for column in columns)
+            table.add_row(*(_number(cell) if isinstance(cell, float) else str(cell or '') for cell in cells))
+        Console().print(table)
 
 
 def _number(value: Any) -> str:

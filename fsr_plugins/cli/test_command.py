@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures
+from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
 from fsr_plugins.cli.outcome import Outcome
 
 EXAMPLE = 'fsr test -opt options/tsnet.yml --json figures.json'
@@ -23,4 +23,5 @@ def run(arguments: Namespace) -> Outcome:
 
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)
     show_figures(found['validation'])
+    show_tables(found['tables'])
     return Outcome(found)

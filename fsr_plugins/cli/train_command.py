@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures
+from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
 from fsr_plugins.cli.outcome import Outcome
 
 EXAMPLE = """fsr train -opt options/tsnet.yml --set train.total_iter=200
@@ -27,4 +27,5 @@ def run(arguments: Namespace) -> Outcome:
 
     summary = pipeline.run(experiment, launcher=arguments.launcher)
     show_figures(summary['validation'])
+    show_tables(summary['tables'])
     return Outcome(summary)

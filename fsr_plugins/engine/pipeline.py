@@ -48,7 +48,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
     """Validates the networks of the last stage that validates anything, as its finished experiment left them.
 
     Returns:
-        ``{"name", "stage", "validation": {set: {net: {metric: value}}}}``.
+        ``{"name", "stage", "validation": {set: {net: {metric: value}}}, "tables": {title: rows}}``.
     Raises:
         UserError: the experiment has not been trained to its end.
     """
@@ -63,11 +63,9 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
             raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
         model = _finished_model(stage, world)
         loaders = make_val_loaders(stage.opt, world, pin_memory=False)
-        return {
-            'name': experiment.name,
-            'stage': stage.name,
-            'validation': {name: model.validate(loader) for name, loader in loaders.items()},
-        }
+        figures = {name: model.validate(loader) for name, loader in loaders.items()}
+        tables = type(model).tables(figures)
+        return {'name': experiment.name, 'stage': stage.name, 'validation': figures, 'tables': tables}
     finally:
         distributed.stop()
 
@@ -117,14 +115,11 @@ def _write_record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
 
 def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
     keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
-    validation: dict[str, Any] = {}
-    for name in experiment.stages:
-        for dataset, nets in done[name]['validation'].items():
-            validation.setdefault(dataset, {}).update(nets)
     summary = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
-        'validation': validation,
+        'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
+        'tables': _tables(experiment, done),
     }
     if world.is_main:
         path = report.write_summary(experiment.folder, summary)
@@ -132,6 +127,25 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
         _write_comparison(experiment)
     distributed.barrier()
     return summary
+
+
+def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figures of all stages by set and net, of the last stage where names meet; results by their stages too."""
+    several = sum(bool(sets) for sets in stages.values()) > 1
+    validation: dict[str, Any] = {}
+    for stage, sets in stages.items():
+        for dataset, nets in sets.items():
+            own = {stage: nets['result']} if several and 'result' in nets else {}
+            validation.setdefault(dataset, {}).update(nets | own)
+    return validation
+
+
+def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What the models show besides, by table; the later stage's where both show one."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name, stage in experiment.stages.items():
+        tables |= lookup('models', stage.opt['model_type']).tables(done[name]['validation'])
+    return tables
 
 
 def _write_comparison(experiment: Experiment) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.checkpoint import TrainingStates
@@ -21,6 +22,7 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.errors import Interrupted
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.saving import write_text
 from fsr_plugins.models.validation import Results
 from fsr_plugins.registry import lookup
 
@@ -149,9 +151,17 @@ class Trainer:
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self._announce(len(loader.dataset))
+            self._list_images(loader.dataset)
             with self.stop.watching():
                 self._loop(loader)
         return self._finish()
+
+    def _list_images(self, dataset: Any) -> None:
+        """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""
+        if self.world.is_main and isinstance(dataset, ImageSet):
+            (self.folder / 'images').mkdir(exist_ok=True)
+            for role, keys in dataset.lists().items():
+                write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')
 
     def _announce(self, images: int) -> None:
         networks = ', '.join(

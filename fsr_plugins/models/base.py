@@ -238,6 +238,19 @@ class FSRModel(BaseModel):
         """What validation compares, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
         return {'result': self.evaluated(self.result_label(self.opt))}
 
+    def similarities(self) -> dict[str, tuple[str, str]]:
+        """What validation compares besides: by name, a network of :meth:`validation_nets` and another one as its HR."""
+        return {}
+
+    @classmethod
+    def tables(cls, validation: Mapping[str, validation.Results]) -> dict[str, list[dict[str, Any]]]:
+        """What the summary shows besides: tables of the method's paper as rows of named cells.
+
+        Args:
+            validation: the stage's figures by set, net and metric.
+        """
+        return {}
+
     def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> validation.Results:
         """Figures of every network of :meth:`validation_nets` and of bicubic on one set, over all ranks.
 

@@ -51,13 +51,24 @@ class SetEvaluation:
         nets: what is compared, by name.
         metrics: the option block ``val.metrics``; each network gets its own instances.
         has_gt: whether the set knows the true HR images; without, only metrics that need none are computed.
+        pairs: by name, a network whose images are compared with those of another, in the place of HR.
     """
 
-    def __init__(self, nets: Mapping[str, Network], metrics: Mapping[str, Mapping[str, Any]], has_gt: bool) -> None:
+    def __init__(
+        self,
+        nets: Mapping[str, Network],
+        metrics: Mapping[str, Mapping[str, Any]],
+        has_gt: bool,
+        pairs: Mapping[str, tuple[str, str]] | None = None,
+    ) -> None:
         self.nets = dict(nets)
+        self.pairs = dict(pairs or {})
         self.metrics = {
             net: {name: metric for name, metric in build_metrics(metrics).items() if has_gt or not metric.needs_gt}
             for net in nets
+        } | {
+            pair: {name: metric for name, metric in build_metrics(metrics).items() if metric.needs_gt}
+            for pair in self.pairs
         }
 
     def update(self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any]) -> dict[str, Tensor]:
@@ -66,6 +77,9 @@ class SetEvaluation:
         for name, image in images.items():
             for metric in self.metrics[name].values():
                 metric.update(image, gt, meta)
+        for pair, (net, reference) in self.pairs.items():
+            for metric in self.metrics[pair].values():
+                metric.update(images[net], images[reference], meta)
         return images
 
     def compute(self) -> Results:
@@ -89,7 +103,7 @@ def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
 
 
 def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
-    """Figures of bicubic and of every network of ``model.validation_nets()`` on one set, over all ranks.
+    """Figures of bicubic, of ``model.validation_nets()`` and ``model.similarities()`` on one set, over all ranks.
 
     Args:
         loader: batches of ``loader.dataset``, this rank's share or all.
@@ -101,10 +115,11 @@ def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: 
     # A network under two names (`result`, `snet`) runs once.
     first = {label: next(other for other in nets if nets[other] is net) for label, net in nets.items()}
     compared: dict[str, Network] = {label: nets[label] for label in dict.fromkeys(first.values())}
+    pairs = {pair: (first[net], first[other]) for pair, (net, other) in model.similarities().items()}
     if name not in model.bicubic_results:
         compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
     metrics = (model.opt.get('val') or {}).get('metrics') or {}
-    evaluation = SetEvaluation(compared, metrics, has_gt=getattr(loader.dataset, 'has_gt', True))
+    evaluation = SetEvaluation(compared, metrics, getattr(loader.dataset, 'has_gt', True), pairs)
     with evaluating(*nets.values()), model.precision.autocast():
         for batch in loader:
             lq = lq_of(model, batch, name)
@@ -113,4 +128,5 @@ def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: 
                 write_images(save_to, model.files, suffix, images['result'])
     results = evaluation.compute()
     model.bicubic_results.setdefault(name, results.pop('bicubic', {}))
-    return {'bicubic': model.bicubic_results[name], **{label: results[other] for label, other in first.items()}}
+    figures = {label: results[other] for label, other in first.items()}
+    return {'bicubic': model.bicubic_results[name], **figures, **{pair: results[pair] for pair in pairs}}

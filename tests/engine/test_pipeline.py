@@ -62,8 +62,10 @@ def test_a_run_leaves_what_it_promises_and_is_skipped_when_done(experiment_file:
     assert json.loads((folder / 'summary.json').read_text()) == summary
     assert list(summary['stages']) == ['first', 'second']
     assert summary['stages']['second']['iterations'] == 8
-    assert set(summary['validation']['held_out']) == {'bicubic', 'result'}
+    assert set(summary['validation']['held_out']) == {'bicubic', 'result', 'first', 'second'}
     assert set(summary['validation']['held_out']['result']) == {'psnr', 'ssim'}
+    listed = (folder / 'second/images/gt.txt').read_text().splitlines()
+    assert listed == sorted(path.stem for path in (folder.parents[1] / 'data/train').iterdir())
     picture = cv2.imread(str(folder / 'comparison.png'))
     assert picture.shape[0] == 4 * (128 + report.GAP)
     handed_on = torch.load(summary['stages']['first']['checkpoint'], weights_only=True)['params']
@@ -167,8 +169,9 @@ def test_evaluate_gives_the_last_figures_again(experiment_file: Path) -> None:
         pipeline.evaluate(experiment)
     summary = pipeline.run(experiment)
     again = pipeline.evaluate(experiment)
-    for net, figures in summary['validation']['held_out'].items():
-        assert again['validation']['held_out'][net] == pytest.approx(figures, abs=1e-6)
+    assert set(again['validation']['held_out']) == {'bicubic', 'result'}
+    for net, figures in again['validation']['held_out'].items():
+        assert summary['validation']['held_out'][net] == pytest.approx(figures, abs=1e-6)
 
 
 def test_a_nan_loss_stops_with_its_name(experiment_file: Path) -> None:

@@ -95,7 +95,7 @@ class IdentityLoss(nn.Module):
             weight = recogniser_weight(recogniser)
             return [replace(weight, path=str(locate(weight)))]
         except UserError as error:
-            raise UserError(f'{error} Without the loss (`id_opt: null`) nothing of this is needed.') from error
+            raise UserError(f'{error} Or leave the loss out (`id_opt: null`): training goes on without it.') from error
 
     @property
     def recogniser(self) -> Recogniser:
@@ -107,12 +107,14 @@ class IdentityLoss(nn.Module):
         return super()._apply(fn, recurse)
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
-        """The loss, a float32 scalar.
+        """The loss, a scalar of the recogniser's type, float32 unless the loss was converted.
 
         Args:
             sr, gt: (N, 3, H, W) RGB float in [0, 1]; the sizes may differ. ``gt`` gets no gradient.
         """
+        dtype = next(self.recogniser.parameters()).dtype
         with torch.autocast(sr.device.type, enabled=False):
             with torch.no_grad():
-                wanted = self.recogniser(gt.float())
-            return self.loss_weight * self.distance(self.recogniser(sr.float()), wanted).mean().float()
+                wanted = self.recogniser(gt.to(dtype))
+            distances = self.distance(self.recogniser(sr.to(dtype)), wanted)
+            return self.loss_weight * distances.mean().to(dtype)

@@ -145,12 +145,15 @@ class Recogniser(nn.Module):
             raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
         return net.freeze()
 
-    def load_published(self, checkpoint: Mapping[str, Any]) -> None:
+    def load_published(self, checkpoint: Any) -> None:
         """Loads a state dict, also one inside a checkpoint (``params``, ``state_dict`` …) or of ``DataParallel``.
 
         Raises:
-            RuntimeError: names or shapes are not this network's.
+            RuntimeError: there is no state dict, or its names or shapes are not this network's.
         """
-        state = next((checkpoint[key] for key in _HOLDERS if key in checkpoint), checkpoint)
+        holder = checkpoint if isinstance(checkpoint, Mapping) else {}
+        state = next((holder[key] for key in _HOLDERS if key in holder), holder)
+        if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
+            raise RuntimeError('it holds no state dict')
         named = {key.removeprefix('module.'): value for key, value in state.items()}
         self.load_state_dict({key: value for key, value in named.items() if not key.startswith(self.heads)})

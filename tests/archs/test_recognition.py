@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_type_hints
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from fsr_plugins.archs.recognition import (
     Recogniser,
     SphereFace20,
     make_recogniser,
+    recogniser_factory,
     recogniser_weight,
 )
 from fsr_plugins.errors import UserError
@@ -244,6 +246,13 @@ def test_fetches_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     net = make_recogniser({'type': 'ArchTestRecogniser', 'path': None})
     torch.testing.assert_close(net.state_dict(), source.state_dict())
     assert (tmp_path / 'own' / 'tiny.pth').is_file()
+
+
+def test_a_block_can_be_checked_by_the_factorys_signature() -> None:
+    factory = recogniser_factory('ArcFace')
+    assert factory.__name__ == 'ArcFace'
+    assert list(inspect.signature(factory).parameters) == ['path', 'adapt']
+    assert get_type_hints(factory)['adapt'] == Literal['resize', 'centercrop']
 
 
 def test_wrong_blocks_and_weights_are_named(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class Recogniser(nn.Module):
         return WeightFile(cls.__name__, '', '', '', path=path)
 
     @classmethod
-    def pretrained(cls, path: str | None = None, adapt: Adapt = 'resize') -> Self:
+    def pretrained(cls, path: str | None = None, adapt: Adapt = 'resize') -> Recogniser:
         """The frozen network with weights.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import wraps
 from typing import Any
 
 from fsr_plugins.archs.recognition.base import Recogniser
@@ -44,7 +45,15 @@ def recogniser_factory(name: str | None) -> Callable[..., Recogniser]:
     Raises:
         UserError: no such recogniser.
     """
-    return _recogniser_class(name).pretrained
+    cls = _recogniser_class(name)
+
+    @wraps(cls.pretrained)
+    def factory(*args: Any, **kwargs: Any) -> Recogniser:
+        return cls.pretrained(*args, **kwargs)
+
+    # What messages about a block call it.
+    factory.__name__ = cls.__name__
+    return factory
 
 
 def _recogniser_class(name: str | None) -> type[Recogniser]:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from same_process import SameProcess
 
 SCRIPTS = Path(__file__).parents[1] / 'scripts'
 CPU = torch.device('cpu')
@@ -46,22 +47,6 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def faces(script: ModuleType, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Faces in all forms; more than there are images, so that some come twice."""
     return script.faces.prepare(tmp_path_factory.mktemp('faces'), 8, images)
-
-
-class SameProcess:
-    """Stands for a side's process without starting one."""
-
-    def __init__(self, factory: Any, *arguments: Any) -> None:
-        self.served = factory(*arguments)
-
-    def call(self, method: str, *arguments: Any) -> Any:
-        return getattr(self.served, method)(*arguments)
-
-    def __enter__(self) -> SameProcess:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.served = None
 
 
 def test_the_command_writes_machine_versions_and_ratios(

@@ -1,0 +1,121 @@
+#!/usr/bin/env python
+"""Measures training steps and inference of an option file's stages at their own sizes, on built-in faces.
+
+    python scripts/benchmark_steps.py -opt options/paper/pkdn_celeba.yml --batch 1
+    python scripts/benchmark_steps.py -opt options/paper/pkdn_celeba.yml --stage student --set train.kd_opt=null
+
+Weights are random and no data of the option file is read: what is measured is time and memory. Each stage runs in a
+process of its own, so that its peak memory is its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import statistics
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
+
+from basicsr.utils import get_root_logger  # isort: skip
+
+from benchmark.process import Side, unwinding_when_ended
+from benchmark.report import machine, versions
+from benchmark.stage import StageRun
+
+from fsr_plugins.engine import config
+from fsr_plugins.errors import UserError
+
+COLUMNS = {
+    'step_ms': 'step, ms',
+    'data_ms': 'batch, first epoch, ms',
+    'data_again_ms': 'batch, later, ms',
+    'memory_gib': 'peak memory, GiB',
+}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', type=Path, required=True, metavar='FILE', help='the option file')
+    parser.add_argument('--stage', action='append', help='only this stage; may be repeated (default: all)')
+    parser.add_argument('--batch', type=int, help="images a step (default: the option file's)")
+    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
+                        help='change an option, as in `fsr train`')  # fmt: skip
+    parser.add_argument(
+        '--runs', type=int, default=5, help='steps, and batches of inference; medians count (default: 5)'
+    )
+    parser.add_argument('--infer', type=int, nargs='*', default=[], metavar='BATCH',
+                        help='also images a second of the networks at these batch sizes')  # fmt: skip
+    parser.add_argument('--no-steps', action='store_true', help='inference only')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')
+    return parser.parse_args(arguments)
+
+
+def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Figures by stage."""
+    experiment = config.load(options.opt, options.overrides)
+    stages = options.stage or list(experiment.stages)
+    for name in stages:
+        if name not in experiment.stages:
+            raise UserError(f"{options.opt} has no stage '{name}': it has {', '.join(experiment.stages)}.")
+    figures: dict[str, dict[str, Any]] = {}
+    for name in stages:
+        figures[name] = {}
+        common = (options.opt, options.overrides, name, options.batch)
+        if not options.no_steps:
+            with Side(StageRun, *common) as run:
+                step = run.call('steps', options.runs)
+                figures[name] = {'batch': step['batch'], 'step_ms': 1e3 * statistics.median(step['seconds'])}
+                figures[name] |= run.call('data') | run.call('memory')
+        if options.infer:
+            with Side(StageRun, *common) as run:
+                figures[name]['images_per_second'] = run.call('inference', options.infer, options.runs)
+    return figures
+
+
+def show(figures: dict[str, dict[str, Any]], console: Console) -> None:
+    """Prints one table of steps and one of inference."""
+    steps = Table('stage', 'batch', *COLUMNS.values(), title='training step')
+    rates = Table('stage', 'net', 'batch', 'images/s', title='inference')
+    for stage, found in figures.items():
+        if 'step_ms' in found:
+            steps.add_row(stage, str(found['batch']), *(f'{found[key]:.3g}' for key in COLUMNS))
+        for net, batches in found.get('images_per_second', {}).items():
+            for batch, rate in batches.items():
+                rates.add_row(stage, net, str(batch), f'{rate:.3g}')
+    for table in (steps, rates):
+        if table.row_count:
+            console.print(table)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints, writes the file."""
+    options = parse(arguments)
+    warnings.filterwarnings('ignore', module='torch')
+    get_root_logger(log_level=logging.WARNING)
+    console = Console()
+    try:
+        with unwinding_when_ended():
+            figures = measure(options)
+    except UserError as error:
+        console.print(f'error: {error}', style='red', markup=False)
+        return 2
+    show(figures, console)
+    about = {'machine': machine(), 'versions': versions(), 'overrides': options.overrides, 'figures': figures}
+    console.print(', '.join(f'{key}: {value}' for key, value in about['machine'].items()), highlight=False)
+    if options.json:
+        options.json.write_text(json.dumps(about, indent=2) + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -36,12 +36,8 @@ def photograph(degradation: Degradation, images: Image, seeds: npt.NDArray[np.in
 
 
 def _batch(degradation: Degradation, images: Image, seeds: npt.NDArray[np.int64]) -> Image:
-    count = len(images)
-    if count == 1:
-        # torch multiplies a batch of one by another routine, and JPEG shows the other rounding.
-        images, seeds = np.repeat(images, 2, axis=0), np.repeat(seeds, 2)
     gt = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
-    lq = degradation(gt, torch.from_numpy(seeds.astype(np.int64)))[:count]
+    lq = degradation(gt, torch.from_numpy(seeds.astype(np.int64)))
     return lq.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 

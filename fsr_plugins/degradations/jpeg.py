@@ -3,6 +3,10 @@
 ITU-T T.81 (baseline), with the example quantisation tables of its annex K scaled by the quality in libjpeg's way,
 JFIF's full-range YCbCr, chroma halved by 2×2 means and enlarged with libjpeg's triangle filter. Entropy coding loses
 nothing and is left out.
+
+An image comes out the same, bit for bit, in any batch. A library may sum a matrix product in another order for another
+number of rows, so the transforms are exact sums (whole numbers times multiples of 2⁻²⁴, in float64), which have no
+order; the colours are mixed element by element.
 """
 
 from __future__ import annotations
@@ -42,6 +46,16 @@ _CHROMA = (
 _TO_YCBCR = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 _TO_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136286, -0.714136286), (1.0, 1.772, 0.0))
 
+# A sum of 64 products of coefficients (below 2¹², steps of the table included) stays below 2¹⁸: with 24 bits behind the
+# point it is exact in the 53 bits of float64.
+_DCT_GRID = 2.0**24
+# libjpeg's fixed point for colours: where thousandths of Y are halves, it decides as libjpeg does.
+_COLOUR_GRID = 2.0**16
+
+
+def _on_grid(matrix: Tensor, grid: float) -> Tensor:
+    return (matrix * grid).round() / grid
+
 
 @functools.lru_cache(maxsize=8)
 def _cached_constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -51,12 +65,12 @@ def _cached_constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Ten
         dct[0] /= math.sqrt(2)
         tables = torch.tensor([_LUMA, _CHROMA], dtype=torch.float32)
         # A block as a vector of 64: one product with the Kronecker square is the transform of rows and columns at once.
-        both = torch.kron(dct, dct).float()
+        to_ycbcr, to_rgb = _on_grid(torch.tensor([_TO_YCBCR, _TO_RGB], dtype=torch.float64), _COLOUR_GRID).float()
         return (
-            both.to(device),
+            _on_grid(torch.kron(dct, dct), _DCT_GRID).to(device),
             tables.view(2, 64).to(device),
-            torch.tensor(_TO_YCBCR).to(device),
-            torch.tensor(_TO_RGB).to(device),
+            to_ycbcr.to(device),
+            to_rgb.to(device),
         )
 
 
@@ -79,6 +93,12 @@ def quantisation_tables(quality: Tensor) -> Tensor:
     return ((tables * percent[:, None, None] + 50.0) / 100.0).floor_().clamp_(1.0, 255.0)
 
 
+def _mix(planes: Tensor, matrix: Tensor) -> Tensor:
+    """The channels of (N, 3, H, W) mixed by a matrix (3, 3), always in the same order."""
+    first, second, third = matrix.t()[:, :, None, None].unbind(0)
+    return planes[:, :1] * first + planes[:, 1:2] * second + planes[:, 2:] * third
+
+
 def _code(plane: Tensor, table: Tensor) -> Tensor:
     """Transforms, quantises by tables (N, P or 1, 64) and restores planes (N, P, H, W) of 8 bits centred on 0."""
     n, p, h, w = plane.shape
@@ -87,8 +107,8 @@ def _code(plane: Tensor, table: Tensor) -> Tensor:
     blocks = padded.view(n, p, rows, 8, columns, 8).transpose(3, 4).reshape(n, p, rows * columns, 64)
     dct = _constants(plane.device)[0]
     step = table[:, :, None]
-    blocks = (((blocks @ dct.t()) / step).round_() * step) @ dct
-    blocks = blocks.round_().clamp_(-128.0, 127.0)
+    quantised = ((blocks.double() @ dct.t()) / step).round_() * step
+    blocks = (quantised @ dct).round_().clamp_(-128.0, 127.0).float()
     restored = blocks.view(n, p, rows, columns, 8, 8).transpose(3, 4).reshape(padded.shape)
     return restored[:, :, :h, :w]
 
@@ -118,16 +138,16 @@ def jpeg(x: Tensor, quality: Tensor, subsample: bool = True) -> Tensor:
         _, _, to_ycbcr, to_rgb = _constants(x.device)
         tables = quantisation_tables(quality)
         rgb = (x.float().clamp(0.0, 1.0) * 255.0).round_()
-        ycbcr = torch.einsum('ij,njhw->nihw', to_ycbcr, rgb)
-        luma = _code(ycbcr[:, :1].round() - 128.0, tables[:, :1])
-        chroma = ycbcr[:, 1:].round().clamp_(-128.0, 127.0)
+        ycbcr = _mix(rgb, to_ycbcr).round_()
+        luma = _code(ycbcr[:, :1] - 128.0, tables[:, :1])
+        chroma = ycbcr[:, 1:].clamp_(-128.0, 127.0)
         if subsample:
             h, w = x.shape[2:]
             small = _code(_halve(chroma), tables[:, 1:])[:, :, :, : (w + 1) // 2]
             chroma = F.interpolate(small, scale_factor=2.0, mode='bilinear', align_corners=False)[:, :, :h, :w]
         else:
             chroma = _code(chroma, tables[:, 1:])
-        restored = torch.einsum('ij,njhw->nihw', to_rgb, torch.cat((luma + 128.0, chroma), dim=1))
+        restored = _mix(torch.cat((luma + 128.0, chroma), dim=1), to_rgb)
         return restored.round_().clamp_(0.0, 255.0) / 255.0
 
 

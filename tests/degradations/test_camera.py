@@ -72,6 +72,16 @@ def test_each_image_is_compressed_with_its_own_quality():
     assert error[1] < error[2] < error[0]
 
 
+@pytest.mark.parametrize('subsample', [True, False])
+@pytest.mark.parametrize(('h', 'w', 'number'), [(8, 8, 512), (16, 16, 128), (24, 40, 64), (37, 50, 32)])
+def test_jpeg_of_an_image_is_the_same_in_any_batch(h, w, number, subsample):
+    x = tensor([picture(h, w, seed) for seed in range(number)])
+    qualities = torch.arange(number) * 37 % 100 + 1
+    whole = torch.cat([jpeg(x[i : i + 8], qualities[i : i + 8], subsample) for i in range(0, number, 8)])
+    alone = torch.cat([jpeg(x[i : i + 1], qualities[i : i + 1], subsample) for i in range(number)])
+    assert torch.equal(whole, alone) and torch.equal(whole, jpeg(x, qualities, subsample))
+
+
 @pytest.mark.parametrize('quality', [(0, 50), (50, 101), (80, 60), (40.5, 60), (50,)])
 def test_impossible_qualities_are_refused(quality):
     with pytest.raises(UserError, match='quality'):

@@ -17,7 +17,7 @@ from fsr_plugins.data.portraits.domains import (
 )
 
 #: To be raised whenever a pixel or label changes: faces drawn by another version are drawn anew.
-RENDERER_VERSION = 2
+RENDERER_VERSION = 3
 
 __all__ = [
     'DOMAINS',

@@ -73,10 +73,12 @@ def test_each_image_is_compressed_with_its_own_quality():
 
 
 @pytest.mark.parametrize('subsample', [True, False])
-@pytest.mark.parametrize(('h', 'w', 'number'), [(8, 8, 512), (16, 16, 128), (24, 40, 64), (37, 50, 32)])
+@pytest.mark.parametrize(('h', 'w', 'number'), [(8, 8, 1024), (16, 16, 128), (24, 40, 64), (37, 50, 32)])
 def test_jpeg_of_an_image_is_the_same_in_any_batch(h, w, number, subsample):
-    x = tensor([picture(h, w, seed) for seed in range(number)])
-    qualities = torch.arange(number) * 37 % 100 + 1
+    # With float32 products of one order for one row and another for eight, a few of the 1024 differ.
+    generator = torch.Generator().manual_seed(2)
+    x = torch.rand(number, 3, h, w, generator=generator)
+    qualities = torch.randint(97, 101, (number,), generator=generator)
     whole = torch.cat([jpeg(x[i : i + 8], qualities[i : i + 8], subsample) for i in range(0, number, 8)])
     alone = torch.cat([jpeg(x[i : i + 1], qualities[i : i + 1], subsample) for i in range(number)])
     assert torch.equal(whole, alone) and torch.equal(whole, jpeg(x, qualities, subsample))

@@ -189,7 +189,7 @@ def test_response_or_features_alone(data: dict[str, Any]) -> None:
 def test_teacher_is_validated_with_the_maps_of_the_set(data: dict[str, Any]) -> None:
     for model in (teacher_model(), student_model()):
         assert model.net_t is not None
-        net = model.validation_nets()['teacher']
+        net = model.validation_nets()['result']
         model.feed_data(data)
         assert model.lq is not None
         torch.testing.assert_close(net(model.lq), model.net_t(model.lq, data['parsing']), rtol=0, atol=0)
@@ -207,15 +207,14 @@ def test_validation_leaves_the_averaged_teacher_in_evaluation_mode() -> None:
 
 
 def test_names_of_what_is_compared() -> None:
-    assert list(teacher_model().validation_nets()) == ['result', 'teacher']
-    model = student_model(blocks={'network_alone': STUDENT})
+    assert list(teacher_model().validation_nets()) == ['result']
+    model = student_model()
     nets = model.validation_nets()
-    assert list(nets) == ['result', 'student', 'alone', 'teacher']
-    assert nets['result'] is nets['student'] is model.net_g
-    assert nets['alone'] is model.net_alone
-    assert list(student_model(validate_teacher=False).validation_nets()) == ['result', 'student']
+    assert list(nets) == ['result', 'teacher']
+    assert nets['result'] is model.net_g
+    assert list(student_model(validate_teacher=False).validation_nets()) == ['result']
     control = student_model(kd_opt=None, blocks={'network_t': None})
-    assert list(control.validation_nets()) == ['result', 'alone']
+    assert list(control.validation_nets()) == ['result']
 
 
 def test_the_control_needs_no_maps_and_learns_by_eq_3_alone(data: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ def test_the_control_is_the_student_trained_alike_but_without_a_teacher(file: st
     opts = stages(file)
     assert list(opts) == ['teacher', 'alone', 'student']
     alone, student = opts['alone'], opts['student']
-    assert alone['network_g'] == student['network_g'] == student['network_alone']
+    assert alone['network_g'] == student['network_g']
     assert alone['datasets'] == student['datasets']
     taught = dict(student['train'])
     assert taught.pop('kd_opt')['type'] == 'DistillationLoss'

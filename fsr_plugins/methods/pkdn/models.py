@@ -86,27 +86,23 @@ class PKDNTeacherModel(FSRModel):
             losses['l_pix'] = self.cri_pix(self.net_t(self.lq, parsing_of(self)), self.gt)
 
     def validation_nets(self) -> dict[str, nn.Module]:
-        """``result`` and ``teacher``, one network, with the maps of the images under validation."""
-        teacher = WithParsing(self.evaluated('net_t'), self)
-        return {'result': teacher, 'teacher': teacher}
+        """``result``, the teacher, with the maps of the images under validation."""
+        return {'result': WithParsing(self.evaluated('net_t'), self)}
 
 
 @MODEL_REGISTRY.register()
 class PKDNStudentModel(FSRModel):
     """Stage 2: the student learns from HR, from the teacher's images and from its features (Eq. 2).
 
-    Without teacher and ``kd_opt`` the same student learns from HR alone: the control. ``network_alone`` may bring
-    such a control, trained before, to be measured beside the student.
+    Without teacher and ``kd_opt`` the same student learns from HR alone: the control.
     """
 
     networks = {
         'net_g': Net(result=True),
-        'net_alone': Net(frozen=True, optional=True),
         'net_t': Net(frozen=True, optional=True),
     }
     net_g: nn.Module
     net_t: nn.Module | None
-    net_alone: nn.Module | None
 
     class Train(TrainOptions):
         """L_SR (Eq. 3); L_TS and L_FS (Eq. 4 and 5), whose weights and schedule are ``kd_opt``'s."""
@@ -155,13 +151,8 @@ class PKDNStudentModel(FSRModel):
         return [*features[:middle], *features[middle + 1 :]]
 
     def validation_nets(self) -> dict[str, nn.Module]:
-        """``result``: the ``student``, beside ``alone`` and ``teacher``, or without a teacher ``alone`` itself."""
-        student = self.evaluated('net_g')
-        if self.net_t is None:
-            return {'result': student, 'alone': student}
-        nets = {'result': student, 'student': student}
-        if self.net_alone is not None:
-            nets['alone'] = self.net_alone
-        if (self.opt.get('train') or {}).get('validate_teacher', True):
+        """``result``, the student, and ``teacher`` where there is one to be measured."""
+        nets = {'result': self.evaluated('net_g')}
+        if self.net_t is not None and (self.opt.get('train') or {}).get('validate_teacher', True):
             nets['teacher'] = WithParsing(self.net_t, self)
         return nets

@@ -160,7 +160,21 @@ def _extension(num_in_ch: int, num_feat: int) -> nn.Sequential:
 
 
 def _initialise(module: nn.Module) -> None:
-    """Glorot's uniform weights and no bias, TensorFlow's default: the paper's framework."""
+    """Glorot's uniform weights and no bias, TensorFlow's default; in a module such that images pass from the start.
+
+    A module begins as nearly bilinear enlargement of mixed channels: its deconvolution has bilinear kernels (Long et
+    al., CVPR 2015), its residual a tenth of He et al.'s weights. The generator has no skip from its input and learns
+    colours late otherwise.
+    """
+    if isinstance(module, Module):
+        nn.init.kaiming_normal_(module.conv1.weight)
+        nn.init.kaiming_normal_(module.conv2.weight)
+        line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        num_in, num_out = module.up.weight.shape[:2]
+        with torch.no_grad():
+            module.conv2.weight.mul_(0.1)
+            mixing = torch.randn(num_in, num_out, 1, 1) * (2 / num_in) ** 0.5
+            module.up.weight.copy_(mixing * torch.outer(line, line))
     if isinstance(module, EdgeBlock):  # comes after its own convolution
         # Of edges, which are not negative, weights of both signs can make a map that is zero everywhere. Its ReLU would
         # let no gradient through, ever.

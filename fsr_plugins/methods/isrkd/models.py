@@ -222,7 +222,7 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
 
     @classmethod
     def tables(cls, validation: Mapping[str, Results]) -> dict[str, list[dict[str, Any]]]:
-        """Table I, a row for each set and metric, and Table II, a row for each set.
+        """Table I, a row for each set and metric, and Table II, a row for each set, where there is a teacher.
 
         ``change_percent`` is ``100 (incremental - pretrained) / pretrained``, signed as the figure moves: of FID, where
         less is better, a fall is a gain. It is None where the pretrained network's figure is 0.
@@ -236,4 +236,4 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
                 change.append({**row, 'change_percent': percent})
             if SIMILARITY in results:
                 similarity.append({'set': dataset, **results[SIMILARITY]})
-        return {'table_1': change, 'table_2': similarity}
+        return {name: rows for name, rows in (('table_1', change), ('table_2', similarity)) if rows}

@@ -187,9 +187,9 @@ def test_response_or_features_alone(data: dict[str, Any]) -> None:
 
 
 def test_teacher_is_validated_with_the_maps_of_the_set(data: dict[str, Any]) -> None:
-    for model in (teacher_model(), student_model()):
+    for model, name in ((teacher_model(), 'result'), (student_model(), 'teacher')):
         assert model.net_t is not None
-        net = model.validation_nets()['result']
+        net = model.validation_nets()[name]
         model.feed_data(data)
         assert model.lq is not None
         torch.testing.assert_close(net(model.lq), model.net_t(model.lq, data['parsing']), rtol=0, atol=0)

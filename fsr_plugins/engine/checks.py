@@ -131,12 +131,14 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
                 )
             continue
         source = source_stage(experiment, stage, path)
+        strict = stage.opt['path'].get(f'strict_load_{suffix}', True)
         if source is not None and not Path(path).exists():
-            _compare_blocks(stage, short, source, Path(path), place)
+            if strict:
+                _compare_blocks(stage, short, source, Path(path), place)
             continue
         key = stage.opt['path'].get(f'param_key_{suffix}', 'params')
         try:
-            load_weights(net, path, param_key=key, strict=stage.opt['path'].get(f'strict_load_{suffix}', True))
+            load_weights(net, path, param_key=key, strict=strict)
         except UserError as error:
             raise UserError(f'{place}: {error}') from error
     return warnings

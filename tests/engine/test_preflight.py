@@ -115,6 +115,16 @@ def test_weights_of_a_stage_are_read_once_they_exist(folder: Path) -> None:
         preflight.check(experiment, dry_steps=False)
 
 
+@pytest.mark.parametrize('strict', [True, False])
+def test_a_larger_network_over_a_stage_to_come(folder: Path, strict: bool) -> None:
+    larger = {**tiny.EDSR, 'num_block': 2}
+    path = {'pretrain_network_g': 'stage:one/net_g', 'strict_load_g': strict}
+    stages = {'one': {}, 'two': {'path': path, 'network_g': larger}}
+    found = preflight.inspect(load(folder, {**tiny.options(), 'stages': stages}), dry_steps=False).errors
+    assert bool(found) is strict
+    assert all('network_g.num_block' in error.message for error in found)
+
+
 def test_data_of_a_stage_to_come_waits(folder: Path) -> None:
     sets = {'train': {'dataroot_gt': 'stage:one/pseudo'}}
     report = preflight.check(load(folder, two_stages(datasets=sets)), dry_steps=True)

@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 STAMPS := $(VENV)/.stamps
 
 # The same bounds as in setup.py; a test compares them.
-TORCH := 'torch>=2.4,<2.16' 'torchvision>=0.19,<0.31'
+TORCH := 'torch>=2.13,<2.16' 'torchvision>=0.28,<0.31'
 BASICSR := basicsr==1.4.2
 # BasicSR's sdist is built in the environment itself, where its setup.py imports these.
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'

@@ -51,8 +51,8 @@ setup(
     package_data={'fsr_plugins': ['**/NOTICE', '**/NOTICE.*', '**/*.yml', '**/*.txt', '**/README.md', 'py.typed']},
     install_requires=[
         'basicsr==1.4.2',
-        'torch>=2.4,<2.16',
-        'torchvision>=0.19,<0.31',
+        'torch>=2.13,<2.16',
+        'torchvision>=0.28,<0.31',
         'numpy>=1.26',
         # scipy 1.18 removed sqrtm(disp=...), which BasicSR's FID calls.
         'scipy>=1.11,<1.18',

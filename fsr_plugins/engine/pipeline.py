@@ -149,14 +149,17 @@ def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str
 
 
 def _write_comparison(experiment: Experiment) -> None:
-    path = experiment.folder / 'comparison.png'
+    """``comparison.png`` of the first set that has HR, ``comparison_<set>.png`` of the others."""
     stage = _last_validating(experiment)
     if stage is None:
         return
     loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
-    paired = [loader for loader in loaders.values() if getattr(loader.dataset, 'has_gt', True)] or [*loaders.values()]
-    report.write_comparison(path, report.comparison(_finished_model(stage, World()), paired[0]))
-    logger.info('Picture: %s', path)
+    paired = {name: loader for name, loader in loaders.items() if getattr(loader.dataset, 'has_gt', True)} or loaders
+    model = _finished_model(stage, World())
+    for number, (name, loader) in enumerate(paired.items()):
+        path = experiment.folder / (f'comparison_{name}.png' if number else 'comparison.png')
+        report.write_comparison(path, report.comparison(model, loader))
+        logger.info('Picture of %s: %s', name, path)
 
 
 def _last_validating(experiment: Experiment) -> Stage | None:

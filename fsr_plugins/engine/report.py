@@ -20,7 +20,7 @@ from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.models.validation import lq_of, quantise
 
 #: Width of the column with the labels, and the white between the faces, in pixels.
-LABEL_WIDTH, GAP = 72, 2
+LABEL_WIDTH, GAP = 88, 2
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:

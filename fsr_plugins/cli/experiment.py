@@ -55,7 +55,7 @@ def show_figures(validation: Mapping[str, Mapping[str, Mapping[str, float]]]) ->
     table = Table('set', 'net', *metrics)
     for name, nets in validation.items():
         for net, values in nets.items():
-            table.add_row(name, net, *(_number(values.get(metric)) for metric in metrics))
+            table.add_row(name, net, *(_cell(values.get(metric)) for metric in metrics))
     Console().print(table)
 
 
@@ -68,10 +68,11 @@ def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         columns = list(dict.fromkeys(column for row in rows for column in row))
         table = Table(*columns, title=title)
         for row in rows:
-            cells = (row.get(column) for column in columns)
-            table.add_row(*(_number(cell) if isinstance(cell, float) else str(cell or '') for cell in cells))
+            table.add_row(*(_cell(row.get(column)) for column in columns))
         Console().print(table)
 
 
-def _number(value: Any) -> str:
-    return '' if value is None else f'{value:.4f}'
+def _cell(value: Any) -> str:
+    if value is None:
+        return ''
+    return f'{value:.4f}' if isinstance(value, float) else str(value)

@@ -15,13 +15,12 @@ from fsr_plugins.registry import LOSS_REGISTRY
 Criterion = Literal['l1', 'mse']
 KDSchedule = Literal['constant', 'kdfsrnet']
 
-#: The distance d, and the power of s by which d grows when both sides are scaled by s.
-_CRITERIA: dict[str, tuple[Callable[[Tensor, Tensor], Tensor], int]] = {'l1': (F.l1_loss, 1), 'mse': (F.mse_loss, 2)}
+_CRITERIA: dict[str, Callable[[Tensor, Tensor], Tensor]] = {'l1': F.l1_loss, 'mse': F.mse_loss}
 
 
 @LOSS_REGISTRY.register()
 class DistillationLoss(nn.Module):
-    """``response_weight · d(s·SR_student, s·SR_teacher) + feature_weight · (1/n) Σ_i d(F_student_i, F_teacher_i)``.
+    """``response_weight · d(SR_student, SR_teacher) + feature_weight · (1/n) Σ_i d(F_student_i, F_teacher_i)``.
 
     With ``l1`` it is PKDN's L_TS and L_FS (Eq. 4 and 5 with the weights of Eq. 2), with ``mse`` ISR-KD's Eq. 2.
 
@@ -34,7 +33,6 @@ class DistillationLoss(nn.Module):
         criterion: Criterion = 'l1',
         response_weight: float = 1.0,
         feature_weight: float = 0.0,
-        response_scale: float = 1.0,
         schedule: KDSchedule = 'constant',
         epochs: int = 10,
         iters_per_epoch: int | None = None,
@@ -44,7 +42,6 @@ class DistillationLoss(nn.Module):
             criterion: d, a mean over all elements.
             response_weight: of the images; 0 for none.
             feature_weight: of the features; 0 for none.
-            response_scale: s, e.g. 255 for images in [0, 1] that are to be compared as levels of 8 bits.
             schedule: how the weights change.
             epochs: of ``kdfsrnet``: how long it distils.
             iters_per_epoch: of ``kdfsrnet``: iterations that count as an epoch.
@@ -60,11 +57,9 @@ class DistillationLoss(nn.Module):
             raise UserError(f'DistillationLoss: weights of {response_weight} and {feature_weight}; give 0 or more.')
         if schedule == 'kdfsrnet' and (epochs < 1 or not iters_per_epoch or iters_per_epoch < 1):
             raise UserError("DistillationLoss: schedule 'kdfsrnet' needs 'epochs' and 'iters_per_epoch' of at least 1.")
-        self.distance, power = _CRITERIA[criterion]
+        self.distance = _CRITERIA[criterion]
         self.response_weight = response_weight
         self.feature_weight = feature_weight
-        # One number is scaled instead of two batches of images.
-        self.response_factor = response_scale**power
         self.schedule = schedule
         self.epochs = epochs
         self.iters_per_epoch = iters_per_epoch
@@ -107,7 +102,7 @@ class DistillationLoss(nn.Module):
         response, feature = self.weights(current_iter)
         losses: dict[str, Tensor] = {}
         if response:
-            losses['l_response'] = response * self.response_factor * self.distance(student, teacher.detach())
+            losses['l_response'] = response * self.distance(student, teacher.detach())
         if feature:
             if not student_features or len(student_features) != len(teacher_features):
                 raise ValueError(f'{len(student_features)} features meet {len(teacher_features)} of the teacher.')

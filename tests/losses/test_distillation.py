@@ -22,10 +22,10 @@ def test_l1_of_images_and_mean_over_features() -> None:
     assert found['l_feature'].item() == pytest.approx(15.0)
 
 
-def test_mse_on_the_scale_of_255() -> None:
-    loss = DistillationLoss('mse', response_weight=5, feature_weight=0.01, response_scale=255)
-    # 5 · (255 · 0.2)² = 13005; 0.01 · 3² = 0.09: the scale is for images alone.
-    found = loss(full(0.6), full(0.4), [full(3.0)], [full(0.0)], 1)
+def test_mse_of_images_from_0_to_255() -> None:
+    loss = DistillationLoss('mse', response_weight=5, feature_weight=0.01)
+    # 5 · (255 · 0.2)² = 13005; 0.01 · 3² = 0.09.
+    found = loss(full(153.0), full(102.0), [full(3.0)], [full(0.0)], 1)
     assert found['l_response'].item() == pytest.approx(13005, rel=1e-5)
     assert found['l_feature'].item() == pytest.approx(0.09)
 

@@ -6,15 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from option_files import OPTIONS, stages
 
 from fsr_plugins.engine import config
 from fsr_plugins.errors import UserError
-
-OPTIONS = Path(__file__).parents[2] / 'options'
-
-
-def stages(file: str, *overrides: str) -> dict[str, dict[str, Any]]:
-    return {name: stage.opt for name, stage in config.load(OPTIONS / file, overrides).stages.items()}
 
 
 def mixture(opt: dict[str, Any]) -> tuple[str, int, str, int]:

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
+from option_files import stages
 
-from fsr_plugins.engine import config
 from fsr_plugins.errors import UserError
 
-OPTIONS = Path(__file__).parents[2] / 'options'
 SMALL, PAPER = ['pkdn.yml', 'lfw/pkdn.yml'], ['paper/pkdn_celeba.yml', 'paper/pkdn_helen.yml']
-
-
-def stages(file: str, *overrides: str) -> dict[str, dict[str, Any]]:
-    return {name: stage.opt for name, stage in config.load(OPTIONS / file, overrides).stages.items()}
 
 
 @pytest.mark.parametrize('file', SMALL + PAPER)

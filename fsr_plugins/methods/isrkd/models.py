@@ -95,10 +95,11 @@ class ISRKDPretrainModel(FSRModel):
         """
         scale = self.train_opt.loss_range
         sr = output.sr.float()
+        images = scale * sr, scale * hr
         if self.cri_pix is not None:
-            losses[f'l_pix{after}'] = self.cri_pix(scale * sr, scale * hr)
+            losses[f'l_pix{after}'] = self.cri_pix(*images)
         if self.cri_lce is not None:
-            losses[f'l_lce{after}'] = self.cri_lce(scale * sr, scale * hr)
+            losses[f'l_lce{after}'] = self.cri_lce(*images)
         if self.cri_id is not None:
             losses[f'l_id{after}'] = self.cri_id(sr, hr)
         if self.cri_edge is not None:

@@ -1,0 +1,168 @@
+"""The recogniser by which measures of identity judge: named, frozen, and shared by all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import align, alignable, template_for
+from fsr_plugins.weights import WeightFile, locate
+
+Align = Literal['none', 'landmarks']
+#: What a measure of identity takes as ``recogniser``.
+RecogniserLike = Mapping[str, Any] | Recogniser | None
+
+#: Networks that a process keeps; one more is read again.
+_KEPT = 4
+
+
+class Judge:
+    """A recogniser and the way faces are brought into its input.
+
+    Attributes:
+        name: what it is called in results, e.g. ``MobileFaceNet (mobilefacenet_casia.ckpt e839247c)``: class, file and
+            the first digits of the file's SHA-256.
+        key: equal for judges that give the same embeddings; for caches.
+        align: ``'none'``, or ``'landmarks'``.
+    """
+
+    def __init__(self, recogniser: RecogniserLike, align: Align = 'none') -> None:
+        """
+        Args:
+            recogniser: block, ``{type: MobileFaceNet, path: …, adapt: resize}``, whose network is read once a process;
+                or a network in evaluation mode; or None where the one under training will be handed in instead.
+            align: ``'none'``: the recogniser's ``adapt`` makes whole images its input; ``'landmarks'``: faces are
+                aligned by their points to :func:`fsr_plugins.faces.template_for` the recogniser's ``face_size``.
+
+        Raises:
+            UserError: an unknown ``align``, a faulty block, weights that are absent or of another network.
+        """
+        if align not in get_args(Align):
+            raise UserError(f"'align' of a judge is '{align}': choose one of {', '.join(get_args(Align))}.")
+        self.align = align
+        self.net: Recogniser | None = None
+        if recogniser is None:
+            self.name = key = 'the network under training'
+        elif isinstance(recogniser, Recogniser):
+            self.net, self.name = recogniser, f'{type(recogniser).__name__} (under training)'
+            key = f'{self.name} {id(recogniser)}'
+        else:
+            file = locate(recogniser_weight(recogniser))
+            digest = _sha256(file)
+            # The digest, because a stage may write another network to the same path.
+            key = json.dumps([{**recogniser, 'path': str(file)}, digest], sort_keys=True)
+            self.net, self.name = _network(key), f'{recogniser["type"]} ({file.name} {digest[:8]})'
+        self.key = f'{key} {align}'
+
+    @torch.no_grad()
+    def embed(self, images: Tensor, landmarks: Tensor | None = None) -> Tensor:
+        """Embeddings of unit length, in float32 under mixed precision too; without gradients.
+
+        A face whose landmarks are unknown (not finite) or lie in one point cannot be aligned: its embedding is NaN,
+        which whoever counts has to count as a failure.
+
+        Args:
+            images: (N, 3, H, W) RGB float in [0, 1].
+            landmarks: (N, 5, 2) in their pixels; only looked at with ``align`` ``'landmarks'``.
+
+        Returns:
+            (N, D) float32 on the images' device.
+
+        Raises:
+            UserError: there is no network, or there are no landmarks to align by.
+            ValueError: the network handed in is in training mode.
+        """
+        if self.net is None:
+            raise UserError(
+                "A measure of identity has 'recogniser: null', the network under training, and this model hands none "
+                'in: give a block, e.g. {type: MobileFaceNet, path: …}.'
+            )
+        if self.net.training:
+            raise ValueError(f'{type(self.net).__name__} is in training mode: it would judge by the batch.')
+        # The device is known from the images on; moving a module that is there already costs nothing.
+        net = self.net.to(images.device)
+        with torch.autocast(images.device.type, enabled=False):
+            if self.align == 'none':
+                return F.normalize(net(images.float()))
+            faces, good = self._aligned(images.float(), landmarks, net.face_size)
+            return F.normalize(net(faces)).where(good[:, None], torch.nan)
+
+    def _aligned(self, images: Tensor, landmarks: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Aligned faces and which of them are faces: the others' landmarks are replaced by the template's."""
+        if landmarks is None:
+            raise UserError(
+                "A measure of identity has 'align: landmarks', and the validation set gives none: add "
+                '`views: [landmarks]` to it.'
+            )
+        template = template_for(size).to(images)
+        landmarks = landmarks.to(images)
+        good = alignable(landmarks, template)
+        return align(images, landmarks.where(good[:, None, None], template), template, size), good
+
+
+def embedding(judge: Judge, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
+    """The judge's embeddings of one batch, computed once where ``meta`` has a cache.
+
+    Args:
+        judge: who embeds.
+        images: (N, 3, H, W) RGB float in [0, 1].
+        which: whose images these are: the name of a network, or ``'HR'``; None: not known, nothing is kept.
+        meta: as for :meth:`fsr_plugins.metrics.base.Metric.update`.
+
+    Returns:
+        As :meth:`Judge.embed`, and as it raises.
+    """
+    cache = meta.get('cache')
+    if cache is None or which is None:
+        return judge.embed(images, meta.get('landmarks'))
+    key = ('embedding', judge.key, which)
+    if key not in cache:
+        cache[key] = judge.embed(images, meta.get('landmarks'))
+    return cache[key]
+
+
+def judge_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
+    """The weights of a judge, fetched at once where they have to be; none of a network that is handed in.
+
+    Raises:
+        UserError: they are absent; the message says how to go on without them.
+    """
+    if recogniser is None or isinstance(recogniser, Recogniser):
+        return []
+    try:
+        weight = recogniser_weight(recogniser)
+        return [replace(weight, path=str(locate(weight)))]
+    except UserError as error:
+        raise UserError(f'{error} Or leave this metric out of val.metrics.') from error
+
+
+@lru_cache(maxsize=_KEPT)
+def _network(key: str) -> Recogniser:
+    """The frozen network of a judge's key."""
+    return make_recogniser(json.loads(key)[0])
+
+
+def _sha256(file: Path) -> str:
+    status = file.stat()
+    return _digest(file, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _digest(file: Path, size: int, changed: int) -> str:
+    """Hexadecimal SHA-256; read again only when size or time of change are others."""
+    digest = hashlib.sha256()
+    with file.open('rb') as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

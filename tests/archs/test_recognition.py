@@ -25,6 +25,8 @@ from fsr_plugins.archs.recognition import (
     recogniser_weight,
 )
 from fsr_plugins.errors import UserError
+from fsr_plugins.models import saving
+from fsr_plugins.models.networks import build_network, evaluating, freeze
 from fsr_plugins.registry import ARCH_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -126,13 +128,34 @@ def conv(num_in: int, num_out: int, taps: int, after: int) -> int:
     return num_in * num_out * taps + after * num_out
 
 
-def test_parameters_of_spherefaces_layers(networks: dict[type[Recogniser], Recogniser]) -> None:
+@pytest.mark.parametrize('num_feat', [64, 6])
+def test_parameters_of_spherefaces_layers(num_feat: int) -> None:
     """Every convolution has a bias and a PReLU slope a channel."""
     total, num_in = 0, 3
-    for width, convolutions in ((64, 3), (128, 5), (256, 9), (512, 3)):
+    for factor, convolutions in ((1, 3), (2, 5), (4, 9), (8, 3)):
+        width = factor * num_feat
         total += conv(num_in, width, 9, 2) + (convolutions - 1) * conv(width, width, 9, 2)
         num_in = width
-    assert parameters(networks[SphereFace20]) == total + conv(512 * 7 * 6, 512, 1, 1)
+    assert parameters(SphereFace20(num_feat=num_feat)) == total + conv(8 * num_feat * 7 * 6, 512, 1, 1)
+
+
+@pytest.mark.parametrize('num_feat', [64, 8])
+def test_spherefaces_signals_keep_their_size_before_training(num_feat: int) -> None:
+    """A residual pair adds little to its input, and an embedding's numbers are about the size of the pixels'."""
+    torch.manual_seed(0)
+    net = SphereFace20(num_feat=num_feat)
+    faces = torch.randn(2, 3, 112, 96)
+    with torch.no_grad():
+        x = net.relu1_1(net.conv1_1(faces))
+        residual = net.relu1_3(net.conv1_3(net.relu1_2(net.conv1_2(x))))
+        embedding = net.embed(faces)
+    assert residual.std() < 0.3 * x.std()
+    assert 0.3 < embedding.std() < 3
+
+
+def test_spherefaces_width_is_checked() -> None:
+    with pytest.raises(UserError, match="'num_feat' of SphereFace20 is 0"):
+        SphereFace20(num_feat=0)
 
 
 def test_parameters_of_facenets_layers(networks: dict[type[Recogniser], Recogniser]) -> None:
@@ -167,7 +190,7 @@ def test_parameters_of_mobilefacenets_layers(networks: dict[type[Recogniser], Re
 
 def test_sphereface_without_its_residual_pairs_is_four_strided_convolutions() -> None:
     torch.manual_seed(0)
-    net = SphereFace20()
+    net = SphereFace20(num_feat=8)
     with torch.no_grad():
         for name, layer in net.named_children():
             if name.startswith('conv') and not name.endswith('_1'):
@@ -177,7 +200,7 @@ def test_sphereface_without_its_residual_pairs_is_four_strided_convolutions() ->
         x = faces
         for stage in range(1, 5):
             x = net.get_submodule(f'relu{stage}_1')(net.get_submodule(f'conv{stage}_1')(x))
-        torch.testing.assert_close(net.embed(faces), net.fc5(x.reshape(1, 512 * 7 * 6)))
+        torch.testing.assert_close(net.embed(faces), net.fc5(x.reshape(1, 64 * 7 * 6)))
 
 
 def test_arcface_is_facexlibs(networks: dict[type[Recogniser], Recogniser]) -> None:
@@ -235,6 +258,70 @@ def test_is_frozen_for_good(tmp_path: Path) -> None:
     assert ArchTestRecogniser().train().training
 
 
+def saved(path: Path, net: Recogniser, average: Recogniser | None = None, **arguments: Any) -> str:
+    """Writes a checkpoint as the toolkit's training does; returns its path."""
+    nets = {'params': net} if average is None else {'params': net, 'params_ema': average}
+    meta = saving.describe({}, 'net_r', {'type': type(net).__name__, **arguments}, 7)
+    saving.save_network(path, nets, meta)
+    return str(path)
+
+
+def test_a_checkpoint_of_the_toolkit_brings_its_arguments(tmp_path: Path) -> None:
+    source = SphereFace20(num_feat=4)
+    file = saved(tmp_path / 'net.pth', source, num_feat=4, adapt='centercrop')
+    net = make_recogniser({'type': 'SphereFace20', 'path': file})
+    assert net.adapt == 'centercrop'
+    torch.testing.assert_close(net.state_dict(), source.state_dict())
+    assert make_recogniser({'type': 'SphereFace20', 'path': file, 'adapt': 'resize'}).adapt == 'resize'
+    assert SphereFace20.pretrained(file).adapt == 'centercrop'
+
+
+def test_the_averaged_weights_go_first(tmp_path: Path) -> None:
+    source, average = ArchTestRecogniser(), ArchTestRecogniser()
+    net = make_recogniser({'type': 'ArchTestRecogniser', 'path': saved(tmp_path / 'net.pth', source, average)})
+    torch.testing.assert_close(net.state_dict(), average.state_dict())
+
+
+def test_a_checkpoint_of_another_network_is_named(tmp_path: Path) -> None:
+    file = saved(tmp_path / 'net.pth', ArchTestRecogniser())
+    with pytest.raises(UserError, match=r'net\.pth.* ArchTestRecogniser, not SphereFace20'):
+        make_recogniser({'type': 'SphereFace20', 'path': file})
+    file = saved(tmp_path / 'odd.pth', ArchTestRecogniser(), width=3)
+    with pytest.raises(UserError, match=r'odd\.pth.*does not hold the weights of ArchTestRecogniser.*width'):
+        make_recogniser({'type': 'ArchTestRecogniser', 'path': file})
+
+
+def test_a_frozen_recogniser_may_be_frozen_again_as_a_network_of_a_model(tmp_path: Path) -> None:
+    net = freeze(
+        make_recogniser({'type': 'ArchTestRecogniser', 'path': saved(tmp_path / 'n.pth', ArchTestRecogniser())})
+    )
+    with evaluating(net):
+        assert not net.training
+    nn.Sequential(net).train()
+    assert not net.training and not any(weight.requires_grad for weight in net.parameters())
+    images = torch.rand(1, 3, 8, 8, requires_grad=True)
+    net(images).sum().backward()
+    assert images.grad is not None
+
+
+@pytest.mark.parametrize(('cls', 'arguments'), [(MobileFaceNet, {}), (SphereFace20, {'num_feat': 4})])
+def test_learns_from_scratch(cls: type[Recogniser], arguments: dict[str, Any]) -> None:
+    """Two kinds of pictures are told apart after a few steps."""
+    torch.manual_seed(0)
+    net = build_network({'type': cls.__name__, **arguments})
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.02, momentum=0.9)
+    images, labels = torch.rand(4, 3, 32, 32), torch.arange(4) % 2
+    images[labels == 0] *= torch.linspace(0, 1, 32)
+    losses = []
+    for _ in range(4):
+        losses.append(nn.functional.cross_entropy(net(images)[:, :2], labels))
+        optimizer.zero_grad()
+        losses[-1].backward()
+        optimizer.step()
+    assert all(weight.grad is not None for weight in net.parameters())
+    assert losses[-1] < 0.5 * losses[0]
+
+
 def test_fetches_what_is_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('FSR_WEIGHTS', str(tmp_path / 'own'))
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
@@ -252,7 +339,7 @@ def test_a_block_can_be_checked_by_the_factorys_signature() -> None:
     factory = recogniser_factory('ArcFace')
     assert factory.__name__ == 'ArcFace'
     assert list(inspect.signature(factory).parameters) == ['path', 'adapt']
-    assert get_type_hints(factory)['adapt'] == Literal['resize', 'centercrop']
+    assert get_type_hints(factory)['adapt'] == Literal['resize', 'centercrop'] | None
 
 
 def test_wrong_blocks_and_weights_are_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch.nn.functional as F
@@ -126,24 +127,36 @@ class Recogniser(nn.Module):
         return WeightFile(cls.__name__, '', '', '', path=path)
 
     @classmethod
-    def pretrained(cls, path: str | None = None, adapt: Adapt = 'resize') -> Recogniser:
-        """The frozen network with weights.
+    def pretrained(cls, path: str | None = None, adapt: Adapt | None = None) -> Recogniser:
+        """The frozen network with weights; a checkpoint of this toolkit also says with what arguments to build it.
 
         Args:
             path: a local file; None looks for the published file and fetches it.
-            adapt: see :class:`Recogniser`.
+            adapt: see :class:`Recogniser`; None: as the file says, else ``'resize'``.
 
         Raises:
             UserError: another ``adapt``; weights that are absent, or of another network.
         """
-        net = cls(adapt=adapt)
         file = locate(cls.weight(path))
+        checkpoint = load_state(file)
+        arguments = cls._arguments(checkpoint, file) | ({} if adapt is None else {'adapt': adapt})
         try:
-            net.load_published(load_state(file))
-        except RuntimeError as error:
+            net = cls(**arguments)
+            net.load_published(checkpoint)
+        except (RuntimeError, TypeError) as error:
             reason = ' '.join(str(error).split())[:160]
             raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
         return net.freeze()
+
+    @classmethod
+    def _arguments(cls, checkpoint: Any, file: Path) -> dict[str, Any]:
+        """Those of the network in a checkpoint of this toolkit, ``meta.arch`` without its ``type``; else none."""
+        meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
+        arguments = dict(meta.get('arch') or {}) if isinstance(meta, Mapping) else {}
+        found = arguments.pop('type', cls.__name__)
+        if found != cls.__name__:
+            raise UserError(f"'{file}' holds a network of type {found}, not {cls.__name__}: give another file or type.")
+        return arguments
 
     def load_published(self, checkpoint: Any) -> None:
         """Loads a state dict, also one inside a checkpoint (``params``, ``state_dict`` …) or of ``DataParallel``.

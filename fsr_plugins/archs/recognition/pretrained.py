@@ -17,7 +17,8 @@ def make_recogniser(block: Mapping[str, Any]) -> Recogniser:
 
     Args:
         block: ``{type: FaceNet, path: …, adapt: resize}``; without ``path``, or with null, the published file is looked
-            for and fetched.
+            for and fetched. A checkpoint that this toolkit trained brings its arguments (``num_feat`` …) along; an
+            ``adapt`` in the block goes before the file's.
 
     Raises:
         UserError: an unknown type or argument; weights that are absent or of another network.

@@ -1,5 +1,6 @@
 """Losses. Importing this registers the toolkit's own and BasicSR's: ``L1Loss``, ``GANLoss``, ``PerceptualLoss`` …"""
 
+from fsr_plugins.losses.asoftmax import ASoftmaxLoss
 from fsr_plugins.losses.colour import LuminanceChrominanceLoss
 from fsr_plugins.losses.compare_face import CompareFaceLoss
 from fsr_plugins.losses.content import ContentLoss
@@ -9,6 +10,7 @@ from fsr_plugins.losses.pretrained import requirements
 from fsr_plugins.losses.sequence import SequenceLoss
 
 __all__ = [
+    'ASoftmaxLoss',
     'CompareFaceLoss',
     'ContentLoss',
     'DistillationLoss',

@@ -1,6 +1,7 @@
-"""Face recognisers behind one interface, :class:`Recogniser`. Importing this registers them."""
+"""Face recognisers behind one interface, :class:`Recogniser`, and what trains them. Importing this registers them."""
 
 from fsr_plugins.archs.recognition.arcface import ArcFace
+from fsr_plugins.archs.recognition.asoftmax import ASoftmaxHead, ASoftmaxLogits
 from fsr_plugins.archs.recognition.base import Recogniser
 from fsr_plugins.archs.recognition.facenet import FaceNet
 from fsr_plugins.archs.recognition.mobilefacenet import MobileFaceNet
@@ -8,6 +9,8 @@ from fsr_plugins.archs.recognition.pretrained import make_recogniser, recogniser
 from fsr_plugins.archs.recognition.sphereface import SphereFace20
 
 __all__ = [
+    'ASoftmaxHead',
+    'ASoftmaxLogits',
     'ArcFace',
     'FaceNet',
     'MobileFaceNet',

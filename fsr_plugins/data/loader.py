@@ -189,3 +189,38 @@ class EvalLoader(_Loader):
 
     def __iter__(self) -> Iterator[Batch]:
         return self._batches(iter(self._groups))
+
+
+class OrderedLoader(_Loader):
+    """The given images in the given order; a batch never reaches over the end of a part, and is of one size.
+
+    Args:
+        dataset: An :class:`ImageSet`.
+        batch_size: The most images of a batch.
+        parts: Numbers of images, part by part.
+        threads, prefetch, pin_memory: As :class:`TrainLoader`.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageSet,
+        batch_size: int,
+        parts: Sequence[Sequence[int]],
+        *,
+        threads: int = 2,
+        prefetch: int = 3,
+        pin_memory: bool = False,
+    ) -> None:
+        super().__init__(dataset, batch_size, 0, 1, threads, prefetch, pin_memory)
+        self.shape = dataset.shape
+        self.parts = parts
+
+    def _numbered(self) -> Iterator[Sequence[int]]:
+        for part in self.parts:
+            for _, group in groupby(part, key=self.shape):
+                members = list(group)
+                for start in range(0, len(members), self.batch_size):
+                    yield members[start : start + self.batch_size]
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self._batches(self._numbered())

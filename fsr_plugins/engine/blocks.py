@@ -17,8 +17,8 @@ from fsr_plugins.engine.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import lookup
 
-#: Registries whose classes may hold another of theirs, given as a block; for a block of another kind the class says in
-#: ``nested``, by the argument's name, what finds the target of its ``type``.
+#: Registries whose classes may hold another of theirs, given as a block; for a block of another kind a class of any
+#: registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
 _NESTING = ('losses', 'degradations')
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -39,9 +39,10 @@ def check_block(
         arguments = {key: value for key, value in block.items() if key != 'type'}
         check_arguments(target, arguments, keys, problems, given=given)
         nested = getattr(target, 'nested', {})
-        for key, value in arguments.items() if find in _NESTING else ():
-            if isinstance(value, dict) and isinstance(value.get('type'), str):
-                check_block(value, (*keys, key), problems, nested.get(key, find))
+        for key, value in arguments.items():
+            inner = nested.get(key, find if find in _NESTING else None)
+            if inner is not None and isinstance(value, dict) and isinstance(value.get('type'), str):
+                check_block(value, (*keys, key), problems, inner)
     return target
 
 

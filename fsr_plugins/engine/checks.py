@@ -5,12 +5,8 @@ Each returns warnings and raises UserError for what makes training impossible.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +15,16 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.engine.config import Experiment, Stage, changed, runtime
-from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.schema import loss_keys
-from fsr_plugins.engine.trainer import make_dataset, make_train_loader
+from fsr_plugins.engine.config import Experiment, Stage, changed
+from fsr_plugins.engine.dependencies import is_finished, source_stage, unfinished_stage
+from fsr_plugins.engine.problems import explained
+from fsr_plugins.engine.producer import make_source
+from fsr_plugins.engine.schema import loss_blocks
+from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.engine.yamlfile import Keys, parse
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import build_network, load_weights, option_name
 from fsr_plugins.registry import lookup
-
-logger = logging.getLogger(__name__)
-
-#: What wrong options make other people's constructors and forward passes raise.
-_FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    """Turns an exception of a class that an option file configures into a sentence with its place in the code."""
-    try:
-        yield
-    except _FAILURES as error:
-        logger.debug('%s', what, exc_info=True)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]
-        raise UserError(f'{what}: {reason} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error
 
 
 def devices(stage: Stage) -> list[str]:
@@ -75,13 +56,16 @@ def unchanged(stage: Stage) -> list[str]:
 def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     """Builds one set and has it look at all its images; what an unfinished stage will make cannot be looked at."""
     block = stage.opt['datasets'][phase]
-    waiting = _unfinished_data(experiment, stage, phase)
+    waiting = unfinished_stage(experiment, stage, block)
     if waiting:
         return [f"The set '{block['name']}' is checked when stage '{waiting}' has made it."]
     place = stage.where(('datasets', phase))
     try:
-        with _explained(f"the set '{block['name']}' cannot be built"):
-            dataset = make_dataset(block, phase.split('_')[0], stage.opt)
+        with explained(f"the set '{block['name']}' cannot be built"):
+            if stage.produces:
+                dataset: Any = make_source(stage.opt)
+            else:
+                dataset = make_dataset(block, phase.split('_')[0], stage.opt)
             if len(dataset) == 0:
                 raise UserError(f"the set '{block['name']}' is empty: correct the folder, or put images there.")
         if hasattr(dataset, 'check'):
@@ -91,27 +75,12 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     return []
 
 
-def _unfinished_data(experiment: Experiment, stage: Stage, phase: str) -> str:
-    """The stage, not finished yet, whose results a set is read from; an empty string if there is none."""
-    for name in stage.needs:
-        folder = experiment.stages[name].folder
-        values = [value for value in stage.opt['datasets'][phase].values() if isinstance(value, str)]
-        if not is_finished(experiment.stages[name]) and any(Path(value).is_relative_to(folder) for value in values):
-            return name
-    return ''
-
-
-def is_finished(stage: Stage) -> bool:
-    """Whether the stage was trained to its end."""
-    return (stage.folder / 'done.json').exists()
-
-
 def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
     """Builds every network of a stage into ``nets``, by ``net_<x>``."""
     for label in lookup('models', stage.opt['model_type']).networks:
         key = option_name(label)
         if stage.opt.get(key) is not None:
-            with _explained(f"{stage.where((key,))}: key '{key}' cannot be built"):
+            with explained(f"{stage.where((key,))}: key '{key}' cannot be built"):
                 nets[label] = build_network(stage.opt[key])
     return []
 
@@ -144,14 +113,6 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
     return warnings
 
 
-def source_stage(experiment: Experiment, stage: Stage, path: str) -> Stage | None:
-    """The stage of the same experiment that writes a network's file, or None."""
-    for name in stage.needs:
-        if Path(path).parent == experiment.stages[name].folder / 'models':
-            return experiment.stages[name]
-    return None
-
-
 def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
     theirs_key = option_name(path.name.removesuffix('_latest.pth'))
     ours, theirs = stage.opt[key], source.opt.get(theirs_key)
@@ -165,22 +126,23 @@ def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: st
             )
 
 
-def requirements(stage: Stage) -> list[str]:
-    """Fetches the weight files that losses and metrics ask for."""
-    opt = stage.opt
-    known = loss_keys(lookup('models', opt['model_type']))
-    blocks: list[tuple[Keys, str, Any]] = [
-        (('train', key), 'losses', opt['train'][key]) for key in opt['train'] if key in known
-    ]
+def requirements(experiment: Experiment, stage: Stage) -> list[str]:
+    """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
+    opt, warnings = stage.opt, []
+    blocks: list[tuple[Keys, str, Any]] = [(('train', key), 'losses', block) for key, block in loss_blocks(opt).items()]
     metrics = (opt.get('val') or {}).get('metrics') or {}
     blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]
     for keys, kind, block in blocks:
+        waiting = unfinished_stage(experiment, stage, block)
+        if waiting:
+            warnings.append(f"The weights for '{'.'.join(keys)}' are there when stage '{waiting}' has made them.")
+            continue
         try:
             for weight in _needed(kind, block) if block else ():
                 weight_files.locate(weight)
         except UserError as error:
             raise UserError(f"{stage.where(keys)}: key '{'.'.join(keys)}': {error}") from error
-    return []
+    return warnings
 
 
 def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
@@ -190,8 +152,14 @@ def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
     return lookup(kind, block['type']).requirements(**options)
 
 
-def disk_bytes(stage: Stage, nets: dict[str, nn.Module]) -> int:
-    """About what a stage writes: training states (weights, average, Adam's two moments) and network files."""
+def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) -> int:
+    """About what a stage writes: training states (weights, average, Adam's two moments) and network files, or images.
+
+    Images are written twice, in parts and then together; of a set that a stage has yet to make nothing is known.
+    """
+    if stage.produces:
+        waiting = unfinished_stage(experiment, stage, stage.opt['datasets']['train'])
+        return 0 if waiting else 2 * 3 * int(make_source(stage.opt).sizes().prod(axis=1).sum())
     uses = lookup('models', stage.opt['model_type']).networks
     trained = [net for label, net in nets.items() if not uses[label].frozen]
     once = sum(tensor.numel() * tensor.element_size() for net in trained for tensor in net.state_dict().values())
@@ -219,41 +187,3 @@ def disk(experiment: Experiment, needed: int) -> list[str]:
             f"{experiment.folder}: make room, lower 'logger.keep_states' or raise 'logger.save_checkpoint_freq'."
         )
     return []
-
-
-def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
-    """Trains one iteration on the first batch, in memory, with random weights where a stage has yet to make them."""
-    if any(_unfinished_data(experiment, stage, phase) for phase in stage.opt['datasets']):
-        return [f"Stage '{stage.name}' has no dry step before the stages it takes data from are done."]
-    opt = runtime(stage)
-    opt['compile'] = False
-    opt['path'] = {key: value for key, value in opt['path'].items() if not _is_to_come(experiment, stage, key, value)}
-    place = stage.where(('model_type',))
-    with _explained(f"{place}: the first iteration of stage '{stage.name}' fails"):
-        _train_once(opt)
-    return []
-
-
-def _is_to_come(experiment: Experiment, stage: Stage, key: str, value: Any) -> bool:
-    if not key.startswith('pretrain_network_') or value is None:
-        return False
-    return source_stage(experiment, stage, value) is not None and not Path(value).exists()
-
-
-def _train_once(opt: dict[str, Any]) -> None:
-    try:
-        model = lookup('models', opt['model_type'])(opt)
-        loader = make_train_loader(opt, World(), 0, False)
-        with loader:
-            model.feed_data(next(iter(loader)))
-        model.optimize_parameters(1)
-        model.get_current_log()
-    except torch.cuda.OutOfMemoryError as error:
-        raise UserError(
-            f"A batch of {opt['datasets']['train']['batch_size_per_gpu']} does not fit into the GPU's memory: lower "
-            "'datasets.train.batch_size_per_gpu' or use 'precision: bf16'."
-        ) from error
-    finally:
-        model = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()

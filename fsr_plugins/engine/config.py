@@ -20,10 +20,10 @@ from fsr_plugins.engine import overrides as command_line
 from fsr_plugins.engine.fingerprint import changed, fingerprint
 from fsr_plugins.engine.problems import Problems, fail
 from fsr_plugins.engine.references import order, resolve
-from fsr_plugins.engine.schema import LoggerOptions, ValOptions, check_stage
+from fsr_plugins.engine.schema import LoggerOptions, ValOptions, check_stage, produces
 from fsr_plugins.engine.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
-from fsr_plugins.registry import load_plugins
+from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
 
 __all__ = ['Experiment', 'Stage', 'changed', 'dump', 'fingerprint', 'load', 'runtime']
 
@@ -41,6 +41,11 @@ class Stage:
     needs: tuple[str, ...] = ()  #: the stages whose results it takes
     places: Places = field(default_factory=dict, repr=False, compare=False)
     file: Path = Path()
+
+    @property
+    def produces(self) -> bool:
+        """Whether the stage makes a set of images instead of training."""
+        return produces(MODEL_REGISTRY.get(self.opt['model_type']))
 
     def where(self, keys: Keys) -> str:
         """``file:line`` of a key, or of the nearest mapping around it that was written."""

@@ -9,10 +9,12 @@ from typing import Any
 from fsr_plugins.engine import config, distributed, logs, preflight, report
 from fsr_plugins.engine.config import Experiment, Stage
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.producer import Producer
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import file_sha256, write_text
+from fsr_plugins.models.validation import build_metrics
 from fsr_plugins.registry import lookup
 
 logger = logging.getLogger(__name__)
@@ -91,24 +93,31 @@ def _train(stage: Stage, world: World) -> dict[str, Any]:
         stage.folder.mkdir(parents=True, exist_ok=True)
         write_text(stage.folder / 'options.yml', config.dump(stage.opt))
     distributed.barrier()
+    if stage.produces:
+        made = Producer(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
+        return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
     outcome = Trainer(opt, stage.folder, world).run()
-    return distributed.on_main(lambda: _write_record(stage, outcome))
+    return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
 
 
-def _write_record(stage: Stage, outcome: Outcome) -> dict[str, Any]:
-    """Writes ``done.json``: of the result network first, of every other too."""
+def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+    """What a trained stage leaves: the result network first, every other too."""
     result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
-    record = {
+    return {
         'iterations': outcome.iterations,
         'seconds': round(outcome.seconds, 1),
         'checkpoint': str(outcome.checkpoints[result]),
         'sha256': file_sha256(outcome.checkpoints[result]),
-        'options': config.fingerprint(stage.opt),
         'networks': {
             label: {'checkpoint': str(path), 'sha256': file_sha256(path)} for label, path in outcome.checkpoints.items()
         },
         'validation': outcome.validation,
     }
+
+
+def _write_record(stage: Stage, made: dict[str, Any]) -> dict[str, Any]:
+    """Writes ``done.json``."""
+    record = {**made, 'options': config.fingerprint(stage.opt)}
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
     return record
 
@@ -118,6 +127,7 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
     summary = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
+        'metrics': _conventions(experiment),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
         'tables': _tables(experiment, done),
     }
@@ -140,6 +150,16 @@ def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return validation
 
 
+def _conventions(experiment: Experiment) -> dict[str, str]:
+    """How the figures were taken, by the metric's name; of stages that differ in it, by ``<stage>/<name>``."""
+    conventions: dict[str, str] = {}
+    for stage_name, stage in experiment.stages.items():
+        for name, metric in build_metrics((stage.opt.get('val') or {}).get('metrics') or {}).items():
+            key = name if conventions.get(name, metric.convention) == metric.convention else f'{stage_name}/{name}'
+            conventions[key] = metric.convention
+    return conventions
+
+
 def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """What the models show besides, by table; the later stage's where both show one."""
     tables: dict[str, list[dict[str, Any]]] = {}
@@ -150,7 +170,7 @@ def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str
 
 def _write_comparison(experiment: Experiment) -> None:
     """``comparison.png`` of the first set that has HR, ``comparison_<set>.png`` of the others."""
-    stage = _last_validating(experiment)
+    stage = _last_validating(experiment, with_images=True)
     if stage is None:
         return
     loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
@@ -162,10 +182,11 @@ def _write_comparison(experiment: Experiment) -> None:
         logger.info('Picture of %s: %s', name, path)
 
 
-def _last_validating(experiment: Experiment) -> Stage | None:
-    """The last stage that has sets to validate on, if any has."""
+def _last_validating(experiment: Experiment, with_images: bool = False) -> Stage | None:
+    """The last stage that has sets to validate on, if any has; with images: of those whose networks give some."""
     for stage in reversed(experiment.stages.values()):
-        if (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1:
+        validates = (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1
+        if validates and (not with_images or lookup('models', stage.opt['model_type']).shows_images):
             return stage
     return None
 

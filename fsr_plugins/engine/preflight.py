@@ -15,6 +15,8 @@ from torch import nn
 
 from fsr_plugins.engine import checks, distributed
 from fsr_plugins.engine.config import Experiment, Stage
+from fsr_plugins.engine.dry_step import dry_step
+from fsr_plugins.engine.judges import judges
 from fsr_plugins.errors import RunError, UserError
 
 
@@ -101,7 +103,7 @@ def inspect(
             bytes_, good = _inspect_stage(report, experiment, stage, seen)
             needed += bytes_
             if dry_steps and good and stage.name not in dry_skip:
-                dry = partial(checks.dry_step, experiment, stage)
+                dry = partial(dry_step, experiment, stage)
                 report.attempt(stage.name, 'dry step', dry, 'one iteration trains')
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
@@ -121,7 +123,8 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
     attempts += [
         ('networks', partial(checks.networks, stage, nets), 'all can be built'),
         ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
-        ('requirements', partial(checks.requirements, stage), 'the files of metrics and losses are there'),
+        ('judges', partial(judges, experiment, stage), 'no recogniser judges what was trained with it'),
+        ('requirements', partial(checks.requirements, experiment, stage), 'the files of metrics and losses are there'),
     ]
     good = [report.attempt(stage.name, name, work, message) for name, work, message in attempts]
-    return checks.disk_bytes(stage, nets), all(good)
+    return checks.disk_bytes(experiment, stage, nets) if all(good) else 0, all(good)

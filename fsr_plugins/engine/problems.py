@@ -1,8 +1,11 @@
-"""Collecting everything that is wrong with an option file, to say it all at once."""
+"""Saying what is wrong with an option file: everything at once, and other people's exceptions in a sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from fsr_plugins.engine.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+
+logger = logging.getLogger(__name__)
 
 #: Errors by which pydantic says that a value of YAML can never be such an object; what builds the object will judge.
 _NOT_JUDGED = frozenset({'is_instance_of', 'is_subclass_of', 'callable_type', 'needs_python_object'})
@@ -96,3 +101,19 @@ def fail(lines: Mapping[str, None]) -> None:
     """
     if lines:
         raise UserError('\n'.join(lines))
+
+
+#: What wrong options make other people's constructors and forward passes raise.
+_FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns an exception of a class that an option file configures into a sentence with its place in the code."""
+    try:
+        yield
+    except _FAILURES as error:
+        logger.debug('%s', what, exc_info=True)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]
+        raise UserError(f'{what}: {reason} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error

@@ -15,6 +15,7 @@ from fsr_plugins.engine.dataset_keys import check_dataset
 from fsr_plugins.engine.problems import Problems
 from fsr_plugins.models.optim import optimizer_class, scheduler_class
 from fsr_plugins.models.options import Block, StrictOptions, TrainOptions
+from fsr_plugins.models.production import ProductionModel
 from fsr_plugins.registry import MODEL_REGISTRY, near
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
@@ -71,6 +72,11 @@ class StageOptions(StrictOptions):
     find_unused_parameters: bool = False
 
 
+def produces(model: Any) -> bool:
+    """Whether a model's stage makes a set of images instead of training."""
+    return isinstance(model, type) and issubclass(model, ProductionModel)
+
+
 def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
     """Checks one stage's complete options; everything wrong is added to ``problems``."""
     model = _model(stage, opt, problems)
@@ -87,12 +93,17 @@ def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
         problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
     if opt.get('degradation') is not None:
         check_block(opt['degradation'], ('degradation',), problems, 'degradations')
-    _check_datasets(stage, opt, problems)
+    _check_datasets(stage, opt, problems, 'val' if produces(model) else 'train')
     _check_val_and_logger(opt, problems)
     if model is None:
         return
     _check_networks(stage, model, opt, labels, problems)
     _check_path(opt.get('path'), labels, problems)
+    if produces(model):
+        for key in ('train', 'val'):
+            if opt.get(key) is not None:
+                problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
+        return
     _check_train(stage, model, opt, labels, problems)
 
 
@@ -179,7 +190,14 @@ def loss_keys(model: Any) -> set[str]:
     return {key for key, field in fields.items() if field.annotation in (Block, Block | None)} - {'optim', 'scheduler'}
 
 
-def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
+def loss_blocks(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """The losses of a stage's ``train`` by their keys, None for one that is switched off."""
+    known = loss_keys(MODEL_REGISTRY.get(opt['model_type']))
+    return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
+
+
+def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, first: str) -> None:
+    """Checks every set; that called ``train`` as one of the phase ``first``."""
     datasets = opt.get('datasets')
     if not isinstance(datasets, dict) or 'train' not in datasets:
         problems.add(('datasets', 'train'), f"is missing: stage '{stage}' needs data to train on.")
@@ -188,7 +206,8 @@ def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems) -> N
         if phase != 'train' and phase.split('_')[0] not in ('val', 'test'):
             problems.add(keys, "must be named 'train', 'val', 'test', or 'val_…' and 'test_…'.")
         scale = opt['scale'] if isinstance(opt.get('scale'), int) and opt['scale'] > 0 else 1
-        check_dataset(block, keys, problems, {'phase': phase.split('_')[0], 'scale': scale})
+        used_as = first if phase == 'train' else phase.split('_')[0]
+        check_dataset(block, keys, problems, {'phase': used_as, 'scale': scale})
         if phase == 'train' and isinstance(block, dict) and 'batch_size_per_gpu' not in block:
             problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
 

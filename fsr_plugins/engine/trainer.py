@@ -150,6 +150,7 @@ class Trainer:
             self.log.begin(self.iteration)
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
+            self.model.check_data(loader.dataset)
             self._announce(len(loader.dataset))
             self._list_images(loader.dataset)
             with self.stop.watching():

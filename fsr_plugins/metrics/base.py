@@ -21,11 +21,14 @@ class Metric(ABC):
         convention: how the value is taken, e.g. ``'RGB, border 0, uint8'``; printed beside the name.
         better: the direction of improvement.
         needs_gt: whether ``update`` wants a reference image for each image.
+        rates_gt: whether the value of the reference images themselves says something (recognition does): validation
+            then gives it too.
         last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
     """
 
     better: ClassVar[Literal['higher', 'lower']]
     needs_gt: ClassVar[bool]
+    rates_gt: ClassVar[bool] = False
 
     def __init__(self, convention: str) -> None:
         self.convention = convention
@@ -43,7 +46,10 @@ class Metric(ABC):
         Args:
             sr: result, NCHW RGB in [0, 1], quantised to multiples of 1/255, on any device.
             gt: reference of the same shape, or None for metrics without ``needs_gt``.
-            meta: lists of file keys under ``keys``, ``gt_path`` or ``lq_path``, to name an image in a message.
+            meta: lists of file keys under ``keys``, ``gt_path`` or ``lq_path``, to name an image in a message;
+                ``landmarks`` (N, 5, 2) and ``identity`` (N,) where the set has these views; ``net``, the name of the
+                network whose images these are, ``HR`` of HR itself; ``cache``, a dict for what is computed of this
+                batch and wanted by several metrics or networks.
 
         Raises:
             UserError: an image that the metric cannot be taken of.
@@ -52,6 +58,8 @@ class Metric(ABC):
     @abstractmethod
     def compute(self) -> dict[str, float]:
         """The values over all images of all processes since the last call; starts afresh afterwards.
+
+        Of several, the first is the metric's own; the others are shown behind it under its name and theirs.
 
         Every process must call it, one that saw no image too.
 

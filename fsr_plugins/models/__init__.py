@@ -3,6 +3,16 @@
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.options import Block, StrictOptions, TrainOptions
+from fsr_plugins.models.production import ProductionModel, SuperResolveModel
 from fsr_plugins.models.supervised import SupervisedModel
 
-__all__ = ['Block', 'FSRModel', 'Net', 'StrictOptions', 'SupervisedModel', 'TrainOptions']
+__all__ = [
+    'Block',
+    'FSRModel',
+    'Net',
+    'ProductionModel',
+    'StrictOptions',
+    'SuperResolveModel',
+    'SupervisedModel',
+    'TrainOptions',
+]

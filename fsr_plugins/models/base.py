@@ -58,6 +58,8 @@ class FSRModel(BaseModel):
 
     networks: ClassVar[Mapping[str, Net]] = {}
     Train: ClassVar[type[TrainOptions]] = TrainOptions
+    #: Whether the networks under validation give images, of which the experiment's picture is made.
+    shows_images: ClassVar[bool] = True
 
     gt: Tensor | None
     lq: Tensor | None
@@ -76,7 +78,8 @@ class FSRModel(BaseModel):
         self.watch = LossWatch(self.device)
         self.current_iter = 0
         self.frozen: dict[str, str] = {}
-        self.bicubic_results: dict[str, dict[str, float]] = {}
+        #: By set, what does not change between validations: the figures of bicubic and of HR itself.
+        self.fixed_results: dict[str, validation.Results] = {}
         self.degradation: nn.Module | None = None
         if opt.get('degradation'):
             self.degradation = build('degradations', opt['degradation']).to(self.device)
@@ -115,6 +118,13 @@ class FSRModel(BaseModel):
     def init_losses(self) -> None:
         """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
         raise NotImplementedError
+
+    def check_data(self, dataset: Any) -> None:
+        """Looks at the training set before the first iteration; for what a step could find out only by waiting.
+
+        Raises:
+            UserError: it does not fit the networks.
+        """
 
     def build_loss(self, key: str) -> nn.Module | None:
         """The loss that ``train.<key>`` names, on the device; None where the option file leaves it out."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,12 @@ def quantise(image: Tensor) -> Tensor:
         return image.float().clamp(0, 1).mul_(255).round_().div_(255)
 
 
+#: The name under which the figures of HR itself stand, for the metrics that rate it.
+HR = 'HR'
+#: What metrics learn of a batch besides its images: the views of the sets.
+_VIEWS = ('landmarks', 'identity')
+
+
 def build_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
     """The metrics an option block ``val.metrics`` names, by the names of their entries."""
     return {name: build('metrics', block) for name, block in blocks.items()}
@@ -50,8 +56,10 @@ class SetEvaluation:
     Args:
         nets: what is compared, by name.
         metrics: the option block ``val.metrics``; each network gets its own instances.
-        has_gt: whether the set knows the true HR images; without, only metrics that need none are computed.
+        has_gt: whether the set knows the true HR images; without, only metrics that need none are computed; with,
+            those that rate HR itself give it a row too.
         pairs: by name, a network whose images are compared with those of another, in the place of HR.
+        rate_hr: whether HR itself is given to the metrics that rate it.
     """
 
     def __init__(
@@ -60,6 +68,7 @@ class SetEvaluation:
         metrics: Mapping[str, Mapping[str, Any]],
         has_gt: bool,
         pairs: Mapping[str, tuple[str, str]] | None = None,
+        rate_hr: bool = True,
     ) -> None:
         self.nets = dict(nets)
         self.pairs = dict(pairs or {})
@@ -70,24 +79,38 @@ class SetEvaluation:
             pair: {name: metric for name, metric in build_metrics(metrics).items() if metric.needs_gt}
             for pair in self.pairs
         }
+        if has_gt and rate_hr:
+            rating = {name: metric for name, metric in build_metrics(metrics).items() if metric.rates_gt}
+            self.metrics |= {HR: rating} if rating else {}
 
     def update(self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any]) -> dict[str, Tensor]:
         """Runs every network on one batch; returns the quantised images by network."""
         images = {name: quantise(net(lq)) for name, net in self.nets.items()}
-        for name, image in images.items():
+        cache: dict[Any, Any] = {}
+        compared = {name: (image, gt) for name, image in images.items()}
+        if HR in self.metrics and gt is not None:
+            compared[HR] = gt, gt
+        for name, (image, reference) in compared.items():
             for metric in self.metrics[name].values():
-                metric.update(image, gt, meta)
-        for pair, (net, reference) in self.pairs.items():
+                metric.update(image, reference, {**meta, 'net': name, 'cache': cache})
+        for pair, (net, other) in self.pairs.items():
             for metric in self.metrics[pair].values():
-                metric.update(images[net], images[reference], meta)
+                # No cache: it would take the other network's images for HR.
+                metric.update(images[net], images[other], meta)
         return images
 
     def compute(self) -> Results:
         """Gathers over the ranks; call it on all of them."""
         return {
-            net: {name: next(iter(metric.compute().values())) for name, metric in metrics.items()}
+            net: {key: value for name, metric in metrics.items() for key, value in _named(name, metric.compute())}
             for net, metrics in self.metrics.items()
         }
+
+
+def _named(name: str, values: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    """A metric's values under the name of its entry: the first as it is, ``<name>_<key>`` of further ones."""
+    for number, (key, value) in enumerate(values.items()):
+        yield (f'{name}_{key}' if number else name), value
 
 
 def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
@@ -116,17 +139,21 @@ def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: 
     first = {label: next(other for other in nets if nets[other] is net) for label, net in nets.items()}
     compared: dict[str, Network] = {label: nets[label] for label in dict.fromkeys(first.values())}
     pairs = {pair: (first[net], first[other]) for pair, (net, other) in model.similarities().items()}
-    if name not in model.bicubic_results:
+    known = name in model.fixed_results
+    if not known:
         compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
     metrics = (model.opt.get('val') or {}).get('metrics') or {}
-    evaluation = SetEvaluation(compared, metrics, getattr(loader.dataset, 'has_gt', True), pairs)
+    evaluation = SetEvaluation(compared, metrics, getattr(loader.dataset, 'has_gt', True), pairs, rate_hr=not known)
     with evaluating(*nets.values()), model.precision.autocast():
         for batch in loader:
             lq = lq_of(model, batch, name)
-            images = evaluation.update(lq, model.gt, {'keys': model.files})
+            views = {view: model.batch[view] for view in _VIEWS if view in model.batch}
+            images = evaluation.update(lq, model.gt, {'keys': model.files, **views})
             if save_to is not None:
                 write_images(save_to, model.files, suffix, images['result'])
     results = evaluation.compute()
-    model.bicubic_results.setdefault(name, results.pop('bicubic', {}))
+    for label in ('bicubic', HR):
+        if label in results:
+            model.fixed_results.setdefault(name, {})[label] = results[label]
     figures = {label: results[other] for label, other in first.items()}
-    return {'bicubic': model.bicubic_results[name], **figures, **{pair: results[pair] for pair in pairs}}
+    return {**model.fixed_results[name], **figures, **{pair: results[pair] for pair in pairs}}

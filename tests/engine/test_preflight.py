@@ -130,7 +130,7 @@ def test_data_of_a_stage_to_come_waits(folder: Path) -> None:
     report = preflight.check(load(folder, two_stages(datasets=sets)), dry_steps=True)
     assert messages(report, 'warning') == [
         "two data train: The set 'train' is checked when stage 'one' has made it.",
-        "two dry step: Stage 'two' has no dry step before the stages it takes data from are done.",
+        "two dry step: Stage 'two' has no dry step before the stages it takes data or losses from are done.",
     ]
 
 
@@ -172,12 +172,10 @@ def test_step_that_raises_names_its_place(folder: Path, monkeypatch: pytest.Monk
 
 
 def test_disk_estimate(folder: Path) -> None:
-    stage = load(folder, tiny.options(), 'train.total_iter=6', 'train.ema_decay=0.9', 'logger.keep_states=2').stages[
-        'train'
-    ]
+    experiment = load(folder, tiny.options(), 'train.total_iter=6', 'train.ema_decay=0.9', 'logger.keep_states=2')
     net = torch.nn.Linear(9, 10)  # 100 parameters of 4 bytes
     # three saves and the last; two training states of weights, average and two moments; weights and average each save
-    assert checks.disk_bytes(stage, {'net_g': net}) == 400 * (2 * 4 + 4 * 2)
+    assert checks.disk_bytes(experiment, experiment.stages['train'], {'net_g': net}) == 400 * (2 * 4 + 4 * 2)
 
 
 def test_dataset_of_basicsr(folder: Path) -> None:

@@ -88,6 +88,7 @@ setup(
     entry_points={
         'console_scripts': ['fsr = fsr_plugins.cli:main'],
         'fsr_plugins': [
+            'cface = fsr_plugins.methods.cface',
             'isrkd = fsr_plugins.methods.isrkd',
             'pkdn = fsr_plugins.methods.pkdn',
             'tsnet = fsr_plugins.methods.tsnet',

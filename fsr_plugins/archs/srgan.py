@@ -36,13 +36,18 @@ class ResidualBlock(nn.Module):
         return x + self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
 
 
-class Doubling(nn.Sequential):
+class Doubling(nn.Module):
     """A 3x3 convolution to four times the channels, a pixel shuffle to twice the size, one PReLU."""
 
     def __init__(self, num_feat: int) -> None:
-        super().__init__(
-            nn.Conv2d(num_feat, 4 * num_feat, 3, padding=1), nn.PixelShuffle(2), nn.PReLU(num_feat, init=_SLOPE)
-        )
+        super().__init__()
+        self.conv = nn.Conv2d(num_feat, 4 * num_feat, 3, padding=1)
+        self.shuffle = nn.PixelShuffle(2)
+        self.act = nn.PReLU(num_feat, init=_SLOPE)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, 2H, 2W)."""
+        return self.act(self.shuffle(self.conv(x)))
 
 
 @ARCH_REGISTRY.register()
@@ -83,15 +88,17 @@ class SRGANGenerator(nn.Module):
             nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=False),
             nn.BatchNorm2d(num_feat),
         )
-        self.up = nn.Sequential(*(Doubling(num_feat) for _ in range(scale.bit_length() - 1)))
+        doublings = [Doubling(num_feat) for _ in range(scale.bit_length() - 1)]
+        self.up = nn.Sequential(*doublings)
         self.tail = nn.Conv2d(num_feat, num_out_ch, 9, padding=4)
         _initialise(self, _SLOPE)
         with torch.no_grad():
-            for doubling in self.up:
-                weight = doubling[0].weight
+            for doubling in doublings:
+                weight = doubling.conv.weight
                 weight.copy_(weight[::4].repeat_interleave(4, dim=0))
+            assert self.tail.bias is not None
             self.tail.weight.mul_(0.1)
-            nn.init.constant_(self.tail.bias, 0.5)
+            self.tail.bias.fill_(0.5)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, num_in_ch, h, w) to (N, num_out_ch, scale * h, scale * w)."""

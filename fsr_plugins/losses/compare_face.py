@@ -14,8 +14,8 @@ class CompareFaceLoss(nn.Module):
 
         gamma_1 L_SI(SR, HR) + gamma_2 max(L_SI(SR, C) - L_SI(HR, C), 0)
 
-    ``L_SI`` (Eq. 4) is :func:`~fsr_plugins.losses.identity.angular_distance`, from 0 to 4. A face without a compare face
-    C has the first term alone.
+    ``L_SI`` (Eq. 4) is :func:`~fsr_plugins.losses.identity.angular_distance`, from 0 to 4. A face without a compare
+    face C has the first term alone.
 
     Args:
         gamma_1: weight of the distance to HR.

@@ -83,7 +83,7 @@ def test_a_doubling_begins_without_a_checkerboard() -> None:
     assert isinstance(doubling, Doubling)
     image = doubling(drawn(1, 64, 6, 6))
     torch.testing.assert_close(image, F.interpolate(image[:, :, ::2, ::2], scale_factor=2, mode='nearest'))
-    assert doubling[0].weight.std().item() == pytest.approx((2 / (1 + 0.25**2) / (64 * 9)) ** 0.5, rel=0.02)
+    assert doubling.conv.weight.std().item() == pytest.approx((2 / (1 + 0.25**2) / (64 * 9)) ** 0.5, rel=0.02)
 
 
 def test_images_begin_about_the_middle_of_the_range() -> None:

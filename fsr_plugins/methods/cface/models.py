@@ -1,0 +1,164 @@
+"""C-Face's training (Sec. 3, Algorithm 1). Equation numbers are the paper's.
+
+Step 1 is :class:`CFaceGANModel`, step 2 :class:`~fsr_plugins.models.production.SuperResolveModel`, step 3
+:class:`~fsr_plugins.models.recogniser.RecogniserModel`, step 4 :class:`CFaceJointModel`.
+
+A batch holds ``gt``, HR faces; ``compare_gt`` and ``has_compare``, another face of each person where there is one
+(``CompareFaceDataset``); and for step 4 ``identity``, the numbers of the people (the view of that name).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import Net, bare
+from fsr_plugins.models.options import Block, TrainOptions
+from fsr_plugins.models.recogniser import check_identities, identities_of
+from fsr_plugins.registry import MODEL_REGISTRY
+
+
+@MODEL_REGISTRY.register()
+class CFaceGANModel(FSRModel):
+    """Step 1: N^SR and N^D by Eq. 7, with the embeddings of a frozen CNN^R; its result is C-Face-v1.
+
+    Without compare faces L_SI (Eq. 4) is left of L_CF: the control.
+    """
+
+    networks = {
+        'net_g': Net(result=True),
+        'net_d': Net(optional=True, only_training=True),
+        'net_r': Net(frozen=True, optional=True, only_training=True),
+    }
+    net_g: nn.Module
+    net_d: nn.Module
+    net_r: nn.Module
+
+    class Train(TrainOptions):
+        """The terms of Eq. 7, each with its weight in its block: one left out is off."""
+
+        gan_opt: Block | None = Field(None, description='L_GAN, Eq. 1, alpha')
+        content_opt: Block | None = Field(None, description='L_P, Eq. 2, beta')
+        pixel_opt: Block | None = Field(None, description='not in Eq. 7')
+        cface_opt: Block | None = Field(None, description='L_CF, Eq. 5 and 6: a CompareFaceLoss')
+        use_compare: bool = Field(True, description='false: no compare faces, so that L_SI is left of L_CF')
+
+    train_opt: Train
+
+    def init_losses(self) -> None:
+        """Builds every loss that the option file names, and sees that its network is there."""
+        self.cri_gan = self.build_loss('gan_opt')
+        self.cri_content = self.build_loss('content_opt')
+        self.cri_pix = self.build_loss('pixel_opt')
+        self.cri_cface = self.build_loss('cface_opt')
+        for key, criterion, label in (('gan_opt', self.cri_gan, 'd'), ('cface_opt', self.cri_cface, 'r')):
+            if criterion is not None and getattr(self, f'net_{label}') is None:
+                raise UserError(
+                    f"This training has a 'train.{key}': it needs a block 'network_{label}' in the option file."
+                )
+        if not any((self.cri_gan, self.cri_content, self.cri_pix, self.cri_cface)):
+            raise UserError("This training has no loss: give 'train.content_opt', or another of the method's losses.")
+
+    def step(self) -> None:
+        """N^SR, then N^D on the same images."""
+        self.train_discriminator(self.train_generator())
+
+    def train_generator(self) -> Tensor:
+        """One step of N^SR by Eq. 7; returns its images, detached."""
+        with self.phase('net_g') as losses:
+            sr = self.net_g(self.lq)
+            if self.cri_pix is not None:
+                losses['l_pix'] = self.cri_pix(sr, self.gt)
+            if self.cri_content is not None:
+                losses['l_content'] = self.cri_content(sr, self.gt)
+            if self.cri_gan is not None:
+                losses['l_gan'] = self.cri_gan(self.net_d(sr), True, is_disc=False)
+            if self.cri_cface is not None:
+                losses['l_cface'] = self.identity_loss(sr)
+        return sr.detach()
+
+    def train_discriminator(self, sr: Tensor) -> None:
+        """One step of N^D by Eq. 1 on HR and on these images."""
+        if self.cri_gan is None:
+            return
+        with self.phase('net_d') as losses:
+            losses['l_d'] = self.cri_gan(self.net_d(self.gt), True, is_disc=True)
+            losses['l_d'] += self.cri_gan(self.net_d(sr), False, is_disc=True)
+
+    def identity_loss(self, sr: Tensor) -> Tensor:
+        """L_CF of these images (Eq. 6)."""
+        assert self.gt is not None and self.cri_cface is not None
+        net_r = bare(self.net_r)
+        faces = [self.gt, self.compare_faces()] if self.train_opt.use_compare else [self.gt]
+        with torch.no_grad():
+            references = self.embed(net_r, torch.cat(faces)).chunk(len(faces))
+        has_compare = self.batch.get('has_compare') if self.train_opt.use_compare else None
+        return self.cri_cface(self.embed(net_r, sr), *references, has_compare=has_compare)
+
+    def embed(self, net: nn.Module, images: Tensor) -> Tensor:
+        """Embeddings (N, D) of images (N, 3, H, W), in float32 whatever the precision of the rest is."""
+        with torch.autocast(self.device.type, enabled=False):
+            return net(images.float())
+
+    def compare_faces(self) -> Tensor:
+        """I_C of the batch, (N, 3, H, W).
+
+        Raises:
+            UserError: the batch has none.
+        """
+        if 'compare_gt' not in self.batch:
+            raise UserError(
+                "The batch has no compare faces, which 'train.cface_opt' needs: take CompareFaceDataset for "
+                "'datasets.train', or set 'train.use_compare: false'."
+            )
+        return self.batch['compare_gt']
+
+
+@MODEL_REGISTRY.register()
+class CFaceJointModel(CFaceGANModel):
+    """Step 4: as step 1, and in each iteration CNN^R learns from HR and SR by L_FR (Eq. 3); L_CF never trains it."""
+
+    networks = {**CFaceGANModel.networks, 'net_r': Net(only_training=True), 'net_h': Net(only_training=True)}
+    net_h: nn.Module
+
+    class Train(CFaceGANModel.Train):
+        """Those of step 1, and L_FR."""
+
+        fr_opt: Block = Field(description='L_FR, Eq. 3: an ASoftmaxLoss')
+
+    train_opt: Train
+
+    def init_losses(self) -> None:
+        """Builds every loss."""
+        super().init_losses()
+        self.cri_fr: Any = self.build_loss('fr_opt')
+
+    def check_data(self, dataset: Any) -> None:
+        """Sees that the head knows all people of the training set.
+
+        Raises:
+            UserError: the set has no identities, or more than the head has classes.
+        """
+        check_identities(dataset, bare(self.net_h))
+
+    def step(self) -> None:
+        """N^SR, N^D, then CNN^R, on the same images."""
+        # To N^SR and N^D the recogniser is fixed: the statistics of its normalisation layers must not move either.
+        bare(self.net_r).eval()
+        sr = self.train_generator()
+        self.train_discriminator(sr)
+        bare(self.net_r).train()
+        self.train_recogniser(sr)
+
+    def train_recogniser(self, sr: Tensor) -> None:
+        """One step of CNN^R and its head by L_FR on HR and these images together, a person's label for both."""
+        assert self.gt is not None
+        labels = identities_of(self).repeat(2)
+        with self.phase('net_r', 'net_h') as losses, torch.autocast(self.device.type, enabled=False):
+            logits = self.net_h(self.embed(self.net_r, torch.cat([self.gt, sr])), labels)
+            losses['l_fr'] = self.cri_fr(logits, labels, self.current_iter)

@@ -4,6 +4,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.options import Block, StrictOptions, TrainOptions
 from fsr_plugins.models.production import ProductionModel, SuperResolveModel
+from fsr_plugins.models.recogniser import RecogniserModel
 from fsr_plugins.models.supervised import SupervisedModel
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     'FSRModel',
     'Net',
     'ProductionModel',
+    'RecogniserModel',
     'StrictOptions',
     'SuperResolveModel',
     'SupervisedModel',

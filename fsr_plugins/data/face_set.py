@@ -32,7 +32,7 @@ class FaceSet(ImageSet):
         self.edges = EdgeView(edges) if edges is not None else None
         self._check_views()
 
-    def root(self) -> str:
+    def root(self) -> str | list[str]:
         """See :meth:`ImageSet.root`."""
         return self.options.dataroot_gt
 
@@ -42,18 +42,19 @@ class FaceSet(ImageSet):
         return self.store
 
     def _check_views(self) -> None:
-        held = {
-            'parsing': self.gt.has_parsing,
-            'landmarks': self.gt.landmarks is not None,
-            'identity': self.gt.identities is not None,
-            'canny': True,
-        }
-        for view in self.options.views:
-            if not held[view]:
-                raise UserError(
-                    f"The dataset '{self.name}' asks for the view '{view}', which '{self.options.dataroot_gt}' "
-                    'does not hold; prepare the data with it or remove the view.'
-                )
+        for part in self.gt.parts:
+            held = {
+                'parsing': part.has_parsing,
+                'landmarks': part.landmarks is not None,
+                'identity': part.identities is not None,
+                'canny': True,
+            }
+            for view in self.options.views:
+                if not held[view]:
+                    raise UserError(
+                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
+                        'does not hold; prepare the data with it or remove the view.'
+                    )
 
     def shape(self, index: int) -> tuple[int, int]:
         """See :meth:`ImageSet.shape`: that of the HR handed out."""

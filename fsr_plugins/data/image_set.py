@@ -72,7 +72,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         self._sizes: npt.NDArray[np.int32] | None = None
 
     @abstractmethod
-    def root(self) -> str:
+    def root(self) -> str | list[str]:
         """Where the images are that the samples are numbered by."""
 
     @abstractmethod
@@ -87,16 +87,17 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
     def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         """Writes samples as :meth:`fill` does; what is opened for it goes on ``stack``."""
 
-    def open_root(self, root: str) -> Store:
-        """Opens a store; UserError if ``io_backend`` contradicts it."""
+    def open_root(self, root: str | list[str]) -> Store:
+        """Opens a store, or several as one; UserError if ``io_backend`` contradicts any."""
         store = open_store(root)
         kind = (self.options.io_backend or {}).get('type')
-        expected = 'lmdb' if store.manifest.kind == 'lmdb' else 'disk'
-        if kind not in (None, expected):
-            raise UserError(
-                f"The dataset '{self.name}' says io_backend type '{kind}', but '{root}' is '{expected}'; "
-                'remove io_backend.'
-            )
+        for part in store.parts:
+            expected = 'lmdb' if part.manifest.kind == 'lmdb' else 'disk'
+            if kind not in (None, expected):
+                raise UserError(
+                    f"The dataset '{self.name}' says io_backend type '{kind}', but '{part.path}' is '{expected}'; "
+                    'remove io_backend.'
+                )
         return store
 
     def choose(self, store: Store, option: str, number: int | None, seed: int | None) -> npt.NDArray[np.int64]:
@@ -155,11 +156,13 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         return Turn(False, False, False)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        """One sample, of any ``number`` ≥ 0, as numpy arrays, ints and key strings."""
+        """One sample, of any ``number`` ≥ 0, as numpy arrays, plain numbers and key strings."""
         slots = self.slots(number % len(self))
         arrays = {name: np.empty((1, *slot.shape), slot.dtype) for name, slot in slots.items()}
         paths = self.fill([number], arrays)
-        values: dict[str, Any] = {name: array[0] if array.ndim > 1 else int(array[0]) for name, array in arrays.items()}
+        values: dict[str, Any] = {
+            name: array[0] if array.ndim > 1 else array[0].item() for name, array in arrays.items()
+        }
         return {**values, **{name: keys[0] for name, keys in paths.items()}}
 
     def check(self, scale: int) -> None:

@@ -18,14 +18,15 @@ class Manifest(BaseModel):
     """The contents of a store.
 
     ``sizes`` is one (height, width) for all images or one for each key; empty while a folder has not been verified.
-    ``checksum`` is the SHA-256 over every key and its stored bytes in key order; ``bytes`` the length of ``data.mdb``.
+    ``checksum`` is the SHA-256 over every key and its stored bytes in key order, of a union that over its parts';
+    ``bytes`` the length of ``data.mdb``.
     """
 
     model_config = ConfigDict(extra='forbid', frozen=True)
 
     version: Literal[1] = 1
-    kind: Literal['folder', 'lmdb']
-    encoding: Literal['files', 'png', 'raw']
+    kind: Literal['folder', 'lmdb', 'union']
+    encoding: Literal['files', 'png', 'raw', 'mixed']
     count: int = Field(ge=0)
     keys: list[str]
     sizes: list[tuple[int, int]] = []

@@ -4,15 +4,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
 View = Literal['parsing', 'landmarks', 'identity', 'canny']
+
+
+def _one_or_several(value: Any) -> Any:
+    several = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
+    if isinstance(value, str) or several:
+        return value
+    raise ValueError('a folder, *.lmdb or portraits://…, or a list of at least one of them')
+
+
+#: Where images are: one store, or a list of stores that are seen as one.
+Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
 
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
@@ -85,7 +104,7 @@ class CannyOptions(BaseModel):
 class HRDatasetOptions(ImageDatasetOptions):
     """Keys of a set of HR faces; crops and flips are for training only."""
 
-    dataroot_gt: str = Field(description='HR: folder, *.lmdb or portraits://…')
+    dataroot_gt: Roots = Field(description='HR: folder, *.lmdb or portraits://…; or a list of them, seen as one')
     views: list[View] = Field([], description='what comes with each HR face')
     canny: CannyOptions | None = Field(None, description='of the view canny; none: its defaults')
     gt_size: int | None = Field(None, ge=1, description='random square crop of the HR; none for whole images')
@@ -121,7 +140,7 @@ class HRDatasetOptions(ImageDatasetOptions):
 class FaceDatasetOptions(HRDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.datasets.FaceDataset`."""
 
-    dataroot_lq: str | None = Field(None, description='stored LR, paired by key; none: LR is made on the device')
+    dataroot_lq: Roots | None = Field(None, description='stored LR, paired by key; none: LR is made on the device')
     filename_tmpl: str = Field('{}', description="the LR's key from the HR's, e.g. '{}x4'")
 
 
@@ -149,6 +168,36 @@ class SourceTargetDatasetOptions(HRDatasetOptions):
         return self
 
 
+class CompareOptions(BaseModel):
+    """Keys of the block ``compare``: which other face of the person comes with each face."""
+
+    model_config = ConfigDict(extra='forbid', strict=True)
+
+    recogniser: dict[str, Any] | None = Field(
+        None, description='{type, path, adapt}: whose embeddings say how much alike two faces are'
+    )
+    k: int = Field(3, ge=1, description='one of so many most similar faces is drawn anew each time')
+    random: bool = Field(False, description='any other face of the person instead; needs no recogniser')
+
+    @model_validator(mode='after')
+    def _somebody_compares(self) -> CompareOptions:
+        if self.recogniser is None and not self.random:
+            raise ValueError("'recogniser' is missing; give one, or 'random: true' for any other face of the person")
+        return self
+
+
+class CompareFaceDatasetOptions(HRDatasetOptions):
+    """Keys of :class:`~fsr_plugins.data.compare_set.CompareFaceDataset`."""
+
+    compare: CompareOptions = Field(description='which other face of the person comes with each face')
+
+    @model_validator(mode='after')
+    def _only_to_train(self) -> CompareFaceDatasetOptions:
+        if not self.training:
+            raise ValueError('compare faces are for training; for validation take a FaceDataset')
+        return self
+
+
 class RealFaceDatasetOptions(ImageDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.real_set.RealFaceDataset`."""
 
@@ -162,7 +211,7 @@ class RealFaceDatasetOptions(ImageDatasetOptions):
 
 
 #: The keys of a dataset's block that are blocks themselves.
-_BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions}
+_BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions, 'compare': CompareOptions}
 
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -15,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import LmdbStore
 from fsr_plugins.data.lmdb_writer import write_lmdb
+from fsr_plugins.data.once import built_folder, only_one
 from fsr_plugins.data.progress import progress
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
@@ -38,9 +35,8 @@ class PortraitSpec:
         """Where they are kept: ``$FSR_DATASETS/portraits`` or ``datasets/portraits`` of the working directory."""
         from fsr_plugins.data.portraits import RENDERER_VERSION
 
-        root = Path(os.environ.get('FSR_DATASETS') or 'datasets')
         what = f'{self.domain}_{self.split}_n{self.number}_s{self.size}_seed{self.seed}_v{RENDERER_VERSION}'
-        return root / 'portraits' / f'{what}.lmdb'
+        return built_folder('portraits') / f'{what}.lmdb'
 
 
 def parse_spec(text: str) -> PortraitSpec:
@@ -79,7 +75,7 @@ def open_portraits(text: str) -> LmdbStore:
     store = _complete(path, spec.number)
     if store is not None:
         return store
-    with _only_one(path):
+    with only_one(path):
         store = _complete(path, spec.number)  # another process may have drawn it meanwhile
         if store is None:
             _build(spec, path)
@@ -102,19 +98,3 @@ def _build(spec: PortraitSpec, path: Path) -> None:
         shutil.rmtree(path)
     logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
     write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Holds the right to build ``path``; the system gives it back when the process ends, however it ends."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (path.parent / f'.{path.name}.lock').open('w')
-    except OSError as error:
-        raise UserError(
-            f"'{path.parent}' cannot be written ({error.strerror}); "
-            'set FSR_DATASETS to a folder for the built-in faces.'
-        ) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

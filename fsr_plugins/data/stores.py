@@ -36,6 +36,11 @@ class Store(ABC):
         return len(self.keys)
 
     @property
+    def parts(self) -> tuple[Store, ...]:
+        """The stores it is made of: itself alone, unless it is several seen as one."""
+        return (self,)
+
+    @property
     @abstractmethod
     def manifest(self) -> Manifest:
         """Kind, encoding, keys and what is held; image sizes as far as they are known without decoding."""
@@ -72,16 +77,22 @@ class Store(ABC):
         return f'{self.path}:{key}'
 
 
-def open_store(spec: str | os.PathLike[str]) -> Store:
+def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
     """Opens a folder, an LMDB (a path ending in ``.lmdb``) or built-in faces (``portraits://…``, built on first use).
 
+    Args:
+        spec: One of these, or a list of them that is seen as one store (:class:`~fsr_plugins.data.UnionStore`).
+
     Raises:
-        UserError: nothing is there, it is empty or damaged, or the portraits spec is wrong.
+        UserError: nothing is there, it is empty or damaged, the portraits spec is wrong, or the list is empty.
     """
     from fsr_plugins.data.folder_store import FolderStore
     from fsr_plugins.data.lmdb_store import LmdbStore
     from fsr_plugins.data.portrait_store import SCHEME, open_portraits
+    from fsr_plugins.data.union_store import UnionStore
 
+    if not isinstance(spec, str | os.PathLike):
+        return UnionStore([open_store(part) for part in spec])
     spec = os.fspath(spec)
     if spec.startswith(SCHEME):
         return open_portraits(spec)

@@ -1,9 +1,12 @@
 """Metrics on batches, gathered over processes. Importing this registers them all."""
 
 from fsr_plugins.metrics.base import MeanMetric, Metric
+from fsr_plugins.metrics.blufr import BLUFR
 from fsr_plugins.metrics.fid import FID
+from fsr_plugins.metrics.identity_similarity import IdentitySimilarity
 from fsr_plugins.metrics.lpips_distance import LPIPS
 from fsr_plugins.metrics.niqe import NIQE
 from fsr_plugins.metrics.psnr_ssim import PSNR, SSIM
+from fsr_plugins.metrics.verification import Verification
 
-__all__ = ['FID', 'LPIPS', 'NIQE', 'PSNR', 'SSIM', 'MeanMetric', 'Metric']
+__all__ = ['BLUFR', 'FID', 'LPIPS', 'NIQE', 'PSNR', 'SSIM', 'IdentitySimilarity', 'MeanMetric', 'Metric', 'Verification']

@@ -76,6 +76,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         (f'fold,first,second,same\n0,{200_000 * "a"},c,1\n', 'line 2: this is no CSV'),
         (b'1\n\xff\xfe\t1\t2\n', 'no text in UTF-8'),
     ],
+    ids=lambda value: str(value)[:30],
 )
 def test_what_is_no_list_of_pairs(tmp_path: Path, text: str | bytes, message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:

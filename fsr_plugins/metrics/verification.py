@@ -1,0 +1,197 @@
+"""Face verification: same person or not, by the cosine of two embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fsr_plugins.archs.recognition import recogniser_factory
+from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.gathering import KeyedRows, keys_of
+from fsr_plugins.metrics.judge import Align, Judge, RecogniserLike, embedding, judge_requirements
+from fsr_plugins.metrics.pairs import Pairs, draw_pairs, read_pairs
+from fsr_plugins.registry import METRIC_REGISTRY
+from fsr_plugins.weights import WeightFile
+
+#: Cosines that are tried as thresholds, in steps of 0.005 as SphereFace's evaluation script takes them.
+THRESHOLDS = np.linspace(-1, 1, 401)
+#: Pairs whose embeddings are copied at once.
+_PART = 1 << 16
+
+
+class FoldAccuracies(NamedTuple):
+    """Accuracy on each fold (F,), and the threshold (F,) that is best on the others."""
+
+    accuracy: npt.NDArray[np.float64]
+    threshold: npt.NDArray[np.float64]
+
+
+def fold_accuracies(cosine: npt.ArrayLike, same: npt.ArrayLike, fold: npt.ArrayLike) -> FoldAccuracies:
+    """LFW's protocol (Huang et al. 2007): each fold's accuracy at the threshold that is best on all others.
+
+    A pair is taken for the same person's if its cosine exceeds the threshold, one of :data:`THRESHOLDS`. Of several
+    that are best, the middle one is taken: the lowest, SphereFace's choice, is as near to the impostors of the other
+    folds as it can be, which costs accuracy where pairs are few and the best ones many.
+
+    Args:
+        cosine: (n,) in [-1, 1].
+        same: (n,) bool.
+        fold: (n,) from 0 to F - 1, each occurring, F at least 2.
+    """
+    cosine, same, fold = np.asarray(cosine), np.asarray(same, dtype=np.int64), np.asarray(fold, dtype=np.int64)
+    folds, bins = int(fold.max()) + 1, len(THRESHOLDS) + 1
+    # How many thresholds a cosine exceeds: the k-th one (from 0) if that is more than k.
+    exceeded = np.searchsorted(THRESHOLDS, cosine, side='left')
+    counts = np.bincount((fold * 2 + same) * bins + exceeded, minlength=folds * 2 * bins).reshape(folds, 2, bins)
+    below = counts.cumsum(axis=2)[:, :, :-1]
+    sizes = counts.sum(axis=(1, 2))
+    right = below[:, 0] + counts[:, 1].sum(axis=1, keepdims=True) - below[:, 1]
+    others = right.sum(axis=0) - right
+    chosen = [best[(len(best) - 1) // 2] for best in map(np.flatnonzero, others == others.max(axis=1, keepdims=True))]
+    return FoldAccuracies(right[np.arange(folds), chosen] / sizes, THRESHOLDS[chosen])
+
+
+@METRIC_REGISTRY.register()
+class Verification(Metric):
+    """Accuracy of telling same from different people by a judge, mean over the folds of a list of pairs.
+
+    Pairs with an image that is not in the set, or whose face cannot be aligned, are left out and counted as
+    ``missing``. Faces are aligned by the landmarks of HR.
+    """
+
+    better = 'higher'
+    needs_gt = False
+    rates_gt = True
+
+    #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
+    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+
+    def __init__(
+        self,
+        recogniser: RecogniserLike,
+        pairs: str | None = None,
+        align: Align = 'none',
+        folds: int = 10,
+        per_fold: int = 300,
+        seed: int = 0,
+        trained_with: bool = False,
+    ) -> None:
+        """
+        Args:
+            recogniser: see :class:`fsr_plugins.metrics.judge.Judge`.
+            pairs: file for :func:`~fsr_plugins.metrics.pairs.read_pairs`; None draws pairs of the set's own people,
+                which needs `views: [identity]`.
+            align: how faces are brought into the recogniser's input, see ``Judge``.
+            folds, per_fold, seed: for :func:`~fsr_plugins.metrics.pairs.draw_pairs`; not looked at with ``pairs``.
+            trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
+
+        Raises:
+            UserError: a faulty list of pairs, fewer than two folds, or what ``Judge`` raises.
+        """
+        self.pairs = None if pairs is None else _read(pairs)
+        if folds < 2:
+            raise UserError(f"'folds' of the metric Verification is {folds}: a threshold needs another fold, give two.")
+        self.drawing = {'folds': folds, 'per_fold': per_fold, 'seed': seed}
+        self.judge = Judge(recogniser, align)
+        self.trained_with = trained_with
+        count = f'{2 * folds * per_fold} pairs drawn by seed {seed}'
+        if self.pairs is not None:
+            count, folds = f'{len(self.pairs)} pairs', len(np.unique(self.pairs.fold))
+        super().__init__(f'{self.judge.name}, align {align}, {count}, {folds} folds')
+        self._rows = KeyedRows()
+
+    @classmethod
+    def requirements(
+        cls, recogniser: RecogniserLike = None, pairs: str | None = None, **others: Any
+    ) -> list[WeightFile]:
+        """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the list of pairs is looked at, too."""
+        if pairs is not None:
+            _read(pairs)
+        return judge_requirements(recogniser)
+
+    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+        """See :meth:`fsr_plugins.metrics.base.Metric.update`.
+
+        Raises:
+            UserError: pairs are to be drawn and the set does not say whose its images are; or as ``Judge.embed``.
+            ValueError: no ``keys`` in ``meta``.
+        """
+        columns = [embedding(self.judge, sr, meta.get('net'), meta)]
+        if self.pairs is None:
+            if 'identity' not in meta:
+                raise UserError(
+                    "The metric Verification without 'pairs' draws them among the set's people: add "
+                    "`views: [identity]` to the validation set, or name a file under 'pairs'."
+                )
+            columns.append(meta['identity'])
+        self._rows.add(keys_of(meta), *columns)
+
+    def compute(self) -> dict[str, float]:
+        """See :meth:`fsr_plugins.metrics.base.Metric.compute`.
+
+        Returns:
+            ``verification``, the mean accuracy over the folds; ``std``, the standard deviation over them (of n - 1, as
+            in LFW's estimate of the error); ``pairs``, how many were judged, and ``missing``, how many were not.
+
+        Raises:
+            UserError: no pair of a fold can be judged; or as ``draw_pairs``.
+        """
+        keys, columns = self._rows.gather()
+        if not keys:
+            raise UserError("The metric 'verification' saw no image: the validation set is empty.")
+        pairs = self.pairs if self.pairs is not None else draw_pairs(keys, columns[1].numpy(), **self.drawing)
+        cosine = pair_cosines(pairs, keys, columns[0])
+        judged = np.isfinite(cosine)
+        _, fold = np.unique(pairs.fold, return_inverse=True)
+        self._check(pairs, judged, fold)
+        accuracy = fold_accuracies(cosine[judged], pairs.same[judged], fold[judged]).accuracy
+        return {
+            'verification': float(accuracy.mean()),
+            'std': float(accuracy.std(ddof=1)),
+            'pairs': float(judged.sum()),
+            'missing': float((~judged).sum()),
+        }
+
+    @staticmethod
+    def _check(pairs: Pairs, judged: npt.NDArray[np.bool_], fold: npt.NDArray[np.int64]) -> None:
+        if not judged.any():
+            raise UserError(
+                f"The metric 'verification' can judge none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
+                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
+            )
+        empty = np.flatnonzero(np.bincount(fold[judged], minlength=int(fold.max()) + 1) == 0)
+        if empty.size:
+            number = pairs.fold[fold == empty[0]][0]
+            raise UserError(
+                f"The metric 'verification' can judge no pair of fold {number}: validate on the whole set the list "
+                'is made for, or use a list of this set.'
+            )
+
+
+def pair_cosines(pairs: Pairs, keys: list[str], embeddings: Tensor) -> npt.NDArray[np.float64]:
+    """Cosine of each pair's embeddings (n,), NaN where an image is missing or has none.
+
+    Args:
+        pairs: the list.
+        keys: of the rows of ``embeddings``, unique.
+        embeddings: (N, D) of unit length, or NaN.
+    """
+    place = {key: row for row, key in enumerate(keys)}
+    rows = torch.tensor([[place.get(key, -1) for key in side] for side in (pairs.first, pairs.second)])
+    parts = [(embeddings[one] * embeddings[other]).sum(dim=1) for one, other in rows.split(_PART, dim=1)]
+    cosine = torch.cat(parts).double().clamp(-1, 1)
+    return cosine.where((rows >= 0).all(dim=0), torch.nan).numpy()
+
+
+def _read(path: str) -> Pairs:
+    """A list of at least two folds."""
+    pairs = read_pairs(path)
+    if len(np.unique(pairs.fold)) < 2:
+        raise UserError(f"The list of pairs '{path}' has a single fold: a threshold is chosen on others, give two.")
+    return pairs

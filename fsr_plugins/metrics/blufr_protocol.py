@@ -7,13 +7,14 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.matfile import read_mat
 
 Indices = npt.NDArray[np.int64]
 
@@ -69,7 +70,7 @@ def read_protocol(path: str | Path) -> Protocol:
 
     ``imageList`` are names of n files; ``labels`` a number a person, (n,); ``testIndex``, ``galIndex`` and
     ``probIndex`` of each trial the images to verify, the gallery and the probes, counted from 1 on. In a ``.mat``
-    (version 7 or older) the names and the three indices are cell arrays. In an ``.npz`` ``imageList`` is an array of
+    (version 5 to 7) the names and the three indices are cell arrays. In an ``.npz`` ``imageList`` is an array of
     str, and the indices are (trials, longest) integers, a shorter trial filled up with 0. Further variables, such as
     ``trainIndex``, are not read.
 
@@ -97,24 +98,30 @@ def _load(path: Path) -> Mapping[str, npt.NDArray[Any]]:
     if path.suffix not in ('.mat', '.npz'):
         raise UserError(f"The BLUFR protocol '{path}' is neither .mat nor .npz: give blufr_lfw_config.mat.")
     try:
-        if path.suffix == '.mat':
-            with path.open('rb') as file:
-                return scipy.io.loadmat(file, variable_names=VARIABLES)
-        # Never unpickled: an array of objects is refused.
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in VARIABLES if name in archive}
+        return read_mat(path, VARIABLES) if path.suffix == '.mat' else _load_npz(path)
     except FileNotFoundError as error:
         raise UserError(f"There is no BLUFR protocol '{path}': it comes with the benchmark's toolkit.") from error
-    except (
-        *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError),
-        *(NotImplementedError, zlib.error, zipfile.BadZipFile, scipy.io.matlab.MatReadError),
-    ) as error:
-        # What the readers raise of damaged files is no closed list.
-        reason = ' '.join(str(error).split())[:160] or type(error).__name__
+    except (OSError, ValueError) as error:
+        reason = ' '.join(str(error).split())[:160]
         raise UserError(
-            f"The BLUFR protocol '{path}' cannot be read ({reason}): it has to be a .mat of version 7 or older, "
-            'or an .npz without objects.'
+            f"The BLUFR protocol '{path}' cannot be read ({reason}): it has to be a .mat of version 5 to 7, or an .npz "
+            'without objects.'
         ) from error
+
+
+def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    if not path.stat().st_size or not zipfile.is_zipfile(path):
+        raise ValueError('not an archive')
+    try:
+        # Never unpickled: an array of objects is refused.
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in VARIABLES if name in archive}
+    except (EOFError, LookupError, MemoryError, RuntimeError, TokenError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f'damaged: {error}') from error
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f'{name} is no array')
+    return found
 
 
 def _text(cell: Any) -> str:

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 
 from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.blufr import BLUFR
+from fsr_plugins.metrics import BLUFR
 from fsr_plugins.metrics.blufr_protocol import read_protocol
 from fsr_plugins.metrics.false_accepts import MARGIN, verification_rate
 from fsr_plugins.metrics.open_set import open_set_rate

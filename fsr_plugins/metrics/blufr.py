@@ -38,7 +38,7 @@ class BLUFR(Metric):
     single trial); so does this metric's first value. Values are shares in [0, 1], where publications print per cent.
 
     Images the protocol names and the set lacks leave the trials: their pairs are not counted, and probes of a person
-    whose gallery images are all missing count as impostors.
+    whose gallery images are all missing count as impostors. A face that cannot be aligned stays and matches nobody.
 
     Attributes:
         missing: the names of those images, of the latest :meth:`compute`.
@@ -95,8 +95,12 @@ class BLUFR(Metric):
         )
 
     @classmethod
-    def requirements(cls, recogniser: RecogniserLike = None, **others: Any) -> list[WeightFile]:
-        """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
+    def requirements(
+        cls, recogniser: RecogniserLike = None, protocol: str | Path | None = None, **others: Any
+    ) -> list[WeightFile]:
+        """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the protocol is looked at, too."""
+        if protocol is not None:
+            read_protocol(protocol)
         return judge_requirements(recogniser)
 
     def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
@@ -124,6 +128,9 @@ class BLUFR(Metric):
         rows = self.protocol.rows(keys)
         self._report_missing(rows)
         embeddings = columns[0].to(self._device)
+        failures = int(embeddings.isnan().any(dim=1).sum())
+        if failures:
+            logger.warning('%d of %d faces have no embedding and match nobody.', failures, len(keys))
         rates = np.array([self._rates(trial, rows, embeddings) for trial in self.protocol.trials])
         means = rates.mean(axis=0)
         deviations = rates.std(axis=0, ddof=1) if len(rates) > 1 else np.zeros(2)

@@ -384,6 +384,12 @@ def test_files_that_are_no_protocol(tmp_path: Path, suffix: str) -> None:
             read_protocol(path)
 
 
+def test_preflight_reads_the_protocol(tmp_path: Path) -> None:
+    assert BLUFR.requirements(Pixels(), written(tmp_path, Benchmark().variables())) == []
+    with pytest.raises(UserError, match='There is no BLUFR protocol'):
+        BLUFR.requirements(Pixels(), tmp_path / 'absent.mat')
+
+
 def test_objects_are_not_unpickled_and_other_files_not_read(tmp_path: Path) -> None:
     path = tmp_path / 'objects.npz'
     np.savez(path, **Benchmark().variables())

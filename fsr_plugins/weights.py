@@ -120,7 +120,7 @@ def load_state(path: str | Path) -> Any:
 
 
 def _check(path: Path, weight: WeightFile) -> None:
-    found = _sha256(path)
+    found = file_sha256(path)
     if not found.startswith(weight.sha256.lower()):
         raise UserError(
             f"'{path}' is not the published file of {weight.name}: its SHA-256 begins with {found[:8]}, "
@@ -140,7 +140,8 @@ def _link(found: Path, in_hub: Path) -> None:
         raise UserError(f"'{found}' is needed in {in_hub.parent} too, which cannot be written: {error}.") from error
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content in hex."""
     digest = hashlib.sha256()
     with path.open('rb') as file:
         while block := file.read(_BLOCK):
@@ -160,7 +161,7 @@ def _download(weight: WeightFile, target: Path) -> None:
         ):
             partial = Path(file.name)
             shutil.copyfileobj(source, file, _BLOCK)
-        if not _sha256(partial).startswith(weight.sha256.lower()):
+        if not file_sha256(partial).startswith(weight.sha256.lower()):
             raise OSError('what came has another SHA-256')
         partial.replace(target)
     except (OSError, HTTPException) as error:

@@ -71,3 +71,8 @@ def draw_corner(seed: int, height: int, width: int, size: int, step: int) -> tup
     rows, columns = (height - size) // step + 1, (width - size) // step + 1
     # High bits times the number of places: no modulo bias worth the name for any image size.
     return (bits >> 33) * rows // _HALVES * step, (bits & (_HALVES - 1)) * columns // _HALVES * step
+
+
+def draw_below(seed: int, count: int) -> int:
+    """A whole number in [0, count), uniform up to ``count`` / 2^31."""
+    return (splitmix64(seed ^ 0x7069636B) >> 33) * count // _HALVES

@@ -10,8 +10,12 @@ import numpy.typing as npt
 
 from fsr_plugins.data.augment import draw_corner, draw_turn
 from fsr_plugins.data.image_set import Sample, write
+from fsr_plugins.data.images import Image
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.data.stores import Store
+
+#: Whether images may be mirrored, and whether they may be turned by quarters and mirrored up-down.
+Flips = tuple[bool, bool]
 
 #: Keeps the draws for the second set apart from those for the first.
 _STREAM = 1
@@ -60,10 +64,25 @@ class SecondSet:
         read = stack.enter_context(self.store.reader())
         keys = [self.key(sample.number) for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-            seed = mix(sample.seed, _STREAM)
-            image = read(key)
-            if crop is not None and min(image.shape[:2]) >= crop:
-                top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
-                image = image[top : top + crop, left : left + crop]
-            write(draw_turn(seed, *self._flips), image, out[row], self.store, key)
+            write_apart(read(key), mix(sample.seed, _STREAM), self._flips, crop, out[row], self.store, key)
         return keys
+
+
+def write_apart(
+    image: Image, seed: int, flips: Flips, crop: int | None, out: npt.NDArray[np.uint8], store: Store, key: str
+) -> None:
+    """Writes an image into its place in a batch, cut and turned by draws of its own, whatever its sample's are.
+
+    Args:
+        image: uint8 HWC.
+        seed: Of the draws.
+        flips: Whether it may be mirrored, and whether it may be turned by quarters and mirrored up-down.
+        crop: Side of a random square to cut from images that are as large; none for whole images.
+
+    Raises:
+        UserError: it is not of the batch's size.
+    """
+    if crop is not None and min(image.shape[:2]) >= crop:
+        top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
+        image = image[top : top + crop, left : left + crop]
+    write(draw_turn(seed, *flips), image, out, store, key)

@@ -64,7 +64,7 @@ def test_a_file_put_where_the_message_says_is_used(
     torch.save(network.state_dict(), placed)
     (weight,) = requirements(PERCEPTUAL)
     # A stand-in has another checksum than the published file.
-    found = weights._sha256(placed)
+    found = weights.file_sha256(placed)
     monkeypatch.setattr(torch.hub, 'HASH_REGEX', torch.hub.re.compile('(never)'))
     locate(WeightFile(weight.name, weight.url, found, weight.filename, for_hub=weight.for_hub))
     assert (offline / weight.filename).is_file()

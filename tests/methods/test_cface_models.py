@@ -256,8 +256,9 @@ def test_statistics_of_a_recogniser_with_bn_move_by_its_own_step_alone(data: dic
 
 
 @pytest.mark.parametrize('make', [gan, joint])
-def test_recogniser_stays_in_float32_under_bf16(data: dict[str, Any], make: Any) -> None:
-    model = make({'precision': 'bf16'})
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_recogniser_stays_in_float32_under_bf16(data: dict[str, Any], make: Any, channels_last: bool) -> None:
+    model = make({'precision': 'bf16', 'channels_last': channels_last})
     seen: list[tuple[torch.dtype, torch.dtype]] = []
     model.net_r.register_forward_hook(lambda net, given, output: seen.append((given[0].dtype, output.dtype)))
     generated: list[torch.dtype] = []

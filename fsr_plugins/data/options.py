@@ -182,7 +182,7 @@ class CompareOptions(BaseModel):
     @model_validator(mode='after')
     def _somebody_compares(self) -> CompareOptions:
         if self.recogniser is None and not self.random:
-            raise ValueError("'recogniser' is missing; give one, or 'random: true' for any other face of the person")
+            raise ValueError("a block with a 'recogniser', or with 'random: true' for any other face of the person")
         return self
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import pytest
 from option_files import OPTIONS, stages
 
+from fsr_plugins.models import ProductionModel
+from fsr_plugins.registry import MODEL_REGISTRY
+
 FILES = sorted(str(path.relative_to(OPTIONS)) for path in OPTIONS.rglob('*.yml') if path.parent.name != '_base_')
 
 
 @pytest.mark.parametrize('file', FILES)
 def test_it_is_accepted_and_every_stage_has_a_model_and_an_end(file: str) -> None:
     for opt in stages(file).values():
-        assert opt['model_type'] and opt['train']['total_iter'] > 0
+        produces = issubclass(MODEL_REGISTRY.get(opt['model_type']), ProductionModel)
+        assert produces or opt['train']['total_iter'] > 0

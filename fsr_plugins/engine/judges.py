@@ -9,7 +9,7 @@ from typing import Any
 from fsr_plugins.engine.config import Experiment, Stage
 from fsr_plugins.engine.dependencies import texts
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.saving import file_sha256
+from fsr_plugins.weights import file_sha256
 
 
 def judges(experiment: Experiment, stage: Stage) -> list[str]:

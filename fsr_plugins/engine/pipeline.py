@@ -13,9 +13,10 @@ from fsr_plugins.engine.producer import Producer
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.saving import file_sha256, write_text
+from fsr_plugins.models.saving import write_text
 from fsr_plugins.models.validation import build_metrics
 from fsr_plugins.registry import lookup
+from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
 

@@ -9,4 +9,15 @@ from fsr_plugins.metrics.niqe import NIQE
 from fsr_plugins.metrics.psnr_ssim import PSNR, SSIM
 from fsr_plugins.metrics.verification import Verification
 
-__all__ = ['BLUFR', 'FID', 'LPIPS', 'NIQE', 'PSNR', 'SSIM', 'IdentitySimilarity', 'MeanMetric', 'Metric', 'Verification']
+__all__ = [
+    'BLUFR',
+    'FID',
+    'LPIPS',
+    'NIQE',
+    'PSNR',
+    'SSIM',
+    'IdentitySimilarity',
+    'MeanMetric',
+    'Metric',
+    'Verification',
+]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +16,7 @@ from torch import Tensor
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import align, alignable, template_for
-from fsr_plugins.weights import WeightFile, locate
+from fsr_plugins.weights import WeightFile, file_sha256, locate
 
 Align = Literal['none', 'landmarks']
 #: What a measure of identity takes as ``recogniser``.
@@ -161,8 +160,4 @@ def _sha256(file: Path) -> str:
 @lru_cache(maxsize=16)
 def _digest(file: Path, size: int, changed: int) -> str:
     """Hexadecimal SHA-256; read again only when size or time of change are others."""
-    digest = hashlib.sha256()
-    with file.open('rb') as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return file_sha256(file)

@@ -6,6 +6,7 @@ Ledig et al., "Photo-Realistic Single Image Super-Resolution Using a Generative 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsr_plugins.registry import ARCH_REGISTRY
@@ -20,16 +21,16 @@ _LEAK = 0.2
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions with BN, a PReLU between them, and the input added.
 
-    The convolutions have no bias: the BN behind each would take it out again.
+    With BN the convolutions have no bias: it would be taken out again.
     """
 
-    def __init__(self, num_feat: int) -> None:
+    def __init__(self, num_feat: int, use_bn: bool = True) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(num_feat)
+        self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
+        self.bn1 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
         self.act = nn.PReLU(num_feat, init=_SLOPE)
-        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(num_feat)
+        self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
+        self.bn2 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
@@ -69,6 +70,9 @@ class SRGANGenerator(nn.Module):
         num_feat: channels.
         num_block: residual blocks.
         num_in_ch, num_out_ch: image channels.
+        use_bn: BN in the body. Without it, as EDSR has found, short trainings of small batches go better.
+        add_bicubic: the network gives what is added to the bicubic enlargement, beginning with little, instead of the
+            whole image.
 
     Shape: (N, num_in_ch, h, w) RGB in [0, 1] to (N, num_out_ch, scale * h, scale * w).
 
@@ -77,16 +81,25 @@ class SRGANGenerator(nn.Module):
     """
 
     def __init__(
-        self, scale: int = 4, num_feat: int = 64, num_block: int = 16, num_in_ch: int = 3, num_out_ch: int = 3
+        self,
+        scale: int = 4,
+        num_feat: int = 64,
+        num_block: int = 16,
+        num_in_ch: int = 3,
+        num_out_ch: int = 3,
+        use_bn: bool = True,
+        add_bicubic: bool = False,
     ) -> None:
         super().__init__()
         if scale not in (2, 4, 8):
             raise ValueError(f'SRGANGenerator enlarges by 2, 4 or 8, not by scale={scale}.')
+        self.scale = scale
+        self.add_bicubic = add_bicubic
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU(num_feat, init=_SLOPE))
         self.body = nn.Sequential(
-            *(ResidualBlock(num_feat) for _ in range(num_block)),
-            nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=False),
-            nn.BatchNorm2d(num_feat),
+            *(ResidualBlock(num_feat, use_bn) for _ in range(num_block)),
+            nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn),
+            nn.BatchNorm2d(num_feat) if use_bn else nn.Identity(),
         )
         doublings = [Doubling(num_feat) for _ in range(scale.bit_length() - 1)]
         self.up = nn.Sequential(*doublings)
@@ -98,12 +111,18 @@ class SRGANGenerator(nn.Module):
                 weight.copy_(weight[::4].repeat_interleave(4, dim=0))
             assert self.tail.bias is not None
             self.tail.weight.mul_(0.1)
-            self.tail.bias.fill_(0.5)
+            self.tail.bias.fill_(0.0 if add_bicubic else 0.5)
+            for module in () if use_bn else self.body:
+                if isinstance(module, ResidualBlock):
+                    module.conv2.weight.mul_(0.1)  # what BN would hold back: sixteen sums of He's would grow too large
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, num_in_ch, h, w) to (N, num_out_ch, scale * h, scale * w)."""
         feature = self.head(lq)
-        return self.tail(self.up(feature + self.body(feature)))
+        sr = self.tail(self.up(feature + self.body(feature)))
+        if not self.add_bicubic:
+            return sr
+        return sr + F.interpolate(lq, scale_factor=self.scale, mode='bicubic', align_corners=False)
 
 
 @ARCH_REGISTRY.register()

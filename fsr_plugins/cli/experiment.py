@@ -45,18 +45,15 @@ def load(arguments: Namespace) -> Experiment:
 
 
 def show_figures(validation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Prints ``{set: {net: {metric: value}}}`` as a table, in the first process only."""
+    """Prints ``{set: {net: {metric: value}}}``, a table a set, a column a network; in the first process only."""
     from rich.console import Console
     from rich.table import Table
 
-    if os.environ.get('RANK', '0') != '0' or not validation:
-        return
-    metrics = list(dict.fromkeys(metric for nets in validation.values() for row in nets.values() for metric in row))
-    table = Table('set', 'net', *metrics)
-    for name, nets in validation.items():
-        for net, values in nets.items():
-            table.add_row(name, net, *(_cell(values.get(metric)) for metric in metrics))
-    Console().print(table)
+    for name, nets in validation.items() if os.environ.get('RANK', '0') == '0' else ():
+        table = Table(name, *nets)
+        for metric in dict.fromkeys(metric for row in nets.values() for metric in row):
+            table.add_row(metric, *(_cell(values.get(metric)) for values in nets.values()))
+        Console().print(table)
 
 
 def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

@@ -14,7 +14,7 @@ from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_text
-from fsr_plugins.models.validation import build_metrics
+from fsr_plugins.models.validation import HR, build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256
 
@@ -148,17 +148,21 @@ def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for dataset, nets in sets.items():
             own = {stage: nets['result']} if several and 'result' in nets else {}
             validation.setdefault(dataset, {}).update(nets | own)
-    return validation
+    # As a table is read: what everything is compared with first, the result last.
+    return {
+        dataset: {net: nets[net] for net in sorted(nets, key=lambda net: (net not in ('bicubic', HR), net == 'result'))}
+        for dataset, nets in validation.items()
+    }
 
 
-def _conventions(experiment: Experiment) -> dict[str, str]:
-    """How the figures were taken, by the metric's name; of stages that differ in it, by ``<stage>/<name>``."""
-    conventions: dict[str, str] = {}
-    for stage_name, stage in experiment.stages.items():
-        for name, metric in build_metrics((stage.opt.get('val') or {}).get('metrics') or {}).items():
-            key = name if conventions.get(name, metric.convention) == metric.convention else f'{stage_name}/{name}'
-            conventions[key] = metric.convention
-    return conventions
+def _conventions(experiment: Experiment) -> dict[str, dict[str, str]]:
+    """How the figures were taken, and by which judge, by stage and metric."""
+    blocks = {name: (stage.opt.get('val') or {}).get('metrics') for name, stage in experiment.stages.items()}
+    return {
+        stage: {name: metric.convention for name, metric in build_metrics(metrics).items()}
+        for stage, metrics in blocks.items()
+        if metrics
+    }
 
 
 def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -28,8 +28,10 @@ from fsr_plugins.registry import lookup
 
 logger = logging.getLogger(__name__)
 
-#: Images of a part: what an interruption can cost, and a file of 25 MB at 128 x 128.
-PART = 512
+#: Images of a part, by which the work is shared among processes: what an interruption can cost.
+PART = 64
+#: Lines in the log.
+_LINES = 10
 
 Part = list[npt.NDArray[np.uint8]]
 
@@ -97,13 +99,14 @@ class Producer:
             logger.info('%s: %d of %d parts are there.', self.opt['name'], total - len(missing), total)
         mine = missing[self.world.rank :: self.world.size]
         made = self._images(model, mine)
-        for step in range(-(-len(missing) // self.world.size)):
+        rounds = -(-len(missing) // self.world.size)
+        report = -(-rounds // _LINES)
+        for step in range(rounds):
             if step < len(mine):
                 self._write(mine[step], next(made))
-            logger.info(
-                '%s: %d of %d images', self.opt['name'],
-                min(len(self.dataset), (total - len(missing) + (step + 1) * self.world.size) * PART), len(self.dataset),
-            )  # fmt: skip
+            if step % report == 0 or step == rounds - 1:
+                done = (total - len(missing) + (step + 1) * self.world.size) * PART
+                logger.info('%s: %d of %d images', self.opt['name'], min(done, len(self.dataset)), len(self.dataset))
             if distributed.any_rank(bool(self.stop.number)):
                 raise Interrupted(
                     f'{self.opt["name"]}: stopped; the parts made so far are in {self.parts}. Give the same command '

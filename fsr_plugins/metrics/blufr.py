@@ -137,7 +137,7 @@ class BLUFR(Metric):
         result: dict[str, float] = {}
         for name, mean, deviation in zip(('vr', 'dir'), means, deviations, strict=True):
             result |= {f'{name}_minus_std': float(mean - deviation), name: float(mean)}
-        return result | {'missing': float(len(self.missing))}
+        return result | {'missing': len(self.missing)}
 
     def _report_missing(self, rows: Indices) -> None:
         self.missing = [name for name, row in zip(self.protocol.images, rows, strict=True) if row < 0]

@@ -83,4 +83,4 @@ class IdentitySimilarity(Metric):
                 f"The metric 'identity' could judge none of {missing:.0f} faces: the set is empty, or no face has "
                 'landmarks to align it by.'
             )
-        return {'identity': total / judged, 'missing': missing}
+        return {'identity': total / judged, 'missing': int(missing)}

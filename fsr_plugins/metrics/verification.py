@@ -154,8 +154,8 @@ class Verification(Metric):
         return {
             'verification': float(accuracy.mean()),
             'std': float(accuracy.std(ddof=1)),
-            'pairs': float(judged.sum()),
-            'missing': float((~judged).sum()),
+            'pairs': int(judged.sum()),
+            'missing': int((~judged).sum()),
         }
 
     @staticmethod

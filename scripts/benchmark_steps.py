@@ -48,6 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('-opt', type=Path, required=True, metavar='FILE', help='the option file')
     parser.add_argument('--stage', action='append', help='only this stage; may be repeated (default: all)')
     parser.add_argument('--batch', type=int, help="images a step (default: the option file's)")
+    parser.add_argument('--hr', type=int, metavar='SIDE', help='side of HR in pixels (default: 16 times the scale)')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
                         help='change an option, as in `fsr train`')  # fmt: skip
     parser.add_argument(
@@ -70,7 +71,7 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
     figures: dict[str, dict[str, Any]] = {}
     for name in stages:
         figures[name] = {}
-        common = (options.opt, options.overrides, name, options.batch)
+        common = (options.opt, options.overrides, name, options.batch, options.hr)
         if not options.no_steps:
             with Side(StageRun, *common) as run:
                 step = run.call('steps', options.runs)

@@ -39,16 +39,23 @@ STAND_INS = {
 }
 
 
-def stand_in(opt: dict[str, Any], batch: int | None) -> dict[str, Any]:
-    """The stage's options without files: built-in faces for its training set, and no pretrained weights."""
+def stand_in(opt: dict[str, Any], batch: int | None, hr: int | None = None) -> dict[str, Any]:
+    """The stage's options without files: built-in faces for its training set, and no pretrained weights.
+
+    Args:
+        hr: side of the HR faces; None: of 16 pixels enlarged by the stage's scale.
+    """
     opt = copy.deepcopy(opt)
     train = opt['datasets']['train']
-    sizes = {'faces': FACES, 'hr': LR_SIZE * opt['scale'], 'lr': LR_SIZE}
+    hr = hr or LR_SIZE * opt['scale']
+    sizes = {'faces': FACES, 'hr': hr, 'lr': hr // opt['scale']}
     train |= {key: spec.format(**sizes) for key, spec in STAND_INS.items() if key in train}
     for key in ('number', 'number_seed', 'source_number_seed', 'io_backend'):
         train.pop(key, None)
     if train.get('source_number'):
         train['source_number'] = FACES
+    if 'compare' in train:
+        train['compare'] = {'recogniser': None, 'random': True}
     if batch is not None:
         train['batch_size_per_gpu'] = batch
     opt['path'] = {key: value for key, value in opt['path'].items() if not key.startswith('pretrain_network')}
@@ -59,10 +66,12 @@ def stand_in(opt: dict[str, Any], batch: int | None) -> dict[str, Any]:
 class StageRun:
     """The stage's model and loader in this process."""
 
-    def __init__(self, file: Path, overrides: Sequence[str], stage: str, batch: int | None) -> None:
+    def __init__(
+        self, file: Path, overrides: Sequence[str], stage: str, batch: int | None, hr: int | None = None
+    ) -> None:
         get_root_logger(log_level=logging.WARNING)
         chosen = config.load(file, overrides).stages[stage]
-        opt = stand_in(config.runtime(chosen), batch)
+        opt = stand_in(config.runtime(chosen), batch, hr)
         distributed.start('none', opt['num_gpu'])
         distributed.choose_algorithms(deterministic=False)
         torch.manual_seed(0)
@@ -133,5 +142,7 @@ class StageRun:
         loader = TrainLoader(self.dataset, size)
         self.model.feed_data(next(iter(loader)))
         loader.close()
-        assert self.model.lq is not None
-        return self.model.lq
+        # A recogniser's stage has no LR: its network sees HR.
+        images = self.model.gt if self.model.lq is None else self.model.lq
+        assert images is not None
+        return images

@@ -57,6 +57,24 @@ def test_generator_enlarges(scale: int, memory: torch.memory_format) -> None:
     torch.testing.assert_close(other, expected)
 
 
+def test_generator_without_bn_counts_biases_instead() -> None:
+    net = SRGANGenerator(8, num_feat=64, num_block=16, use_bn=False)
+    norms = 16 * 2 + 1  # each of scale and shift, for which a convolution has a bias
+    assert parameters(net) == 1_696_323 - norms * 64
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+
+
+def test_generator_may_begin_near_bicubic() -> None:
+    torch.manual_seed(0)
+    lq = drawn(2, 3, 8, 8)
+    bicubic = F.interpolate(lq, scale_factor=8, mode='bicubic', align_corners=False)
+    near, far = (SRGANGenerator(8, 16, 4, use_bn=False, add_bicubic=add)(lq) - bicubic for add in (True, False))
+    assert 0 < near.abs().mean() < 0.5 * far.abs().mean()
+    net = SRGANGenerator(8, 16, 4, add_bicubic=True)
+    nn.init.zeros_(net.tail.weight)
+    torch.testing.assert_close(net(lq), bicubic)
+
+
 @pytest.mark.parametrize('size', [16, 48, 64, 128])
 @pytest.mark.parametrize('memory', [torch.contiguous_format, torch.channels_last])
 def test_discriminator_of_any_size(size: int, memory: torch.memory_format) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
     indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
     # A network under two names (`result`, `snet`) has one row.
     nets = {net: name for name, net in reversed(model.validation_nets().items())}
-    rows: dict[str, list[np.ndarray]] = {}
+    rows: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
             lq = lq_of(model, _batch_of_one(dataset[int(index)]), dataset.opt['name'])
@@ -50,8 +50,21 @@ def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 
             if model.gt is not None:
                 images['HR'] = model.gt
             for name, image in images.items():
-                rows.setdefault(name, []).append(_cell(image, cell))
-    return np.concatenate([_row(name, cells) for name, cells in rows.items()])
+                rows.setdefault(name, []).append(image)
+    return grid(rows, cell)
+
+
+def grid(rows: Mapping[str, Sequence[Tensor]], cell: int = 128) -> np.ndarray:
+    """Images side by side, a row under each name.
+
+    Args:
+        rows: images (1, 3, H, W) RGB in [0, 1] by name, equally many in each row.
+        cell: side to which each is brought, by nearest neighbours.
+
+    Returns:
+        uint8 HWC BGR, labelled at the left.
+    """
+    return np.concatenate([_row(name, [_cell(image, cell) for image in images]) for name, images in rows.items()])
 
 
 def write_comparison(path: Path, picture: np.ndarray) -> None:

@@ -8,6 +8,7 @@ from fsr_plugins.losses.distillation import DistillationLoss
 from fsr_plugins.losses.identity import IdentityLoss
 from fsr_plugins.losses.pretrained import requirements
 from fsr_plugins.losses.sequence import SequenceLoss
+from fsr_plugins.losses.stylegan import LogisticGANLoss, PathLengthPenalty, R1Penalty
 
 __all__ = [
     'ASoftmaxLoss',
@@ -15,7 +16,10 @@ __all__ = [
     'ContentLoss',
     'DistillationLoss',
     'IdentityLoss',
+    'LogisticGANLoss',
     'LuminanceChrominanceLoss',
+    'PathLengthPenalty',
+    'R1Penalty',
     'SequenceLoss',
     'requirements',
 ]

@@ -55,7 +55,7 @@ def test_against_the_definition(
 
 @pytest.mark.parametrize(('up', 'down', 'padding', 'taps'), CASES)
 def test_both_gradients(up: int, down: int, padding: tuple[int, int], taps: tuple[float, ...]) -> None:
-    x = torch.randn(1, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
+    x = torch.randn(1, 1, 4, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).requires_grad_()
     kernel = make_kernel(taps)
 
     def filtered(x: torch.Tensor) -> torch.Tensor:

@@ -39,6 +39,21 @@ def options(faces: Path | str = 'faces') -> dict[str, Any]:
     }  # fmt: skip
 
 
+def stage(train: dict[str, Any], **blocks: Any) -> dict[str, Any]:
+    """Options of a stage as a model gets them, without data; a block of None is left out."""
+    opt = {
+        'name': 'test',
+        'is_train': True,
+        'num_gpu': 0,
+        'dist': False,
+        'scale': 4,
+        'path': {},
+        'degradation': {'type': 'BicubicDown', 'scale': 4},
+        'train': {'total_iter': 2, **train},
+    }
+    return {key: block for key, block in {**opt, **blocks}.items() if block is not None}
+
+
 def write_options(file: Path, values: dict[str, Any]) -> Path:
     """Writes an option file and returns its path."""
     file.write_text(yaml.safe_dump(values, sort_keys=False), encoding='utf-8')

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 
@@ -55,20 +56,8 @@ def normalised() -> Iterator[None]:
 
 
 def stage(train: dict[str, Any], **blocks: Any) -> dict[str, Any]:
-    opt = {
-        'name': 'test',
-        'is_train': True,
-        'num_gpu': 0,
-        'dist': False,
-        'scale': 4,
-        'path': {},
-        'degradation': {'type': 'BicubicDown', 'scale': 4},
-        'network_g': G,
-        'network_d': D,
-        'network_r': R,
-        'train': {'total_iter': 2, 'optim': {'type': 'Adam', 'lr': 1e-3}, **LOSSES, **train},
-    }
-    return {key: block for key, block in {**opt, **blocks}.items() if block is not None}
+    networks = {'network_g': G, 'network_d': D, 'network_r': R}
+    return tiny.stage({'optim': {'type': 'Adam', 'lr': 1e-3}, **LOSSES, **train}, **{**networks, **blocks})
 
 
 def gan(blocks: dict[str, Any] | None = None, **train: Any) -> CFaceGANModel:

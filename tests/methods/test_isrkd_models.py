@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -40,19 +41,8 @@ OFF: dict[str, Any] = dict.fromkeys(LOSSES)
 
 
 def stage(train: dict[str, Any], **blocks: Any) -> dict[str, Any]:
-    opt = {
-        'name': 'test',
-        'is_train': True,
-        'num_gpu': 0,
-        'dist': False,
-        'scale': 8,
-        'path': {},
-        'degradation': {'type': 'CascadedBilinearDown', 'scale': 8},
-        'network_g': G,
-        'network_d': D,
-        'train': {'total_iter': 2, 'optim': {'type': 'Adam', 'lr': 1e-3}, **LOSSES, **train},
-    }
-    return {key: block for key, block in {**opt, **blocks}.items() if block is not None}
+    own = {'scale': 8, 'degradation': {'type': 'CascadedBilinearDown', 'scale': 8}, 'network_g': G, 'network_d': D}
+    return tiny.stage({'optim': {'type': 'Adam', 'lr': 1e-3}, **LOSSES, **train}, **{**own, **blocks})
 
 
 def pretrain(blocks: dict[str, Any] | None = None, **train: Any) -> ISRKDPretrainModel:

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -36,17 +37,7 @@ def sequence(weight: float) -> dict[str, Any]:
 
 
 def stage(train: dict[str, Any], **blocks: Any) -> dict[str, Any]:
-    return {
-        'name': 'test',
-        'is_train': True,
-        'num_gpu': 0,
-        'dist': False,
-        'scale': 4,
-        'path': {},
-        'degradation': {'type': 'BicubicDown', 'scale': 4},
-        'train': {'total_iter': 2, 'optim': {'type': 'SGD', 'lr': 0.5}, **train},
-        **{key: block for key, block in blocks.items() if block is not None},
-    }
+    return tiny.stage({'optim': {'type': 'SGD', 'lr': 0.5}, **train}, **blocks)
 
 
 def joint(*, blocks: dict[str, Any] | None = None, **train: Any) -> TSNetJointModel:

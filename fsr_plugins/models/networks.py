@@ -67,7 +67,8 @@ def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.dev
         key, strict = path.get(f'param_key_{suffix}', 'params'), path.get(f'strict_load_{suffix}', True)
         load_weights(net, weights, param_key=key, strict=strict)
     if opt.get('channels_last'):
-        net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout: dict[str, Any] = {'memory_format': torch.channels_last}  # which not every torch's signature admits
+        net = net.to(**layout)
     return freeze(net) if use.frozen else net
 
 

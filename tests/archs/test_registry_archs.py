@@ -17,6 +17,7 @@ NAMES = sorted(name for name, cls in ARCH_REGISTRY if cls.__module__.startswith(
 
 #: A network whose input is not a 16x16 RGB image (or ``input_size`` square) says here what it is fed.
 INPUTS: dict[str, Callable[[], tuple[Tensor, ...]]] = {
+    'ASoftmaxHead': lambda: (torch.randn(1, 512), torch.randint(10575, (1,))),
     'PKDNTeacher': lambda: (torch.rand(1, 3, 16, 16), torch.randint(19, (1, 128, 128))),
     'StyleGAN2Decoder': lambda: (torch.randn(1, 512),),
     'TSNetDown': lambda: (torch.rand(1, 3, 64, 64),),

@@ -57,10 +57,10 @@ class ASoftmaxHead(nn.Module):
     Its columns are taken at unit length, and there is no bias. Computed in float32 at least, also under autocast.
     """
 
-    def __init__(self, num_classes: int, embedding_size: int = 512, margin: int = 4) -> None:
+    def __init__(self, num_classes: int = 10575, embedding_size: int = 512, margin: int = 4) -> None:
         """
         Args:
-            num_classes: C, the number of people trained on.
+            num_classes: C, the number of people trained on; CASIA-WebFace's unless said otherwise.
             embedding_size: D, the recogniser's.
             margin: the paper's m; 1 leaves the plain softmax of cosines.
 

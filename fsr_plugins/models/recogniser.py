@@ -15,11 +15,8 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating
 from fsr_plugins.models.options import Block, TrainOptions
-from fsr_plugins.models.validation import HR, Results, SetEvaluation
+from fsr_plugins.models.validation import HR, Results, SetEvaluation, meta_of
 from fsr_plugins.registry import MODEL_REGISTRY, lookup
-
-#: What metrics are told of HR faces, where the set has it.
-_VIEWS = ('landmarks', 'identity')
 
 
 def identities_of(model: FSRModel) -> Tensor:
@@ -128,8 +125,7 @@ class RecogniserModel(FSRModel):
             for batch in loader:
                 self.feed_data(batch)
                 assert self.gt is not None
-                meta: dict[str, Any] = {view: self.batch[view] for view in _VIEWS if view in self.batch}
-                evaluation.update(self.gt, self.gt, {'keys': self.files, **meta})
+                evaluation.update(self.gt, self.gt, meta_of(self))
             return {'result': evaluation.compute().get(HR, {})}
 
 

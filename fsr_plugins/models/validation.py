@@ -33,7 +33,7 @@ def quantise(image: Tensor) -> Tensor:
 
 #: The name under which the figures of HR itself stand, for the metrics that rate it.
 HR = 'HR'
-#: What metrics learn of a batch besides its images: the views of the sets.
+#: The views of a set that metrics are told of.
 _VIEWS = ('landmarks', 'identity')
 
 
@@ -125,6 +125,11 @@ def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
     return model.lq
 
 
+def meta_of(model: FSRModel) -> dict[str, Any]:
+    """What metrics learn of the batch fed last besides its images: ``keys``, and the views that its set has."""
+    return {'keys': model.files, **{view: model.batch[view] for view in _VIEWS if view in model.batch}}
+
+
 def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
     """Figures of bicubic, of ``model.validation_nets()`` and ``model.similarities()`` on one set, over all ranks.
 
@@ -147,8 +152,7 @@ def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: 
     with evaluating(*nets.values()), model.precision.autocast():
         for batch in loader:
             lq = lq_of(model, batch, name)
-            views = {view: model.batch[view] for view in _VIEWS if view in model.batch}
-            images = evaluation.update(lq, model.gt, {'keys': model.files, **views})
+            images = evaluation.update(lq, model.gt, meta_of(model))
             if save_to is not None:
                 write_images(save_to, model.files, suffix, images['result'])
     results = evaluation.compute()

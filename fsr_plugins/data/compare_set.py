@@ -63,10 +63,8 @@ class CompareFaceDataset(FaceSet):
         if compare.random or compare.recogniser is None:
             assert self.gt.identities is not None
             return AllOthers(self.gt.identities[self.chosen])
-        same = self.options.model_dump(include={'name', 'dataroot_gt', 'number', 'number_seed'})
-        return NearestOthers(
-            CompareIndex(FaceSet({**same, 'phase': 'test'}), compare.recogniser, compare.k).neighbours()
-        )
+        same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
+        return NearestOthers(CompareIndex(FaceSet(same), compare.recogniser, compare.k).neighbours())
 
     def lists(self) -> dict[str, list[str]]:
         """See :meth:`ImageSet.lists`; ``compare_gt`` holds those that are some face's compare face, or their own."""

@@ -169,7 +169,8 @@ class SourceTargetDataset(FaceSet):
         if options.source_number == 0 or options.dataroot_source is None:
             return None
         store = self.open_root(options.dataroot_source)
-        chosen = self.choose(store, 'source_number', options.source_number, options.source_number_seed)
+        number, seed = options.source_number, options.source_number_seed
+        chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
         return SecondSet(store, chosen, options.seed, options.use_hflip, options.use_rot)
 
     def lists(self) -> dict[str, list[str]]:

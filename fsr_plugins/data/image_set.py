@@ -12,6 +12,7 @@ import numpy.typing as npt
 from torch.utils.data import Dataset
 
 from fsr_plugins.data.augment import Turn
+from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.data.stores import Store, open_store
@@ -67,7 +68,8 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         self.name = self.options.name
         self.scale = self.options.scale or 1
         self.store = self.open_root(self.root())
-        self.chosen = self.choose(self.store, 'number', self.options.number, self.options.number_seed)
+        candidates = choose_by_key(self.store, self.options.keys, self.options.without_keys, self.name)
+        self.chosen = self.choose(self.store, candidates, 'number', self.options.number, self.options.number_seed)
         self._keys = [self.store.keys[position] for position in self.chosen.tolist()]
         self._sizes: npt.NDArray[np.int32] | None = None
 
@@ -100,19 +102,29 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
                 )
         return store
 
-    def choose(self, store: Store, option: str, number: int | None, seed: int | None) -> npt.NDArray[np.int64]:
-        """Positions of ``number`` images of a store, ascending: chosen at random by ``seed``, or without one the first.
+    def choose(
+        self, store: Store, candidates: npt.NDArray[np.int64], option: str, number: int | None, seed: int | None
+    ) -> npt.NDArray[np.int64]:
+        """``number`` of a store's candidates, ascending: chosen at random by ``seed``, or without one the first.
+
+        Args:
+            store: Where the images are.
+            candidates: Positions in it, ascending.
+            option: The key that asks for them, for messages.
+            number: None: all.
+            seed: Of the choice.
 
         Raises:
-            UserError: the store holds fewer; ``option`` is the key that asked for them.
+            UserError: there are fewer.
         """
-        count = len(store)
+        count = len(candidates)
         if number is not None and number > count:
+            there = 'holds' if count == len(store) else f'has {len(store)}, of which the choice of keys leaves'
             raise UserError(
-                f"The dataset '{self.name}' wants {number} images, '{store.path}' holds {count}; lower '{option}'."
+                f"The dataset '{self.name}' wants {number} images, '{store.path}' {there} {count}; lower '{option}'."
             )
         order = np.arange(count) if seed is None else permutation(seed, 0, count)
-        return np.sort(order[:number])
+        return candidates[np.sort(order[:number])]
 
     def lists(self) -> dict[str, list[str]]:
         """The keys of the images in use, ascending, by their role in a batch (``gt``, ``source_gt``, ``real_lq`` …)."""

@@ -33,6 +33,17 @@ def _one_or_several(value: Any) -> Any:
 #: Where images are: one store, or a list of stores that are seen as one.
 Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
 
+
+def _patterns_or_file(value: Any) -> Any:
+    patterns = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
+    if patterns or (isinstance(value, str) and value.endswith('.txt')):
+        return value
+    raise ValueError("a list of keys or patterns, e.g. ['a_0001', '*_0002'], or the path of a *.txt with a key a line")
+
+
+#: Which images: a list of patterns on their keys, or the path of a ``*.txt`` file with one key a line.
+Keys = Annotated[str | list[str], BeforeValidator(_patterns_or_file)]
+
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
 
@@ -66,8 +77,15 @@ class DatasetOptions(BaseModel):
 class ImageDatasetOptions(DatasetOptions):
     """Keys of a set of images that are numbered."""
 
-    number: int | None = Field(None, ge=1, description='use only so many images')
+    keys: Keys | None = Field(None, description='only images whose keys fit: patterns, or a *.txt with a key a line')
+    without_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
+    number: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
     number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+
+    @property
+    def choice(self) -> dict[str, Any]:
+        """The keys of the block that choose among the store's images."""
+        return self.model_dump(include={'keys', 'without_keys', 'number', 'number_seed'})
 
 
 class CannyOptions(BaseModel):

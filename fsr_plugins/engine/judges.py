@@ -50,11 +50,12 @@ def _trained_with(experiment: Experiment, stage: Stage) -> set[str]:
 
 
 def _published(value: Any) -> Iterator[dict[str, Any]]:
-    """Every block of a recogniser without a file of its own."""
+    """Every block of a recogniser, or of a network whose features are taken, without a file of its own."""
     if isinstance(value, dict):
-        recogniser = value.get('recogniser')
-        if isinstance(recogniser, dict) and recogniser.get('path') is None:
-            yield recogniser
+        for key in ('recogniser', 'features'):
+            network = value.get(key)
+            if isinstance(network, dict) and network.get('path') is None:
+                yield network
         for item in value.values():
             yield from _published(item)
 

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.registry import LOSS_REGISTRY, near
+from fsr_plugins.losses.vgg import check_layer
+from fsr_plugins.registry import LOSS_REGISTRY
 from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
-from basicsr.archs.vgg_arch import NAMES, VGGFeatureExtractor  # isort: skip
+from basicsr.archs.vgg_arch import VGGFeatureExtractor  # isort: skip
 
 
 @LOSS_REGISTRY.register()
@@ -38,7 +39,7 @@ class ContentLoss(nn.Module):
         self, layer: str = 'relu3_1', vgg_type: str = 'vgg19', channel_sum: bool = False, loss_weight: float = 1.0
     ) -> None:
         super().__init__()
-        check_layer(layer, vgg_type)
+        check_layer(layer, vgg_type, 'ContentLoss')
         self.layer = layer
         self.channel_sum = channel_sum
         self.loss_weight = loss_weight
@@ -51,7 +52,7 @@ class ContentLoss(nn.Module):
         Raises:
             UserError: no such network or layer; weights that are absent, with how to train without them.
         """
-        check_layer(layer, vgg_type)
+        check_layer(layer, vgg_type, 'ContentLoss')
         weight = torchvision_weights(vgg_type, 'ContentLoss', for_hub=True)
         try:
             return [replace(weight, path=str(locate(weight)))]
@@ -71,15 +72,3 @@ class ContentLoss(nn.Module):
             wanted = self.vgg(gt)[self.layer].float()
         distance = (self.vgg(sr)[self.layer].float() - wanted).square()
         return self.loss_weight * (distance.sum(dim=1) if self.channel_sum else distance).mean()
-
-
-def check_layer(layer: str, vgg_type: str) -> None:
-    """Sees that BasicSR's extractor knows the network and the layer.
-
-    Raises:
-        UserError: it does not; the nearest name is suggested.
-    """
-    if vgg_type not in NAMES:
-        raise UserError(f"'vgg_type' of ContentLoss is '{vgg_type}': choose one of {', '.join(NAMES)}.")
-    if layer not in NAMES[vgg_type]:
-        raise UserError(f"'layer' of ContentLoss is '{layer}', which {vgg_type} lacks.{near(layer, NAMES[vgg_type])}")

@@ -5,19 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_factory, recogniser_weight
 from fsr_plugins.errors import UserError
+from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.registry import LOSS_REGISTRY
 from fsr_plugins.weights import WeightFile, locate
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 def js_divergence(first: Tensor, second: Tensor) -> Tensor:
@@ -53,7 +51,7 @@ DISTANCES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {'js': js_divergence,
 
 
 @LOSS_REGISTRY.register()
-class IdentityLoss(nn.Module):
+class IdentityLoss(LossByNetwork[Recogniser]):
     """Distance of a recogniser's embeddings of two images, mean over the batch; ``L_id`` of ISR-KD (Eq. 7).
 
     The recogniser is frozen and no submodule: it is neither among the loss's parameters nor in its state dict.
@@ -76,13 +74,11 @@ class IdentityLoss(nn.Module):
         Raises:
             UserError: an unknown mode, a faulty block, weights that are absent or of another network.
         """
-        super().__init__()
         if mode not in DISTANCES:
             raise UserError(f"'mode' of IdentityLoss is '{mode}': choose one of {', '.join(DISTANCES)}.")
+        super().__init__(make_recogniser(recogniser))
         self.distance = DISTANCES[mode]
         self.loss_weight = loss_weight
-        # In a tuple, where nn.Module does not find it; _apply takes it along to another device.
-        self._held = (make_recogniser(recogniser),)
 
     @staticmethod
     def requirements(recogniser: Mapping[str, Any], **others: Any) -> list[WeightFile]:
@@ -101,10 +97,6 @@ class IdentityLoss(nn.Module):
     def recogniser(self) -> Recogniser:
         """The frozen network."""
         return self._held[0]
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self.recogniser._apply(fn, recurse)
-        return super()._apply(fn, recurse)
 
     def forward(self, sr: Tensor, gt: Tensor) -> Tensor:
         """The loss, a scalar of the recogniser's type, float32 unless the loss was converted.

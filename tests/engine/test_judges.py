@@ -67,3 +67,11 @@ def test_a_judge_that_was_trained_with_is_refused(tmp_path: Path) -> None:
     other = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / 'other.pth')})
     published = experiment(tmp_path, {'type': 'MobileFaceNet'})
     assert [judges(found, found.stages['third']) for found in (known, other, published)] == [[], [], []]
+
+
+def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) -> None:
+    features = {'type': 'MobileFaceNet', 'layers': ['blocks.4']}
+    found = experiment(tmp_path, {'type': 'MobileFaceNet'})
+    found.stages['second'].opt['train']['id_opt'] = {'type': 'FeatureLoss', 'features': features}
+    with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
+        judges(found, found.stages['third'])

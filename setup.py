@@ -89,6 +89,7 @@ setup(
         'console_scripts': ['fsr = fsr_plugins.cli:main'],
         'fsr_plugins': [
             'cface = fsr_plugins.methods.cface',
+            'dapfsr = fsr_plugins.methods.dapfsr',
             'isrkd = fsr_plugins.methods.isrkd',
             'pkdn = fsr_plugins.methods.pkdn',
             'tsnet = fsr_plugins.methods.tsnet',

@@ -1,0 +1,5 @@
+"""DAP-FSR: face super-resolution that adapts to a new domain by one exemplar. Importing it registers all."""
+
+from fsr_plugins.methods.dapfsr import archs
+
+__all__ = ['archs']

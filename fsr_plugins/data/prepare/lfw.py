@@ -8,15 +8,11 @@ import logging
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from fsr_plugins.data.images import Image
 from fsr_plugins.data.prepare.base import (
     Encoding,
     Format,
@@ -27,9 +23,9 @@ from fsr_plugins.data.prepare.base import (
     write_faces,
 )
 from fsr_plugins.data.prepare.sources import Source, open_source
+from fsr_plugins.data.prepare.window import Window
 from fsr_plugins.data.progress import progress
 from fsr_plugins.data.records import Face
-from fsr_plugins.degradations.bicubic import imresize
 from fsr_plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -40,43 +36,6 @@ SIDE = 250
 _IMAGE = re.compile(r'(?:.*/)?(?P<person>[^/]+)/(?P<key>(?P=person)_\d{4})\.jpg')
 _MAP = re.compile(r'(?:.*/)?(?P<key>[^/]+_\d{4})\.png')
 _POINTS = ('left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right')
-
-
-@dataclass(frozen=True)
-class Window:
-    """The centre square of ``crop`` pixels, reduced to ``size``."""
-
-    crop: int
-    size: int
-
-    @property
-    def offset(self) -> int:
-        """First row and column: 61 for 128 (rows and columns 61 to 188)."""
-        return (SIDE - self.crop) // 2
-
-    def cut(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """The square, not reduced, as a view."""
-        return image[self.offset : self.offset + self.crop, self.offset : self.offset + self.crop]
-
-    def image(self, image: Image) -> Image:
-        """The square of an RGB image, reduced as MATLAB's ``imresize`` does (bicubic, antialiased)."""
-        cut = np.ascontiguousarray(self.cut(image))
-        if self.size == self.crop:
-            return cut
-        planes = torch.from_numpy(cut).permute(2, 0, 1)[None] / 255
-        small = imresize(planes, size=(self.size, self.size)).clamp(0, 1).mul(255).round().byte()
-        return small[0].permute(1, 2, 0).contiguous().numpy()
-
-    def labels(self, labels: Image) -> Image:
-        """The square of a parsing map; where reduced, the label nearest to the new pixel's centre."""
-        cut = np.ascontiguousarray(self.cut(labels))
-        if self.size == self.crop:
-            return cut
-        return cv2.resize(cut, (self.size, self.size), interpolation=cv2.INTER_NEAREST_EXACT)
-
-    def points(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Landmarks of the whole image in the square's pixels; pixel centres are whole numbers."""
-        return ((points - self.offset + 0.5) * (self.size / self.crop) - 0.5).astype(np.float32)
 
 
 def prepare_lfw(
@@ -117,11 +76,12 @@ def prepare_lfw(
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
     if not 0 <= fraction[0] < fraction[1] <= 1:
         raise UserError(f'people-fraction {fraction[0]} {fraction[1]} is not an ascending pair within 0 and 1.')
-    window = Window(crop, size or crop)
+    offset = (SIDE - crop) // 2
+    window = Window(offset, offset, crop, size or crop)
     points = _read_landmarks(landmarks) if landmarks is not None else None
     with open_source(src) as images, open_source(parsing or src) as maps:
         names = _select(images, people, fraction)
-        mapped = _match(maps, _MAP) if parsing is not None else None
+        mapped = maps.by_key(_MAP) if parsing is not None else None
         needed = [held for held in (points, mapped) if held is not None]
         kept = {key: name for key, name in names.items() if all(key in held for held in needed)}
         if len(kept) < len(names):
@@ -137,22 +97,8 @@ def _person(key: str) -> str:
     return key.rpartition('_')[0]
 
 
-def _match(source: Source, pattern: re.Pattern[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for name in source.names:
-        match = pattern.fullmatch(name)
-        if match is None:
-            continue
-        if match['key'] in found:
-            raise UserError(
-                f"'{source.path}' holds '{found[match['key']]}' and '{name}', which have the same key; remove one."
-            )
-        found[match['key']] = name
-    return found
-
-
 def _select(images: Source, people: Path | None, fraction: tuple[float, float]) -> dict[str, str]:
-    names = _match(images, _IMAGE)
+    names = images.by_key(_IMAGE)
     if not names:
         raise UserError(f"'{images.path}' is not LFW: it has no images Name/Name_0001.jpg.")
     if people is not None:

@@ -6,6 +6,7 @@ An archive is never extracted: its names are only compared, its members only rea
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
@@ -37,6 +38,24 @@ class Source(ABC):
             UserError: it is too large or cannot be read.
         """
 
+    def by_key(self, pattern: re.Pattern[str]) -> dict[str, str]:
+        """The names that fit a pattern as a whole, by the text of its group ``key``.
+
+        Raises:
+            UserError: two have the same key.
+        """
+        found: dict[str, str] = {}
+        for name in self.names:
+            match = pattern.fullmatch(name)
+            if match is None:
+                continue
+            if match['key'] in found:
+                raise UserError(
+                    f"'{self.path}' holds '{found[match['key']]}' and '{name}', which have the same key; remove one."
+                )
+            found[match['key']] = name
+        return found
+
     def image(self, name: str, shape: tuple[int, int]) -> Image:
         """The image as uint8 HWC RGB, which must be of ``shape`` (height, width).
 
@@ -55,7 +74,7 @@ class Source(ABC):
         try:
             with PILImage.open(io.BytesIO(data)) as header:
                 width, height = header.size
-        except (UnidentifiedImageError, OSError, PILImage.DecompressionBombError) as error:
+        except (UnidentifiedImageError, OSError, ValueError, PILImage.DecompressionBombError) as error:
             raise UserError(f"'{self.where(name)}' cannot be decoded as an image; download the data again.") from error
         if (height, width) != shape:
             raise UserError(f"'{self.where(name)}' is {width}x{height}; images of {shape[1]}x{shape[0]} are expected.")

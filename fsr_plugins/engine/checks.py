@@ -114,8 +114,10 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
 
 
 def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
-    theirs_key = option_name(path.name.removesuffix('_latest.pth'))
-    ours, theirs = stage.opt[key], source.opt.get(theirs_key)
+    label = path.name.removesuffix('_latest.pth')
+    theirs_key = option_name(label)
+    products = lookup('models', source.opt['model_type']).product_blocks(source.opt)
+    ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)
     if theirs is None:
         raise UserError(f"{place}: stage '{source.name}' has no '{theirs_key}', so it will not make these weights.")
     for argument in sorted(ours.keys() | theirs.keys()):

@@ -72,13 +72,25 @@ def write_comparison(path: Path, picture: np.ndarray) -> None:
     write_atomically(path, lambda file: file.write(cv2.imencode('.png', picture)[1].tobytes()))
 
 
+def write_preview(folder: Path, model: FSRModel) -> None:
+    """Writes a model's own picture of what it is at, where it has one, as ``preview.png``."""
+    with torch.no_grad():
+        picture = model.preview()
+    if picture is not None:
+        write_comparison(folder / 'preview.png', np.ascontiguousarray(_pixels(picture[None])))
+
+
 def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
     return torch.utils.data.default_collate([dict(sample)])
 
 
+def _pixels(image: Tensor) -> np.ndarray:
+    """(1, 3, H, W) RGB in [0, 1] to uint8 HWC BGR."""
+    return quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
+
+
 def _cell(image: Tensor, size: int) -> np.ndarray:
-    pixels = quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
-    enlarged = cv2.resize(np.ascontiguousarray(pixels), (size, size), interpolation=cv2.INTER_NEAREST)
+    enlarged = cv2.resize(np.ascontiguousarray(_pixels(image)), (size, size), interpolation=cv2.INTER_NEAREST)
     return cv2.copyMakeBorder(enlarged, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 

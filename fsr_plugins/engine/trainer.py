@@ -16,7 +16,7 @@ import torch
 
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.checkpoint import TrainingStates
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
@@ -259,6 +259,7 @@ class Trainer:
                 'model': self.model.training_state(),
             }
             self.states.save(self.iteration, state)
+            report.write_preview(self.folder, self.model)
         distributed.barrier()
 
     def _finish(self) -> Outcome:

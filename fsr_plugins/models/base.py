@@ -93,11 +93,15 @@ class FSRModel(BaseModel):
     def _init_training(self) -> None:
         self.train_opt = self.Train.model_validate(dict(self.opt['train']))
         self.average: dict[str, MovingAverage] = {}
+        self.learning: dict[str, list[nn.Parameter]] = {}
+        #: Of networks that are trained in part: the other parameters, and what they were at the start.
+        self.fixed: dict[str, tuple[list[nn.Parameter], str]] = {}
         for label, net in self.trainable().items():
             net.train()
+            self._choose_parameters(label, net)
             if self.networks[label].result and self.train_opt.ema_decay > 0:
                 self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
-        pairs = make_optimizers(self.train_opt, self.trainable())
+        pairs = make_optimizers(self.train_opt, self.learning)
         self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
         self.optimizers = [optimizer for optimizer, _ in pairs.values()]
         self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
@@ -114,6 +118,19 @@ class FSRModel(BaseModel):
             if self.opt.get('dist') and not use.frozen:
                 unused = self.opt.get('find_unused_parameters', False)
                 setattr(self, label, networks.distribute(net, self.device, unused))
+
+    def learns(self, label: str, name: str) -> bool:
+        """Whether the parameter ``name`` of the network ``label`` is trained; all of them, unless a method says so."""
+        return True
+
+    def _choose_parameters(self, label: str, net: nn.Module) -> None:
+        chosen = {name: self.learns(label, name) for name, _ in net.named_parameters()}
+        self.learning[label] = [parameter for name, parameter in net.named_parameters() if chosen[name]]
+        others = [parameter for name, parameter in net.named_parameters() if not chosen[name]]
+        for parameter in others:
+            parameter.requires_grad_(False)
+        if others:
+            self.fixed[label] = others, networks.digest(others)
 
     def init_losses(self) -> None:
         """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
@@ -188,8 +205,9 @@ class FSRModel(BaseModel):
         ``train.accumulate`` iterations, clipping and the optimisers' steps. Names of absent networks are passed over.
         """
         nets = {label: getattr(self, label) for label in labels if getattr(self, label) is not None}
-        for label, net in self.trainable().items():
-            net.requires_grad_(label in nets)
+        for label, parameters in self.learning.items():
+            for parameter in parameters:
+                parameter.requires_grad_(label in nets)
         losses: dict[str, Tensor] = {}
         with ExitStack() as stack:
             if not self._at_boundary():
@@ -243,6 +261,19 @@ class FSRModel(BaseModel):
     def result_label(cls, opt: Mapping[str, Any]) -> str:
         """The network that is the result of training with these options."""
         return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
+
+    @classmethod
+    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """The networks that are put together of others when they are saved: by label, the block that builds each."""
+        return {}
+
+    def products(self) -> dict[str, nn.Module]:
+        """The networks of :meth:`product_blocks`, put together of the present ones."""
+        return {}
+
+    def preview(self) -> Tensor | None:
+        """A picture of what training is at, (3, H, W) RGB in [0, 1]: written beside every checkpoint; None for none."""
+        return None
 
     def validation_nets(self) -> dict[str, nn.Module]:
         """What validation compares, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
@@ -305,6 +336,18 @@ class FSRModel(BaseModel):
                 nets['params_ema'] = self.average[label].net
             meta = saving.describe(self.opt, label, self.opt[option_name(label)], self.current_iter)
             saving.save_network(files[label], nets, meta)
+        return files | self._save_products(suffix)
+
+    def _save_products(self, suffix: str) -> dict[str, Path]:
+        """The same for :meth:`products`, but only at the end: they hold nothing that the others do not."""
+        if suffix != 'latest':
+            return {}
+        products, blocks, files = self.products(), self.product_blocks(self.opt), {}
+        for label, net in products.items():
+            files[label] = Path(self.opt['path']['models']) / f'{label}_{suffix}.pth'
+            if self.opt.get('rank', 0) == 0:
+                meta = saving.describe(self.opt, label, blocks[label], self.current_iter)
+                saving.save_network(files[label], {'params': net}, meta)
         return files
 
     def training_state(self) -> dict[str, Any]:
@@ -338,7 +381,9 @@ class FSRModel(BaseModel):
             RunError: one was changed.
         """
         for label, before in self.frozen.items():
-            networks.assert_unchanged(label, getattr(self, label), before)
+            networks.assert_unchanged(f'The frozen network {label}', networks.checksum(getattr(self, label)), before)
+        for label, (parameters, before) in self.fixed.items():
+            networks.assert_unchanged(f'What is not trained of {label}', networks.digest(parameters), before)
 
 
 def _device(opt: Mapping[str, Any]) -> torch.device:

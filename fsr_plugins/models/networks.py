@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -150,20 +150,25 @@ def distribute(net: nn.Module, device: torch.device, find_unused_parameters: boo
 
 def checksum(net: nn.Module) -> str:
     """SHA-256 over the bytes of every parameter and buffer, in order."""
-    digest = hashlib.sha256()
-    for tensor in net.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
+    return digest(net.state_dict().values())
 
 
-def assert_unchanged(label: str, net: nn.Module, before: str) -> None:
-    """Compares a frozen network with its :func:`checksum` from before training.
+def digest(tensors: Iterable[Tensor]) -> str:
+    """SHA-256 over the bytes of tensors, in order."""
+    sha256 = hashlib.sha256()
+    for tensor in tensors:
+        sha256.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return sha256.hexdigest()
+
+
+def assert_unchanged(what: str, after: str, before: str) -> None:
+    """Compares the checksum of what training must not touch with that from before training.
 
     Raises:
         RunError: it is no longer what it was.
     """
-    if checksum(net) != before:
-        raise RunError(f"The frozen network '{label}' was changed during training: a defect of the model that uses it.")
+    if after != before:
+        raise RunError(f'{what} was changed during training: a defect of the model that uses it.')
 
 
 @contextmanager

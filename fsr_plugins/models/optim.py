@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -70,21 +69,23 @@ def build_scheduler(block: Mapping[str, Any], optimizer: Optimizer) -> LRSchedul
 
 
 def make_optimizers(
-    train: TrainOptions, nets: Mapping[str, nn.Module]
+    train: TrainOptions, nets: Mapping[str, Sequence[Parameter]]
 ) -> dict[str, tuple[Optimizer, LRScheduler | None]]:
     """Optimiser and scheduler of each network ``net_<x>``: ``optim_<x>`` and ``scheduler_<x>``, else the common ones.
 
+    Args:
+        nets: what is trained of each network.
     Raises:
         UserError: a network has no optimiser.
     """
     own = train.model_extra or {}
     made = {}
-    for label, net in nets.items():
+    for label, parameters in nets.items():
         suffix = label.removeprefix('net_')
         block, schedule = own.get(f'optim_{suffix}') or train.optim, own.get(f'scheduler_{suffix}') or train.scheduler
         if block is None:
             raise UserError(f"'train' has neither 'optim_{suffix}' nor 'optim' for {label}.")
-        optimizer = build_optimizer(block, net.parameters())
+        optimizer = build_optimizer(block, parameters)
         made[label] = (optimizer, build_scheduler(schedule, optimizer) if schedule else None)
     return made
 

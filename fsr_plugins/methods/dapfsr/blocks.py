@@ -37,6 +37,8 @@ class ISTN(nn.Module):
     channel is scaled (by more than zero) or shifted; what is moved is the map as it came. Before training nothing is
     moved. Beyond its border a map is zero.
 
+    On a GPU the gradient of the sampling is summed in no fixed order: a stage that is ``deterministic`` fails there.
+
     Args:
         num_feat: channels C of the map.
         num_hidden: channels of the localisation's convolutions.

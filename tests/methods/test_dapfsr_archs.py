@@ -192,6 +192,7 @@ def test_channels_last_gives_the_same() -> None:
     torch.testing.assert_close(net.to(memory_format=layout)(lq.to(memory_format=layout)), wanted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.filterwarnings('ignore::torch.jit.TracerWarning')
 def test_traced_encoder_gives_the_same() -> None:
     net, (example, other) = restless(encoder()).eval(), torch.rand(2, 1, 3, 16, 16)
     traced = torch.jit.trace(net, example)

@@ -83,6 +83,8 @@ setup(
             'types-PyYAML',
             'types-requests',
         ],
+        # FaceQnet's published Keras files; before 3.11.3 Keras would run code in one.
+        'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

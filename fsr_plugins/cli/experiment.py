@@ -44,16 +44,33 @@ def load(arguments: Namespace) -> Experiment:
     return config.load(arguments.opt, arguments.overrides, debug=arguments.debug)
 
 
-def show_figures(validation: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Prints ``{set: {net: {metric: value}}}``, a table a set, a column a network; in the first process only."""
+def show_figures(
+    validation: Mapping[str, Mapping[str, Mapping[str, float]]], conventions: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Prints ``{set: {net: {metric: value}}}``, a table a set, a column a network; in the first process only.
+
+    Args:
+        validation: the figures.
+        conventions: how they were taken, ``{stage: {metric: convention}}``; what is absent there is shown as ``-``, and
+            why below.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    for name, nets in validation.items() if os.environ.get('RANK', '0') == '0' else ():
+    from fsr_plugins.metrics.base import ABSENT
+
+    if os.environ.get('RANK', '0') != '0':
+        return
+    named = {name: text for metrics in conventions.values() for name, text in metrics.items()}
+    absent = {name: text for name, text in named.items() if text.startswith(ABSENT)}
+    for name, nets in validation.items():
         table = Table(name, *nets)
-        for metric in dict.fromkeys(metric for row in nets.values() for metric in row):
-            table.add_row(metric, *(_cell(values.get(metric)) for values in nets.values()))
+        for metric in dict.fromkeys([*(metric for row in nets.values() for metric in row), *absent]):
+            shown = '-' if metric in absent else None
+            table.add_row(metric, *(_cell(values.get(metric, shown)) for values in nets.values()))
         Console().print(table)
+    for name, text in absent.items():
+        Console().print(f'{name}: {text}', markup=False, highlight=False)
 
 
 def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:

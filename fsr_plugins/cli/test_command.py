@@ -22,6 +22,6 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.engine import pipeline
 
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)
-    show_figures(found['validation'])
+    show_figures(found['validation'], found['metrics'])
     show_tables(found['tables'])
     return Outcome(found)

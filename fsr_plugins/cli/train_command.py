@@ -26,6 +26,6 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.engine import pipeline
 
     summary = pipeline.run(experiment, launcher=arguments.launcher)
-    show_figures(summary['validation'])
+    show_figures(summary['validation'], summary['metrics'])
     show_tables(summary['tables'])
     return Outcome(summary)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from fsr_plugins.engine import config, distributed, logs, preflight, report
@@ -51,7 +52,8 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
     """Validates the networks of the last stage that validates anything, as its finished experiment left them.
 
     Returns:
-        ``{"name", "stage", "validation": {set: {net: {metric: value}}}, "tables": {title: rows}}``.
+        ``{"name", "stage", "metrics": {stage: {metric: convention}}, "validation": {set: {net: {metric: value}}},
+        "tables": {title: rows}}``.
     Raises:
         UserError: the experiment has not been trained to its end.
     """
@@ -67,8 +69,9 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
         model = _finished_model(stage, world)
         loaders = make_val_loaders(stage.opt, world, pin_memory=False)
         figures = {name: model.validate(loader) for name, loader in loaders.items()}
-        tables = type(model).tables(figures)
-        return {'name': experiment.name, 'stage': stage.name, 'validation': figures, 'tables': tables}
+        metrics = _conventions({stage.name: stage})
+        found = {'metrics': metrics, 'validation': figures, 'tables': type(model).tables(figures)}
+        return {'name': experiment.name, 'stage': stage.name, **found}
     finally:
         distributed.stop()
 
@@ -128,7 +131,7 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
     summary = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
-        'metrics': _conventions(experiment),
+        'metrics': _conventions(experiment.stages),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
         'tables': _tables(experiment, done),
     }
@@ -155,9 +158,9 @@ def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _conventions(experiment: Experiment) -> dict[str, dict[str, str]]:
-    """How the figures were taken, and by which judge, by stage and metric."""
-    blocks = {name: (stage.opt.get('val') or {}).get('metrics') for name, stage in experiment.stages.items()}
+def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
+    """How the figures were taken, and by which judge, or why they are absent, by stage and metric."""
+    blocks = {name: (stage.opt.get('val') or {}).get('metrics') for name, stage in stages.items()}
     return {
         stage: {name: metric.convention for name, metric in build_metrics(metrics).items()}
         for stage, metrics in blocks.items()

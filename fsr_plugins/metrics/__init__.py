@@ -3,6 +3,7 @@
 from fsr_plugins.metrics.base import MeanMetric, Metric
 from fsr_plugins.metrics.blufr import BLUFR
 from fsr_plugins.metrics.fid import FID
+from fsr_plugins.metrics.fiq import FIQ
 from fsr_plugins.metrics.identity_similarity import IdentitySimilarity
 from fsr_plugins.metrics.lpips_distance import LPIPS
 from fsr_plugins.metrics.niqe import NIQE
@@ -12,6 +13,7 @@ from fsr_plugins.metrics.verification import Verification
 __all__ = [
     'BLUFR',
     'FID',
+    'FIQ',
     'LPIPS',
     'NIQE',
     'PSNR',

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -12,6 +14,11 @@ from torch import Tensor
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.weights import WeightFile
+
+logger = logging.getLogger(__name__)
+
+#: How the convention of a metric begins that has no value here; what is missing follows.
+ABSENT = 'absent: '
 
 
 class Metric(ABC):
@@ -59,7 +66,8 @@ class Metric(ABC):
     def compute(self) -> dict[str, float]:
         """The values over all images of all processes since the last call; starts afresh afterwards.
 
-        Of several, the first is the metric's own; the others are shown behind it under its name and theirs.
+        Of several, the first is the metric's own; the others are shown behind it under its name and theirs. None of a
+        metric that is absent: nothing takes its place.
 
         Every process must call it, one that saw no image too.
 
@@ -77,7 +85,15 @@ class MeanMetric(Metric):
     name: ClassVar[str]
 
     def __init__(self, convention: str) -> None:
+        """
+        Args:
+            convention: how the value is taken; beginning with :data:`ABSENT` where it cannot be: the metric then takes
+                in nothing and has no value, and says so once.
+        """
         super().__init__(convention)
+        self.absent = convention.startswith(ABSENT)
+        if self.absent:
+            _warn(f"The metric '{self.name}' is {convention}")
         self._reset()
 
     def _reset(self) -> None:
@@ -91,6 +107,8 @@ class MeanMetric(Metric):
     @torch.no_grad()
     def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
         """See :meth:`Metric.update`. Mixed precision is switched off inside: values are taken in full precision."""
+        if self.absent:
+            return
         if self.needs_gt:
             check_pair(sr, gt, self.name, meta)
         with torch.autocast(sr.device.type, enabled=False):
@@ -103,11 +121,21 @@ class MeanMetric(Metric):
     def compute(self) -> dict[str, float]:
         """See :meth:`Metric.compute`. The mean is infinite if a value is (PSNR of identical images)."""
         total = torch.zeros((), dtype=torch.float64) if self._sum is None else self._sum
-        gathered = all_reduce_sum(torch.stack([total, total.new_tensor(float(self._count))])).tolist()
+        # What one process cannot measure is measured by none, and all of them take part in the exchange.
+        counts = total.new_tensor([self._count, self.absent])
+        gathered = all_reduce_sum(torch.cat([total[None], counts])).tolist()
         self._reset()
+        if gathered[2]:
+            return {}
         if gathered[1] == 0:
             raise UserError(f"The metric '{self.name}' saw no image: the validation set is empty.")
         return {self.name: gathered[0] / gathered[1]}
+
+
+@lru_cache
+def _warn(message: str) -> None:
+    """Once a process: every network has a metric of its own."""
+    logger.warning('%s', message)
 
 
 def all_reduce_sum(tensor: Tensor) -> Tensor:

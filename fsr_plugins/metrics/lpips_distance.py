@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import lpips
 from torch import Tensor
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import MeanMetric
+from fsr_plugins.metrics.base import ABSENT, MeanMetric
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weights
 
@@ -26,17 +27,21 @@ class LPIPS(MeanMetric):
     better = 'lower'
     needs_gt = True
 
-    def __init__(self, net: str = 'alex', weights: str | None = None) -> None:
+    def __init__(self, net: str = 'alex', weights: str | None = None, optional: bool = False) -> None:
         """
         Args:
             net: ``'alex'``, ``'vgg'`` or ``'squeeze'``.
             weights: local file with torchvision's state dict of the backbone; looked for and downloaded when None.
+            optional: without ``weights``, and where they are not to be had, the metric is absent, which is no error.
 
         Raises:
             UserError: unknown ``net``; weights that are absent or of another network.
         """
-        (weight,) = self.requirements(net=net, weights=weights)
-        super().__init__(f'{net}, RGB, border 0, uint8')
+        weight = _weight(net, weights)
+        missing = why_missing(weight) if optional and weights is None else ''
+        super().__init__(f'{ABSENT}{missing}' if missing else f'{net}, RGB, border 0, uint8')
+        if self.absent:
+            return
         # pnet_rand: without it lpips has torchvision download the backbone by itself.
         self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
         path = locate(weight)
@@ -47,16 +52,35 @@ class LPIPS(MeanMetric):
             raise UserError(f"'{path}' does not hold the weights of {weight.name}: {reason}.") from error
 
     @classmethod
-    def requirements(cls, net: str = 'alex', weights: str | None = None, **others: Any) -> list[WeightFile]:
+    def requirements(
+        cls, net: str = 'alex', weights: str | None = None, optional: bool = False, **others: Any
+    ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
-        if net not in BACKBONES:
-            raise UserError(f"'net' of the metric LPIPS is '{net}': choose one of {', '.join(BACKBONES)}.")
-        return [replace(torchvision_weights(BACKBONES[net], f'LPIPS ({net})'), path=weights)]
+        weight = _weight(net, weights)
+        return [] if optional and weights is None and why_missing(weight) else [weight]
 
     def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
         """Distance of each pair, shape (N,)."""
         # The device is known from the first batch on; moving a module that is there already costs nothing.
         return self.distance.to(sr.device)(sr, gt, normalize=True).flatten()
+
+
+def _weight(net: str, path: str | None) -> WeightFile:
+    if net not in BACKBONES:
+        raise UserError(f"'net' of the metric LPIPS is '{net}': choose one of {', '.join(BACKBONES)}.")
+    return replace(torchvision_weights(BACKBONES[net], f'LPIPS ({net})'), path=path)
+
+
+@lru_cache
+def why_missing(weight: WeightFile) -> str:
+    """What to do for weights that are nowhere; empty if they are there. Looked for once a process, as that may take a
+    while without a network.
+    """
+    try:
+        locate(weight)
+    except UserError as error:
+        return str(error)
+    return ''
 
 
 def backbone_state(backbone: Any, published: Mapping[str, Tensor]) -> dict[str, Tensor]:

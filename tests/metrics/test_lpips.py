@@ -12,6 +12,7 @@ import torchvision
 from fsr_plugins import weights
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import LPIPS
+from fsr_plugins.metrics.lpips_distance import why_missing
 
 
 @pytest.fixture(scope='module')
@@ -49,13 +50,24 @@ def test_says_what_it_needs(net: str, filename: str) -> None:
     assert weight.sha256 == filename[-12:-4]
 
 
-def test_absent_weights_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args: object, **options: object) -> None:
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """No network and empty folders; the addresses that were asked for all the same."""
+    asked: list[str] = []
+
+    def refuse(url: str, **options: object) -> None:
+        asked.append(url)
         raise OSError('no network')
 
     monkeypatch.setenv('FSR_WEIGHTS', str(tmp_path))
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-    monkeypatch.setattr(weights.urllib.request, 'urlopen', offline)
+    monkeypatch.setattr(weights.urllib.request, 'urlopen', refuse)
+    why_missing.cache_clear()
+    yield asked
+    why_missing.cache_clear()
+
+
+def test_absent_weights_are_one_line(tmp_path: Path, offline: list[str]) -> None:
     with pytest.raises(UserError) as caught:
         LPIPS()
     message = str(caught.value)
@@ -72,3 +84,27 @@ def test_bad_options(tmp_path: Path) -> None:
     torch.save({'features.0.weight': torch.zeros(1)}, tmp_path / 'other.pth')
     with pytest.raises(UserError, match='does not hold the weights'):
         LPIPS(weights=str(tmp_path / 'other.pth'))
+
+
+def test_optional_weights_that_are_absent_mark_the_metric(
+    tmp_path: Path, offline: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert LPIPS.requirements(optional=True) == []
+    first, second = LPIPS(optional=True), LPIPS(optional=True)
+    assert first.convention.startswith('absent: ')
+    assert "put 'alexnet-owt-7be5be79.pth' (SHA-256 7be5be79…" in first.convention
+    first.update(torch.rand(2, 3, 64, 64), torch.rand(2, 3, 64, 64), {})
+    assert first.compute() == second.compute() == {}
+    assert len(offline) == 1
+    assert [record.levelname for record in caplog.records] == ['WARNING']
+    with pytest.raises(UserError, match='are not at'):
+        LPIPS(weights=str(tmp_path / 'none.pth'), optional=True)
+
+
+def test_optional_weights_that_are_there_are_used(alexnet: Path) -> None:
+    plain, optional = LPIPS(weights=str(alexnet)), LPIPS(weights=str(alexnet), optional=True)
+    assert plain.convention == optional.convention
+    sr, gt = torch.rand(2, 1, 3, 64, 64).unbind()
+    for metric in (plain, optional):
+        metric.update(sr, gt, {})
+    assert plain.compute() == optional.compute()

@@ -27,7 +27,7 @@ RNG = np.random.default_rng(0)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder of weights."""
     monkeypatch.setenv('FSR_WEIGHTS', str(tmp_path))
-    fiq._network.cache_clear()
+    fiq._scorer.cache_clear()
     base._warn.cache_clear()
     return tmp_path
 
@@ -87,7 +87,7 @@ def test_what_is_no_faceqnet_is_refused(place: Path, stub: Stub) -> None:
     stub.input_shape = (None, 10)
     with pytest.raises(UserError, match='is no FaceQnet'):
         FIQ()
-    with pytest.raises(UserError, match='choose one of faceqnet_v0, faceqnet_v1'):
+    with pytest.raises(UserError, match='choose one of faceqnet_v0, faceqnet_v1, topiq_nr-face'):
         FIQ(model='faceqnet')
 
 
@@ -110,7 +110,7 @@ def test_without_keras_there_is_no_figure(place: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(fiq, 'find_spec', lambda name: None)
     assert 'fsr_plugins[fiq]' in FIQ().convention
     for use in (FIQ, FIQ.requirements):
-        with pytest.raises(UserError, match='needs Keras to run'):
+        with pytest.raises(UserError, match="needs the package 'keras' to run"):
             use(weights=str(place / 'FaceQnet_v1.h5'))
 
 
@@ -192,3 +192,50 @@ def test_a_file_of_keras_2_equals_pytorchs_layers(tmp_path: Path) -> None:
     (tmp_path / 'FaceQnet_v1.h5').write_bytes(b'nothing of the kind')
     with pytest.raises(UserError, match='holds no network that Keras'):
         FIQ(weights=str(tmp_path / 'FaceQnet_v1.h5'))
+
+
+def test_topiq_reads_a_file_strictly_and_fetches_nothing(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for pyiqa, installed or not."""
+
+    class Metric(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = torch.nn.Linear(3, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.net(images.mean(dim=(2, 3)))
+
+    def create_metric(name: str, **options: Any) -> Metric:
+        assert (name, options['pretrained'], options['backbone_pretrain']) == ('topiq_nr-face', False, False)
+        return Metric()
+
+    pyiqa: Any = types.ModuleType('pyiqa')
+    pyiqa.create_metric = create_metric
+    monkeypatch.setitem(sys.modules, 'pyiqa', pyiqa)
+    monkeypatch.setattr(fiq, 'find_spec', lambda name: True)
+    file = place / 'topiq_nr_cgfiqa_res50-0a8b8e4f.pth'
+    torch.save({'params': {'weight': torch.ones(1, 3), 'bias': torch.zeros(1)}}, file)
+    metric = FIQ(model='topiq_nr-face')
+    assert metric.convention.startswith(f'TOPIQ for faces ({file.name} ')
+    images = torch.rand(2, 3, 8, 8)
+    metric.update(images, None, {})
+    torch.testing.assert_close(metric.last['fiq'], images.mean(dim=(2, 3)).sum(dim=1))
+
+    torch.save({'params': {'weight': torch.ones(1, 3)}}, place / 'part.pth')
+    with pytest.raises(UserError, match='does not hold the weights of topiq_nr-face'):
+        FIQ(weights=str(place / 'part.pth'), model='topiq_nr-face')
+
+
+@pytest.mark.skipif(find_spec('pyiqa') is None, reason='needs pyiqa')
+def test_topiq_is_pyiqas_network(place: Path) -> None:
+    from pyiqa.archs.topiq_arch import CFANet
+
+    torch.manual_seed(0)
+    net = CFANet(use_ref=False, pretrained=False, backbone_pretrain=False).eval()
+    torch.save({'params': net.state_dict()}, place / 'net.pth')
+    images = torch.rand(2, 3, 128, 128).mul(255).round() / 255
+    metric = FIQ(weights=str(place / 'net.pth'), model='topiq_nr-face')
+    metric.update(images, None, {})
+    enlarged = F.interpolate(images, (512, 512), mode='bilinear', antialias=True)
+    with torch.no_grad():
+        torch.testing.assert_close(metric.last['fiq'], net(enlarged)[:, 0])

@@ -1,0 +1,122 @@
+"""The decoder's training: StyleGAN2's (Karras et al., CVPR 2020), on HR faces of the source alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import Net, bare, evaluating
+from fsr_plugins.models.options import Block, TrainOptions
+from fsr_plugins.models.validation import Results, SetEvaluation, meta_of
+from fsr_plugins.registry import MODEL_REGISTRY
+
+#: Faces in the picture of the training's progress, and the seed of the z they are made of.
+_SHOWN, _SEED = 16, 0
+
+
+@MODEL_REGISTRY.register()
+class DAPDecoderModel(FSRModel):
+    """G against a critic: logistic loss, lazy R1 and path length penalties, two z mixed, G's moving average the result.
+
+    Batches hold ``gt``. Validation takes as many faces of G as the set has and knows metrics without pairs alone (FID).
+    """
+
+    networks = {'net_g': Net(result=True), 'net_d': Net(only_training=True)}
+    net_g: nn.Module
+    net_d: nn.Module
+    shows_images = False
+
+    class Train(TrainOptions):
+        """The losses, each off where it is left out."""
+
+        gan_opt: Block = Field({'type': 'LogisticGANLoss'}, description='of G and critic')
+        r1_opt: Block | None = Field({'type': 'R1Penalty'}, description="on the critic's gradient at real faces")
+        path_length_opt: Block | None = Field({'type': 'PathLengthPenalty'}, description="on G's gradient by w")
+        path_batch_shrink: int = Field(2, ge=1, description='faces of the path length penalty: the batch over this')
+        mixing_prob: float = Field(0.9, ge=0, le=1, description='how often a face is made of two z')
+
+    train_opt: Train
+
+    def init_losses(self) -> None:
+        """Builds the losses."""
+        self.cri_gan: Any = self.build_loss('gan_opt')
+        self.cri_r1: Any = self.build_loss('r1_opt')
+        self.cri_path: Any = self.build_loss('path_length_opt')
+        self.mean_path_length = torch.zeros((), device=self.device)
+
+    def step(self) -> None:
+        """The critic on real and made faces, then G."""
+        assert self.gt is not None
+        with self.phase('net_d') as losses:
+            with torch.no_grad():
+                made = self.net_g(self.draw_styles(len(self.gt)), raw=True)
+            losses['l_d'] = self.cri_gan(self.net_d(self.gt), True, is_disc=True)
+            losses['l_d'] += self.cri_gan(self.net_d(made, raw=True), False, is_disc=True)
+            if self.cri_r1 is not None and self.cri_r1.due(self.current_iter):
+                losses['l_d_r1'] = self.r1_penalty(self.gt * 2 - 1)
+        with self.phase('net_g') as losses:
+            made = self.net_g(self.draw_styles(len(self.gt)), raw=True)
+            losses['l_g'] = self.cri_gan(self.net_d(made, raw=True), True)
+            if self.cri_path is not None and self.cri_path.due(self.current_iter):
+                losses['l_g_path'] = self.path_length_penalty(max(1, len(self.gt) // self.train_opt.path_batch_shrink))
+
+    def draw_styles(self, num: int) -> list[Tensor]:
+        """One z (num, num_style_feat), or two to mix at a layer that the decoder draws."""
+        several = 1 + int(torch.rand(()) < self.train_opt.mixing_prob)
+        return list(torch.randn(several, num, bare(self.net_g).num_style_feat, device=self.device))
+
+    def r1_penalty(self, real: Tensor) -> Tensor:
+        """The penalty at real faces (N, 3, H, W) in [-1, 1], in full precision."""
+        with torch.autocast(self.device.type, enabled=False):
+            real = real.float().requires_grad_()
+            return self.cri_r1(self.net_d(real, raw=True), real)
+
+    def path_length_penalty(self, num: int) -> Tensor:
+        """The penalty on ``num`` made faces, in full precision; moves the running mean of the lengths."""
+        with torch.autocast(self.device.type, enabled=False):
+            made, latents = self.net_g(self.draw_styles(num), raw=True, return_latents=True)
+            penalty = self.cri_path(made, latents, self.mean_path_length)
+        self.mean_path_length = penalty.mean
+        self.log('path_length', penalty.length)
+        return penalty.loss
+
+    def faces(self, num: int, generator: torch.Generator) -> Tensor:
+        """``num`` faces of the averaged G with its fixed noise, (num, 3, size, size) RGB, not clamped."""
+        net_g = self.evaluated('net_g')
+        z = torch.randn(num, net_g.num_style_feat, generator=generator).to(self.device)
+        with evaluating(net_g), self.precision.autocast():
+            return net_g(z, randomize_noise=False).float()
+
+    def preview(self) -> Tensor:
+        """Faces of the same few z each time."""
+        faces = self.faces(_SHOWN, torch.Generator().manual_seed(_SEED)).clamp(0, 1)
+        rows = faces.unflatten(0, (2, _SHOWN // 2))
+        return torch.cat(list(torch.cat(list(rows.transpose(0, 1)), dim=3)), dim=1)
+
+    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+        """Figures of as many faces of G as the set has, by metrics that need no pairs."""
+        self.synchronise_buffers()
+        made: list[Tensor] = [torch.empty(0)]
+        metrics = (self.opt.get('val') or {}).get('metrics') or {}
+        evaluation = SetEvaluation({'result': lambda _: made[0]}, metrics, True, rate_hr=False)
+        generator = torch.Generator().manual_seed(_SEED + self.opt.get('rank', 0))
+        for batch in loader:
+            self.feed_data(batch)
+            assert self.gt is not None
+            made[0] = self.faces(len(self.gt), generator)
+            evaluation.update(self.gt, self.gt, meta_of(self))
+        return evaluation.compute()
+
+    def training_state(self) -> dict[str, Any]:
+        """See :meth:`FSRModel.training_state`; with the mean of the path lengths."""
+        return {**super().training_state(), 'mean_path_length': self.mean_path_length}
+
+    def load_training_state(self, state: Any) -> None:
+        """Puts :meth:`training_state` back."""
+        super().load_training_state(state)
+        self.mean_path_length = state['mean_path_length'].to(self.device)

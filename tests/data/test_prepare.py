@@ -107,6 +107,15 @@ def test_lfw_people_are_chosen(lfw: Path, tmp_path: Path) -> None:
         prepare_lfw(lfw, tmp_path / 'none', crop=300)
 
 
+def test_lfw_from_another_row(lfw: Path, tmp_path: Path) -> None:
+    prepare_lfw(lfw, tmp_path / 'low', crop=74, top=101)
+    path = lfw / 'lfw' / KEYS[0].rpartition('_')[0] / f'{KEYS[0]}.jpg'
+    cut = cv2.imread(str(path))[101:175, 88:162, ::-1]
+    assert np.array_equal(open_store(tmp_path / 'low').image(KEYS[0]), cut)
+    with pytest.raises(UserError, match='row 0 to 176'):
+        prepare_lfw(lfw, tmp_path / 'none', crop=74, top=177)
+
+
 def test_a_hostile_archive_writes_nowhere_else(lfw: Path, tmp_path: Path) -> None:
     outside = '../../../../Eve_Evil/Eve_Evil_0001.jpg'
     archive = zipped(lfw, {outside: jpeg(9), '../evil.jpg': b'x', '/abs/run.sh': b'x'})

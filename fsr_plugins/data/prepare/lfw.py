@@ -45,6 +45,7 @@ def prepare_lfw(
     form: Format | None = None,
     encoding: Encoding = 'raw',
     crop: int = 128,
+    top: int | None = None,
     size: int | None = None,
     landmarks: Path | None = None,
     parsing: Path | None = None,
@@ -61,6 +62,7 @@ def prepare_lfw(
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
         encoding: Of an LMDB.
         crop: Side of the centre square; 128 is rows and columns 61 to 188 of 250.
+        top: First row of the square, from 0; None: centred as the columns are.
         size: Reduce the square to this side, antialiased; None: leave it.
         landmarks: CSV with the columns image, left_eye_x, left_eye_y, … mouth_right_y in pixels of the 250x250 image;
             images without a row are left out.
@@ -74,10 +76,13 @@ def prepare_lfw(
     """
     if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
+    offset = (SIDE - crop) // 2
+    top = offset if top is None else top
+    if not 0 <= top <= SIDE - crop:
+        raise UserError(f'top {top} does not fit: a square of {crop} begins at row 0 to {SIDE - crop}.')
     if not 0 <= fraction[0] < fraction[1] <= 1:
         raise UserError(f'people-fraction {fraction[0]} {fraction[1]} is not an ascending pair within 0 and 1.')
-    offset = (SIDE - crop) // 2
-    window = Window(offset, offset, crop, size or crop)
+    window = Window(top, offset, crop, size or crop)
     points = _read_landmarks(landmarks) if landmarks is not None else None
     with open_source(src) as images, open_source(parsing or src) as maps:
         names = _select(images, people, fraction)
@@ -162,6 +167,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of LFW, any of its three alignments')
     add_output_arguments(parser)
     parser.add_argument('--crop', type=int, default=128, help='side of the centre square (default: 128)')
+    parser.add_argument('--top', type=int, help='first row of the square (default: centred)')
     parser.add_argument('--size', type=int, help='reduce the square to this side, antialiased')
     parser.add_argument('--landmarks', type=Path, metavar='CSV', help='five points an image, in its 250x250 pixels')
     parser.add_argument('--parsing', type=Path, metavar='SRC', help='folder or zip of parsing maps, 250x250 PNGs')
@@ -184,6 +190,7 @@ def run(args: Namespace) -> Prepared:
         form=args.format,
         encoding=args.encoding,
         crop=args.crop,
+        top=args.top,
         size=args.size,
         landmarks=args.landmarks,
         parsing=args.parsing,

@@ -32,11 +32,11 @@ class DAPDecoderModel(FSRModel):
     shows_images = False
 
     class Train(TrainOptions):
-        """The losses, each off where it is left out."""
+        """The losses; a penalty left out is off."""
 
-        gan_opt: Block = Field({'type': 'LogisticGANLoss'}, description='of G and critic')
-        r1_opt: Block | None = Field({'type': 'R1Penalty'}, description="on the critic's gradient at real faces")
-        path_length_opt: Block | None = Field({'type': 'PathLengthPenalty'}, description="on G's gradient by w")
+        gan_opt: Block = Field(description='of G and critic: a LogisticGANLoss')
+        r1_opt: Block | None = Field(None, description="on the critic's gradient at real faces: an R1Penalty")
+        path_length_opt: Block | None = Field(None, description="on G's gradient by w: a PathLengthPenalty")
         path_batch_shrink: int = Field(2, ge=1, description='faces of the path length penalty: the batch over this')
         mixing_prob: float = Field(0.9, ge=0, le=1, description='how often a face is made of two z')
 
@@ -67,8 +67,9 @@ class DAPDecoderModel(FSRModel):
 
     def draw_styles(self, num: int) -> list[Tensor]:
         """One z (num, num_style_feat), or two to mix at a layer that the decoder draws."""
+        net_g: Any = bare(self.net_g)
         several = 1 + int(torch.rand(()) < self.train_opt.mixing_prob)
-        return list(torch.randn(several, num, bare(self.net_g).num_style_feat, device=self.device))
+        return list(torch.randn(several, num, net_g.num_style_feat, device=self.device))
 
     def r1_penalty(self, real: Tensor) -> Tensor:
         """The penalty at real faces (N, 3, H, W) in [-1, 1], in full precision."""
@@ -87,7 +88,7 @@ class DAPDecoderModel(FSRModel):
 
     def faces(self, num: int, generator: torch.Generator) -> Tensor:
         """``num`` faces of the averaged G with its fixed noise, (num, 3, size, size) RGB, not clamped."""
-        net_g = self.evaluated('net_g')
+        net_g: Any = self.evaluated('net_g')
         z = torch.randn(num, net_g.num_style_feat, generator=generator).to(self.device)
         with evaluating(net_g), self.precision.autocast():
             return net_g(z, randomize_noise=False).float()

@@ -1,0 +1,111 @@
+"""Domain-aware latent mixing (Sec. 4.2): source faces in the style of an exemplar, for the decoder to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fsr_plugins.archs.stylegan2 import StyleGAN2Decoder
+from fsr_plugins.losses.features import FeatureExtractor, feature_distance, style_distance
+from fsr_plugins.methods.dapfsr.archs import DAPFSR
+
+
+def mix(target: Tensor, source: Tensor, alpha: Tensor) -> Tensor:
+    """w^m of Eq. 6, layer by layer: 1 is the source's w, 0 the target's.
+
+    Args:
+        target, source: (N, num_latent, num_style_feat).
+        alpha: (num_latent,) in [0, 1].
+    """
+    return torch.lerp(target, source, alpha[:, None])
+
+
+def style_transferred(content: Tensor, style: Tensor) -> Tensor:
+    """AdaIN (Huang and Belongie, ICCV 2017, Eq. 8) on the colours: each channel gets the style's mean and deviation.
+
+    Args:
+        content: (N, C, H, W). style: (K, C, H, W); the n-th content takes the (n mod K)-th.
+
+    Returns:
+        (N, C, H, W).
+    """
+    style = _spread(style, len(content))
+    std, mean = torch.std_mean(content, dim=(2, 3), keepdim=True)
+    style_std, style_mean = torch.std_mean(style, dim=(2, 3), keepdim=True)
+    return (content - mean) / (std + 1e-5) * style_std + style_mean
+
+
+def _spread(x: Tensor, num: int) -> Tensor:
+    """``num`` rows, x again and again."""
+    return x[torch.arange(num, device=x.device) % len(x)]
+
+
+@dataclass
+class Mixing:
+    """What one round of Algorithm 1's outer loop draws, and its mixing weight.
+
+    Attributes:
+        target: w^t, one for each of the source's, (N, num_latent, num_style_feat).
+        source: w^s of the same shape; the layers of a face share a draw.
+        alpha: (num_latent,).
+    """
+
+    target: Tensor
+    source: Tensor
+    alpha: Tensor
+
+    @classmethod
+    def begin(cls, net: DAPFSR, exemplar: Tensor, num: int, swapped_layers: int) -> Mixing:
+        """Lines 2 to 4 of Algorithm 1.
+
+        Args:
+            exemplar: LR of the exemplars, (K, 3, h, w).
+            num: how many w^s.
+            swapped_layers: how many last layers alpha_0 takes from the exemplar.
+        """
+        encoder: Any = net.encoder
+        target = _spread(encoder(exemplar).float(), num)
+        mean, std = encoder.latent_mean, encoder.latent_std
+        source = mean + std * torch.randn(num, 1, len(mean), device=mean.device)
+        alpha = torch.ones(target.shape[1], device=mean.device)
+        alpha[len(alpha) - swapped_layers :] = 0
+        return cls(target, source.expand_as(target).contiguous(), alpha)
+
+    def mixed(self) -> Tensor:
+        """w^m."""
+        return mix(self.target, self.source, self.alpha)
+
+    def learn(self, decoder: StyleGAN2Decoder, extractor: FeatureExtractor, exemplar: Tensor, rate: float) -> None:
+        """A step of gradient descent on alpha by Eq. 7, kept in [0, 1].
+
+        Args:
+            decoder: G, of which nothing learns here.
+            extractor: F.
+            exemplar: I^t, (K, 3, H, W).
+            rate: xi.
+        """
+
+        def features(latents: Tensor) -> Sequence[Tensor]:
+            return extractor(decoder(latents, input_is_latent=True, randomize_noise=False))
+
+        with torch.no_grad():
+            content, style = features(self.source), extractor(_spread(exemplar, len(self.source)))
+        with torch.enable_grad():
+            alpha = self.alpha.detach().requires_grad_()
+            made = features(mix(self.target, self.source, alpha))
+            loss = feature_distance(made, content) + style_distance(made, style)  # Eq. 8 and Eq. 9
+            (gradient,) = torch.autograd.grad(loss, alpha)
+        self.alpha = (self.alpha - rate * gradient).clamp(0, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """For a training state."""
+        return {'target': self.target, 'source': self.source, 'alpha': self.alpha}
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor], device: torch.device) -> Mixing:
+        """What :meth:`state` gave."""
+        return cls(**{name: value.to(device) for name, value in state.items()})

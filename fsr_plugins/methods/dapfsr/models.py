@@ -1,0 +1,266 @@
+"""DAP-FSR's training after the decoder's: the encoder (Sec. 4.1), then DAMMA (Sec. 4.2, Algorithm 1).
+
+Equation numbers are the paper's. F is the extractor that ``train.perceptual_opt`` names. Batches hold ``gt``; LR is
+made of it by the option ``degradation``, not aligned, while ``gt`` stays upright.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.methods.dapfsr.archs import DAPFSR
+from fsr_plugins.methods.dapfsr.damma import Mixing, style_transferred
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import Net, bare, evaluating, freeze, read_weights
+from fsr_plugins.models.options import Block, TrainOptions
+from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.weights import locate, torchvision_weights
+
+
+class DAPTrainOptions(TrainOptions):
+    """The two terms of Eq. 5."""
+
+    pixel_opt: Block = Field(description='L_mse, Eq. 3')
+    perceptual_opt: Block | None = Field(None, description='L_percept, Eq. 4: a FeatureLoss, whose network is F')
+
+
+class DAPModel(FSRModel):
+    """What training the encoder and adapting the decoder have in common: Eq. 5."""
+
+    Train = DAPTrainOptions
+
+    def init_losses(self) -> None:
+        """Builds the losses."""
+        self.cri_pix: Any = self.build_loss('pixel_opt')
+        self.cri_percept: Any = self.build_loss('perceptual_opt')
+
+    def reconstruction(self, losses: dict[str, Tensor], sr: Tensor, hr: Tensor | None) -> None:
+        """Adds the terms of Eq. 5."""
+        assert hr is not None
+        losses['l_mse'] = self.cri_pix(sr, hr)
+        if self.cri_percept is not None:
+            losses['l_percept'] = self.cri_percept(sr, hr)
+
+
+@MODEL_REGISTRY.register()
+class DAPEncoderModel(DAPModel):
+    """E by Eq. 5 with G fixed; what it hands on, ``net_sr``, is both together."""
+
+    networks = {'net_e': Net(result=True), 'net_g': Net(frozen=True)}
+    net_e: nn.Module
+    net_g: nn.Module
+
+    class Train(DAPTrainOptions):
+        """Those of Eq. 5, and where the encoder begins."""
+
+        backbone_weights: str | None = Field(
+            'imagenet', description="of the ResNet: 'imagenet', a file in torchvision's layout, or none"
+        )
+        latent_samples: int = Field(100_000, ge=2, description='z drawn for the mean and deviation of w')
+
+    train_opt: Train
+
+    def init_losses(self) -> None:
+        """Builds the losses; gives the encoder its beginning and the statistics of G's w, which training keeps."""
+        super().init_losses()
+        net_e: Any = bare(self.net_e)
+        if (self.opt.get('path') or {}).get('pretrain_network_e'):
+            return
+        generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
+        net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
+        if self.train_opt.backbone_weights:
+            net_e.load_backbone(self.backbone_state(self.train_opt.backbone_weights))
+
+    def backbone_state(self, weights: str) -> Mapping[str, Tensor]:
+        """The ResNet's state dict that ``train.backbone_weights`` names.
+
+        Raises:
+            UserError: it cannot be had; with how to go without.
+        """
+        name = self.opt['network_e'].get('backbone', 'resnet50')
+        try:
+            found = locate(
+                torchvision_weights(name, f"DAPEncoder's {name}"), None if weights == 'imagenet' else weights
+            )
+        except UserError as error:
+            raise UserError(f"{error} Or begin at random: 'train.backbone_weights: null'.") from error
+        return read_weights(str(found), None)
+
+    @property
+    def decoder(self) -> Any:
+        """G, without wrappers."""
+        return bare(self.net_g)
+
+    def step(self) -> None:
+        """One step of E."""
+        with self.phase('net_e') as losses:
+            sr = self.net_g(self.net_e(self.lq), input_is_latent=True, randomize_noise=False)
+            self.reconstruction(losses, sr, self.gt)
+
+    @classmethod
+    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """``net_sr``, a DAPFSR."""
+        return {'net_sr': {'type': 'DAPFSR', 'encoder': opt['network_e'], 'decoder': opt['network_g']}}
+
+    def products(self) -> dict[str, nn.Module]:
+        """Encoder and decoder as one network."""
+        return {'net_sr': DAPFSR(encoder=self.evaluated('net_e'), decoder=self.decoder)}  # type: ignore[arg-type]
+
+    @classmethod
+    def result_label(cls, opt: Mapping[str, Any]) -> str:
+        """Of a trained stage the whole network."""
+        return 'net_sr'
+
+    def validation_nets(self) -> dict[str, nn.Module]:
+        """The whole network."""
+        return {'result': self.products()['net_sr']}
+
+
+@MODEL_REGISTRY.register()
+class DAPAdaptModel(DAPModel):
+    """Algorithm 1, DAMMA: G learns a domain from its exemplars. One iteration is one pass of the inner loop.
+
+    Batches hold the exemplars' HR, I^t. E stays as it is, and so does G but for its styles' affine layers, unless
+    ``trainable: all``. Each exemplar and each face made after it are restored from an LR of theirs (Eq. 5).
+    """
+
+    networks = {'net_sr': Net(result=True), 'net_source': Net(frozen=True, optional=True)}
+    net_sr: nn.Module
+    net_source: nn.Module | None
+
+    class Train(DAPTrainOptions):
+        """The switches of Tables 2 and 3, and what Algorithm 1 leaves open."""
+
+        aug: Literal['mix', 'adain', 'direct'] = Field(
+            'mix', description="faces besides the exemplars': mixed (Eq. 6), source faces in their colours, or none"
+        )
+        mixing: Literal['soft', 'hard', 'none'] = Field(
+            'soft', description='alpha learned (Eq. 7), alpha_0, or no faces besides the exemplars (as direct)'
+        )
+        trainable: Literal['style_affine', 'all'] = Field('style_affine', description='phi: what is trained of G')
+        inner_iter: int = Field(50, ge=1, description='n, iterations between two draws of w_s')
+        alpha_lr: float = Field(1e-2, ge=0, description='xi')
+        swapped_layers: int = Field(3, ge=0, description='last layers of w that alpha_0 takes from the exemplar')
+        num_mixed: int = Field(4, ge=1, description='w_s in a batch')
+
+    train_opt: Train
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.mixing: Mixing | None = None
+        super().__init__(opt)
+        if self.is_train:
+            freeze(self.network.encoder)
+
+    def learns(self, label: str, name: str) -> bool:
+        """Of G the affine layers of its styles, or all that makes an image of w; of E nothing."""
+        net: Any = bare(self.net_sr)
+        part, _, rest = name.partition('.')
+        if part != 'decoder':
+            return False
+        if self.train_opt.trainable == 'style_affine':
+            return rest in set(net.decoder.style_affine_parameters())
+        return not rest.startswith('style_mlp')
+
+    def init_losses(self) -> None:
+        """Builds the losses.
+
+        Raises:
+            UserError: alpha is to be learned, and there is no F to learn it by.
+        """
+        super().init_losses()
+        if self.mixes and self.train_opt.mixing == 'soft' and self.cri_percept is None:
+            raise UserError(
+                "'train.mixing: soft' learns alpha by the features of 'train.perceptual_opt' (Eq. 7): give it, or take "
+                "'mixing: hard'."
+            )
+
+    @property
+    def network(self) -> DAPFSR:
+        """E and G, without wrappers."""
+        net: Any = bare(self.net_sr)
+        return net
+
+    @property
+    def mixes(self) -> bool:
+        """Whether faces are made by Eq. 6."""
+        return self.train_opt.aug == 'mix' and self.train_opt.mixing != 'none'
+
+    def step(self) -> None:
+        """Lines 2 to 8 of Algorithm 1."""
+        assert self.gt is not None and self.lq is not None
+        hr, lq = self.gt, self.lq
+        made = self.make_faces()
+        if made is not None:
+            assert self.degradation is not None
+            hr, lq = torch.cat([hr, made]), torch.cat([lq, self.degradation(made)])
+        with self.phase('net_sr') as losses:  # line 8
+            self.reconstruction(losses, self.net_sr(lq), hr)
+
+    @torch.no_grad()
+    def make_faces(self) -> Tensor | None:
+        """Faces of the exemplars' domain, (num_mixed, 3, H, W) RGB in [0, 1]; None without any (``aug: direct``)."""
+        assert self.gt is not None and self.lq is not None
+        if self.train_opt.aug == 'direct' or (self.train_opt.aug == 'mix' and not self.mixes):
+            return None
+        with self.precision.autocast():
+            if self.mixing is None or (self.current_iter - 1) % self.train_opt.inner_iter == 0:
+                self.mixing = Mixing.begin(  # lines 2 to 4
+                    self.network, self.lq, self.train_opt.num_mixed, self.train_opt.swapped_layers
+                )
+            if self.train_opt.aug == 'adain':
+                return style_transferred(self.draw(self.mixing.source), self.gt).clamp(0, 1)
+            if self.train_opt.mixing == 'soft':  # line 6
+                self.mixing.learn(self.network.decoder, self.cri_percept.extractor, self.gt, self.train_opt.alpha_lr)
+                self.log('alpha', self.mixing.alpha.mean())
+            return self.draw(self.mixing.mixed()).clamp(0, 1)  # line 7
+
+    def draw(self, latents: Tensor) -> Tensor:
+        """G of w (N, num_latent, num_style_feat): (N, 3, H, W)."""
+        return self.network.decoder(latents, input_is_latent=True, randomize_noise=False).float()
+
+    def validation_nets(self) -> dict[str, nn.Module]:
+        """The network before (where the option file has it as ``network_source``) and after."""
+        before = {'source_only': self.net_source} if self.net_source is not None else {}
+        return {**before, 'result': self.evaluated('net_sr')}
+
+    @torch.no_grad()
+    def preview(self) -> Tensor | None:
+        """Three rows: source faces, the same in the style of the exemplars, and the exemplars."""
+        if self.mixing is None or self.gt is None:
+            return None
+        with evaluating(self.network), self.precision.autocast():
+            rows = [self.draw(self.mixing.source), self.draw(self.mixing.mixed()), self.gt]
+        width = len(rows[0])
+        rows[2] = rows[2].repeat(-(-width // len(rows[2])), 1, 1, 1)[:width]
+        return torch.cat([torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in rows], dim=1)
+
+    def training_state(self) -> dict[str, Any]:
+        """See :meth:`FSRModel.training_state`; with what the inner loop holds."""
+        return {**super().training_state(), 'mixing': self.mixing.state() if self.mixing else None}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Puts :meth:`training_state` back."""
+        super().load_training_state(state)
+        self.mixing = Mixing.of(state['mixing'], self.device) if state['mixing'] else None
+
+    @classmethod
+    def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+        """A stage of this model for a network with this ``meta``, without data: what ``fsr adapt`` begins with."""
+        return {
+            'scale': meta['scale'],
+            'degradation': copy.deepcopy(meta['degradation']),
+            'network_sr': copy.deepcopy(meta['arch']),
+            'train': {
+                'total_iter': 500,
+                'optim': {'type': 'Adam', 'lr': 1.0e-4},
+                'pixel_opt': {'type': 'MSELoss'},
+                'perceptual_opt': {'type': 'FeatureLoss', 'features': {'type': 'VGG'}},
+            },
+        }

@@ -32,17 +32,28 @@ def load(path: str | Path, *, param_key: str | None = None) -> nn.Module:
     from fsr_plugins.registry import load_plugins
 
     load_plugins()
+    content = described(path)
+    meta = content['meta']
+    net = build_network(meta['arch'])
+    load_weights(net, str(path), param_key=param_key or ('params_ema' if 'params_ema' in content else 'params'))
+    net.meta = meta
+    return net.eval().requires_grad_(False)
+
+
+def described(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint that says what network it holds: ``params``, perhaps ``params_ema``, and ``meta``.
+
+    Raises:
+        UserError: no such file, damaged or not self-describing.
+    """
     content = load_state(path)
-    meta = content.get('meta')
-    if not isinstance(meta, dict) or 'arch' not in meta:
+    meta = content.get('meta') if isinstance(content, dict) else None
+    if not isinstance(meta, dict) or not isinstance(meta.get('arch'), dict):
         raise UserError(
             f"{path} does not say what network it holds (no 'meta'). Only files of this toolkit do; load others by "
             "'path.pretrain_network_<x>' in an option file."
         )
-    net = build_network(meta['arch'])
-    load_weights(net, str(path), param_key=param_key or ('params_ema' if 'params_ema' in content else 'params'))
-    net.meta = meta  # type: ignore[assignment]
-    return net.eval().requires_grad_(False)
+    return content
 
 
 class TrainingStates:

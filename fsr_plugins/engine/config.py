@@ -18,6 +18,7 @@ import yaml
 
 from fsr_plugins.engine import overrides as command_line
 from fsr_plugins.engine.fingerprint import changed, fingerprint
+from fsr_plugins.engine.oneshot_options import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.engine.problems import Problems, fail
 from fsr_plugins.engine.references import order, resolve
 from fsr_plugins.engine.schema import LoggerOptions, ValOptions, check_stage, produces
@@ -25,7 +26,7 @@ from fsr_plugins.engine.yamlfile import Document, Keys, Places, merge, read, wit
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
 
-__all__ = ['Experiment', 'Stage', 'changed', 'dump', 'fingerprint', 'load', 'runtime']
+__all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
 
 #: The stage of an option file without ``stages``.
 ONLY_STAGE = 'train'
@@ -60,6 +61,7 @@ class Experiment:
     file: Path
     root: Path
     stages: dict[str, Stage]
+    oneshot: OneShotOptions  #: the block of that name; its defaults without one
 
     @property
     def folder(self) -> Path:
@@ -81,8 +83,17 @@ def load(
         UserError: whatever is wrong with the file, all at once, a line each with file, line and key.
     """
     file = Path(file)
+    return compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
+
+
+def compose(document: Document, file: Path, *, root: Path | None = None, debug: bool = False) -> Experiment:
+    """:func:`load` for what has been read already.
+
+    Args:
+        document: what an option file says, overrides included.
+        file: what messages name where a key was not written anywhere.
+    """
     root = Path.cwd() if root is None else Path(root)
-    document = command_line.apply(read(file), overrides)
     name = _name(document, file, debug)
     parts = _parts(document, file)
     load_plugins(_plugins(parts, file))
@@ -95,9 +106,11 @@ def load(
         opt, needs = resolve(merged[stage], folder, merged, problems)
         check_stage(stage, opt, problems)
         resolved[stage] = Stage(stage, opt, folder / stage, needs, part.places, file)
+    problems = Problems(lambda keys: _where(document.places, keys, file), lines)
+    oneshot = check_oneshot(without_marks(document.values.get(ONESHOT)), parts, problems)
     fail(lines)
     names = order({stage: resolved[stage].needs for stage in resolved}, file)
-    return Experiment(name, file, root, {stage: resolved[stage] for stage in names})
+    return Experiment(name, file, root, {stage: resolved[stage] for stage in names}, oneshot)
 
 
 def _name(document: Document, file: Path, debug: bool) -> str:
@@ -113,7 +126,7 @@ def _name(document: Document, file: Path, debug: bool) -> str:
 
 def _parts(document: Document, file: Path) -> dict[str, Document]:
     """Each stage's options laid over the common part."""
-    common = {key: value for key, value in document.values.items() if key != 'stages'}
+    common = {key: value for key, value in document.values.items() if key not in ('stages', ONESHOT)}
     stages = document.values.get('stages', {ONLY_STAGE: {}})
     place = _where(document.places, ('stages',), file)
     if not isinstance(stages, dict) or not stages:

@@ -19,8 +19,9 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.models.validation import lq_of, quantise
 
-#: Width of the column with the labels, and the white between the faces, in pixels.
-LABEL_WIDTH, GAP = 88, 2
+#: Least width of the column with the labels, the white beside a label and that between the faces, in pixels.
+LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
+_FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
@@ -30,28 +31,39 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
     return path
 
 
-@torch.no_grad()
 def comparison(model: FSRModel, loader: EvalLoader, faces: int = 8, cell: int = 128) -> np.ndarray:
-    """Rows of LR, bicubic, every network of the model and HR, a column a face, labelled at the left.
+    """The :func:`rows` of faces that lie evenly spread over the set, labelled at the left.
 
     Returns:
-        uint8 HWC BGR, ready for ``cv2.imwrite``; the faces lie evenly spread over the set.
+        uint8 HWC BGR, ready for ``cv2.imwrite``.
+    """
+    count = len(loader.dataset)
+    indices = np.unique(np.linspace(0, count - 1, min(faces, count)).astype(int))
+    return grid(rows(model, loader, indices.tolist()), cell)
+
+
+@torch.no_grad()
+def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[str, list[Tensor]]:
+    """LR, bicubic, every network of the model and HR, each of the same faces.
+
+    Args:
+        indices: which images of the set.
+    Returns:
+        images (1, 3, H, W) RGB in [0, 1] by name; a network under two names (`result`, `snet`) is there once.
     """
     dataset: Any = loader.dataset
-    indices = np.unique(np.linspace(0, len(dataset) - 1, min(faces, len(dataset))).astype(int))
-    # A network under two names (`result`, `snet`) has one row.
     nets = {net: name for name, net in reversed(model.validation_nets().items())}
-    rows: dict[str, list[Tensor]] = {}
+    found: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
-            lq = lq_of(model, _batch_of_one(dataset[int(index)]), dataset.opt['name'])
+            lq = lq_of(model, _batch_of_one(dataset[index]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
             images |= {name: net(lq) for net, name in nets.items()}
             if model.gt is not None:
                 images['HR'] = model.gt
             for name, image in images.items():
-                rows.setdefault(name, []).append(image)
-    return grid(rows, cell)
+                found.setdefault(name, []).append(image)
+    return found
 
 
 def grid(rows: Mapping[str, Sequence[Tensor]], cell: int = 128) -> np.ndarray:
@@ -64,7 +76,8 @@ def grid(rows: Mapping[str, Sequence[Tensor]], cell: int = 128) -> np.ndarray:
     Returns:
         uint8 HWC BGR, labelled at the left.
     """
-    return np.concatenate([_row(name, [_cell(image, cell) for image in images]) for name, images in rows.items()])
+    width = max(LABEL_WIDTH, *(_text_width(name) + 2 * LABEL_MARGIN for name in rows))
+    return np.concatenate([_row(name, width, [_cell(image, cell) for image in row]) for name, row in rows.items()])
 
 
 def write_comparison(path: Path, picture: np.ndarray) -> None:
@@ -77,24 +90,29 @@ def write_preview(folder: Path, model: FSRModel) -> None:
     with torch.no_grad():
         picture = model.preview()
     if picture is not None:
-        write_comparison(folder / 'preview.png', np.ascontiguousarray(_pixels(picture[None])))
+        write_comparison(folder / 'preview.png', np.ascontiguousarray(pixels(picture[None])))
 
 
 def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
     return torch.utils.data.default_collate([dict(sample)])
 
 
-def _pixels(image: Tensor) -> np.ndarray:
+def pixels(image: Tensor) -> np.ndarray:
     """(1, 3, H, W) RGB in [0, 1] to uint8 HWC BGR."""
     return quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
 
 
 def _cell(image: Tensor, size: int) -> np.ndarray:
-    enlarged = cv2.resize(np.ascontiguousarray(_pixels(image)), (size, size), interpolation=cv2.INTER_NEAREST)
+    enlarged = cv2.resize(np.ascontiguousarray(pixels(image)), (size, size), interpolation=cv2.INTER_NEAREST)
     return cv2.copyMakeBorder(enlarged, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 
-def _row(name: str, cells: list[np.ndarray]) -> np.ndarray:
-    label = np.full((cells[0].shape[0], LABEL_WIDTH, 3), 255, np.uint8)
-    cv2.putText(label, name, (6, label.shape[0] // 2 + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+def _text_width(text: str) -> int:
+    return cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
+
+
+def _row(name: str, width: int, cells: list[np.ndarray]) -> np.ndarray:
+    label = np.full((cells[0].shape[0], width, 3), 255, np.uint8)
+    place = (LABEL_MARGIN, label.shape[0] // 2 + 5)
+    cv2.putText(label, name, place, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
     return np.concatenate([label, *cells], axis=1)

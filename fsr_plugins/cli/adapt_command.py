@@ -1,0 +1,57 @@
+"""``fsr adapt``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
+         fsr adapt -c net_sr.pth --exemplar a.png b.png -o adapted.pth -opt options/dapfsr.yml --seed 1"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A checkpoint, exemplars and a place for the result."""
+    parser.add_argument(
+        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
+    )
+    parser.add_argument(
+        '--exemplar', type=Path, required=True, nargs='+', metavar='IMAGE', help='faces of the new domain, in HR'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='FILE',
+        help='the adapted network, *.pth; a preview picture of the same name, *.png, comes beside it',
+    )  # fmt: skip
+    parser.add_argument(
+        '-opt', '--opt', type=Path, metavar='FILE',
+        help="take 'train' and the batch size of a stage of this option file; default: the model's own settings",
+    )  # fmt: skip
+    parser.add_argument('--stage', default='adapt', metavar='NAME', help='which stage of it; default: adapt')
+    parser.add_argument(
+        '--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
+        help='change a setting, e.g. train.total_iter=100; may be repeated',
+    )  # fmt: skip
+    parser.add_argument('--seed', type=int, metavar='N', help='the same seed gives the same file; default: 0')
+    parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Adapts and says what was written."""
+    from fsr_plugins.engine.adapting import Request, adapt
+
+    found = adapt(
+        Request(
+            arguments.checkpoint,
+            arguments.exemplar,
+            arguments.output,
+            option_file=arguments.opt,
+            stage=arguments.stage,
+            overrides=arguments.overrides,
+            seed=arguments.seed,
+            overwrite=arguments.overwrite,
+        )
+    )
+    preview = f', preview {found["preview"]}' if found['preview'] else ''
+    print(f'{found["checkpoint"]}: {found["iterations"]} iterations in {found["seconds"]} s{preview}')
+    return Outcome(found)

@@ -55,7 +55,7 @@ class TinyAdaptModel(FSRModel):
             'network_sr': meta['arch'],
             'num_gpu': 0,
             'train': copy.deepcopy(TRAIN),
-            'datasets': {'train': {'batch_size_per_gpu': 2, 'gt_size': SIZE}},
+            'datasets': {'train': {'gt_size': SIZE}},
         }
 
     def learns(self, label: str, name: str) -> bool:

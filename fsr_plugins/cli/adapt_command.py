@@ -25,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         '-opt', '--opt', type=Path, metavar='FILE',
-        help="take 'train' and the batch size of a stage of this option file; default: the model's own settings",
+        help="take 'train' from a stage of this option file; default: the model's own settings",
     )  # fmt: skip
     parser.add_argument('--stage', default='adapt', metavar='NAME', help='which stage of it; default: adapt')
     parser.add_argument(

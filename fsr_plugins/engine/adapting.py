@@ -43,11 +43,10 @@ class Adapter(Protocol):
     def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
         """A stage's options for a network: what follows from its checkpoint, and what serves without an option file.
 
-        Needed are ``train``, ``network_<x>`` of the network that is adapted (the model's ``result``), and
-        ``datasets.train`` with ``batch_size_per_gpu`` and, where the network wants one size, ``gt_size``: exemplars
-        must then be square and exactly so large. ``datasets.train.type`` is FaceDataset unless it says otherwise. Name,
-        scale, degradation (the checkpoint's), ``model_type``, weights, images and seed are filled in. There is no
-        ``val``.
+        Needed are ``train``, ``network_<x>`` of the network that is adapted (the model's ``result``) and, where that
+        wants one size, ``datasets.train.gt_size``: exemplars must then be square and exactly so large. Filled in are
+        name, scale, degradation (the checkpoint's), ``model_type``, weights, images and seed; ``datasets.train`` is a
+        FaceDataset with all exemplars in a batch unless it says otherwise. There is no ``val``.
 
         Args:
             meta: what the checkpoint says of itself, ``arch`` and ``scale`` and ``degradation`` among it.
@@ -70,7 +69,7 @@ class Request:
         checkpoint: a network file of this toolkit.
         exemplars: images of the new domain, in HR.
         out: the file to write, ``*.pth``; a picture of the same name, ``*.png``, may come beside it.
-        option_file: takes the settings of one of its stages instead of the model's own: ``train``, and the batch size.
+        option_file: ``train`` is taken from one of its stages instead of the model's own.
         stage: which.
         overrides: ``a.b=c`` each, as given to ``--set``.
         seed: None for that of the options, 0 unless they say otherwise.
@@ -157,8 +156,10 @@ def _document(request: Request, source: Mapping[str, Any], model_type: str, imag
     options = {**_DEFAULTS, 'scale': meta.get('scale'), 'degradation': meta.get('degradation')}
     options |= {**cls.adaptation_options(meta), 'model_type': model_type}
     network = option_name(cls.result_label(options))
-    train = {'type': 'FaceDataset', **options['datasets']['train'], 'name': 'exemplars', 'dataroot_gt': str(images)}
-    document = Document({**options, 'datasets': {'train': train}})
+    train = {'type': 'FaceDataset', 'batch_size_per_gpu': len(request.exemplars)}
+    train |= options.get('datasets', {}).get('train', {})
+    options['datasets'] = {'train': {**train, 'name': 'exemplars', 'dataroot_gt': str(images)}}
+    document = Document(options, {(key,): f'the settings of {model_type}' for key in options})
     if request.option_file is not None:
         document = _with_settings_of(request, model_type, document)
     weights = {f'pretrain_{network}': str(request.checkpoint.resolve())}
@@ -183,7 +184,7 @@ def _at(values: Any, keys: Keys) -> Any:
 
 
 def _with_settings_of(request: Request, model_type: str, document: Document) -> Document:
-    """The document with ``train`` and the batch size of a stage of the option file, references resolved."""
+    """The document with ``train`` of a stage of the option file, references resolved."""
     assert request.option_file is not None
     experiment = config.load(request.option_file)
     stage = experiment.stages.get(request.stage)
@@ -203,11 +204,8 @@ def _with_settings_of(request: Request, model_type: str, document: Document) -> 
             f"Stage '{request.stage}' of {request.option_file} needs stage '{waiting}', which is not trained yet: run "
             f'`fsr train -opt {request.option_file}` first.'
         )
-    batch = stage.opt['datasets']['train']['batch_size_per_gpu']
-    values = {**document.values, **settings}
-    values['datasets'] = {'train': {**values['datasets']['train'], 'batch_size_per_gpu': batch}}
     places = {keys: place for keys, place in stage.places.items() if keys[:1] == ('train',)}
-    return Document(values, {**document.places, **places})
+    return Document({**document.values, **settings}, {**document.places, **places})
 
 
 def _take(files: Sequence[Path], folder: Path, size: int | None) -> list[dict[str, str]]:

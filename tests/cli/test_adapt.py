@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +151,31 @@ def test_settings_of_an_option_file(folder: Path, capsys: pytest.CaptureFixture[
     assert main(command) == 0
     assert 'l_feature' in capsys.readouterr().out
     assert fsr_plugins.load('out.pth').meta['adapted'][0]['iterations'] == 2
+
+
+def test_stopped_it_leaves_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = tiny_adapter.TinyAdaptModel.step
+
+    def stopping(model: tiny_adapter.TinyAdaptModel) -> None:
+        step(model)
+        if model.opt['path'].get('models') and model.current_iter == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(tiny_adapter.TinyAdaptModel, 'step', stopping)
+    before = files(folder)
+    assert main([*COMMAND, '--exemplar', '0.png', '--set', 'train.total_iter=1000']) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == (
+        'fsr: error: Adapting was stopped; nothing is kept. Give the same command again.\n'
+    )
+    assert files(folder) == before
+
+
+def test_settings_that_name_weights_nobody_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    features = 'train.feature_opt={type: FeatureLoss, features: {type: VGG, path: no.pth}}'
+    message = refused(folder, capsys, *COMMAND, '--exemplar', '0.png', '--set', features)
+    assert "key 'train.feature_opt': The weights of VGG (vgg19) are not at 'no.pth'" in message
 
 
 def small(folder: Path) -> list[str]:

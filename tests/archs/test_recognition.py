@@ -83,6 +83,17 @@ def test_centercrop_takes_the_middle() -> None:
         net(images[:, :, :5])
 
 
+@pytest.mark.parametrize('factor', [1, 16])
+def test_inner_takes_the_middle_and_scales_it(factor: int) -> None:
+    """Five eighths of 96x64, the largest 6x4 that fits 96x80, are 60x40; of 6x4 itself they are 4x2."""
+    net = ArchTestRecogniser(adapt='inner')
+    large = np.random.default_rng(0).random((96, 80), dtype=np.float32)
+    image, box = (large, (20, 18, 60, 78)) if factor > 1 else (large[:6, :4], (1, 1, 3, 5))
+    expected = np.asarray(Image.fromarray(image).crop(box).resize((4, 6), Image.Resampling.BILINEAR))
+    seen = net.prepare(torch.from_numpy(image).expand(1, 3, *image.shape)) * net.std + net.mean
+    np.testing.assert_allclose(seen[0, 1].numpy(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(('cls', 'first'), [(SphereFace20, 0.0), (ArcFace, 0.0), (FaceNet, 1.0), (MobileFaceNet, 1.0)])
 def test_range_and_channel_order(
     cls: type[Recogniser], first: float, networks: dict[type[Recogniser], Recogniser]
@@ -339,7 +350,7 @@ def test_a_block_can_be_checked_by_the_factorys_signature() -> None:
     factory = recogniser_factory('ArcFace')
     assert factory.__name__ == 'ArcFace'
     assert list(inspect.signature(factory).parameters) == ['path', 'adapt']
-    assert get_type_hints(factory)['adapt'] == Literal['resize', 'centercrop'] | None
+    assert get_type_hints(factory)['adapt'] == Literal['resize', 'centercrop', 'inner'] | None
 
 
 def test_wrong_blocks_and_weights_are_named(tmp_path: Path) -> None:

@@ -17,11 +17,19 @@ from fsr_plugins.weights import WeightFile, load_state, locate
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Adapt = Literal['resize', 'centercrop']
-ADAPT = ('resize', 'centercrop')
+Adapt = Literal['resize', 'centercrop', 'inner']
+ADAPT = ('resize', 'centercrop', 'inner')
+#: How much of an image ``inner`` keeps, of either side.
+_INNER = 5 / 8
 
 #: Keys under which a file may hold its state dict: this toolkit's and BasicSR's, then those of common training scripts.
 _HOLDERS = ('params_ema', 'params', 'net_state_dict', 'state_dict')
+
+
+def _middle(images: Tensor, height: int, width: int) -> Tensor:
+    """The middle of images (N, C, H, W) that are at least as large."""
+    top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
+    return images[:, :, top : top + height, left : left + width]
 
 
 class Recogniser(nn.Module):
@@ -52,7 +60,8 @@ class Recogniser(nn.Module):
         """
         Args:
             adapt: how an image becomes ``face_size``: ``'resize'`` scales the whole image (antialiased bilinear; the
-                aspect ratio becomes the network's), ``'centercrop'`` cuts the middle out without scaling.
+                aspect ratio becomes the network's), ``'centercrop'`` cuts the middle out without scaling, ``'inner'``
+                cuts out a middle of the network's aspect ratio, five eighths as large as would fit, and scales that.
 
         Raises:
             UserError: another ``adapt``.
@@ -92,17 +101,19 @@ class Recogniser(nn.Module):
 
     def _to_face_size(self, images: Tensor) -> Tensor:
         height, width = self.face_size
-        if images.shape[2:] == (height, width):
+        if images.shape[2:] == (height, width) and self.adapt != 'inner':
             return images
-        if self.adapt == 'resize':
+        if self.adapt == 'inner':
+            fit = _INNER * min(images.shape[2] / height, images.shape[3] / width)
+            images = _middle(images, max(1, round(height * fit)), max(1, round(width * fit)))
+        if self.adapt in ('resize', 'inner'):
             return F.interpolate(images, (height, width), mode='bilinear', antialias=True, align_corners=False)
-        top, left = (images.shape[2] - height) // 2, (images.shape[3] - width) // 2
-        if top < 0 or left < 0:
+        if images.shape[2] < height or images.shape[3] < width:
             raise ValueError(
                 f'{type(self).__name__} cannot cut {height}x{width} (height x width) out of images of '
                 f"{images.shape[2]}x{images.shape[3]}: use 'adapt: resize'."
             )
-        return images[:, :, top : top + height, left : left + width]
+        return _middle(images, height, width)
 
     def freeze(self) -> Self:
         """Evaluation mode without gradients of the weights, for good: :meth:`train` changes nothing from now on."""

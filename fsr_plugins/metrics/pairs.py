@@ -87,7 +87,13 @@ def write_pairs(path: str | Path, pairs: Pairs) -> None:
 
 
 def draw_pairs(
-    keys: Sequence[str], identities: npt.ArrayLike, folds: int = 10, per_fold: int = 300, seed: int = 0
+    keys: Sequence[str],
+    identities: npt.ArrayLike,
+    folds: int = 10,
+    per_fold: int = 300,
+    seed: int = 0,
+    nearest: int | None = None,
+    embeddings: npt.ArrayLike | None = None,
 ) -> Pairs:
     """Draws pairs among the images of a set: in each fold ``per_fold`` genuine and as many impostor pairs.
 
@@ -99,6 +105,8 @@ def draw_pairs(
         identities: whose they are, integers (n,).
         folds, per_fold: at least 1.
         seed: from 0 to 2^32 - 1.
+        nearest: draws the impostor pairs among :func:`alike` people instead, who are told apart less easily; k.
+        embeddings: (n, D) of the images, by which people are alike; needed with ``nearest``.
 
     Raises:
         UserError: an argument is out of range, or the set has too few pairs of a kind.
@@ -108,8 +116,8 @@ def draw_pairs(
             raise UserError(f"'{name}' of a list of pairs is {value}: at least 1 is needed.")
     if not 0 <= seed < 1 << 32:
         raise UserError(f"'seed' of a list of pairs is {seed}: it is a number from 0 to 2^32 - 1.")
-    ordered = sorted(zip(np.asarray(identities).tolist(), keys, strict=True))
-    people, names = np.array([person for person, _ in ordered], np.int64), [key for _, key in ordered]
+    ordered = sorted(zip(np.asarray(identities).tolist(), keys, range(len(keys)), strict=True))
+    people, names = np.array([person for person, _, _ in ordered], np.int64), [key for _, key, _ in ordered]
     # Of the pairs (earlier, later) in this order, a later image has as many genuine ones as there are images of the
     # person before it, and as many impostor ones as there are images before the person's first.
     start = np.searchsorted(people, people, side='left')
@@ -118,7 +126,9 @@ def draw_pairs(
     random, number = np.random.RandomState(seed), folds * per_fold
     kinds = [
         _draw(random, number, before, start, 'genuine'),
-        _draw(random, number, start, np.zeros_like(start), 'impostor'),
+        _draw(random, number, start, np.zeros_like(start), 'impostor')
+        if nearest is None
+        else _draw_alike(random, number, people, np.asarray(embeddings)[[row for _, _, row in ordered]], nearest),
     ]
     # (2, folds · per_fold) of each kind to fold, kind, pair.
     earlier, later = np.stack(kinds).reshape(2, 2, folds, per_fold).transpose(1, 2, 0, 3).reshape(2, -1)
@@ -138,6 +148,64 @@ def _draw(
     All pairs are counted through, never made: the k-th image is the later one of ``counts[k]`` of them, the earlier
     ones being images ``start[k]``, ``start[k] + 1``, ….
     """
+    later, place = _counted(random, number, counts, kind)
+    return np.stack([start[later] + place, later])
+
+
+def _draw_alike(
+    random: np.random.RandomState,
+    number: int,
+    people: npt.NDArray[np.int64],
+    embeddings: npt.NDArray[np.floating],
+    nearest: int,
+) -> npt.NDArray[np.int64]:
+    """Places (2, number) of distinct impostor pairs, drawn uniformly from those of alike people."""
+    _, first, sizes = np.unique(people, return_index=True, return_counts=True)
+    one, other = alike(people, embeddings, nearest)
+    which, place = _counted(random, number, sizes[one] * sizes[other], 'impostor')
+    row, column = np.divmod(place, sizes[other[which]])
+    return np.stack([first[one[which]] + row, first[other[which]] + column])
+
+
+def alike(
+    people: npt.NDArray[np.int64], embeddings: npt.NDArray[np.floating], nearest: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of people one of whom is among the ``nearest`` people to the other, each pair once.
+
+    Near is by the cosine of a person's mean embedding.
+
+    Args:
+        people: (n,) whose the images are.
+        embeddings: (n, D) of unit length; images that have none (NaN) do not count.
+        nearest: k; with fewer others it is all of them.
+
+    Returns:
+        Two arrays (m,), places among the people in ascending order, the first below the second.
+
+    Raises:
+        UserError: ``nearest`` below 1.
+    """
+    if nearest < 1:
+        raise UserError(f"'nearest' of a list of pairs is {nearest}: at least 1 is needed.")
+    names, person = np.unique(people, return_inverse=True)
+    nearest = min(nearest, len(names) - 1)
+    if nearest < 1:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    means = np.zeros((len(names), embeddings.shape[1]))
+    np.add.at(means, person, np.nan_to_num(embeddings))
+    means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    cosine = means @ means.T
+    np.fill_diagonal(cosine, -np.inf)
+    others = np.argpartition(-cosine, nearest - 1, axis=1)[:, :nearest]
+    pairs = np.stack([np.repeat(np.arange(len(names)), nearest), others.ravel()])
+    one, other = np.unique(np.sort(pairs, axis=0), axis=1)
+    return one, other
+
+
+def _counted(
+    random: np.random.RandomState, number: int, counts: npt.NDArray[np.int64], kind: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Distinct draws (number,) from ``counts`` in a row: in which count each lies, and its place there."""
     ends = np.cumsum(counts)
     there = int(ends[-1]) if len(ends) else 0
     if number > there:
@@ -145,8 +213,8 @@ def _draw(
             f'The set has {there} {kind} pairs and {number} are asked for: ask for fewer, or smaller folds.'
         )
     drawn = _distinct(random, there, number)
-    later = np.searchsorted(ends, drawn, side='right')
-    return np.stack([start[later] + drawn - (ends[later] - counts[later]), later])
+    which = np.searchsorted(ends, drawn, side='right')
+    return which, drawn - (ends[which] - counts[which])
 
 
 def _distinct(random: np.random.RandomState, population: int, number: int) -> npt.NDArray[np.int64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from fsr_plugins.weights import WeightFile
 
 #: Cosines that are tried as thresholds, in steps of 0.005 as SphereFace's evaluation script takes them.
 THRESHOLDS = np.linspace(-1, 1, 401)
+#: Whose the second face of a pair is.
+Gallery = Literal['sr', 'hr']
 #: Pairs whose embeddings are copied at once.
 _PART = 1 << 16
 
@@ -80,6 +82,8 @@ class Verification(Metric):
         folds: int = 10,
         per_fold: int = 300,
         seed: int = 0,
+        nearest: int | None = None,
+        gallery: Gallery = 'sr',
         trained_with: bool = False,
     ) -> None:
         """
@@ -89,21 +93,32 @@ class Verification(Metric):
                 which needs `views: [identity]`.
             align: how faces are brought into the recogniser's input, see ``Judge``.
             folds, per_fold, seed: for :func:`~fsr_plugins.metrics.pairs.draw_pairs`; not looked at with ``pairs``.
+            nearest: draws impostors only among each person's so many most similar others, by the judge's embeddings of
+                HR: the same pairs for every network. None: among all. Not looked at with ``pairs``.
+            gallery: ``'sr'``: both faces of a pair are the network's; ``'hr'``: the second is HR's, as when a small
+                face is looked up among good photographs.
             trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
 
         Raises:
-            UserError: a faulty list of pairs, fewer than two folds, or what ``Judge`` raises.
+            UserError: a faulty list of pairs, fewer than two folds, another ``gallery``, or what ``Judge`` raises.
         """
         self.pairs = None if pairs is None else _read(pairs)
         if folds < 2:
             raise UserError(f"'folds' of the metric Verification is {folds}: a threshold needs another fold, give two.")
+        if gallery not in get_args(Gallery):
+            raise UserError(f"'gallery' of the metric Verification is '{gallery}': choose one of sr, hr.")
         self.drawing = {'folds': folds, 'per_fold': per_fold, 'seed': seed}
+        self.nearest = nearest
+        self.gallery = gallery
+        self.takes_hr = gallery == 'hr' or (pairs is None and nearest is not None)
         self.judge = Judge(recogniser, align)
         self.trained_with = trained_with
         count = f'{2 * folds * per_fold} pairs drawn by seed {seed}'
+        count += '' if nearest is None else f', impostors among the {nearest} nearest people'
         if self.pairs is not None:
             count, folds = f'{len(self.pairs)} pairs', len(np.unique(self.pairs.fold))
-        super().__init__(f'{self.judge.name}, align {align}, {count}, {folds} folds')
+        beside = ', against HR' if gallery == 'hr' else ''
+        super().__init__(f'{self.judge.name}, align {align}{beside}, {count}, {folds} folds')
         self._rows = KeyedRows()
 
     @classmethod
@@ -123,6 +138,13 @@ class Verification(Metric):
             ValueError: no ``keys`` in ``meta``.
         """
         columns = [embedding(self.judge, sr, meta.get('net'), meta)]
+        if self.takes_hr:
+            if gt is None:
+                raise UserError(
+                    "The metric Verification with 'gallery: hr' or 'nearest' needs HR, which the validation set does "
+                    "not have: leave both out, or give the set 'dataroot_gt'."
+                )
+            columns.append(embedding(self.judge, gt, 'HR', meta))
         if self.pairs is None:
             if 'identity' not in meta:
                 raise UserError(
@@ -145,8 +167,12 @@ class Verification(Metric):
         keys, columns = self._rows.gather()
         if not keys:
             raise UserError("The metric 'verification' saw no image: the validation set is empty.")
-        pairs = self.pairs if self.pairs is not None else draw_pairs(keys, columns[1].numpy(), **self.drawing)
-        cosine = pair_cosines(pairs, keys, columns[0])
+        hr = columns[1] if self.takes_hr else None
+        pairs = self.pairs
+        if pairs is None:
+            known = None if hr is None else hr.numpy()
+            pairs = draw_pairs(keys, columns[-1].numpy(), **self.drawing, nearest=self.nearest, embeddings=known)
+        cosine = pair_cosines(pairs, keys, columns[0], hr if self.gallery == 'hr' else None)
         judged = np.isfinite(cosine)
         _, fold = np.unique(pairs.fold, return_inverse=True)
         self._check(pairs, judged, fold)
@@ -174,17 +200,21 @@ class Verification(Metric):
             )
 
 
-def pair_cosines(pairs: Pairs, keys: list[str], embeddings: Tensor) -> npt.NDArray[np.float64]:
+def pair_cosines(
+    pairs: Pairs, keys: list[str], embeddings: Tensor, gallery: Tensor | None = None
+) -> npt.NDArray[np.float64]:
     """Cosine of each pair's embeddings (n,), NaN where an image is missing or has none.
 
     Args:
         pairs: the list.
         keys: of the rows of ``embeddings``, unique.
         embeddings: (N, D) of unit length, or NaN.
+        gallery: those of the pairs' second faces; None: the same.
     """
+    gallery = embeddings if gallery is None else gallery
     place = {key: row for row, key in enumerate(keys)}
     rows = torch.tensor([[place.get(key, -1) for key in side] for side in (pairs.first, pairs.second)])
-    parts = [(embeddings[one] * embeddings[other]).sum(dim=1) for one, other in rows.split(_PART, dim=1)]
+    parts = [(embeddings[one] * gallery[other]).sum(dim=1) for one, other in rows.split(_PART, dim=1)]
     cosine = torch.cat(parts).double().clamp(-1, 1)
     return cosine.where((rows >= 0).all(dim=0), torch.nan).numpy()
 

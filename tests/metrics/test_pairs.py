@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.pairs import Pairs, draw_pairs, read_pairs, write_pairs
+from fsr_plugins.metrics.pairs import Pairs, alike, draw_pairs, read_pairs, write_pairs
 
 LFW = '2\t2\nAda\t1\t4\nBo_Li\t2\t3\nAda\t1\tBo_Li\t12\nCy\t10\tAda\t2\n' + 2 * 'Cy\t1\t2\n' + 2 * 'Cy\t1\tAda\t1\n'
 PEOPLE = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 3, 4])
@@ -132,6 +132,32 @@ def test_every_pair_is_as_likely() -> None:
         counts = Counter(frozenset((pairs.first[place], pairs.second[place])) for pairs in draws)
         assert len(counts) == number
         assert sum((count - 1500 / number) ** 2 / (1500 / number) for count in counts.values()) < quantile
+
+
+def test_impostors_among_people_who_look_alike() -> None:
+    """People on a circle at 0, 10, 30, 100 and 180 degrees: the nearest of each are written down by hand."""
+    degrees = np.radians(np.array([0, 10, 30, 100, 180])[PEOPLE])
+    embeddings = np.stack([np.cos(degrees), np.sin(degrees)], axis=1)
+    embeddings[1] = np.nan
+    assert list(zip(*alike(PEOPLE, embeddings, 1), strict=True)) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert len(alike(PEOPLE, embeddings, 9)[0]) == 10
+    order = np.random.default_rng(0).permutation(11)
+    keys, people = [KEYS[place] for place in order], PEOPLE[order]
+    # 4 x 3 + 3 x 2 + 2 x 1 + 1 x 1 pairs of neighbours, and 10 genuine ones.
+    number = {frozenset(one) for one in ((0, 1), (1, 2), (2, 3), (3, 4))}
+    drawn: set[frozenset[str]] = set()
+    person = dict(zip(KEYS, PEOPLE.tolist(), strict=True))
+    for seed in range(30):
+        pairs = draw_pairs(keys, people, 1, 10, seed, nearest=1, embeddings=embeddings[order])
+        impostors = [{one, other} for one, other in zip(pairs.first[10:], pairs.second[10:], strict=True)]
+        assert all(frozenset(person[key] for key in pair) in number for pair in impostors)
+        assert len(set(map(frozenset, impostors))) == 10
+        drawn |= set(map(frozenset, impostors))
+    assert len(drawn) == 21
+    with pytest.raises(UserError, match='has 4 impostor pairs and 5 are asked for'):
+        draw_pairs(KEYS[:5], [0, 0, 0, 0, 1], 1, 5, nearest=1, embeddings=embeddings[:5])
+    with pytest.raises(UserError, match="'nearest' of a list of pairs is 0"):
+        draw_pairs(KEYS, PEOPLE, 1, 1, nearest=0, embeddings=embeddings)
 
 
 def test_a_large_set_takes_no_list_of_its_pairs() -> None:

@@ -107,6 +107,45 @@ def test_drawn_pairs_of_the_set() -> None:
         metric.compute()
 
 
+HR = (FACES + 0.02 * torch.randn(FACES.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+
+
+def test_restored_faces_against_hrs() -> None:
+    metric = Verification(RECOGNISER, folds=4, per_fold=8, seed=3, gallery='hr')
+    for part in (slice(16, 24), slice(0, 16)):
+        metric.update(IMAGES[part], HR[part], meta(part))
+    pairs = draw_pairs(KEYS, PEOPLE, 4, 8, 3)
+    sr, hr = ((images.double() - 0.5).flatten(1).numpy() for images in (IMAGES, HR))
+    place = {key: row for row, key in enumerate(KEYS)}
+    cosine = np.array(
+        [
+            sr[place[a]] @ hr[place[b]] / np.linalg.norm(sr[place[a]]) / np.linalg.norm(hr[place[b]])
+            for a, b in zip(pairs.first, pairs.second, strict=True)
+        ]
+    )
+    assert metric.compute()['verification'] == pytest.approx(np.mean(by_hand(cosine, pairs.same, pairs.fold)))
+    assert 'align none, against HR, 64 pairs' in metric.convention
+
+
+def test_impostors_are_chosen_by_hr() -> None:
+    """The same pairs for every network: those that HR's embeddings give."""
+    metric = Verification(RECOGNISER, folds=2, per_fold=12, nearest=2)
+    metric.update(IMAGES, HR, meta())
+    embeddings = torch.nn.functional.normalize((HR - 0.5).flatten(1)).numpy()
+    pairs = draw_pairs(KEYS, PEOPLE, 2, 12, nearest=2, embeddings=embeddings)
+    accuracies = by_hand(cosines(pairs), pairs.same, pairs.fold)
+    assert metric.compute()['verification'] == pytest.approx(np.mean(accuracies))
+    assert 'impostors among the 2 nearest people' in metric.convention
+
+
+def test_hr_is_needed_where_it_is_asked_for() -> None:
+    for more in ({'gallery': 'hr'}, {'nearest': 3}):
+        with pytest.raises(UserError, match='needs HR'):
+            Verification(RECOGNISER, **more).update(IMAGES, None, meta())
+    with pytest.raises(UserError, match="'gallery' of the metric Verification is 'HR'"):
+        Verification(RECOGNISER, gallery='HR')  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def listed(tmp_path: Path) -> tuple[str, Pairs]:
     pairs = draw_pairs(KEYS, PEOPLE, 3, 9, 1)

@@ -52,40 +52,43 @@ class Mixing:
         target: w^t, one for each of the source's, (N, num_latent, num_style_feat).
         source: w^s of the same shape; the layers of a face share a draw.
         alpha: (num_latent,).
+        exemplar: I^t, (K, 3, H, W), kept since later batches may hold the exemplars in another order, or others; the
+            n-th w^t is of the (n mod K)-th.
     """
 
     target: Tensor
     source: Tensor
     alpha: Tensor
+    exemplar: Tensor
 
     @classmethod
-    def begin(cls, net: DAPFSR, exemplar: Tensor, num: int, swapped_layers: int) -> Mixing:
+    def begin(cls, net: DAPFSR, lq: Tensor, exemplar: Tensor, num: int, swapped_layers: int) -> Mixing:
         """Lines 2 to 4 of Algorithm 1.
 
         Args:
-            exemplar: LR of the exemplars, (K, 3, h, w).
+            lq: LR of the exemplars, (K, 3, h, w).
+            exemplar: their HR, (K, 3, H, W).
             num: how many w^s.
             swapped_layers: how many last layers alpha_0 takes from the exemplar.
         """
         encoder: Any = net.encoder
-        target = _spread(encoder(exemplar).float(), num)
+        target = _spread(encoder(lq).float(), num)
         mean, std = encoder.latent_mean, encoder.latent_std
         source = mean + std * torch.randn(num, 1, len(mean), device=mean.device)
         alpha = torch.ones(target.shape[1], device=mean.device)
         alpha[len(alpha) - swapped_layers :] = 0
-        return cls(target, source.expand_as(target).contiguous(), alpha)
+        return cls(target, source.expand_as(target).contiguous(), alpha, exemplar)
 
     def mixed(self) -> Tensor:
         """w^m."""
         return mix(self.target, self.source, self.alpha)
 
-    def learn(self, decoder: StyleGAN2Decoder, extractor: FeatureExtractor, exemplar: Tensor, rate: float) -> None:
+    def learn(self, decoder: StyleGAN2Decoder, extractor: FeatureExtractor, rate: float) -> None:
         """A step of gradient descent on alpha by Eq. 7, kept in [0, 1].
 
         Args:
             decoder: G, of which nothing learns here.
             extractor: F.
-            exemplar: I^t, (K, 3, H, W).
             rate: xi.
         """
 
@@ -93,7 +96,7 @@ class Mixing:
             return extractor(decoder(latents, input_is_latent=True, randomize_noise=False))
 
         with torch.no_grad():
-            content, style = features(self.source), extractor(_spread(exemplar, len(self.source)))
+            content, style = features(self.source), extractor(_spread(self.exemplar, len(self.source)))
         with torch.enable_grad():
             alpha = self.alpha.detach().requires_grad_()
             made = features(mix(self.target, self.source, alpha))
@@ -103,7 +106,7 @@ class Mixing:
 
     def state(self) -> dict[str, Tensor]:
         """For a training state."""
-        return {'target': self.target, 'source': self.source, 'alpha': self.alpha}
+        return {'target': self.target, 'source': self.source, 'alpha': self.alpha, 'exemplar': self.exemplar}
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor], device: torch.device) -> Mixing:

@@ -68,14 +68,13 @@ class DAPEncoderModel(DAPModel):
     train_opt: Train
 
     def init_losses(self) -> None:
-        """Builds the losses; gives the encoder its beginning and the statistics of G's w, which training keeps."""
+        """Builds the losses; gives E the statistics of G's w, which training keeps, and a new E its backbone."""
         super().init_losses()
         net_e: Any = bare(self.net_e)
-        if (self.opt.get('path') or {}).get('pretrain_network_e'):
-            return
         generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
         net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
-        if self.train_opt.backbone_weights:
+        begun = (self.opt.get('path') or {}).get('pretrain_network_e')
+        if self.train_opt.backbone_weights and not begun:
             net_e.load_backbone(self.backbone_state(self.train_opt.backbone_weights))
 
     def backbone_state(self, weights: str) -> Mapping[str, Tensor]:
@@ -212,12 +211,12 @@ class DAPAdaptModel(DAPModel):
         with self.precision.autocast():
             if self.mixing is None or (self.current_iter - 1) % self.train_opt.inner_iter == 0:
                 self.mixing = Mixing.begin(  # lines 2 to 4
-                    self.network, self.lq, self.train_opt.num_mixed, self.train_opt.swapped_layers
+                    self.network, self.lq, self.gt, self.train_opt.num_mixed, self.train_opt.swapped_layers
                 )
             if self.train_opt.aug == 'adain':
-                return style_transferred(self.draw(self.mixing.source), self.gt).clamp(0, 1)
+                return style_transferred(self.draw(self.mixing.source), self.mixing.exemplar).clamp(0, 1)
             if self.train_opt.mixing == 'soft':  # line 6
-                self.mixing.learn(self.network.decoder, self.cri_percept.extractor, self.gt, self.train_opt.alpha_lr)
+                self.mixing.learn(self.network.decoder, self.cri_percept.extractor, self.train_opt.alpha_lr)
                 self.log('alpha', self.mixing.alpha.mean())
             return self.draw(self.mixing.mixed()).clamp(0, 1)  # line 7
 
@@ -233,10 +232,10 @@ class DAPAdaptModel(DAPModel):
     @torch.no_grad()
     def preview(self) -> Tensor | None:
         """Three rows: source faces, the same in the style of the exemplars, and the exemplars."""
-        if self.mixing is None or self.gt is None:
+        if self.mixing is None:
             return None
         with evaluating(self.network), self.precision.autocast():
-            rows = [self.draw(self.mixing.source), self.draw(self.mixing.mixed()), self.gt]
+            rows = [self.draw(self.mixing.source), self.draw(self.mixing.mixed()), self.mixing.exemplar]
         width = len(rows[0])
         rows[2] = rows[2].repeat(-(-width // len(rows[2])), 1, 1, 1)[:width]
         return torch.cat([torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in rows], dim=1)
@@ -257,6 +256,7 @@ class DAPAdaptModel(DAPModel):
             'scale': meta['scale'],
             'degradation': copy.deepcopy(meta['degradation']),
             'network_sr': copy.deepcopy(meta['arch']),
+            'datasets': {'train': {'gt_size': (meta['arch'].get('decoder') or {}).get('size', 128)}},
             'train': {
                 'total_iter': 500,
                 'optim': {'type': 'Adam', 'lr': 1.0e-4},

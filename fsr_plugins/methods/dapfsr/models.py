@@ -18,6 +18,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
 from fsr_plugins.methods.dapfsr.damma import Mixing, style_transferred
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze, read_weights
 from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.registry import MODEL_REGISTRY
@@ -76,6 +77,8 @@ class DAPEncoderModel(DAPModel):
         begun = (self.opt.get('path') or {}).get('pretrain_network_e')
         if self.train_opt.backbone_weights and not begun:
             net_e.load_backbone(self.backbone_state(self.train_opt.backbone_weights))
+        if 'net_e' in self.average:  # which was begun before
+            self.average['net_e'] = MovingAverage(net_e, self.train_opt.ema_decay)
 
     def backbone_state(self, weights: str) -> Mapping[str, Tensor]:
         """The ResNet's state dict that ``train.backbone_weights`` names.

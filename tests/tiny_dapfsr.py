@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr_plugins.archs.stylegan2 import StyleGAN2Critic
+from fsr_plugins.methods.dapfsr.archs import DAPEncoder
+from fsr_plugins.metrics.base import MeanMetric
 from fsr_plugins.models.saving import save_network
-from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 SIZE, LATENTS, FEAT = 16, 6, 8
 DECODER = {'type': 'StyleGAN2Decoder', 'size': SIZE, 'num_style_feat': FEAT, 'num_mlp': 2, 'narrow': 1 / 64}
@@ -36,6 +40,8 @@ class PlainDAPEncoder(nn.Module):
         self.register_buffer('latent_mean', torch.linspace(-1, 1, FEAT))
         self.register_buffer('latent_std', torch.linspace(0.5, 1.5, FEAT))
 
+    set_statistics = DAPEncoder.set_statistics
+
     def forward(self, lq: Tensor) -> Tensor:
         return self.latent_mean + self.body(lq).unflatten(1, (LATENTS, FEAT)) * self.latent_std
 
@@ -43,10 +49,29 @@ class PlainDAPEncoder(nn.Module):
 PLAIN = {'type': 'PlainDAPEncoder'}
 
 
-def register() -> Callable[[], None]:
-    """Registers :class:`PlainDAPEncoder`; returns what undoes it."""
+class TinyBrightness(MeanMetric):
+    """A metric that needs no pairs: the mean of all values."""
+
+    name, better, needs_gt = 'bright', 'higher', False
+
+    def __init__(self) -> None:
+        super().__init__('RGB')
+
+    def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
+        return sr.mean(dim=(1, 2, 3))
+
+
+#: Registered as PLAIN is.
+BRIGHT = {'metrics': {'bright': {'type': 'TinyBrightness'}}}
+
+
+@contextmanager
+def registered() -> Iterator[None]:
+    """The classes of this file can be named in options."""
     ARCH_REGISTRY.register(PlainDAPEncoder)
-    return lambda: ARCH_REGISTRY._obj_map.pop('PlainDAPEncoder')
+    METRIC_REGISTRY.register(TinyBrightness)
+    yield
+    del ARCH_REGISTRY._obj_map['PlainDAPEncoder'], METRIC_REGISTRY._obj_map['TinyBrightness']
 
 
 def dapfsr(encoder: Mapping[str, Any] = PLAIN) -> dict[str, Any]:
@@ -77,6 +102,20 @@ def faces(num: int, seed: int = 1) -> dict[str, Any]:
 
 def image(batch: Tensor) -> Tensor:
     return batch.permute(0, 3, 1, 2).float() / 255
+
+
+def loader(data: dict[str, Any], *parts: slice) -> Any:
+    """A validation set of some batches."""
+
+    class Batches(list):
+        dataset = SimpleNamespace(opt={'name': 'held'})
+
+    return Batches({key: value[part] for key, value in data.items()} for part in parts)
+
+
+def figures_of(images: Tensor) -> float:
+    """Brightness of what is written to a file of 8 bits."""
+    return float(images.clamp(0, 1).mul(255).round().div(255).double().mean())
 
 
 def train(model: Any, data: Mapping[str, Any], iterations: int = 1, first: int = 1) -> dict[str, float]:

@@ -47,7 +47,7 @@ def options(faces: str) -> dict[str, Any]:
     learn = {'train': {'total_iter': 2, 'warmup_iter': -1, 'scheduler': None}}
     metrics = {
         name: {'recogniser': {'type': 'SphereFace20', 'path': 'stage:judge/net_r'}, 'align': 'landmarks', **more}
-        for name, more in (('verification', {'folds': 2, 'per_fold': 4}), ('identity', {}))
+        for name, more in (('verification', {'folds': 2, 'per_fold': 4, 'nearest': 2}), ('identity', {}))
     }
     own = {'val': {'metrics': {'verification': {'folds': 2, 'per_fold': 4}}}}
     return {
@@ -62,6 +62,7 @@ def options(faces: str) -> dict[str, Any]:
         'stages': {
             'judge': {**recogniser, **own, 'datasets': {'train': mine}, **learn},
             'sphereface': {**recogniser, **own, 'datasets': {'train': mine}, **learn},
+            'srresnet': {**generator, 'datasets': {'train': mine}, **learn},
             'srgan': {**both, 'datasets': {'train': mine}, 'train': {'total_iter': 2}},
             'gan': {**both, 'network_r': recogniser['network_r'], 'train': {'total_iter': 2}},
             'super_resolve': {**generator, 'datasets': {'train': mine}},
@@ -87,7 +88,9 @@ def test_two_processes_train_all_stages(tmp_path: Path, monkeypatch: pytest.Monk
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-3000:]
     summary = json.loads((tmp_path / 'experiments/cface/summary.json').read_text())
-    assert list(summary['stages']) == ['judge', 'sphereface', 'srgan', 'gan', 'super_resolve', 'recogniser', 'joint']
+    assert list(summary['stages']) == [
+        'judge', 'srresnet', 'sphereface', 'srgan', 'gan', 'super_resolve', 'recogniser', 'joint'
+    ]  # fmt: skip
     figures = summary['validation']['studio_test']
     assert set(figures) == {'bicubic', 'HR', 'srgan', 'gan', 'joint', 'result'}
     assert set(figures['HR']) == {f'verification{part}' for part in ('', '_std', '_pairs', '_missing')}

@@ -25,7 +25,7 @@ class LatentPosterior(nn.Module):
 
     def __init__(self, num_style_feat: int = 512) -> None:
         super().__init__()
-        self.log_std = nn.Parameter(torch.full((num_style_feat,), -1.0))
+        self.log_std = nn.Parameter(torch.full((num_style_feat,), -2.0))
 
     def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
         """A draw around the code, and the divergence from the standard normal distribution.
@@ -55,7 +55,7 @@ class DAPWarmUpModel(DAPEncoderModel):
     class Train(DAPEncoderModel.Train):
         """Those of the encoder's training, and two weights."""
 
-        prior_weight: float = Field(1e-4, ge=0, description='of the divergence from the standard normal distribution')
+        prior_weight: float = Field(2e-5, ge=0, description='of the divergence from the standard normal distribution')
         agree_weight: float = Field(0.01, ge=0, description="of the squared distance of the layers' E from their mean")
 
     train_opt: Train

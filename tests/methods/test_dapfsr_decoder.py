@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
 from tiny_dapfsr import (
     BRIGHT,
     CRITIC,
@@ -44,7 +48,7 @@ def tiny_classes() -> Iterator[None]:
         yield
 
 
-def decoder_model(is_train: bool = True, **options: Any) -> DAPDecoderModel:
+def decoder_model(is_train: bool = True, shared: bool = False, **options: Any) -> DAPDecoderModel:
     torch.manual_seed(0)
     losses = {
         'optim': ADAM,
@@ -53,7 +57,7 @@ def decoder_model(is_train: bool = True, **options: Any) -> DAPDecoderModel:
         'path_length_opt': {'type': 'PathLengthPenalty', 'loss_weight': 2, 'interval': 2, 'decay': 0.01},
     }
     stage = tiny.stage({**losses, **options}, network_g=DECODER, network_d=CRITIC, degradation=None, val=BRIGHT)
-    return DAPDecoderModel({**stage, 'is_train': is_train})
+    return DAPDecoderModel({**stage, 'is_train': is_train, 'dist': shared})
 
 
 def test_penalties_come_when_they_are_due() -> None:
@@ -189,3 +193,47 @@ def test_a_finished_decoder_is_measured_without_its_critic() -> None:
     model = decoder_model(is_train=False)
     assert model.net_d is None
     assert set(model.validate(loader(faces(2), slice(0, 2)))) == {'result'}
+
+
+def _one_step(rank: int, of: str, **options: Any) -> dict[str, Tensor]:
+    """A step of SGD of one of the two networks with both penalties, on faces and draws of this process alone."""
+    rates = {f'optim_{net}': {'type': 'SGD', 'lr': 0.1 * (net == of)} for net in 'gd'}
+    penalties = {
+        'r1_opt': {'type': 'R1Penalty', 'interval': 1},
+        'path_length_opt': {'type': 'PathLengthPenalty', 'interval': 1},
+    }
+    model = decoder_model(**rates, **penalties, **options)
+    torch.manual_seed(10 + rank)
+    assert {'l_d_r1', 'l_g_path'} <= set(train(model, faces(4, seed=20 + rank)))
+    return state_of(model.trainable()[f'net_{of}'])
+
+
+def _share(rank: int, port: int, out: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2)
+    states = {of: _one_step(rank, of, shared=True) for of in 'gd'}
+    whole = decoder_model(shared=True)
+    torch.manual_seed(rank)
+    train(whole, faces(4, seed=rank), 6)
+    states |= {label: state_of(net) for label, net in whole.trainable().items()}
+    torch.save(states, out / f'{rank}.pth')
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_take_the_mean_of_their_gradients_through_both_penalties(tmp_path: Path) -> None:
+    """A step of SGD is linear in the gradient: together they end in the middle of where each would end alone."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    mp.spawn(_share, (port, tmp_path), nprocs=2)
+    first, second = (torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2))
+    for of in 'gd':
+        alone = [_one_step(rank, of) for rank in range(2)]
+        names = {name for name, _ in getattr(decoder_model(), f'net_{of}').named_parameters()}
+        for name in names:
+            ours, theirs = (each[name] for each in alone)
+            assert not torch.equal(ours, theirs)
+            torch.testing.assert_close(first[of][name], (ours + theirs) / 2, rtol=1e-4, atol=1e-6)
+    for label in ('g', 'd', 'net_g', 'net_d'):
+        assert all(torch.equal(tensor, second[label][name]) for name, tensor in first[label].items())

@@ -173,3 +173,9 @@ def state_of(net: nn.Module) -> dict[str, Tensor]:
 def changed(net: nn.Module, before: Mapping[str, Tensor]) -> set[str]:
     """Names of the parameters and buffers that are no longer what they were."""
     return {name for name, tensor in net.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def held(net: nn.Module, optimizer: torch.optim.Optimizer) -> set[str]:
+    """Names of the parameters that an optimiser has."""
+    of_optimizer = {id(parameter) for group in optimizer.param_groups for parameter in group['params']}
+    return {name for name, parameter in net.named_parameters() if id(parameter) in of_optimizer}

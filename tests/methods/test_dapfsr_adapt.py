@@ -20,6 +20,7 @@ from tiny_dapfsr import (
     dapfsr,
     faces,
     figures_of,
+    held,
     image,
     loader,
     registered,
@@ -107,6 +108,7 @@ def test_the_whole_decoder_may_be_trained_but_for_its_mapping_network(percept: d
     mapping = {name for name in of_decoder if name.startswith('decoder.style_mlp.')}
     assert len(mapping) == 4
     assert changed(model.net_sr, before) == of_decoder - mapping
+    assert held(model.net_sr, model.optimizers_by_net['net_sr']) == of_decoder - mapping
     model.assert_frozen_unchanged()
 
 
@@ -224,6 +226,7 @@ def test_picture_shows_source_faces_then_mixed_then_the_exemplars(percept: dict[
     model, data = adapting(percept, mixing='hard'), faces(2)
     assert model.preview() is None
     train(model, data)
+    train(model, {**data, 'gt': data['gt'].flip(0)}, first=2)  # the round is of the order before
     numbers, picture = torch.get_rng_state(), model.preview()
     assert torch.equal(numbers, torch.get_rng_state())
     assert picture.shape == (3, 3 * SIZE, 3 * SIZE)
@@ -247,11 +250,11 @@ def test_nothing_of_adaptation_shows_before_it(tmp_path: Path, percept: dict[str
     save_network(Path(file), {'params': source}, {'arch': dapfsr()})
     model = adapting(percept, path={'pretrain_network_sr': file, 'pretrain_network_source': file})
     train(model, faces(2), 3)
-    held = faces(3, seed=4)
-    found = model.validate(loader(held, slice(0, 3)))
+    others = faces(3, seed=4)
+    found = model.validate(loader(others, slice(0, 3)))
     assert set(found) == {'bicubic', 'source_only', 'result'}
     with torch.no_grad():
-        before = source(BicubicDown(4)(image(held['gt'])))
+        before = source(BicubicDown(4)(image(others['gt'])))
     assert found['source_only']['bright'] == pytest.approx(figures_of(before), abs=1e-5)
     assert abs(found['result']['bright'] - found['source_only']['bright']) > 1e-3
     assert changed(model.net_source, source.state_dict()) == set()

@@ -108,6 +108,10 @@ class DAPEncoder(nn.Module):
         self.latent_mean.copy_(mean)
         self.latent_std.copy_(std)
 
+    def last_layers(self) -> list[nn.Linear]:
+        """The layers whose outputs are E: one for each latent, or one for all of them in a row."""
+        return [self.head.latents] if isinstance(self.head, PooledHead) else self.head.last_layers()
+
     def load_backbone(self, state: Mapping[str, Tensor]) -> None:
         """Takes over a state dict of torchvision's ResNet, see :meth:`AlignedResNet.load_resnet`.
 

@@ -157,6 +157,10 @@ class PyramidHead(nn.Module):
         self.context = PyramidContext(channels, num_feat)
         self.ales = nn.ModuleList(ALE(len(channels) * num_feat, num_style_feat) for _ in range(num_latent))
 
+    def last_layers(self) -> list[nn.Linear]:
+        """The last layer of each ALE."""
+        return [ale.latent for ale in self.ales if isinstance(ale, ALE)]
+
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """See the class."""
         context = self.context(maps)

@@ -2,78 +2,88 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
+from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.models import DAPEncoderModel
+from fsr_plugins.methods.dapfsr.whitening import Moments, whiten
 from fsr_plugins.models.networks import Net, bare
-from fsr_plugins.registry import ARCH_REGISTRY, MODEL_REGISTRY
-
-
-@ARCH_REGISTRY.register()
-class LatentPosterior(nn.Module):
-    """How sure an encoder is of each channel of a code: normal around it, with one learned deviation a channel.
-
-    Args:
-        num_style_feat: channels D.
-
-    Shape: see :meth:`forward`.
-    """
-
-    def __init__(self, num_style_feat: int = 512) -> None:
-        super().__init__()
-        self.log_std = nn.Parameter(torch.full((num_style_feat,), -2.0))
-
-    def forward(self, code: Tensor) -> tuple[Tensor, Tensor]:
-        """A draw around the code, and the divergence from the standard normal distribution.
-
-        Args:
-            code: (N, D).
-
-        Returns:
-            (N, D), and KL of a channel, mean over all, a scalar (Kingma and Welling, ICLR 2014, appendix B).
-        """
-        std = self.log_std.exp()
-        divergence = 0.5 * (code.square() + std.square() - 1) - self.log_std
-        return code + std * torch.randn_like(code), divergence.mean()
+from fsr_plugins.registry import MODEL_REGISTRY
 
 
 @MODEL_REGISTRY.register()
 class DAPWarmUpModel(DAPEncoderModel):
-    """E and G together by Eq. 5, as a variational autoencoder with one code for all layers of w.
+    """E and G together by Eq. 5, as an autoencoder with one code for all layers of w; at the end, codes are whitened.
 
-    So ``mu_w + sigma_w * noise`` comes near to what G has learned to draw, and the adversarial stage ``decoder`` begins
-    with faces instead of with noise, ``encoder`` with this E. G's mapping network, and with it the statistics of w,
-    stays as it is.
+    So ``mu_w + sigma_w * noise`` comes near to faces, the adversarial stage ``decoder`` begins with them instead of
+    with noise, and ``encoder`` with this E. G's mapping network, and with it the statistics of w, stays as it is.
     """
 
-    networks = {'net_e': Net(result=True), 'net_g': Net(), 'net_q': Net(only_training=True)}
+    networks = {'net_e': Net(result=True), 'net_g': Net()}
 
     class Train(DAPEncoderModel.Train):
-        """Those of the encoder's training, and two weights."""
+        """Those of the encoder's training, and one weight."""
 
-        prior_weight: float = Field(2e-5, ge=0, description='of the divergence from the standard normal distribution')
         agree_weight: float = Field(0.01, ge=0, description="of the squared distance of the layers' E from their mean")
 
     train_opt: Train
     net_g: nn.Module
-    net_q: nn.Module
+
+    def init_losses(self) -> None:
+        """Builds the losses.
+
+        Raises:
+            UserError: an encoder that predicts no offsets, or a moving average, which would not be whitened.
+        """
+        super().init_losses()
+        if not self.encoder.predict_offset:
+            raise UserError("DAPWarmUpModel whitens offsets: it needs 'predict_offset: true' in 'network_e'.")
+        if self.train_opt.ema_decay:
+            raise UserError("DAPWarmUpModel whitens the networks themselves: leave out 'train.ema_decay'.")
+        self.moments = Moments(self.encoder.num_style_feat, self.device)
+
+    @property
+    def encoder(self) -> Any:
+        """E, without wrappers."""
+        return bare(self.net_e)
 
     def learns(self, label: str, name: str) -> bool:
         """Everything but the mapping network, which has no part in it."""
         return not name.startswith('style_mlp')
 
     def step(self) -> None:
-        """One step of all three."""
-        net_e: Any = bare(self.net_e)
-        with self.phase('net_e', 'net_g', 'net_q') as losses:
-            offset = (self.net_e(self.lq) - net_e.latent_mean) / net_e.latent_std
+        """One step of both."""
+        mean, std = self.encoder.latent_mean, self.encoder.latent_std
+        with self.phase('net_e', 'net_g') as losses:
+            offset = (self.net_e(self.lq) - mean) / std
             code = offset.mean(dim=1)
-            drawn, divergence = self.net_q(code)
-            sr = self.net_g(net_e.latent_mean + drawn * net_e.latent_std, input_is_latent=True, randomize_noise=False)
+            sr = self.net_g(mean + code * std, input_is_latent=True, randomize_noise=False)
             self.reconstruction(losses, sr, self.gt)
-            losses['l_prior'] = self.train_opt.prior_weight * divergence
             losses['l_agree'] = self.train_opt.agree_weight * (offset - code[:, None]).square().mean()
+        self.moments.update(code)
+
+    def save_networks(self, suffix: str) -> dict[str, Path]:
+        """See :meth:`FSRModel.save_networks`; what is handed on is whitened, the networks in training stay."""
+        if suffix != 'latest':
+            return super().save_networks(suffix)
+        before = {net: copy.deepcopy(net.state_dict()) for net in (self.encoder, self.decoder)}
+        whiten(self.encoder, self.decoder, self.moments)
+        files = super().save_networks(suffix)
+        for net, state in before.items():
+            net.load_state_dict(state)
+        return files
+
+    def training_state(self) -> dict[str, Any]:
+        """See :meth:`FSRModel.training_state`; with the moments of the codes."""
+        return {**super().training_state(), 'moments': self.moments.state()}
+
+    def load_training_state(self, state: Mapping[str, Any]) -> None:
+        """Puts :meth:`training_state` back."""
+        super().load_training_state(state)
+        self.moments.load(state['moments'])

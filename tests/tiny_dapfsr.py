@@ -34,16 +34,23 @@ class PlainDAPEncoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.num_latent, self.num_style_feat = LATENTS, FEAT
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(128, LATENTS * FEAT)
-        )
+        self.predict_offset = True
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Flatten())
+        self.head = nn.Module()
+        self.head.latents = nn.Linear(128, LATENTS * FEAT)
         self.register_buffer('latent_mean', torch.linspace(-1, 1, FEAT))
         self.register_buffer('latent_std', torch.linspace(0.5, 1.5, FEAT))
 
     set_statistics = DAPEncoder.set_statistics
 
     def forward(self, lq: Tensor) -> Tensor:
-        return self.latent_mean + self.body(lq).unflatten(1, (LATENTS, FEAT)) * self.latent_std
+        return self.latent_mean + self.offset(lq) * self.latent_std
+
+    def offset(self, lq: Tensor) -> Tensor:
+        return self.head.latents(self.body(lq)).unflatten(1, (LATENTS, FEAT))
+
+    def last_layers(self) -> list[nn.Linear]:
+        return [self.head.latents]
 
 
 PLAIN = {'type': 'PlainDAPEncoder'}

@@ -41,7 +41,7 @@ def options() -> dict[str, Any]:
     net_sr = {'encoder': E, 'decoder': G}
     stages: dict[str, Any] = {
         'warm_up': {
-            'network_e': E, 'network_g': G, 'network_q': {'num_style_feat': 8},
+            'network_e': E, 'network_g': G,
             'train': {'total_iter': 2, 'latent_samples': 100},
         },
         'decoder': {

@@ -284,3 +284,14 @@ def test_low_precision(percept: dict[str, Any], options: dict[str, Any]) -> None
     train(model, faces(2), 2)
     assert changed(model.net_sr, before) == STYLE_AFFINE
     assert {tensor.dtype for tensor in model.mixing.state().values()} == {torch.float32}
+
+
+@pytest.mark.parametrize('aug', ['mix', 'adain', 'direct'])
+def test_made_faces_need_an_lr(aug: str) -> None:
+    train_options = {'optim': ADAM, 'pixel_opt': {'type': 'MSELoss'}, 'aug': aug, 'mixing': 'hard'}
+    opt = tiny.stage(train_options, network_sr=dapfsr(), val=BRIGHT) | {'degradation': None}
+    if aug == 'direct':
+        assert DAPAdaptModel(opt).degradation is None
+        return
+    with pytest.raises(UserError, match=r"'degradation'.*'train\.aug: direct'"):
+        DAPAdaptModel(opt)

@@ -174,9 +174,15 @@ class DAPAdaptModel(DAPModel):
         """Builds the losses.
 
         Raises:
-            UserError: alpha is to be learned, and there is no F to learn it by.
+            UserError: alpha is to be learned, and there is no F to learn it by; or faces are to be made, and nothing
+                makes their LR.
         """
         super().init_losses()
+        if (self.mixes or self.train_opt.aug == 'adain') and self.degradation is None:
+            raise UserError(
+                "Faces besides the exemplars need an LR too: give the option file a 'degradation', or take 'train.aug: "
+                "direct'."
+            )
         if self.mixes and self.train_opt.mixing == 'soft' and self.cri_percept is None:
             raise UserError(
                 "'train.mixing: soft' learns alpha by the features of 'train.perceptual_opt' (Eq. 7): give it, or take "

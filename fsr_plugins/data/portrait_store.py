@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import LmdbStore
@@ -20,22 +21,48 @@ logger = logging.getLogger(__name__)
 
 SCHEME = 'portraits://'
 
+#: Keys of a spec and the least and most that each may be; the last two are for the domain ``harsh``, together.
+_KEYS: dict[str, tuple[int, int | None]] = {
+    'number': (1, None),
+    'size': (4, None),
+    'seed': (0, None),
+    'azimuth': (-95, 95),
+    'elevation': (-25, 60),
+}
+
 
 @dataclass(frozen=True)
 class PortraitSpec:
-    """Which built-in faces: ``number`` of ``size`` x ``size`` pixels of a domain's split, drawn from ``seed``."""
+    """Which built-in faces: ``number`` of ``size`` x ``size`` pixels of a domain's split, drawn from ``seed``.
+
+    Those of ``harsh`` may all be under one light, from ``azimuth`` and ``elevation`` in degrees.
+    """
 
     domain: str
     split: str = 'train'
     number: int = 2000
     size: int = 128
     seed: int = 0
+    azimuth: int | None = None
+    elevation: int | None = None
+
+    @property
+    def light(self) -> tuple[int, int] | None:
+        """Azimuth and elevation, if they are given."""
+        return None if self.azimuth is None or self.elevation is None else (self.azimuth, self.elevation)
+
+    def text(self) -> str:
+        """What :func:`parse_spec` reads as this."""
+        values = {key: getattr(self, key) for key in _KEYS}
+        query = urlencode({key: value for key, value in values.items() if value is not None})
+        return f'{SCHEME}{self.domain}/{self.split}?{query}'
 
     def path(self) -> Path:
         """Where they are kept: ``$FSR_DATASETS/portraits`` or ``datasets/portraits`` of the working directory."""
         from fsr_plugins.data.portraits import RENDERER_VERSION
 
-        what = f'{self.domain}_{self.split}_n{self.number}_s{self.size}_seed{self.seed}_v{RENDERER_VERSION}'
+        light = '' if self.light is None else '_A{:+04d}E{:+03d}'.format(*self.light)
+        what = f'{self.domain}_{self.split}_n{self.number}_s{self.size}_seed{self.seed}{light}_v{RENDERER_VERSION}'
         return built_folder('portraits') / f'{what}.lmdb'
 
 
@@ -53,14 +80,18 @@ def parse_spec(text: str) -> PortraitSpec:
         raise UserError(f"'{text}' has no domain '{domain}'.{near(domain, DOMAINS)} Known: {', '.join(DOMAINS)}.")
     if split not in SPLITS:
         raise UserError(f"'{text}' has no split '{split}'.{near(split, SPLITS)} Known: {', '.join(SPLITS)}.")
-    numbers = {'number': 1, 'size': 4, 'seed': 0}
     values: dict[str, int] = {}
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        if key not in numbers:
-            raise UserError(f"'{text}' has an unknown key '{key}'.{near(key, numbers)} Known: {', '.join(numbers)}.")
-        if not value.isdecimal() or int(value) < numbers[key]:
-            raise UserError(f"'{text}': '{key}' is '{value}'; it must be a whole number of at least {numbers[key]}.")
+        if key not in _KEYS:
+            raise UserError(f"'{text}' has an unknown key '{key}'.{near(key, _KEYS)} Known: {', '.join(_KEYS)}.")
+        least, most = _KEYS[key]
+        if not re.fullmatch(r'-?[0-9]{1,9}', value) or int(value) < least or (most is not None and int(value) > most):
+            bounds = f'of at least {least}' if most is None else f'from {least} to {most}'
+            raise UserError(f"'{text}': '{key}' is '{value}'; it must be a whole number {bounds}.")
         values[key] = int(value)
+    light = values.keys() & {'azimuth', 'elevation'}
+    if light and (len(light) < 2 or domain != 'harsh'):
+        raise UserError(f"'{text}': 'azimuth' and 'elevation' are for the domain 'harsh', both together.")
     return PortraitSpec(domain, split, **values)
 
 

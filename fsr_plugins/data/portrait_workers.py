@@ -53,7 +53,7 @@ def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]
         processes = 1 if few else min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
     if processes == 1:
         for start in range(0, spec.number, _CHUNK):
-            yield from _chunk(spec.domain, spec.split, spec.number, spec.size, spec.seed, start)
+            yield from _chunk(spec, start)
         return
     workers = [_start(spec, first, processes) for first in range(processes)]
     try:
@@ -66,13 +66,13 @@ def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]
             worker.communicate()
 
 
-def _chunk(domain: str, split: str, number: int, size: int, seed: int, start: int) -> list[FaceLike]:
-    return list(render(domain, split, range(start, min(start + _CHUNK, number)), size, seed))
+def _chunk(spec: PortraitSpec, start: int) -> list[FaceLike]:
+    indices = range(start, min(start + _CHUNK, spec.number))
+    return list(render(spec.domain, spec.split, indices, spec.size, spec.seed, spec.light))
 
 
 def _start(spec: PortraitSpec, first: int, step: int) -> subprocess.Popen[bytes]:
-    numbers = (spec.number, spec.size, spec.seed, first, step)
-    command = [sys.executable, '-m', __spec__.name, spec.domain, spec.split, *map(str, numbers)]
+    command = [sys.executable, '-m', __spec__.name, spec.text(), str(first), str(step)]
     roots = [str(Path(fsr_plugins.__file__).parents[1]), os.environ.get('PYTHONPATH')]
     path = os.pathsep.join(root for root in roots if root)
     # Safe path: a file of the working directory must not be taken for a library.
@@ -100,10 +100,11 @@ def main() -> None:
     torch.set_num_threads(1)
     output = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)  # whatever a library prints must not come between the faces
-    domain, split = sys.argv[1:3]
-    number, size, seed, first, step = map(int, sys.argv[3:])
-    for start in range(first * _CHUNK, number, step * _CHUNK):
-        pickle.dump(_chunk(domain, split, number, size, seed, start), output, protocol=pickle.HIGHEST_PROTOCOL)
+    from fsr_plugins.data.portrait_store import parse_spec
+
+    spec, first, step = parse_spec(sys.argv[1]), *map(int, sys.argv[2:])
+    for start in range(first * _CHUNK, spec.number, step * _CHUNK):
+        pickle.dump(_chunk(spec, start), output, protocol=pickle.HIGHEST_PROTOCOL)
         output.flush()
 
 

@@ -183,6 +183,19 @@ def test_harsh_light_is_grey_and_comes_from_where_it_says() -> None:
     assert min(azimuths) < -45 and max(azimuths) > 45
 
 
+def test_harsh_faces_under_one_light_are_the_same_faces() -> None:
+    free, lit = (render('harsh', 'train', range(6), 48, seed=2, light=light) for light in (None, (-70, 10)))
+    assert {(face.meta['azimuth'], face.meta['elevation']) for face in lit} == {(-70.0, 10.0)}
+    for one, other in zip(free, lit, strict=True):
+        assert one.landmarks is not None and other.landmarks is not None and other.parsing is not None
+        assert np.array_equal(one.landmarks, other.landmarks) and np.array_equal(one.parsing, other.parsing)
+        left = np.arange(48)[None, :] < other.landmarks[2, 0]
+        grey, skin = other.image[..., 0].astype(float), region(other, 1)
+        assert grey[skin & left].mean() > 2 * grey[skin & ~left].mean()
+    with pytest.raises(UserError, match="Only the domain 'harsh'"):
+        render('studio', 'train', [0], 48, light=(0, 0))
+
+
 def test_cartoons_keep_hair_and_change_expression() -> None:
     faces = render('cartoon', 'train', range(0, 24), 64)
     assert {face.meta['style'] for face in faces} <= {'avataaars', 'lorelei', 'notionists', 'open-peeps'}

@@ -284,6 +284,9 @@ def test_tables_must_fit(tmp_path: Path) -> None:
         ('portraits://studio/trian', "Did you mean 'train'"),
         ('portraits://studio/train?numbr=3', "Did you mean 'number'"),
         ('portraits://studio/train?number=many', 'whole number'),
+        ('portraits://harsh/train?azimuth=120&elevation=0', 'from -95 to 95'),
+        ('portraits://harsh/train?azimuth=20', 'both together'),
+        ('portraits://studio/train?azimuth=20&elevation=0', "domain 'harsh'"),
         ('portraits://studio/train?number=0', 'at least 1'),
     ],
 )

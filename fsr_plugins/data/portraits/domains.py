@@ -106,25 +106,30 @@ def _stream(domain: Domain, split: str) -> int:
     return domain.people * len(SPLITS) + SPLITS.index(split)
 
 
-def render(domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0) -> list[Face]:
-    """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size).
+def render(
+    domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0, light: tuple[int, int] | None = None
+) -> list[Face]:
+    """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size, light).
 
     Args:
         domain: a key of :data:`DOMAINS`. split: 'train', 'val' or 'test'; no person is in two of them, nor in two
         domains
             (but ``real_lr_hidden`` shows what is behind ``real_lr``, index by index).
         size: side of the pictures in pixels; of ``real_lr`` the side of the small picture.
+        light: of ``harsh`` alone: azimuth and elevation in degrees of the light of all pictures.
 
     Raises:
-        UserError: unknown domain or split, negative index, size out of 4 to 1024.
+        UserError: unknown domain or split, negative index, size out of 4 to 1024, a light for another domain.
     """
     found, stream = find_domain(domain), _stream(find_domain(domain), split)
     if not 4 <= size <= 1024:
         raise UserError(f"Built-in faces cannot be {size} pixels wide: take 'size' from 4 to 1024.")
     if seed < 0 or any(index < 0 for index in indices):
         raise UserError('Built-in faces are numbered from 0, and their seed is not negative.')
+    if light is not None and found.kind != 'harsh':
+        raise UserError(f"Only the domain 'harsh' has one light; leave it out for '{domain}'.")
     if found.kind != 'camera':
-        return [_face(found, stream, int(index), size, seed) for index in indices]
+        return [_face(found, stream, int(index), size, seed, light) for index in indices]
     hidden = [_face(found, stream, int(index), size * CAMERA_SCALE, seed) for index in indices]
     return _photographed(hidden, indices, seed, stream) if hidden else []
 
@@ -136,7 +141,7 @@ def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, star
         yield from render(domain, split, range(first, min(first + step, number)), size, seed)
 
 
-def _face(domain: Domain, stream: int, index: int, size: int, seed: int) -> Face:
+def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: tuple[int, int] | None = None) -> Face:
     number = index // IMAGES_PER_PERSON
     identity = stream * IDENTITIES_PER_STREAM + number
     key = f'{index:06d}'
@@ -146,7 +151,7 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int) -> Face
         image, style = draw_cartoon(seed, stream, number, index, size)
         return Face(key, image, identity, None, None, {'style': style})
     person = draw_person(seed, stream, number)
-    scene = draw_scene(seed, stream, index, domain.kind == 'harsh')
+    scene = draw_scene(seed, stream, index, domain.kind == 'harsh', light)
     drawing = draw(person, scene, size)
     meta: dict[str, Any] = {
         'yaw': scene.yaw,

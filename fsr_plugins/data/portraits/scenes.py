@@ -79,9 +79,9 @@ def _tint(rng: np.random.Generator, spread: float) -> Colour:
     return 1 + warm, 1.0, 1 - warm
 
 
-def draw_scene(seed: int, stream: int, index: int, harsh: bool) -> Scene:
+def draw_scene(seed: int, stream: int, index: int, harsh: bool, light: tuple[int, int] | None = None) -> Scene:
     """The scene of picture ``index`` of a stream; a pure function of its arguments. ``harsh``: grey and under one
-    hard light."""
+    hard light, from ``light`` (azimuth and elevation in degrees) if it is given."""
     rng = np.random.default_rng([seed, stream, 2, index])
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     n = lambda sigma, limit: float(np.clip(rng.normal(0, sigma), -limit, limit))  # noqa: E731
@@ -90,7 +90,8 @@ def draw_scene(seed: int, stream: int, index: int, harsh: bool) -> Scene:
     gap = u(0.25, 1.0) if rng.random() < (0.6 if smile > 0.45 else 0.2) else 0.0
     azimuth, elevation = n(35, 70), u(0, 50)
     if harsh:
-        azimuth, elevation = 5.0 * round(u(-19, 19)), 5.0 * round(u(-5, 12))
+        drawn = 5.0 * round(u(-19, 19)), 5.0 * round(u(-5, 12))
+        azimuth, elevation = drawn if light is None else map(float, light)
         smile, gap = 0.2 * smile, 0.0
     backdrop = rng.beta(1.2, 1.6, (2, 3)) * 0.45 + rng.beta(1.1, 1.3) * 0.5
     backdrop = 0.45 * backdrop + 0.55 * backdrop.mean(axis=1, keepdims=True)

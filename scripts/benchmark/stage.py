@@ -54,6 +54,8 @@ def stand_in(opt: dict[str, Any], batch: int | None, hr: int | None = None) -> d
         train.pop(key, None)
     if train.get('source_number'):
         train['source_number'] = FACES
+    for key in ('keys', 'without_keys'):
+        train.pop(key, None)
     if 'compare' in train:
         train['compare'] = {'recogniser': None, 'random': True}
     if batch is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,10 @@ ENCODER = {
     'type': 'DAPEncoder', 'size': 64, 'num_latent': LATENTS, 'num_style_feat': FEAT, 'backbone': 'resnet18',
     'num_feat': 4,
 }  # fmt: skip
+
+
+#: What noise is weighted with in the decoder, whose gradient is 0 where there is none.
+STRENGTH = re.compile(r'(decoder\.)?style_convs?\d*(\.\d+)?\.weight')
 
 
 class PlainDAPEncoder(nn.Module):

@@ -240,3 +240,17 @@ def test_what_cannot_be_is_refused() -> None:
         critic(torch.zeros(1, 3, 16, 16))
     with pytest.raises(ValueError, match='batch of 6'):
         critic(torch.zeros(6, 3, 8, 8))
+
+
+def test_without_noise_an_image_is_that_of_the_middle() -> None:
+    torch.manual_seed(0)
+    net = StyleGAN2Decoder(16, num_style_feat=8, num_mlp=1, narrow=1 / 64)
+    w = torch.randn(2, net.num_latent, 8)
+    with torch.no_grad():
+        for layer in (net.style_conv1, *net.style_convs):
+            layer.weight.zero_()
+        silent = net(w, input_is_latent=True)
+        for layer in (net.style_conv1, *net.style_convs):
+            layer.weight.fill_(0.5)
+        assert not torch.equal(net(w, input_is_latent=True), silent)
+        torch.testing.assert_close(net(w, input_is_latent=True, noise=net.no_noise()), silent)

@@ -115,6 +115,10 @@ class StyleGAN2Decoder(nn.Module):
         device = self.constant_input.weight.device
         return [torch.randn(num, 1, side, side, generator=generator).to(device) for side in sides]
 
+    def no_noise(self) -> list[Tensor]:
+        """What to give :meth:`forward` as ``noise`` for images without any: zeros that spread to every layer's size."""
+        return [self.constant_input.weight.new_zeros(1, 1, 1, 1)] * self.num_layers
+
     def style(self, z: Tensor) -> Tensor:
         """The mapping network alone: z (..., num_style_feat), standard normal, to w of the same shape."""
         return self.style_mlp(z)

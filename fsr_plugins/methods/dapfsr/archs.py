@@ -137,7 +137,7 @@ class DAPEncoder(nn.Module):
 class DAPFSR(nn.Module):
     """Encoder and decoder as one network: what is tested, adapted and handed on (Fig. 2).
 
-    The decoder adds the fixed noise of its state, so that a face always gives the same image. Its mapping network,
+    The decoder adds no noise: as no encoder can foresee it, it only takes the image away from HR. Its mapping network,
     which makes w of z, has no part in this and gets no gradients.
 
     Args:
@@ -175,7 +175,7 @@ class DAPFSR(nn.Module):
 
     def forward(self, lq: Tensor) -> Tensor:
         """See the class."""
-        return self.decoder(self.encoder(lq), input_is_latent=True, randomize_noise=False)
+        return self.decoder(self.encoder(lq), input_is_latent=True, noise=self.decoder.no_noise())
 
 
 def _made(given: Mapping[str, Any] | nn.Module | None, default: str) -> Any:

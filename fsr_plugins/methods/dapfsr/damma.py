@@ -93,7 +93,7 @@ class Mixing:
         """
 
         def features(latents: Tensor) -> Sequence[Tensor]:
-            return extractor(decoder(latents, input_is_latent=True, randomize_noise=False))
+            return extractor(decoder(latents, input_is_latent=True, noise=decoder.no_noise()))
 
         with torch.no_grad():
             content, style = features(self.source), extractor(_spread(self.exemplar, len(self.source)))

@@ -103,7 +103,7 @@ class DAPEncoderModel(DAPModel):
     def step(self) -> None:
         """One step of E."""
         with self.phase('net_e') as losses:
-            sr = self.net_g(self.net_e(self.lq), input_is_latent=True, randomize_noise=False)
+            sr = self.net_g(self.net_e(self.lq), input_is_latent=True, noise=self.decoder.no_noise())
             self.reconstruction(losses, sr, self.gt)
 
     @classmethod
@@ -231,7 +231,8 @@ class DAPAdaptModel(DAPModel):
 
     def draw(self, latents: Tensor) -> Tensor:
         """G of w (N, num_latent, num_style_feat): (N, 3, H, W)."""
-        return self.network.decoder(latents, input_is_latent=True, randomize_noise=False).float()
+        decoder: Any = self.network.decoder
+        return decoder(latents, input_is_latent=True, noise=decoder.no_noise()).float()
 
     def validation_nets(self) -> dict[str, nn.Module]:
         """The network before (where the option file has it as ``network_source``) and after."""

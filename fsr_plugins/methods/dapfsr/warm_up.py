@@ -63,7 +63,7 @@ class DAPWarmUpModel(DAPEncoderModel):
         with self.phase('net_e', 'net_g') as losses:
             offset = (self.net_e(self.lq) - mean) / std
             code = offset.mean(dim=1)
-            sr = self.net_g(mean + code * std, input_is_latent=True, randomize_noise=False)
+            sr = self.net_g(mean + code * std, input_is_latent=True, noise=self.decoder.no_noise())
             self.reconstruction(losses, sr, self.gt)
             losses['l_agree'] = self.train_opt.agree_weight * (offset - code[:, None]).square().mean()
         self.moments.update(code)

@@ -99,14 +99,16 @@ class FSRModel(BaseModel):
         for label, net in self.trainable().items():
             net.train()
             self._choose_parameters(label, net)
-            if self.networks[label].result and self.train_opt.ema_decay > 0:
-                self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
         pairs = make_optimizers(self.train_opt, self.learning)
         self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
         self.optimizers = [optimizer for optimizer, _ in pairs.values()]
         self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
         self.schedule = Schedule(pairs.values())
         self.init_losses()
+        # After the losses: a method may have given its networks their beginning there.
+        for label, net in self.trainable().items():
+            if self.networks[label].result and self.train_opt.ema_decay > 0:
+                self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
         for label, use in self.networks.items():
             net = getattr(self, label)
             if net is None:

@@ -290,6 +290,12 @@ def test_low_precision(percept: dict[str, Any], options: dict[str, Any]) -> None
     assert {tensor.dtype for tensor in model.mixing.state().values()} == {torch.float32}
 
 
+def test_no_more_layers_are_swapped_than_there_are() -> None:
+    adapting(None, mixing='hard', swapped_layers=LATENTS)
+    with pytest.raises(UserError, match=f"'train\\.swapped_layers' is {LATENTS + 1}, but w has {LATENTS} layers"):
+        adapting(None, mixing='hard', swapped_layers=LATENTS + 1)
+
+
 @pytest.mark.parametrize('aug', ['mix', 'adain', 'direct'])
 def test_made_faces_need_an_lr(aug: str) -> None:
     train_options = {'optim': ADAM, 'pixel_opt': {'type': 'MSELoss'}, 'aug': aug, 'mixing': 'hard'}

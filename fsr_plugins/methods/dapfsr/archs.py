@@ -15,12 +15,10 @@ from torch import Tensor, nn
 from fsr_plugins.archs.stylegan2 import StyleGAN2Decoder
 from fsr_plugins.degradations.bicubic import imresize
 from fsr_plugins.errors import UserError
+from fsr_plugins.losses.vgg import MEAN, STD
 from fsr_plugins.methods.dapfsr.backbone import AlignedResNet
 from fsr_plugins.methods.dapfsr.blocks import PooledHead, PyramidHead
 from fsr_plugins.registry import ARCH_REGISTRY, build, lookup
-
-#: Mean and deviation of ImageNet's RGB values, with which torchvision's weights were trained.
-_IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 @ARCH_REGISTRY.register()
@@ -86,7 +84,7 @@ class DAPEncoder(nn.Module):
         )
         self.register_buffer('latent_mean', torch.zeros(num_style_feat))
         self.register_buffer('latent_std', torch.ones(num_style_feat))
-        for name, values in zip(('image_mean', 'image_std'), _IMAGENET, strict=True):
+        for name, values in zip(('image_mean', 'image_std'), (MEAN, STD), strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     @torch.no_grad()

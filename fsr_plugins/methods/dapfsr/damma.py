@@ -33,13 +33,13 @@ def style_transferred(content: Tensor, style: Tensor) -> Tensor:
     Returns:
         (N, C, H, W).
     """
-    style = _spread(style, len(content))
+    style = spread(style, len(content))
     std, mean = torch.std_mean(content, dim=(2, 3), keepdim=True)
     style_std, style_mean = torch.std_mean(style, dim=(2, 3), keepdim=True)
     return (content - mean) / (std + 1e-5) * style_std + style_mean
 
 
-def _spread(x: Tensor, num: int) -> Tensor:
+def spread(x: Tensor, num: int) -> Tensor:
     """``num`` rows, x again and again."""
     return x[torch.arange(num, device=x.device) % len(x)]
 
@@ -54,12 +54,14 @@ class Mixing:
         alpha: (num_latent,).
         exemplar: I^t, (K, 3, H, W), kept since later batches may hold the exemplars in another order, or others; the
             n-th w^t is of the (n mod K)-th.
+        style: F of the exemplars, once it is known; the same for the whole round.
     """
 
     target: Tensor
     source: Tensor
     alpha: Tensor
     exemplar: Tensor
+    style: Sequence[Tensor] | None = None
 
     @classmethod
     def begin(cls, net: DAPFSR, lq: Tensor, exemplar: Tensor, num: int, swapped_layers: int) -> Mixing:
@@ -72,7 +74,7 @@ class Mixing:
             swapped_layers: how many last layers alpha_0 takes from the exemplar.
         """
         encoder: Any = net.encoder
-        target = _spread(encoder(lq).float(), num)
+        target = spread(encoder(lq).float(), num)
         mean, std = encoder.latent_mean, encoder.latent_std
         source = mean + std * torch.randn(num, 1, len(mean), device=mean.device)
         alpha = torch.ones(target.shape[1], device=mean.device)
@@ -96,7 +98,10 @@ class Mixing:
             return extractor(decoder(latents, input_is_latent=True, noise=decoder.no_noise()))
 
         with torch.no_grad():
-            content, style = features(self.source), extractor(_spread(self.exemplar, len(self.source)))
+            content = features(self.source)
+            if self.style is None:
+                self.style = extractor(self.exemplar)
+            style = [spread(layer, len(self.source)) for layer in self.style]
         with torch.enable_grad():
             alpha = self.alpha.detach().requires_grad_()
             made = features(mix(self.target, self.source, alpha))
@@ -111,4 +116,5 @@ class Mixing:
     @classmethod
     def of(cls, state: Mapping[str, Tensor], device: torch.device) -> Mixing:
         """What :meth:`state` gave."""
-        return cls(**{name: value.to(device) for name, value in state.items()})
+        target, source, alpha, exemplar = (state[name].to(device) for name in ('target', 'source', 'alpha', 'exemplar'))
+        return cls(target, source, alpha, exemplar)

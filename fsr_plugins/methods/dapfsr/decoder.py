@@ -15,6 +15,8 @@ from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.models.validation import Results, SetEvaluation, meta_of
 from fsr_plugins.registry import MODEL_REGISTRY
 
+from torchvision.utils import make_grid  # isort: skip  after the mends
+
 #: Faces in the picture of the training's progress, and the seed of the z they are made of.
 _SHOWN, _SEED = 16, 0
 
@@ -96,21 +98,18 @@ class DAPDecoderModel(FSRModel):
     def preview(self) -> Tensor:
         """Faces of the same few z each time."""
         faces = self.faces(_SHOWN, torch.Generator().manual_seed(_SEED)).clamp(0, 1)
-        rows = faces.unflatten(0, (2, _SHOWN // 2))
-        return torch.cat(list(torch.cat(list(rows.transpose(0, 1)), dim=3)), dim=1)
+        return make_grid(faces, nrow=_SHOWN // 2, padding=0)
 
     def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
         """Figures of as many faces of G as the set has, by metrics that need no pairs."""
         self.synchronise_buffers()
-        made: list[Tensor] = [torch.empty(0)]
         metrics = (self.opt.get('val') or {}).get('metrics') or {}
-        evaluation = SetEvaluation({'result': lambda _: made[0]}, metrics, True, rate_hr=False)
+        evaluation = SetEvaluation({'result': nn.Identity()}, metrics, True, rate_hr=False)
         generator = torch.Generator().manual_seed(_SEED + self.opt.get('rank', 0))
         for batch in loader:
             self.feed_data(batch)
             assert self.gt is not None
-            made[0] = self.faces(len(self.gt), generator)
-            evaluation.update(self.gt, self.gt, meta_of(self))
+            evaluation.update(self.faces(len(self.gt), generator), self.gt, meta_of(self))
         return evaluation.compute()
 
     def training_state(self) -> dict[str, Any]:

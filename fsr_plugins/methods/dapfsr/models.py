@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
-from fsr_plugins.methods.dapfsr.damma import Mixing, style_transferred
+from fsr_plugins.methods.dapfsr.damma import Mixing, spread, style_transferred
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze, read_weights
 from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.weights import locate, torchvision_weights
+
+from torchvision.utils import make_grid  # isort: skip  after the mends
 
 
 class DAPTrainOptions(TrainOptions):
@@ -77,8 +78,6 @@ class DAPEncoderModel(DAPModel):
         begun = (self.opt.get('path') or {}).get('pretrain_network_e')
         if self.train_opt.backbone_weights and not begun:
             net_e.load_backbone(self.backbone_state(self.train_opt.backbone_weights))
-        if 'net_e' in self.average:  # which was begun before
-            self.average['net_e'] = MovingAverage(net_e, self.train_opt.ema_decay)
 
     def backbone_state(self, weights: str) -> Mapping[str, Tensor]:
         """The ResNet's state dict that ``train.backbone_weights`` names.
@@ -174,11 +173,14 @@ class DAPAdaptModel(DAPModel):
         """Builds the losses.
 
         Raises:
-            UserError: alpha is to be learned, and there is no F to learn it by; or faces are to be made, and nothing
-                makes their LR.
+            UserError: alpha is to be learned, and there is no F to learn it by; faces are to be made, and nothing
+                makes their LR; more layers are to be swapped than there are.
         """
         super().init_losses()
-        if (self.mixes or self.train_opt.aug == 'adain') and self.degradation is None:
+        layers = self.network.encoder.num_latent
+        if self.train_opt.swapped_layers > layers:
+            raise UserError(f"'train.swapped_layers' is {self.train_opt.swapped_layers}, but w has {layers} layers.")
+        if self.makes_faces and self.degradation is None:
             raise UserError(
                 "Faces besides the exemplars need an LR too: give the option file a 'degradation', or take 'train.aug: "
                 "direct'."
@@ -200,6 +202,11 @@ class DAPAdaptModel(DAPModel):
         """Whether faces are made by Eq. 6."""
         return self.train_opt.aug == 'mix' and self.train_opt.mixing != 'none'
 
+    @property
+    def makes_faces(self) -> bool:
+        """Whether there are faces besides the exemplars."""
+        return self.mixes or self.train_opt.aug == 'adain'
+
     def step(self) -> None:
         """Lines 2 to 8 of Algorithm 1."""
         assert self.gt is not None and self.lq is not None
@@ -215,7 +222,7 @@ class DAPAdaptModel(DAPModel):
     def make_faces(self) -> Tensor | None:
         """Faces of the exemplars' domain, (num_mixed, 3, H, W) RGB in [0, 1]; None without any (``aug: direct``)."""
         assert self.gt is not None and self.lq is not None
-        if self.train_opt.aug == 'direct' or (self.train_opt.aug == 'mix' and not self.mixes):
+        if not self.makes_faces:
             return None
         with self.precision.autocast():
             if self.mixing is None or (self.current_iter - 1) % self.train_opt.inner_iter == 0:
@@ -245,10 +252,9 @@ class DAPAdaptModel(DAPModel):
         if self.mixing is None:
             return None
         with evaluating(self.network), self.precision.autocast():
-            rows = [self.draw(self.mixing.source), self.draw(self.mixing.mixed()), self.mixing.exemplar]
-        width = len(rows[0])
-        rows[2] = rows[2].repeat(-(-width // len(rows[2])), 1, 1, 1)[:width]
-        return torch.cat([torch.cat(list(row.float().clamp(0, 1)), dim=2) for row in rows], dim=1)
+            source, mixed = self.draw(self.mixing.source), self.draw(self.mixing.mixed())
+        rows = [source, mixed, spread(self.mixing.exemplar, len(source))]
+        return make_grid(torch.cat(rows).clamp(0, 1), nrow=len(source), padding=0)
 
     def training_state(self) -> dict[str, Any]:
         """See :meth:`FSRModel.training_state`; with what the inner loop holds."""
@@ -263,8 +269,6 @@ class DAPAdaptModel(DAPModel):
     def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
         """A stage of this model for a network with this ``meta``, without data: what ``fsr adapt`` begins with."""
         return {
-            'scale': meta['scale'],
-            'degradation': copy.deepcopy(meta['degradation']),
             'network_sr': copy.deepcopy(meta['arch']),
             'datasets': {'train': {'gt_size': (meta['arch'].get('decoder') or {}).get('size', 128)}},
             'train': {

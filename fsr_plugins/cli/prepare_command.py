@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
             name,
             help=preparer.summary,
             description=preparer.summary,
-            epilog=f'Example: {preparer.example}',
+            epilog=preparer.help(),
             formatter_class=RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
@@ -32,5 +32,8 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.data.prepare import PREPARERS
 
     prepared = PREPARERS[arguments.dataset].run(arguments)
-    print(f'{prepared.path}: {prepared.images} images of {prepared.identities} people, {prepared.left_out} left out')
+    reasons = ', '.join(f'{number} {reason}' for reason, number in prepared.skipped.items())
+    left_out = f'{prepared.left_out} left out' + (f' ({reasons})' if reasons else '')
+    people = f' of {prepared.identities} people' if prepared.identities else ''
+    print(f'{prepared.path}: {prepared.images} images{people}, {left_out}')
     return Outcome(prepared.as_dict())

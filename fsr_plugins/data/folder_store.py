@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.images import EXTENSIONS, Image, check_face_image, encode_png, read_image, read_labels
-from fsr_plugins.data.manifest import Holding, Manifest
+from fsr_plugins.data.encoded import EncodedFace, encode_face
+from fsr_plugins.data.images import EXTENSIONS, Image, read_image, read_labels
+from fsr_plugins.data.manifest import NAME, Holding, Manifest, Origin, compact_sizes, read_manifest
 from fsr_plugins.data.partial import partial_folder
 from fsr_plugins.data.records import FaceLike, holdings
 from fsr_plugins.data.stores import Store
@@ -25,10 +27,11 @@ class FolderStore(Store):
     """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` if there.
 
     A key is a file's name without its ending. ``faces.csv`` has the header key,identity,lx0,ly0,…,lx4,ly4; a column of
-    which all cells are empty is not held.
+    which all cells are empty is not held. A prepared folder has ``manifest.json``, too.
 
     Raises:
-        UserError: no image, two files of one key, or a table that does not fit the images.
+        UserError: no image, two files of one key, a table that does not fit the images, or other images than the
+            manifest names.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -45,6 +48,8 @@ class FolderStore(Store):
         table = root / TABLE
         if self.folder is inner and table.is_file():
             self.identities, self.landmarks = _read_table(table, self.keys)
+        described = self.folder is inner and (root / NAME).is_file()
+        self._manifest = _read_manifest(root, self.keys) if described else None
 
     @property
     def has_parsing(self) -> bool:
@@ -53,7 +58,9 @@ class FolderStore(Store):
 
     @property
     def manifest(self) -> Manifest:
-        """Keys and what is held; the sizes stay empty, for they are known by decoding only (:meth:`sizes`)."""
+        """As written in the folder. Without one: keys and what is held; sizes are known by decoding only."""
+        if self._manifest is not None:
+            return self._manifest
         held: dict[Holding, bool] = {
             'identity': self.identities is not None,
             'landmarks': self.landmarks is not None,
@@ -121,7 +128,36 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
     return people, points
 
 
-def write_folder(path: Path | str, faces: Iterable[FaceLike]) -> int:
+def _read_manifest(root: Path, keys: list[str]) -> Manifest:
+    manifest = read_manifest(root)
+    different = sorted(set(manifest.keys).symmetric_difference(keys))
+    if different:
+        raise UserError(
+            f"'{root}' holds {len(keys)} images and its manifest names {len(manifest.keys)}; '{different[0]}' is in "
+            f"one of them only. Prepare it again, or remove '{root / NAME}' if the change was meant."
+        )
+    return manifest
+
+
+def files_checksum(files: Iterable[tuple[str, Path]]) -> str:
+    """SHA-256 in hex over every key and the bytes of its file, in the order given.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for key, path in files:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
+        # Lengths keep what belongs to one file apart from the next.
+        digest.update(f'{key}\n{len(content)}\n'.encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def write_folder(path: Path | str, faces: Iterable[FaceLike], *, origin: Origin | None = None) -> int:
     """Writes PNGs in the layout :class:`FolderStore` reads, under a temporary name until all is there.
 
     Returns:
@@ -131,34 +167,62 @@ def write_folder(path: Path | str, faces: Iterable[FaceLike]) -> int:
         UserError: ``path`` exists already, a key comes twice, or there are no faces.
         ValueError: faces differ in what they hold.
     """
+    return write_encoded_folder(path, (encode_face(face, 'png') for face in faces), origin=origin)
+
+
+def write_encoded_folder(
+    path: Path | str,
+    faces: Iterable[EncodedFace],
+    *,
+    origin: Origin | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> int:
+    """:func:`write_folder` for faces that are PNGs already; ``documents`` are texts to put beside, by file name."""
     target = Path(path)
     if target.exists():
         raise UserError(f"'{target}' exists already; remove it or choose another place.")
     with partial_folder(target) as partial:
-        count = _write_faces(partial, faces)
-        if not count:
+        sizes, held = _write_faces(partial, faces)
+        if not sizes:
             raise UserError(f"There are no faces to write to '{target}'.")
+        keys = sorted(sizes)
+        manifest = Manifest(
+            kind='folder',
+            encoding='files',
+            count=len(keys),
+            keys=keys,
+            sizes=compact_sizes([sizes[key] for key in keys]),
+            holds=list(held),  # type: ignore[arg-type]
+            checksum=files_checksum((key, partial / 'images' / f'{key}.png') for key in keys),
+            origin=origin,
+        )
+        (partial / NAME).write_text(manifest.model_dump_json(), encoding='utf-8')
+        for name, text in (documents or {}).items():
+            (partial / name).write_text(text, encoding='utf-8')
         partial.rename(target)
-    return count
+    return len(keys)
 
 
-def _write_faces(folder: Path, faces: Iterable[FaceLike]) -> int:
+def _write_faces(folder: Path, faces: Iterable[EncodedFace]) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
+    """Writes images, maps and table; returns the sizes by key and what is held."""
     (folder / 'images').mkdir()
     rows: dict[str, list[str]] = {}
+    sizes: dict[str, tuple[int, int]] = {}
     held: tuple[str, ...] | None = None
     for face in faces:
         held = _agreed(held, face)
         if face.key in rows:
             raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
         rows[face.key] = _write_face(folder, face)
+        sizes[face.key] = (face.height, face.width)
     if held and set(held) & {'identity', 'landmarks'}:
         with (folder / TABLE).open('w', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
             writer.writerows([HEADER, *([key, *rows[key]] for key in sorted(rows))])
-    return len(rows)
+    return sizes, held or ()
 
 
-def _agreed(held: tuple[str, ...] | None, face: FaceLike) -> tuple[str, ...]:
+def _agreed(held: tuple[str, ...] | None, face: EncodedFace) -> tuple[str, ...]:
     brought = holdings(face)
     if held is not None and brought != held:
         raise ValueError(
@@ -167,11 +231,10 @@ def _agreed(held: tuple[str, ...] | None, face: FaceLike) -> tuple[str, ...]:
     return brought
 
 
-def _write_face(folder: Path, face: FaceLike) -> list[str]:
-    check_face_image(face.image, face.key)
-    (folder / 'images' / f'{face.key}.png').write_bytes(encode_png(face.image))
+def _write_face(folder: Path, face: EncodedFace) -> list[str]:
+    (folder / 'images' / f'{face.key}.png').write_bytes(face.image)
     if face.parsing is not None:
         (folder / 'parsing').mkdir(exist_ok=True)
-        (folder / 'parsing' / f'{face.key}.png').write_bytes(encode_png(face.parsing))
+        (folder / 'parsing' / f'{face.key}.png').write_bytes(face.parsing)
     points = [''] * 10 if face.landmarks is None else [f'{value:.6g}' for value in np.ravel(face.landmarks)]
     return ['' if face.identity is None else str(face.identity), *points]

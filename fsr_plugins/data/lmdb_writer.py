@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
 
 import lmdb
 import numpy as np
 
-from fsr_plugins.data.images import check_face_image, encode_png
+from fsr_plugins.data.encoded import EncodedFace, Encoding, encode_face
 from fsr_plugins.data.lmdb_env import release
 from fsr_plugins.data.lmdb_store import IDENTITIES, LANDMARKS, META_INFO, PARSING
-from fsr_plugins.data.manifest import NAME, Manifest
+from fsr_plugins.data.manifest import NAME, Manifest, Origin, compact_sizes
 from fsr_plugins.data.partial import partial_folder
 from fsr_plugins.data.records import FaceLike, holdings
 from fsr_plugins.errors import UserError
@@ -34,24 +33,35 @@ class LmdbWriter:
         path: Ends in ``.lmdb`` and does not exist.
         encoding: ``raw`` (uint8 HWC bytes, fastest to read) or ``png`` (a third of the size, readable by BasicSR).
         map_size: The first size of the map in bytes; it is doubled whenever it is full.
+        origin: For the manifest.
+        documents: Texts to put beside the data, by file name.
 
     Raises:
         UserError: the path exists or is called otherwise, a key comes twice or is too long, or nothing was added.
         ValueError: an image is not uint8 (H, W, 3), or faces differ in what they hold.
     """
 
-    def __init__(self, path: Path | str, encoding: Literal['raw', 'png'] = 'raw', *, map_size: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        encoding: Encoding = 'raw',
+        *,
+        map_size: int = 64 << 20,
+        origin: Origin | None = None,
+        documents: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix != '.lmdb':
             raise UserError(f"The LMDB '{self.path}' must have a name that ends in .lmdb.")
         if self.path.exists():
             raise UserError(f"'{self.path}' exists already; remove it or choose another place.")
-        self.encoding = encoding
+        self.encoding: Encoding = encoding
+        self._origin, self._documents = origin, documents or {}
         self._cleanup = ExitStack()
         self._partial = self._cleanup.enter_context(partial_folder(self.path))
         self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False, meminit=False)
         self._map_size = map_size
-        self._waiting: list[tuple[bytes, bytes]] = []
+        self._waiting: list[tuple[bytes, bytes | memoryview]] = []
         self._waiting_bytes = 0
         self._faces: dict[str, tuple[int, int]] = {}
         self._people: dict[str, int] = {}
@@ -73,20 +83,22 @@ class LmdbWriter:
 
     def add(self, face: FaceLike) -> None:
         """Adds a face; see the class for what is refused."""
-        check_face_image(face.image, face.key)
+        self.add_encoded(encode_face(face, self.encoding))
+
+    def add_encoded(self, face: EncodedFace) -> None:
+        """:meth:`add` for a face whose bytes are in this LMDB's encoding already."""
         self._check(face)
-        self._faces[face.key] = (face.image.shape[0], face.image.shape[1])
+        self._faces[face.key] = (face.height, face.width)
         key = face.key.encode()
-        raw = self.encoding == 'raw'
-        self._put(key, face.image.tobytes() if raw else encode_png(face.image))
+        self._put(key, face.image)
         if face.parsing is not None:
-            self._put(PARSING + key, face.parsing.tobytes() if raw else encode_png(face.parsing))
+            self._put(PARSING + key, face.parsing)
         if face.identity is not None:
             self._people[face.key] = face.identity
         if face.landmarks is not None:
-            self._points[face.key] = np.asarray(face.landmarks, np.float32)
+            self._points[face.key] = face.landmarks
 
-    def _check(self, face: FaceLike) -> None:
+    def _check(self, face: EncodedFace) -> None:
         held = holdings(face)
         if self._holds is None:
             self._holds = held
@@ -102,12 +114,8 @@ class LmdbWriter:
             raise UserError(
                 f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw."
             )
-        if face.parsing is not None and face.parsing.shape != face.image.shape[:2]:
-            raise ValueError(
-                f"The parsing map of '{face.key}' is {face.parsing.shape}, its image {face.image.shape[:2]}."
-            )
 
-    def _put(self, key: bytes, value: bytes) -> None:
+    def _put(self, key: bytes, value: bytes | memoryview) -> None:
         self._waiting.append((key, value))
         self._waiting_bytes += len(value)
         if self._waiting_bytes >= _COMMIT_BYTES:
@@ -145,15 +153,18 @@ class LmdbWriter:
             encoding=self.encoding,
             count=len(keys),
             keys=keys,
-            sizes=sizes[:1] if len(set(sizes)) == 1 else sizes,
+            sizes=compact_sizes(sizes),
             holds=list(self._holds or ()),  # type: ignore[arg-type]
             checksum=checksum,
             bytes=(self._partial / 'data.mdb').stat().st_size,
+            origin=self._origin,
         )
         (self._partial / NAME).write_text(manifest.model_dump_json(), encoding='utf-8')
         if self.encoding == 'png':
             lines = [f'{key}.png ({height},{width},3) 1\n' for key, (height, width) in zip(keys, sizes, strict=True)]
             (self._partial / META_INFO).write_text(''.join(lines), encoding='utf-8')
+        for name, text in self._documents.items():
+            (self._partial / name).write_text(text, encoding='utf-8')
         self._partial.rename(self.path)
         release(self.path)
         logger.info('Wrote %d faces to %s.', len(keys), self.path)
@@ -170,10 +181,12 @@ def content_checksum(env: lmdb.Environment, keys: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
-def write_lmdb(path: Path | str, faces: Iterable[FaceLike], encoding: Literal['raw', 'png'] = 'raw') -> int:
+def write_lmdb(
+    path: Path | str, faces: Iterable[FaceLike], encoding: Encoding = 'raw', *, origin: Origin | None = None
+) -> int:
     """Writes all faces to an LMDB and returns their number; see :class:`LmdbWriter`."""
     count = 0
-    with LmdbWriter(path, encoding) as writer:
+    with LmdbWriter(path, encoding, origin=origin) as writer:
         for face in faces:
             writer.add(face)
             count += 1

@@ -44,6 +44,19 @@ class Face(NamedTuple):
     parsing: Image | None = None
 
 
-def holdings(face: FaceLike) -> tuple[str, ...]:
+class Holder(Protocol):
+    """What belongs to a face, encoded or not; None where it is not known."""
+
+    @property
+    def identity(self) -> int | None: ...
+
+    @property
+    def landmarks(self) -> npt.NDArray[np.float32] | None: ...
+
+    @property
+    def parsing(self) -> object | None: ...
+
+
+def holdings(face: Holder) -> tuple[str, ...]:
     """The names of what the face brings beside its image, in the manifest's words."""
     return tuple(name for name in ('identity', 'landmarks', 'parsing') if getattr(face, name) is not None)

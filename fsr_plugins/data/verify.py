@@ -11,10 +11,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.data.checksum import computed_checksum
 from fsr_plugins.data.known import Known
-from fsr_plugins.data.lmdb_env import environment
-from fsr_plugins.data.lmdb_store import LmdbStore
-from fsr_plugins.data.lmdb_writer import content_checksum
 from fsr_plugins.data.stores import Store
 from fsr_plugins.data.union_store import UnionStore
 from fsr_plugins.errors import UserError
@@ -26,7 +24,7 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     """Decodes every image and parsing map and returns the images' sizes, int32 (n, 2) by key order.
 
     The result is remembered (:mod:`fsr_plugins.data.known`), so that a second run only looks at the files' names,
-    lengths and times. Raw LMDBs are checked by lengths and checksum.
+    lengths and times. What a manifest says of sizes and checksum is compared.
 
     Raises:
         UserError: naming the first image, in key order, that does not decode or is smaller than ``min_size`` (height,
@@ -78,18 +76,22 @@ def _measure(store: Store, threads: int) -> Sizes:
     with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
         measure = _measurer(store)
         sizes = np.array(list(pool.map(measure, store.keys)), np.int32).reshape(-1, 2)
-    if isinstance(store, LmdbStore):
-        expected, checksum = store.sizes(), store.manifest.checksum
+    _compare(store, sizes)
+    return sizes
+
+
+def _compare(store: Store, sizes: Sizes) -> None:
+    """The sizes found and the content against the manifest, as far as it says."""
+    manifest = store.manifest
+    if manifest.sizes:
+        expected = _spread([list(size) for size in manifest.sizes], len(store))
         wrong = np.flatnonzero((sizes != expected).any(axis=1))
         if wrong.size:
             raise UserError(
                 f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again."
             )
-        if checksum is not None and content_checksum(environment(store.folder), store.keys) != checksum:
-            raise UserError(
-                f"The images of the LMDB '{store.path}' do not have the checksum of its manifest; prepare it again."
-            )
-    return sizes
+    if manifest.checksum is not None and computed_checksum(store) != manifest.checksum:
+        raise UserError(f"The images of '{store.path}' do not have the checksum of its manifest; prepare it again.")
 
 
 def _measurer(store: Store) -> Callable[[str], tuple[int, int]]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from fsr_plugins.atomic import write_atomically
 from fsr_plugins.data.images import encode_png, read_image
 from fsr_plugins.data.partial import partial_folder
 from fsr_plugins.engine import checkpoint, config, distributed, logs, preflight
@@ -25,7 +26,6 @@ from fsr_plugins.engine.trainer import Outcome, Trainer
 from fsr_plugins.engine.yamlfile import Document, Keys
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.models.saving import write_atomically
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins, lookup, near
 from fsr_plugins.weights import file_sha256
 

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import build_network, load_weights
-from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.weights import file_sha256, load_state
 
 logger = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from fsr_plugins.atomic import write_text
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.saving import write_text
 
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.data.images import encode_png
 from fsr_plugins.engine import checks, config, distributed, logs, oneshot_report, preflight, report
 from fsr_plugins.engine.config import Experiment, Stage
@@ -26,7 +27,6 @@ from fsr_plugins.engine.trainer import Outcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import option_name, read_weights
-from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.models.validation import build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256, load_state

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from fsr_plugins.atomic import write_text
 from fsr_plugins.engine import config, distributed, logs, preflight, report
 from fsr_plugins.engine.config import Experiment, Stage
 from fsr_plugins.engine.distributed import World
@@ -14,7 +15,6 @@ from fsr_plugins.engine.producer import Producer
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.saving import write_text
 from fsr_plugins.models.validation import HR, build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.atomic import write_atomically
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.lmdb_writer import LmdbWriter
 from fsr_plugins.data.loader import OrderedLoader
@@ -23,7 +24,6 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import StopSignal, make_dataset
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.production import ProductionModel
-from fsr_plugins.models.saving import write_atomically
 from fsr_plugins.registry import lookup
 
 logger = logging.getLogger(__name__)

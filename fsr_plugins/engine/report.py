@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.saving import write_atomically, write_text
 from fsr_plugins.models.validation import lq_of, quantise
 
 #: Least width of the column with the labels, the white beside a label and that between the faces, in pixels.

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from fsr_plugins.atomic import write_text
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
@@ -22,7 +23,6 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.errors import Interrupted
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.saving import write_text
 from fsr_plugins.models.validation import Results
 from fsr_plugins.registry import lookup
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import zipfile
 from pathlib import Path
 
@@ -127,18 +128,26 @@ def test_a_hostile_archive_writes_nowhere_else(lfw: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ('extra', 'message'),
+    ('extra', 'reason', 'detail'),
     [
-        ({'A_B/A_B_0001.jpg': jpeg(1, 200)}, '200x200'),
-        ({'A_B/A_B_0001.jpg': b'\xff\xd8broken'}, 'cannot be decoded'),
-        ({'A_B/A_B_0001.jpg': b'\0' * (17 << 20)}, 'larger than any image'),
-        ({'other/Ada_Lovelace/Ada_Lovelace_0001.jpg': jpeg(1)}, 'same key'),
+        ({'A_B/A_B_0001.jpg': jpeg(1, 200)}, 'corrupt', '200x200'),
+        ({'A_B/A_B_0001.jpg': b'\xff\xd8broken'}, 'corrupt', 'cannot be decoded'),
+        ({'A_B/A_B_0001.jpg': b'\0' * (65 << 20)}, 'corrupt', 'more than any file'),
+        ({'other/Ada_Lovelace/Ada_Lovelace_0001.jpg': jpeg(1)}, 'duplicate', "has the key of 'lfw/Ada_Lovelace/"),
     ],
+    ids=['size', 'broken', 'large', 'twice'],
 )
-def test_bad_members_are_named(lfw: Path, tmp_path: Path, extra: dict[str, bytes], message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        prepare_lfw(zipped(lfw, extra), tmp_path / 'out')
-    assert not (tmp_path / 'out').exists()
+def test_what_is_left_out_is_accounted_for(
+    lfw: Path, tmp_path: Path, extra: dict[str, bytes], reason: str, detail: str
+) -> None:
+    done = prepare_lfw(zipped(lfw, extra), tmp_path / 'out')
+    assert (done.images, done.left_out, done.skipped) == (7, 1, {reason: 1})
+    report = json.loads((tmp_path / 'out' / 'report.json').read_text())
+    assert (report['found'], report['kept'], report['skipped']) == (8, 7, {reason: 1})
+    assert [image['name'] for image in report['images']] == list(extra) and detail in report['images'][0]['detail']
+    origin = open_store(tmp_path / 'out').manifest.origin
+    assert origin is not None and (origin.dataset, origin.found, origin.skipped) == ('lfw', 8, {reason: 1})
+    assert origin.protocol['crop'] == 128 and origin.protocol['top'] == 61
 
 
 def test_what_is_not_lfw_is_refused(tmp_path: Path) -> None:
@@ -148,7 +157,7 @@ def test_what_is_not_lfw_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='no readable zip'):
         prepare_lfw(tmp_path / 'text.zip', tmp_path / 'out')
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(UserError, match='is not LFW'):
+    with pytest.raises(UserError, match='is not LFW: Name/Name_0001.jpg was looked for, nothing was found'):
         prepare_lfw(tmp_path / 'empty', tmp_path / 'out')
 
 
@@ -171,7 +180,9 @@ def test_the_command_line_reaches_the_functions(lfw: Path, tmp_path: Path) -> No
     PREPARERS['lfw'].add_arguments(parser)
     options = ['--encoding', 'png', '--size', '32', '--people-fraction', '0', '1']
     done = PREPARERS['lfw'].run(parser.parse_args([str(lfw), str(tmp_path / 'out.lmdb'), *options]))
-    assert done.as_dict() == {'path': str(tmp_path / 'out.lmdb'), 'images': 7, 'identities': 4, 'left_out': 0}
+    assert done.as_dict() == {
+        'path': str(tmp_path / 'out.lmdb'), 'images': 7, 'identities': 4, 'left_out': 0, 'skipped': {}
+    }  # fmt: skip
     assert open_store(tmp_path / 'out.lmdb').manifest.encoding == 'png'
     with pytest.raises(UserError, match='rename it'):
         PREPARERS['lfw'].run(parser.parse_args([str(lfw), str(tmp_path / 'x.lmdb'), '--format', 'folder']))

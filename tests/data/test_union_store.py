@@ -43,9 +43,15 @@ def faces(seed: int, number: int = 3, size: int = 16, lacks: str = '') -> list[F
     return made
 
 
+def plain_folder(path: Path, those: list[Face]) -> None:
+    """As a user lays it out: without a manifest."""
+    write_folder(path, those)
+    (path / 'manifest.json').unlink()
+
+
 def write_parts(folder: Path, **more: Any) -> list[str]:
     for seed, name in enumerate(SPECS):
-        (write_lmdb if name.endswith('.lmdb') else write_folder)(folder / name, faces(seed, **more))
+        (write_lmdb if name.endswith('.lmdb') else plain_folder)(folder / name, faces(seed, **more))
     return [str(folder / name) for name in SPECS]
 
 
@@ -102,7 +108,7 @@ def test_the_manifest_is_made_of_the_parts(tmp_path: Path) -> None:
     large = str(tmp_path / 'large.lmdb')
     mixed = open_store(folder_and_lmdb).manifest
     assert (mixed.kind, mixed.encoding, mixed.count) == ('union', 'mixed', 9)
-    assert mixed.checksum is None and mixed.sizes == []  # a folder knows neither
+    assert mixed.checksum is None and mixed.sizes == []  # a folder without a manifest knows neither
     both = open_store([folder_and_lmdb[0], folder_and_lmdb[2]]).manifest
     assert both.encoding == 'raw' and both.sizes == [(16, 16)]
     checksums = [open_store(folder_and_lmdb[place]).manifest.checksum for place in (0, 2)]
@@ -157,7 +163,7 @@ def test_an_empty_list_is_no_store() -> None:
 
 
 def folder_store(path: Path, seed: int = 0) -> Store:
-    write_folder(path, [Face(face.key, face.image) for face in faces(seed)])
+    plain_folder(path, [Face(face.key, face.image) for face in faces(seed)])
     return open_store(path)
 
 
@@ -178,7 +184,7 @@ def test_a_checksum_is_remembered_until_a_file_changes(tmp_path: Path, monkeypat
     def read_again(*_: Any) -> str:
         raise AssertionError('read again')
 
-    monkeypatch.setattr('fsr_plugins.data.checksum._computed', read_again)
+    monkeypatch.setattr('fsr_plugins.data.checksum.computed_checksum', read_again)
     assert store_checksum(open_store(tmp_path / 'set')) == found
     (tmp_path / 'set' / 'images' / 'k1.png').touch()
     with pytest.raises(AssertionError, match='read again'):

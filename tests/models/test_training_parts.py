@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from fsr_plugins import atomic
 from fsr_plugins.errors import RunError, UserError
-from fsr_plugins.models import networks, saving
+from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler, optimizer_class, scheduler_class
 from fsr_plugins.models.precision import Precision
@@ -115,13 +116,13 @@ def test_averaged_weights_fall_back_to_the_plain_ones_and_bare_dicts_load(tmp_pa
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
     file = tmp_path / 'x.pth'
-    saving.write_text(file, 'old')
+    atomic.write_text(file, 'old')
 
     def fail(handle: object) -> None:
         raise OSError(28, 'No space left on device')
 
     with pytest.raises(RunError, match='No space left'):
-        saving.write_atomically(file, fail)
+        atomic.write_atomically(file, fail)
     assert file.read_text() == 'old'
     assert [path.name for path in tmp_path.iterdir()] == ['x.pth']
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.lmdb_writer import write_lmdb
-from fsr_plugins.data.records import FaceLike
 from fsr_plugins.errors import UserError
 
 Format = Literal['folder', 'lmdb']
-Encoding = Literal['raw', 'png']
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a preparer has written."""
+    """What a preparer has written; ``skipped`` counts what was left out by reason."""
 
     path: str
     images: int
     identities: int
     left_out: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -33,13 +30,25 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Preparer:
-    """An entry of ``fsr prepare``: ``add_arguments`` declares what ``run`` takes, ``--help`` shows ``example``."""
+    """An entry of ``fsr prepare``: ``add_arguments`` declares what ``run`` takes; ``--help`` shows all the texts.
+
+    Of a public dataset ``where`` says where the official data is to be had, ``terms`` under what terms, and ``layout``
+    in what layout it is expected.
+    """
 
     name: str
     summary: str
     example: str
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], Prepared]
+    where: str = ''
+    terms: str = ''
+    layout: str = ''
+
+    def help(self) -> str:
+        """What ``--help`` says below the arguments."""
+        said = [('Official data', self.where), ('Terms', self.terms), ('Expected layout', self.layout)]
+        return '\n\n'.join([*(f'{title}: {text}' for title, text in said if text), f'Example: {self.example}'])
 
 
 #: All preparers by name; a module of this package adds its own by :func:`register`.
@@ -65,15 +74,15 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
 
 
-def write_faces(dst: Path, faces: Iterable[FaceLike], form: Format | None, encoding: Encoding) -> int:
-    """Writes faces as the output arguments say; ``form`` None goes by the name of ``dst``. Returns their number.
+def chosen_format(dst: Path, form: Format | None) -> Format:
+    """The format that the output arguments ask for; ``form`` None goes by the name of ``dst``.
 
     Raises:
-        UserError: ``dst`` exists, or its name does not fit the format.
+        UserError: the name does not fit the format.
     """
     named_lmdb = dst.suffix == '.lmdb'
     if form == 'folder' and named_lmdb:
         raise UserError(
             f"'{dst}' is to be a folder of images, but a name ending in .lmdb is read as an LMDB; rename it."
         )
-    return write_lmdb(dst, faces, encoding) if form == 'lmdb' or named_lmdb else write_folder(dst, faces)
+    return 'lmdb' if named_lmdb else form or 'folder'

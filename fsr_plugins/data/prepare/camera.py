@@ -6,24 +6,25 @@ import hashlib
 import inspect
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from fsr_plugins.data.camera import BATCH, photograph, scaled_points
+from fsr_plugins.data.camera import photograph, scaled_points
+from fsr_plugins.data.checksum import store_checksum
+from fsr_plugins.data.encoded import Encoding
+from fsr_plugins.data.images import Image
 from fsr_plugins.data.prepare.base import (
-    Encoding,
     Format,
     Prepared,
     Preparer,
     add_output_arguments,
     register,
-    write_faces,
 )
-from fsr_plugins.data.progress import progress
+from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.plan import Item, Made, Plan
 from fsr_plugins.data.records import Face
 from fsr_plugins.data.seeding import mix
 from fsr_plugins.data.stores import Store, open_store
@@ -67,10 +68,14 @@ def prepare_camera(
     block = {'type': degradation, **({'scale': scale} if takes_scale else {}), **(arguments or {})}
     module: Degradation = build('degradations', block).eval()
     _check_sizes(store, module.scale)
-    faces = _faces(store, module, seed)
-    count = write_faces(dst, progress(faces, len(store), 'camera'), form, encoding)
-    people = 0 if store.identities is None else len(np.unique(store.identities))
-    return Prepared(str(dst), count, people)
+    protocol = {'source': store_checksum(store), 'degradation': block, 'seed': seed}
+    people = store.identities
+    items = [
+        Item(key, store.where(key), None if people is None else int(people[place]), place)
+        for place, key in enumerate(store.keys)
+    ]
+    plan = Plan('camera', protocol, items, lambda chunk: _made(store, module, seed, chunk))
+    return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def _check_sizes(store: Store, scale: int) -> None:
@@ -84,27 +89,24 @@ def _check_sizes(store: Store, scale: int) -> None:
         )
 
 
-def _faces(store: Store, degradation: Degradation, seed: int) -> Iterator[Face]:
-    for places in _batches(store):
-        keys = [store.keys[place] for place in places]
-        with store.reader() as read:
-            images = np.stack([read(key) for key in keys])
-        small = photograph(degradation, images, np.array([image_seed(seed, key) for key in keys], np.int64))
-        for place, key, image in zip(places, keys, small, strict=True):
-            yield Face(
-                key,
-                image,
-                None if store.identities is None else int(store.identities[place]),
-                None if store.landmarks is None else scaled_points(store.landmarks[place], degradation.scale),
-            )
+def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[Made]:
+    with store.reader() as read:
+        images = [read(item.key) for item in items]
+        small: dict[int, Image] = {}
+        for places in _of_one_size(images):
+            seeds = np.array([image_seed(seed, items[place].key) for place in places], np.int64)
+            results = photograph(degradation, np.stack([images[place] for place in places]), seeds)
+            small.update(zip(places, results, strict=True))
+    for place, item in enumerate(items):
+        points = None if store.landmarks is None else scaled_points(store.landmarks[item.more], degradation.scale)
+        yield [Face(item.key, small[place], None, points)]
 
 
-def _batches(store: Store) -> Iterator[Sequence[int]]:
-    """Places in the store, those of one size together."""
-    sizes = [tuple(size) for size in store.sizes().tolist()]
-    for _, group in groupby(sorted(range(len(sizes)), key=sizes.__getitem__), key=sizes.__getitem__):
-        members = list(group)
-        yield from (members[start : start + BATCH] for start in range(0, len(members), BATCH))
+def _of_one_size(images: Sequence[Image]) -> Iterator[list[int]]:
+    """Places in the list, those of one size together."""
+    shapes = [image.shape for image in images]
+    for shape in sorted(set(shapes)):
+        yield [place for place, other in enumerate(shapes) if other == shape]
 
 
 def image_seed(seed: int, key: str) -> int:

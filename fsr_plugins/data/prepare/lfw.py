@@ -1,34 +1,34 @@
-"""Labelled Faces in the Wild (Huang et al., 2007): original, funneled or deep-funneled, folder or zip."""
+"""Labelled Faces in the Wild (Huang et al., 2007): original, funneled or deep-funneled; folder, tgz or zip."""
 
 from __future__ import annotations
 
 import csv
 import hashlib
-import logging
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import (
-    Encoding,
     Format,
     Prepared,
     Preparer,
     add_output_arguments,
     register,
-    write_faces,
 )
-from fsr_plugins.data.prepare.sources import Source, open_source
+from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
+from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.prepare.window import Window
-from fsr_plugins.data.progress import progress
 from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
-
-logger = logging.getLogger(__name__)
+from fsr_plugins.metrics.blufr_protocol import read_protocol
+from fsr_plugins.metrics.pairs import read_pairs
 
 #: Every image of the three alignments is a square of this side.
 SIDE = 250
@@ -51,13 +51,14 @@ def prepare_lfw(
     parsing: Path | None = None,
     people: Path | None = None,
     fraction: tuple[float, float] = (0.0, 1.0),
+    lists: Sequence[Path] = (),
 ) -> Prepared:
     """Cuts the centre out of LFW's images.
 
     Keys are ``Name_0001``; an identity label is the person's place among those kept, by name.
 
     Args:
-        src: The folder or zip as downloaded, with or without a top folder.
+        src: The folder, tgz or zip as downloaded, with or without a top folder.
         dst: Folder or ``*.lmdb`` to write.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
         encoding: Of an LMDB.
@@ -70,9 +71,11 @@ def prepare_lfw(
         people: Text file of persons' names, one a line: only those.
         fraction: Only people whose hash, uniform in [0, 1), lies from the first to below the second; ``(0, 0.5)`` and
             ``(0.5, 1)`` are two halves without a common person.
+        lists: Lists of pairs in LFW's format, or BLUFR's protocol (``*.mat``, ``*.npz``): images that they name and
+            the source does not have are reported.
 
     Raises:
-        UserError: the source is not LFW, an image does not decode, or an argument is out of range.
+        UserError: the source is not LFW, no image is left, or an argument is out of range.
     """
     if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
@@ -84,28 +87,63 @@ def prepare_lfw(
         raise UserError(f'people-fraction {fraction[0]} {fraction[1]} is not an ascending pair within 0 and 1.')
     window = Window(top, offset, crop, size or crop)
     points = _read_landmarks(landmarks) if landmarks is not None else None
-    with open_source(src) as images, open_source(parsing or src) as maps:
-        names = _select(images, people, fraction)
-        mapped = maps.by_key(_MAP) if parsing is not None else None
-        needed = [held for held in (points, mapped) if held is not None]
-        kept = {key: name for key, name in names.items() if all(key in held for held in needed)}
-        if len(kept) < len(names):
-            lost = len(names) - len(kept)
-            logger.warning('%d of %d images have no landmarks or parsing map and are left out.', lost, len(names))
-        labels = {person: label for label, person in enumerate(sorted({_person(key) for key in kept}))}
-        faces = _faces(images, kept, labels, window, points, (maps, mapped) if mapped is not None else None)
-        count = write_faces(dst, progress(faces, len(kept), 'lfw'), form, encoding)
-    return Prepared(str(dst), count, len(labels), len(names) - count)
+    with ExitStack() as opened:
+        images = opened.enter_context(open_source(src))
+        names, skipped = without_twins(images, _found(images))
+        skipped += _unresolved(lists, names)
+        names = _select(images.path, names, people, fraction)
+        maps = opened.enter_context(open_source(parsing)) if parsing is not None else None
+        mapped = without_twins(maps, maps.by_key(_MAP))[0] if maps is not None else None
+        items = []
+        for key, name in names.items():
+            if points is not None and key not in points:
+                skipped.append(Skip(name, 'no landmarks', f'not in {landmarks}'))
+            elif mapped is not None and key not in mapped:
+                skipped.append(Skip(name, 'no parsing map', f'not in {parsing}'))
+            else:
+                more = (None if points is None else points[key].tolist(), None if mapped is None else mapped[key])
+                items.append(Item(key, name, _person(key), more))
+        protocol = {'crop': crop, 'top': top, 'left': offset, 'size': size or crop, 'people_fraction': list(fraction)}
+        plan = Plan('lfw', protocol, items, one_by_one(lambda item: _face(item, images, maps, window)), skipped)
+        return carry_out(plan, dst, form=form, encoding=encoding)
+
+
+def _found(images: Source) -> dict[str, list[str]]:
+    found = images.by_key(_IMAGE)
+    if not found:
+        raise not_this(images, 'LFW', 'Name/Name_0001.jpg')
+    return found
+
+
+def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
+    """What lists name and the source does not have."""
+    missing = []
+    for path in lists:
+        if path.suffix in ('.mat', '.npz'):
+            named = [Path(image).stem for image in read_protocol(path).images]
+        else:
+            pairs = read_pairs(path)
+            named = [*pairs.first, *pairs.second]
+        missing += [Skip(key, 'listed, not there', path.name) for key in sorted(set(named) - names.keys())]
+    return missing
+
+
+def _face(item: Item, images: Source, maps: Source | None, window: Window) -> Face:
+    shape = (SIDE, SIDE)
+    points, mapped = item.more
+    return Face(
+        key=item.key,
+        image=window.image(images.image(item.name, shape)),
+        landmarks=None if points is None else window.points(np.array(points, np.float32)),
+        parsing=None if maps is None else window.labels(maps.labels(mapped, shape)),
+    )
 
 
 def _person(key: str) -> str:
     return key.rpartition('_')[0]
 
 
-def _select(images: Source, people: Path | None, fraction: tuple[float, float]) -> dict[str, str]:
-    names = images.by_key(_IMAGE)
-    if not names:
-        raise UserError(f"'{images.path}' is not LFW: it has no images Name/Name_0001.jpg.")
+def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tuple[float, float]) -> dict[str, str]:
     if people is not None:
         try:
             listed = set(people.read_text(encoding='utf-8').split())
@@ -113,11 +151,11 @@ def _select(images: Source, people: Path | None, fraction: tuple[float, float]) 
             raise UserError(f"The list of people '{people}' cannot be read: {error.strerror}.") from error
         unknown = sorted(listed - {_person(key) for key in names})
         if unknown:
-            raise UserError(f"'{people}' lists '{unknown[0]}', of whom '{images.path}' has no image.")
+            raise UserError(f"'{people}' lists '{unknown[0]}', of whom '{path}' has no image.")
         names = {key: name for key, name in names.items() if _person(key) in listed}
     names = {key: name for key, name in names.items() if fraction[0] <= _place(_person(key)) < fraction[1]}
     if not names:
-        raise UserError(f"Nobody of '{images.path}' is left after the choice of people.")
+        raise UserError(f"Nobody of '{path}' is left after the choice of people.")
     return names
 
 
@@ -143,28 +181,9 @@ def _read_landmarks(path: Path) -> dict[str, npt.NDArray[np.float32]]:
         ) from error
 
 
-def _faces(
-    images: Source,
-    names: Mapping[str, str],
-    labels: Mapping[str, int],
-    window: Window,
-    points: Mapping[str, npt.NDArray[np.float32]] | None,
-    maps: tuple[Source, Mapping[str, str]] | None,
-) -> Iterator[Face]:
-    shape = (SIDE, SIDE)
-    for key, name in names.items():
-        yield Face(
-            key=key,
-            image=window.image(images.image(name, shape)),
-            identity=labels[_person(key)],
-            landmarks=window.points(points[key]) if points is not None else None,
-            parsing=window.labels(maps[0].labels(maps[1][key], shape)) if maps is not None else None,
-        )
-
-
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_lfw`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of LFW, any of its three alignments')
+    parser.add_argument('src', metavar='SRC', type=Path, help='folder, tgz or zip of LFW, any of its three alignments')
     add_output_arguments(parser)
     parser.add_argument('--crop', type=int, default=128, help='side of the centre square (default: 128)')
     parser.add_argument('--top', type=int, help='first row of the square (default: centred)')
@@ -179,6 +198,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[0.0, 1.0],
         metavar=('FROM', 'TO'),
         help='only a part of the people; 0 0.5 and 0.5 1 have nobody in common',
+    )
+    parser.add_argument(
+        '--lists',
+        type=Path,
+        nargs='+',
+        default=[],
+        metavar='FILE',
+        help='pairs.txt, blufr_lfw_config.mat: images that they name and that are not there go into the report',
     )
 
 
@@ -196,6 +223,7 @@ def run(args: Namespace) -> Prepared:
         parsing=args.parsing,
         people=args.people,
         fraction=(args.people_fraction[0], args.people_fraction[1]),
+        lists=args.lists,
     )
 
 

@@ -6,16 +6,19 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
+from fsr_plugins.data.encoded import Encoding
+from fsr_plugins.data.folder_store import write_folder
+from fsr_plugins.data.lmdb_writer import write_lmdb
+from fsr_plugins.data.manifest import Origin
 from fsr_plugins.data.portrait_store import SCHEME, parse_spec
 from fsr_plugins.data.portrait_workers import draw
 from fsr_plugins.data.prepare.base import (
-    Encoding,
     Format,
     Prepared,
     Preparer,
     add_output_arguments,
+    chosen_format,
     register,
-    write_faces,
 )
 from fsr_plugins.data.progress import progress
 from fsr_plugins.data.records import FaceLike
@@ -41,7 +44,12 @@ def prepare_portraits(spec: str, dst: Path, *, form: Format | None = None, encod
             people.add(face.identity)
             yield face
 
-    count = write_faces(dst, progress(counted(), wanted.number, f'{wanted.domain}/{wanted.split}'), form, encoding)
+    faces = progress(counted(), wanted.number, f'{wanted.domain}/{wanted.split}')
+    origin = Origin(dataset='portraits', protocol={'spec': wanted.text()}, found=wanted.number)
+    if chosen_format(dst, form) == 'lmdb':
+        count = write_lmdb(dst, faces, encoding, origin=origin)
+    else:
+        count = write_folder(dst, faces, origin=origin)
     return Prepared(str(dst), count, len(people - {None}))
 
 

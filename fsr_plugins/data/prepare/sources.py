@@ -1,15 +1,18 @@
-"""Files of a dataset as it was downloaded: a folder or a zip archive, read alike.
+"""Files of a dataset as it was downloaded: a folder, a zip or tar archive, or a folder of archives, read alike.
 
-An archive is never extracted: its names are only compared, its members only read, with a bound on each.
+An archive is never extracted to where its names say: names are only compared, members only read, with a bound on each.
+Links, in archives and in folders, are not followed.
 """
 
 from __future__ import annotations
 
 import io
 import re
+import stat
 import zipfile
 import zlib
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -19,65 +22,99 @@ from PIL import UnidentifiedImageError
 from fsr_plugins.data.images import Image, decode_image, decode_labels
 from fsr_plugins.errors import UserError
 
-#: More than any face image of these datasets has; what claims to be larger is not read.
-_FILE_BYTES = 16 << 20
-_FILES = 2_000_000
+#: More than any picture of the datasets has, and any table; what claims to be larger is not read.
+FILE_BYTES = 64 << 20
+#: More than any archive of the datasets holds.
+MAX_FILES = 4_000_000
+#: Pixels of a photograph: larger ones are not decoded.
+MAX_PIXELS = 100_000_000
 
 
 class Source(ABC):
-    """Named byte strings. ``names`` are sorted relative paths with forward slashes."""
+    """Named byte strings, safe to read from several threads.
+
+    ``sizes`` gives bytes by name, sorted by name; names are relative paths with forward slashes. ``links`` are names
+    that were left alone because they are links.
+    """
 
     path: Path
-    names: list[str]
+    sizes: Mapping[str, int]
+    links: list[str]
+
+    @property
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return list(self.sizes)
 
     @abstractmethod
     def read(self, name: str) -> bytes:
         """The file's bytes.
 
         Raises:
-            UserError: it is too large or cannot be read.
+            UserError: it is larger than :data:`FILE_BYTES` or cannot be read.
         """
 
-    def by_key(self, pattern: re.Pattern[str]) -> dict[str, str]:
-        """The names that fit a pattern as a whole, by the text of its group ``key``.
+    def by_key(self, pattern: re.Pattern[str]) -> dict[str, list[str]]:
+        """The names that fit a pattern as a whole, by the text of its group ``key``, in the order of names.
 
-        Raises:
-            UserError: two have the same key.
+        More than one name under a key means that a file is there twice.
         """
-        found: dict[str, str] = {}
-        for name in self.names:
+        found: dict[str, list[str]] = {}
+        for name in self.sizes:
             match = pattern.fullmatch(name)
-            if match is None:
-                continue
-            if match['key'] in found:
-                raise UserError(
-                    f"'{self.path}' holds '{found[match['key']]}' and '{name}', which have the same key; remove one."
-                )
-            found[match['key']] = name
+            if match is not None:
+                found.setdefault(match['key'], []).append(name)
         return found
 
-    def image(self, name: str, shape: tuple[int, int]) -> Image:
-        """The image as uint8 HWC RGB, which must be of ``shape`` (height, width).
+    def one(self, pattern: re.Pattern[str], what: str) -> str:
+        """The single name that fits a pattern.
 
         Raises:
-            UserError: it does not decode or is of another size.
+            UserError: none does, or several do.
         """
-        return decode_image(self._sized(name, shape), self.where(name))
+        found = [name for name in self.sizes if pattern.fullmatch(name)]
+        if len(found) != 1:
+            there = f'{len(found)} are there: {", ".join(found[:3])}' if found else f'{_some(self.names)} is there'
+            raise UserError(f"'{self.path}' needs one {what}; {there}.")
+        return found[0]
 
-    def labels(self, name: str, shape: tuple[int, int]) -> Image:
+    def text(self, name: str) -> str:
+        """A text file (UTF-8).
+
+        Raises:
+            UserError: it cannot be read, or is no text.
+        """
+        try:
+            return self.read(name).decode('utf-8-sig')
+        except UnicodeDecodeError as error:
+            raise UserError(f"'{self.where(name)}' is no text: {error}.") from error
+
+    def image(self, name: str, shape: tuple[int, int] | None = None) -> Image:
+        """The image as uint8 HWC RGB, which must be of ``shape`` (height, width) where one is given.
+
+        Raises:
+            UserError: it does not decode, has more than :data:`MAX_PIXELS` pixels, or is of another size.
+        """
+        return decode_image(self._looked_at(name, shape), self.where(name))
+
+    def labels(self, name: str, shape: tuple[int, int] | None = None) -> Image:
         """A parsing map as uint8 HW; as :meth:`image`."""
-        return decode_labels(self._sized(name, shape), self.where(name))
+        return decode_labels(self._looked_at(name, shape), self.where(name))
 
-    def _sized(self, name: str, shape: tuple[int, int]) -> bytes:
+    def _looked_at(self, name: str, shape: tuple[int, int] | None) -> bytes:
         # The header is looked at before anything is decoded: a few bytes may claim gigabytes of pixels.
         data = self.read(name)
         try:
             with PILImage.open(io.BytesIO(data)) as header:
                 width, height = header.size
-        except (UnidentifiedImageError, OSError, ValueError, PILImage.DecompressionBombError) as error:
+        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
             raise UserError(f"'{self.where(name)}' cannot be decoded as an image; download the data again.") from error
-        if (height, width) != shape:
+        if shape is not None and (height, width) != shape:
             raise UserError(f"'{self.where(name)}' is {width}x{height}; images of {shape[1]}x{shape[0]} are expected.")
+        if height * width > MAX_PIXELS:
+            raise UserError(
+                f"'{self.where(name)}' claims {width}x{height} pixels, more than the {MAX_PIXELS} that are decoded."
+            )
         return data
 
     def where(self, name: str) -> str:
@@ -96,21 +133,58 @@ class Source(ABC):
         self.close()
 
 
+def bounded(source: Source, name: str) -> None:
+    """Refuses a file that claims more than :data:`FILE_BYTES`.
+
+    Raises:
+        UserError: it does.
+    """
+    if source.sizes[name] > FILE_BYTES:
+        raise UserError(
+            f"'{source.where(name)}' has {source.sizes[name]} bytes, more than any file of the datasets; remove it."
+        )
+
+
 class FolderSource(Source):
-    """All files below a folder."""
+    """All files below a folder; archives directly in it are opened, their members named ``<archive>/<member>``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.names = sorted(file.relative_to(path).as_posix() for file in path.rglob('*') if file.is_file())
+        self.links = []
+        self._archives: dict[str, Source] = {}
+        sizes: dict[str, int] = {}
+        for file in path.rglob('*'):
+            name = file.relative_to(path).as_posix()
+            if file.is_symlink():
+                self.links.append(name)
+            elif file.is_file():
+                sizes[name] = file.stat().st_size
+        try:
+            for name in [name for name in sizes if '/' not in name and is_archive(Path(name))]:
+                archive = self._archives[name] = open_archive(path / name)
+                del sizes[name]
+                sizes.update({f'{name}/{member}': size for member, size in archive.sizes.items()})
+                self.links += [f'{name}/{member}' for member in archive.links]
+        except BaseException:
+            self.close()
+            raise
+        self.sizes = dict(sorted(sizes.items()))
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""
-        file = self.path / name
-        if file.stat().st_size > _FILE_BYTES:
-            raise UserError(
-                f"'{file}' has {file.stat().st_size} bytes, more than any image of this dataset; remove it."
-            )
-        return file.read_bytes()
+        archive, _, member = name.partition('/')
+        if archive in self._archives:
+            return self._archives[archive].read(member)
+        bounded(self, name)
+        try:
+            return (self.path / name).read_bytes()
+        except OSError as error:
+            raise UserError(f"'{self.where(name)}' cannot be read: {error.strerror}.") from error
+
+    def close(self) -> None:
+        """See :meth:`Source.close`."""
+        for archive in self._archives.values():
+            archive.close()
 
 
 class ZipSource(Source):
@@ -120,27 +194,30 @@ class ZipSource(Source):
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise UserError(f"'{path}' is no readable zip archive ({error}); download it again.") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
-        if len(members) > _FILES:
+        if len(members) > MAX_FILES:
             raise UserError(f"'{path}' claims {len(members)} files; this is not the dataset.")
+        self.links = [member.filename for member in members if stat.S_ISLNK(member.external_attr >> 16)]
         self._members = {member.filename: member for member in members}
         if len(self._members) != len(members):
             raise UserError(f"'{path}' holds the same name twice; download it again.")
-        self.names = sorted(self._members)
+        for name in self.links:
+            del self._members[name]
+        self.sizes = {name: self._members[name].file_size for name in sorted(self._members)}
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""
-        member = self._members[name]
+        bounded(self, name)
         try:
-            with self._zip.open(member) as file:
+            with self._zip.open(self._members[name]) as file:
                 # The size in the directory may lie, so the bound is on what is read.
-                data = file.read(_FILE_BYTES + 1)
+                data = file.read(FILE_BYTES + 1)
         except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
             raise UserError(f"'{self.where(name)}' cannot be read ({error}); download the archive again.") from error
-        if len(data) > _FILE_BYTES:
-            raise UserError(f"'{self.where(name)}' is larger than any image of this dataset; it is not read.")
+        if len(data) > FILE_BYTES:
+            raise UserError(f"'{self.where(name)}' is larger than any file of the datasets; it is not read.")
         return data
 
     def close(self) -> None:
@@ -148,14 +225,47 @@ class ZipSource(Source):
         self._zip.close()
 
 
-def open_source(path: Path) -> Source:
-    """A folder or a zip archive.
+_ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the name is that of an archive that can be read."""
+    return path.name.lower().endswith(_ARCHIVES)
+
+
+def open_archive(path: Path) -> Source:
+    """A zip or tar archive, by its name; a file of another name is taken for a zip.
 
     Raises:
-        UserError: there is neither.
+        UserError: it cannot be read.
+    """
+    from fsr_plugins.data.prepare.tar_source import TarSource
+
+    return TarSource(path) if is_archive(path) and path.suffix.lower() != '.zip' else ZipSource(path)
+
+
+def open_source(path: Path) -> Source:
+    """A folder (of files, of archives or of both), or one archive: zip, tar, tar.gz, tar.bz2, tar.xz.
+
+    Raises:
+        UserError: there is nothing, or no archive that can be read.
     """
     if path.is_dir():
         return FolderSource(path)
     if path.is_file():
-        return ZipSource(path)
-    raise UserError(f"'{path}' does not exist; give the folder or the zip archive of the dataset.")
+        if path.suffix.lower() in ('.7z', '.rar') or re.search(r'\.7z\.\d{3}$', path.name):
+            raise UserError(f"'{path}' is an archive of a kind that is not read here; unpack it and give the folder.")
+        return open_archive(path)
+    raise UserError(f"'{path}' does not exist; give the folder or the archive of the dataset.")
+
+
+def _some(names: list[str]) -> str:
+    """A few of the names, to show what is there instead."""
+    if not names:
+        return 'nothing'
+    return ', '.join(f"'{name}'" for name in names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
+
+
+def not_this(source: Source, dataset: str, looked_for: str) -> UserError:
+    """The answer to a source of another layout: what was looked for, and what is there instead."""
+    return UserError(f"'{source.path}' is not {dataset}: {looked_for} was looked for, {_some(source.names)} was found.")

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import (
-    Encoding,
     Format,
     Prepared,
     Preparer,
     add_output_arguments,
     register,
-    write_faces,
 )
-from fsr_plugins.data.prepare.sources import Source, open_source
+from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
+from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.prepare.window import Window
-from fsr_plugins.data.progress import progress
 from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 #: Every cropped image is of this size; an uncropped ambient one, as the archive has for some people, is 480x640.
 HEIGHT, WIDTH = 192, 168
@@ -47,7 +43,7 @@ def prepare_yale(
     """Cuts a square of the images' whole width and reduces it; grey is repeated in three channels.
 
     Keys are ``yaleB11_P00A+000E+00``: subject, pose, azimuth and elevation of the light in degrees. An identity label
-    is the subject's place among those kept, by name. What is left out is counted by reason in one warning.
+    is the subject's place among those kept, by name.
 
     Args:
         src: The folder or zip as downloaded (``CroppedYale``).
@@ -66,56 +62,32 @@ def prepare_yale(
         raise UserError(f'size {size} does not fit: the square of {WIDTH} can be reduced to 1 to {WIDTH}.')
     if not 0 <= top <= HEIGHT - WIDTH:
         raise UserError(f'top {top} does not fit: the square begins in one of the rows 0 to {HEIGHT - WIDTH}.')
+    window = Window(top, 0, WIDTH, size)
     with open_source(src) as images:
-        names, left_out = _select(images, ambient)
-        labels = {subject: label for label, subject in enumerate(sorted({_subject(key) for key in names}))}
-        faces = _faces(images, names, labels, Window(top, 0, WIDTH, size))
-        count = write_faces(dst, progress(faces, len(names), 'yale'), form, encoding)
-    return Prepared(str(dst), count, len(labels), left_out)
+        items, skipped = _select(images, ambient)
+
+        def face(item: Item) -> Face:
+            return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))))
+
+        protocol = {'crop': WIDTH, 'top': top, 'left': 0, 'size': size, 'ambient': ambient}
+        plan = Plan('yale', protocol, items, one_by_one(face), skipped)
+        return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _subject(key: str) -> str:
-    return key.partition('_')[0]
-
-
-def _select(images: Source, ambient: bool) -> tuple[dict[str, str], int]:
-    """The names of the images in use, by key in order, and how many others there are."""
-    named, bad = images.by_key(_IMAGE), images.by_key(_BAD)
-    if not named:
-        raise UserError(
-            f"'{images.path}' is not the cropped Extended Yale B: it has no images yaleB01_P00A+000E+00.pgm."
-        )
-    wanted = {key: named[key] for key in sorted(named) if ambient or not key.endswith('_Ambient')}
-    faults = _faults(images, wanted)
-    sound = {key: name for key, name in wanted.items() if key not in faults}
-    reasons = {
-        'under ambient light (--ambient takes those that are cropped)': len(named) - len(wanted),
-        "marked as bad by the set's authors": len(bad),
-        f'damaged or of another size, e.g. {next(iter(faults.values()), "")}': len(faults),
-    }
-    left_out = sum(reasons.values())
-    said = '; '.join(f'{count} {reason}' for reason, count in reasons.items() if count)
-    if not sound:
-        raise UserError(f"All {left_out} images of '{images.path}' would be left out: {said}")
-    if left_out:
-        logger.warning('%d of %d images are left out: %s', left_out, left_out + len(sound), said)
-    return sound, left_out
-
-
-def _faults(images: Source, names: Mapping[str, str]) -> dict[str, str]:
-    """What is wrong with the images that do not decode or are of another size, by key."""
-    faults: dict[str, str] = {}
+def _select(images: Source, ambient: bool) -> tuple[list[Item], list[Skip]]:
+    """The images to take, by key in order, and what is not looked at."""
+    found = images.by_key(_IMAGE)
+    if not found:
+        raise not_this(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm')
+    names, skipped = without_twins(images, found)
+    skipped += [Skip(name, 'bad', "marked so by the set's authors") for name in images.names if _BAD.fullmatch(name)]
+    items = []
     for key, name in names.items():
-        try:
-            images.image(name, (HEIGHT, WIDTH))
-        except UserError as error:
-            faults[key] = str(error)
-    return faults
-
-
-def _faces(images: Source, names: Mapping[str, str], labels: Mapping[str, int], window: Window) -> Iterator[Face]:
-    for key, name in names.items():
-        yield Face(key, window.image(images.image(name, (HEIGHT, WIDTH))), labels[_subject(key)])
+        if ambient or not key.endswith('_Ambient'):
+            items.append(Item(key, name, key.partition('_')[0]))
+        else:
+            skipped.append(Skip(name, 'under ambient light', '--ambient takes those that are cropped'))
+    return items, skipped
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -59,7 +59,8 @@ class LmdbWriter:
         self._origin, self._documents = origin, documents or {}
         self._cleanup = ExitStack()
         self._partial = self._cleanup.enter_context(partial_folder(self.path))
-        self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False, meminit=False)
+        # Pages are zeroed first (LMDB's default): the same faces give the same file, byte for byte.
+        self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False)
         self._map_size = map_size
         self._waiting: list[tuple[bytes, bytes | memoryview]] = []
         self._waiting_bytes = 0

@@ -66,7 +66,7 @@ class TarSource(Source):
             except BaseException:
                 spool.close()
                 raise
-            spool.flush()
+            spool.seek(0)
             return spool
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise UserError(

@@ -67,6 +67,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         self.options = parse_options(self.Options, opt)
         self.name = self.options.name
         self.scale = self.options.scale or 1
+        self._opened: list[Store] = []
         self.store = self.open_root(self.root())
         candidates = choose_by_key(self.store, self.options.keys, self.options.without_keys, self.name)
         self.chosen = self.choose(self.store, candidates, 'number', self.options.number, self.options.number_seed)
@@ -100,6 +101,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
                     f"The dataset '{self.name}' says io_backend type '{kind}', but '{part.path}' is '{expected}'; "
                     'remove io_backend.'
                 )
+        self._opened.append(store)
         return store
 
     def choose(
@@ -129,6 +131,10 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
     def lists(self) -> dict[str, list[str]]:
         """The keys of the images in use, ascending, by their role in a batch (``gt``, ``source_gt``, ``real_lq`` …)."""
         return {self.role: list(self._keys)}
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What the manifests of all stores that it reads say of them: counts, checksum, origin and protocol."""
+        return [part.manifest.facts() for store in self._opened for part in store.parts]
 
     def __len__(self) -> int:
         return len(self._keys)

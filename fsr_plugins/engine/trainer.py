@@ -151,6 +151,8 @@ class Trainer:
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
+            sets = [loader.dataset, *(val.dataset for val in self.val_loaders.values())]
+            self.model.manifests = {data.name: data.facts() for data in sets if isinstance(data, ImageSet)}
             self._announce(len(loader.dataset))
             self._list_images(loader.dataset)
             with self.stop.watching():

@@ -80,6 +80,8 @@ class FSRModel(BaseModel):
         self.frozen: dict[str, str] = {}
         #: By set, what does not change between validations: the figures of bicubic and of HR itself.
         self.fixed_results: dict[str, validation.Results] = {}
+        #: By set, what its stores say of themselves; whoever trains sets it, and checkpoints hold it.
+        self.manifests: dict[str, Any] = {}
         self.degradation: nn.Module | None = None
         if opt.get('degradation'):
             self.degradation = build('degradations', opt['degradation']).to(self.device)
@@ -336,7 +338,7 @@ class FSRModel(BaseModel):
             nets = {'params': net}
             if label in self.average:
                 nets['params_ema'] = self.average[label].net
-            meta = saving.describe(self.opt, label, self.opt[option_name(label)], self.current_iter)
+            meta = saving.describe(self.opt, label, self.opt[option_name(label)], self.current_iter, self.manifests)
             saving.save_network(files[label], nets, meta)
         return files | self._save_products(suffix)
 
@@ -348,7 +350,7 @@ class FSRModel(BaseModel):
         for label, net in products.items():
             files[label] = Path(self.opt['path']['models']) / f'{label}_{suffix}.pth'
             if self.opt.get('rank', 0) == 0:
-                meta = saving.describe(self.opt, label, blocks[label], self.current_iter)
+                meta = saving.describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
                 saving.save_network(files[label], {'params': net}, meta)
         return files
 

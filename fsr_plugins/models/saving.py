@@ -13,8 +13,17 @@ import fsr_plugins
 from fsr_plugins.atomic import write_atomically
 
 
-def describe(opt: Mapping[str, Any], label: str, block: Mapping[str, Any], iteration: int) -> dict[str, Any]:
-    """What a checkpoint says of itself: all that is needed to build the network and to feed it."""
+def describe(
+    opt: Mapping[str, Any],
+    label: str,
+    block: Mapping[str, Any],
+    iteration: int,
+    manifests: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What a checkpoint says of itself: all that is needed to build the network and to feed it.
+
+    ``manifests`` says what data it was trained and measured on: by a set's name, what its stores say of themselves.
+    """
     return {
         'format': 1,
         'net': label,
@@ -25,6 +34,7 @@ def describe(opt: Mapping[str, Any], label: str, block: Mapping[str, Any], itera
         'channels': 'RGB',
         'degradation': opt.get('degradation'),
         'data': {name: data.get('name', name) for name, data in opt.get('datasets', {}).items()},
+        'manifests': dict(manifests or {}),
         'experiment': opt.get('name'),
         'iteration': iteration,
         'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': str(torch.__version__)},

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fsr_plugins.data import lmdb_env
+from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.prepare import carry_out as module
 from fsr_plugins.data.prepare.carry_out import carry_out
 from fsr_plugins.data.prepare.parts import PART, Parts
@@ -168,6 +169,17 @@ def test_killed_at_random_moments_it_ends_in_the_same_files(tmp_path: Path, dst:
     assert str(-signal.SIGKILL) in ended, done.stderr
     assert_same(killed, undisturbed)
     assert {path.name for path in (tmp_path / 'killed').iterdir()} == {dst}
+
+
+def test_a_dataset_says_where_its_images_come_from(tmp_path: Path) -> None:
+    carry_out(plan(9), tmp_path / 'out.lmdb')
+    dataset = FaceDataset(
+        {'name': 'x', 'type': 'FaceDataset', 'phase': 'val', 'dataroot_gt': str(tmp_path / 'out.lmdb')}
+    )
+    (facts,) = dataset.facts()
+    assert facts['origin'] == {'dataset': 'test', 'protocol': {'size': 8}, 'found': 12, 'skipped': {'no face': 3}}
+    assert facts['checksum'] == open_store(tmp_path / 'out.lmdb').manifest.checksum
+    assert facts['count'] == 9 and not facts.keys() & {'keys', 'sizes'}
 
 
 def test_a_prepared_set_that_was_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,10 @@ def test_a_checkpoint_alone_gives_the_network(experiment_file: Path) -> None:
     assert torch.equal(net.conv_first.weight, content['params_ema']['conv_first.weight'])
     assert net(torch.rand(1, 3, 8, 8)).shape == (1, 3, 16, 16)
     assert net.meta['scale'] == 2
+    said = {
+        name: [(facts['kind'], facts['count']) for facts in stores] for name, stores in net.meta['manifests'].items()
+    }
+    assert said == {'faces': [('folder', 10)], 'held_out': [('folder', 5)]}
 
 
 def test_killed_at_any_moment_it_ends_in_the_same_weights(experiment_file: Path, tmp_path: Path) -> None:

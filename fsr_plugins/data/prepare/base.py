@@ -74,6 +74,20 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
 
 
+def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> None:
+    """``--engine``, ``--weights`` and ``--device`` of what a network finds on faces."""
+    parser.add_argument('--engine', default=usual, metavar='NAME', help=f'default: {usual}; others: {others}')
+    parser.add_argument('--weights', type=Path, metavar='FILE', help='local weights (mediapipe: a folder of its files)')
+    parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
+
+
+def weights_said(weights: Path | None) -> str | None:
+    """What a manifest says of local weights: the SHA-256 of a file; None for the published ones."""
+    from fsr_plugins.weights import file_sha256
+
+    return file_sha256(weights) if weights is not None and weights.is_file() else None
+
+
 def chosen_format(dst: Path, form: Format | None) -> Format:
     """The format that the output arguments ask for; ``form`` None goes by the name of ``dst``.
 

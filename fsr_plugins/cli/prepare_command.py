@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
 
 from fsr_plugins.cli.outcome import Outcome, add_json
 
@@ -32,8 +33,11 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.data.prepare import PREPARERS
 
     prepared = PREPARERS[arguments.dataset].run(arguments)
-    reasons = ', '.join(f'{number} {reason}' for reason, number in prepared.skipped.items())
-    left_out = f'{prepared.left_out} left out' + (f' ({reasons})' if reasons else '')
+    from fsr_plugins.data.prepare.carry_out import REPORT, account
+
     people = f' of {prepared.identities} people' if prepared.identities else ''
-    print(f'{prepared.path}: {prepared.images} images{people}, {left_out}')
+    print(f'{prepared.path}: {prepared.images} images{people}')
+    if prepared.left_out:
+        which = f'; {Path(prepared.path) / REPORT} says which' if prepared.skipped else ''
+        print(f'left out: {account(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
     return Outcome(prepared.as_dict())

@@ -131,9 +131,6 @@ def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Enco
                 writer.add_encoded(face)
     else:
         write_encoded_folder(parts.dst, shown, origin=origin, documents=documents)
-    if skipped:
-        logger.warning('%d of %d images are left out: %s; %s says which.', len(skipped), origin.found,
-                       account(origin.skipped), parts.dst / REPORT)  # fmt: skip
     return Prepared(str(parts.dst), len(people), len(labels), len(skipped), origin.skipped)
 
 

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from fsr_plugins.faces.facemesh import FaceMesh
-from fsr_plugins.faces.protocol import Detection, Floats, Image, check_images
+from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 from fsr_plugins.faces.tflite import Network, find, sigmoid
 from fsr_plugins.weights import WeightFile
@@ -133,10 +133,15 @@ class MediaPipeDetector:
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """See :meth:`Detector.detect`."""
         check_images(images)
-        return [self._detect(image) for image in images]
+        return [[face for face, _ in self.see(image)] for image in images]
 
-    def _detect(self, image: Image) -> list[Detection]:
+    def see(self, image: Image) -> list[tuple[Detection, Landmarks]]:
+        """The faces in uint8 (H, W, 3) with their meshes, by descending score."""
         found = self.finder.find(image)
         # Eyes, nose and twice the mouth's middle: where to look takes no more.
         seen = [self.mesh.look(image, one.points[[0, 1, 2, 3, 3]]) for one in found]
-        return [Detection(one.box, one.score, marks.points) for one, marks in zip(found, seen, strict=True) if marks]
+        return [
+            (Detection(one.box, one.score, marks.points), marks)
+            for one, marks in zip(found, seen, strict=True)
+            if marks is not None
+        ]

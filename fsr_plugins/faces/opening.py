@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
@@ -13,6 +13,9 @@ from fsr_plugins.faces import published
 from fsr_plugins.faces.protocol import Detector, Landmarker, Parser
 from fsr_plugins.registry import near
 from fsr_plugins.weights import WeightFile, locate
+
+if TYPE_CHECKING:
+    from fsr_plugins.faces.blazeface import MediaPipeDetector
 
 # Engines are imported when one is opened: facexlib and LiteRT take time, and LiteRT need not be installed.
 
@@ -33,8 +36,8 @@ def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile)
     return build
 
 
-def _mediapipe(weight: WeightFile) -> Open[Detector]:
-    def build(path: Path | None, device: torch.device) -> Detector:
+def _mediapipe(weight: WeightFile) -> Open[MediaPipeDetector]:
+    def build(path: Path | None, device: torch.device) -> MediaPipeDetector:
         from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
         from fsr_plugins.faces.facemesh import FaceMesh
 
@@ -65,7 +68,7 @@ def _network(name: str, weight: WeightFile) -> Open[Parser]:
 def _mesh_parser(path: Path | None, device: torch.device) -> Parser:
     from fsr_plugins.faces.mesh_parser import MeshParser
 
-    return MeshParser(open_detector('mediapipe', path), open_landmarker('mediapipe', path))
+    return MeshParser(_mediapipe(published.BLAZEFACE_SHORT)(path, device))
 
 
 DETECTORS: Mapping[str, Open[Detector]] = {

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from basicsr.utils.matlab_functions import imresize
 
-from fsr_plugins.data.prepare.boxes import cut_square, move_points, square
+from fsr_plugins.data.prepare.boxes import box_of_points, cut_square, face_in_box, move_points, square
+from fsr_plugins.data.prepare.plan import Item
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
 
@@ -48,6 +49,19 @@ def test_cut_beyond_the_border(left: int, top: int, size: int) -> None:
         assert np.abs(cut_square(PICTURE, left, top, side, size) - small).max() <= 0.51
     else:
         assert np.array_equal(cut_square(PICTURE, left, top, side, size), expected)
+
+
+def test_pixels_of_points_are_inside_their_box() -> None:
+    assert box_of_points(np.array([[3.0, 9.0], [7.0, 4.5]])) == (3, 4.5, 8, 10)
+
+
+def test_what_a_box_claims_is_not_believed() -> None:
+    with pytest.raises(ValueError, match='is no part of 80x60'):
+        cut_square(PICTURE, -(10**9), -(10**9), 2 * 10**9, 64)
+    item = Item('key', 'name')
+    assert face_in_box(item, PICTURE, (0, 0, 2e9, 2e9), margin=0, size=16).reason == 'bad box'  # type: ignore[union-attr]
+    small = face_in_box(item, PICTURE, (0, 0, 9, 9), margin=0, size=16)
+    assert small == ('name', 'too small', 'the square around the face has 9 pixels, 16 are needed')
 
 
 def test_nothing_is_enlarged() -> None:

@@ -25,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 #: Seconds without an answer after which a download is given up.
 TIMEOUT = 20.0
+#: The environment variable that forbids downloads; 1, true, yes and on do.
+OFFLINE = 'FSR_OFFLINE'
 _BLOCK = 1 << 20
+_SHA256_DIGITS = 64
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class WeightFile:
         filename: its name on disk.
         path: a local file to use instead, from an option.
         for_hub: read by code that knows torch hub's folder only (BasicSR's VGG): linked there once it is found.
+        licence: under what terms it is published, shown when it is fetched; empty where its publisher does not say.
     """
 
     name: str
@@ -47,6 +51,7 @@ class WeightFile:
     filename: str
     path: str | None = None
     for_hub: bool = False
+    licence: str = ''
 
 
 def torchvision_weights(arch: str, name: str, *, for_hub: bool = False) -> WeightFile:
@@ -69,18 +74,23 @@ def folder() -> Path:
     return Path(os.environ.get('FSR_WEIGHTS') or Path.home() / '.cache' / 'fsr_plugins' / 'weights')
 
 
+def offline() -> bool:
+    """Whether ``FSR_OFFLINE`` forbids downloads."""
+    return os.environ.get(OFFLINE, '').strip().lower() in {'1', 'true', 'yes', 'on'}
+
+
 def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     """The local file of ``weight``: ``path`` if given, else one already on disk, else downloaded into :func:`folder`.
 
-    torch hub's folder of checkpoints is looked into as well.
+    torch hub's folder of checkpoints is looked into as well. With ``FSR_OFFLINE=1`` nothing is downloaded.
 
     Args:
         weight: what is wanted.
         path: a local file to use; ``weight.path`` if None.
 
     Raises:
-        UserError: ``path`` does not exist, or the file is nowhere and cannot be downloaded; the message says
-            where to put it.
+        UserError: ``path`` does not exist, or the file is nowhere and cannot or may not be downloaded; the message
+            says what is missing, where to put it and where it is published.
     """
     path = path or weight.path
     if path is not None:
@@ -94,7 +104,7 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
         _download(weight, kept)
         found = kept
     else:
-        _check(found, weight)
+        check(found, weight)
     if weight.for_hub and not in_hub.is_file():
         _link(found, in_hub)
     return found
@@ -119,7 +129,17 @@ def load_state(path: str | Path) -> Any:
         raise UserError(f"'{path}' is no checkpoint, or it is cut short ({reason}); fetch it again.") from error
 
 
-def _check(path: Path, weight: WeightFile) -> None:
+def _digits(weight: WeightFile) -> str:
+    """The SHA-256 as far as it is published."""
+    return weight.sha256 if len(weight.sha256) == _SHA256_DIGITS else f'{weight.sha256}…'
+
+
+def check(path: Path, weight: WeightFile) -> None:
+    """Refuses a file that is not the published one.
+
+    Raises:
+        UserError: its SHA-256 is another.
+    """
     found = file_sha256(path)
     if not found.startswith(weight.sha256.lower()):
         raise UserError(
@@ -151,7 +171,11 @@ def file_sha256(path: Path) -> str:
 
 def _download(weight: WeightFile, target: Path) -> None:
     """Fetches to a temporary name beside ``target``, checks, renames: ``target`` is whole or absent."""
-    logger.info('fetching the weights of %s from %s', weight.name, weight.url)
+    wanted = f"put '{weight.filename}' (SHA-256 {_digits(weight)}, from {weight.url}) into {target.parent}"
+    if offline():
+        raise UserError(f'The weights of {weight.name} are missing, and {OFFLINE} forbids to fetch them: {wanted}.')
+    licence = weight.licence or 'not stated by the publisher'
+    logger.info('fetching the weights of %s from %s (licence: %s)', weight.name, weight.url, licence)
     partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -166,10 +190,7 @@ def _download(weight: WeightFile, target: Path) -> None:
         partial.replace(target)
     except (OSError, HTTPException) as error:
         # urllib's own errors are OSErrors.
-        raise UserError(
-            f"The weights of {weight.name} cannot be downloaded ({error}): put '{weight.filename}' "
-            f'(SHA-256 {weight.sha256[:8]}…, from {weight.url}) into {target.parent}.'
-        ) from error
+        raise UserError(f'The weights of {weight.name} cannot be downloaded ({error}): {wanted}.') from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import logging
 import os
 import pickle
 from pathlib import Path
@@ -18,6 +20,7 @@ from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weig
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The toolkit's folder and torch hub's, both empty."""
     monkeypatch.setenv('FSR_WEIGHTS', str(tmp_path / 'own'))
+    monkeypatch.delenv('FSR_OFFLINE', raising=False)
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     return tmp_path / 'own', tmp_path / 'hub' / 'checkpoints'
 
@@ -80,6 +83,45 @@ def test_unreachable_is_one_line(places: tuple[Path, Path]) -> None:
     assert '\n' not in message
     for part in ('VGG', "'vgg-01234567.pth'", 'SHA-256 01234567', str(places[0])):
         assert part in message
+
+
+@pytest.mark.parametrize('licence', ['MIT', ''])
+def test_a_download_tells_source_and_licence(
+    licence: str, places: tuple[Path, Path], published: WeightFile, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, logger='fsr_plugins.weights'):
+        locate(dataclasses.replace(published, licence=licence))
+        locate(published)
+    assert len(caplog.messages) == 1, 'what is on disk is not told again'
+    assert published.url in caplog.text
+    assert f'licence: {licence or "not stated by the publisher"}' in caplog.text
+
+
+def test_offline_names_what_is_missing(
+    places: tuple[Path, Path], published: WeightFile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv('FSR_OFFLINE', '1')
+    monkeypatch.setattr('urllib.request.urlopen', lambda *_, **__: pytest.fail('the network was touched'))
+    content = (tmp_path / 'server' / 'net.pth').read_bytes()
+    whole = dataclasses.replace(published, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(UserError) as caught:
+        locate(whole)
+    message = str(caught.value)
+    assert '\n' not in message
+    for part in ('a net', 'FSR_OFFLINE', "'net.pth'", whole.sha256, whole.url, str(places[0])):
+        assert part in message
+    assert not places[0].exists()
+    places[0].mkdir()
+    (places[0] / 'net.pth').write_bytes(content)
+    assert locate(whole) == places[0] / 'net.pth'
+
+
+@pytest.mark.parametrize('value', ['', '0', 'no', 'false'])
+def test_online_unless_told_otherwise(
+    value: str, places: tuple[Path, Path], published: WeightFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('FSR_OFFLINE', value)
+    assert locate(published).is_file()
 
 
 def test_torchvision_names() -> None:

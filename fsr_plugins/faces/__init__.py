@@ -1,5 +1,34 @@
-"""Faces in images: where they are, and how they are brought into a recogniser's position."""
+"""Faces in images: where they are, their points and parts, and how they are brought into another position."""
 
 from fsr_plugins.faces.alignment import TEMPLATE_112x96, TEMPLATE_112x112, align, alignable, similarity, template_for
+from fsr_plugins.faces.crops import TEMPLATE_512x512, align_ffhq, align_to, ffhq_square, ffhq_template
+from fsr_plugins.faces.opening import DETECTORS, LANDMARKERS, PARSERS, open_detector, open_landmarker, open_parser
+from fsr_plugins.faces.parts import PARTS
+from fsr_plugins.faces.protocol import Detection, Detector, Landmarker, Landmarks, Parser, nearest_centre
 
-__all__ = ['TEMPLATE_112x96', 'TEMPLATE_112x112', 'align', 'alignable', 'similarity', 'template_for']
+__all__ = [
+    'DETECTORS',
+    'LANDMARKERS',
+    'PARSERS',
+    'PARTS',
+    'TEMPLATE_112x96',
+    'TEMPLATE_112x112',
+    'TEMPLATE_512x512',
+    'Detection',
+    'Detector',
+    'Landmarker',
+    'Landmarks',
+    'Parser',
+    'align',
+    'align_ffhq',
+    'align_to',
+    'alignable',
+    'ffhq_square',
+    'ffhq_template',
+    'nearest_centre',
+    'open_detector',
+    'open_landmarker',
+    'open_parser',
+    'similarity',
+    'template_for',
+]

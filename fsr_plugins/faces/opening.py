@@ -1,0 +1,121 @@
+"""Engines by name, as an option or a command line gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import published
+from fsr_plugins.faces.protocol import Detector, Landmarker, Parser
+from fsr_plugins.registry import near
+from fsr_plugins.weights import WeightFile, locate
+
+# Engines are imported when one is opened: facexlib and LiteRT take time, and LiteRT need not be installed.
+
+T = TypeVar('T')
+#: From a local file or folder of weights (None: the published files) and a device.
+Open = Callable[[Path | None, torch.device], T]
+
+
+def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile) -> Open[Detector]:
+    def build(path: Path | None, device: torch.device) -> Detector:
+        from fsr_plugins.faces.retinaface import RetinaFaceDetector, network
+
+        file = locate(weight, path)
+        net = network(backbone)
+        published.load_into(net, file)
+        return RetinaFaceDetector(net.to(device))
+
+    return build
+
+
+def _mediapipe(weight: WeightFile) -> Open[Detector]:
+    def build(path: Path | None, device: torch.device) -> Detector:
+        from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
+        from fsr_plugins.faces.facemesh import FaceMesh
+
+        return MediaPipeDetector(BlazeFace.open(weight, path), FaceMesh.open(path))
+
+    return build
+
+
+def _mesh(path: Path | None, device: torch.device) -> Landmarker:
+    from fsr_plugins.faces.facemesh import FaceMesh
+
+    return FaceMesh.open(path)
+
+
+def _network(name: str, weight: WeightFile) -> Open[Parser]:
+    def build(path: Path | None, device: torch.device) -> Parser:
+        from fsr_plugins.faces import parsing
+
+        file = locate(weight, path)
+        parser: parsing.FaceParser = getattr(parsing, name)()
+        published.load_into(parser.net, file)
+        parser.net.to(device)
+        return parser
+
+    return build
+
+
+def _mesh_parser(path: Path | None, device: torch.device) -> Parser:
+    from fsr_plugins.faces.mesh_parser import MeshParser
+
+    return MeshParser(open_detector('mediapipe', path), open_landmarker('mediapipe', path))
+
+
+DETECTORS: Mapping[str, Open[Detector]] = {
+    'retinaface_resnet50': _retinaface('resnet50', published.RETINAFACE_RESNET50),
+    'retinaface_mobilenet0.25': _retinaface('mobile0.25', published.RETINAFACE_MOBILENET),
+    'mediapipe': _mediapipe(published.BLAZEFACE_SHORT),
+    'mediapipe_full': _mediapipe(published.BLAZEFACE_FULL),
+}
+LANDMARKERS: Mapping[str, Open[Landmarker]] = {'mediapipe': _mesh}
+PARSERS: Mapping[str, Open[Parser]] = {
+    'bisenet': _network('bisenet', published.BISENET),
+    'parsenet': _network('parsenet', published.PARSENET),
+    'mediapipe': _mesh_parser,
+}
+
+
+def open_detector(
+    name: str = 'retinaface_resnet50', weights: str | Path | None = None, device: str | torch.device = 'cpu'
+) -> Detector:
+    """A face detector by name.
+
+    Args:
+        name: One of :data:`DETECTORS`.
+        weights: A local file to use instead of the published one (``mediapipe``: a folder of its files).
+        device: Where a network runs; ``mediapipe`` runs on the CPU, always.
+
+    Raises:
+        UserError: no such name, a package that is not installed, or weights that are missing, damaged or another
+            network's.
+    """
+    return _choose('detector', DETECTORS, name)(_path(weights), torch.device(device))
+
+
+def open_landmarker(
+    name: str = 'mediapipe', weights: str | Path | None = None, device: str | torch.device = 'cpu'
+) -> Landmarker:
+    """A landmark finder by name, one of :data:`LANDMARKERS`; otherwise as :func:`open_detector`."""
+    return _choose('landmark finder', LANDMARKERS, name)(_path(weights), torch.device(device))
+
+
+def open_parser(name: str = 'bisenet', weights: str | Path | None = None, device: str | torch.device = 'cpu') -> Parser:
+    """A parser by name, one of :data:`PARSERS`; otherwise as :func:`open_detector`."""
+    return _choose('parser', PARSERS, name)(_path(weights), torch.device(device))
+
+
+def _choose(kind: str, engines: Mapping[str, Open[T]], name: str) -> Open[T]:
+    if name not in engines:
+        raise UserError(f"No {kind} is named '{name}': there are {', '.join(engines)}.{near(name, engines)}")
+    return engines[name]
+
+
+def _path(weights: str | Path | None) -> Path | None:
+    return None if weights is None else Path(weights).expanduser()

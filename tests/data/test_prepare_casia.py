@@ -6,10 +6,9 @@ import argparse
 import tarfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from basicsr.utils.matlab_functions import imresize
+from prepared import picture, png, reduced, written
 
 from fsr_plugins.data.prepare import PREPARERS
 from fsr_plugins.data.prepare.casia import prepare_casia
@@ -21,35 +20,26 @@ KEYS = [f'{person}_{number + 1:03d}' for person, count in PEOPLE.items() for num
 
 
 def write(src: Path, side: int = 250) -> Path:
-    for seed, key in enumerate(KEYS):
-        file = src / f'{key.replace("_", "/")}.jpg'
-        file.parent.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-        cv2.imwrite(str(file), cv2.GaussianBlur(noise, (9, 9), 0))
-    return src
-
-
-def read(src: Path, key: str) -> np.ndarray:
-    return cv2.imread(str(src / f'{key.replace("_", "/")}.jpg'))[..., ::-1]
+    pictures = {f'{key.replace("_", "/")}.jpg': png(picture(seed, side, side)) for seed, key in enumerate(KEYS)}
+    return written(src, pictures)
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
 def test_the_centre_with_identities(tmp_path: Path, dst: str) -> None:
-    src = write(tmp_path / 'CASIA-WebFace')
+    write(tmp_path / 'CASIA-WebFace')
     done = prepare_casia(tmp_path, tmp_path / dst)
     assert (done.images, done.identities, done.left_out) == (5, 3, 0)
     store = open_store(tmp_path / dst)
     assert list(store.keys) == KEYS
     assert store.identities is not None and store.identities.tolist() == [0, 0, 1, 2, 2]
-    for key in KEYS:
-        assert np.array_equal(store.image(key), read(src, key)[61:189, 61:189])
+    for seed, key in enumerate(KEYS):
+        assert np.array_equal(store.image(key), picture(seed, 250, 250)[61:189, 61:189])
 
 
 def test_reduced_and_aligned_faces(tmp_path: Path) -> None:
     src = write(tmp_path / 'casia-112x112', 112)
     prepare_casia(src, tmp_path / 'out', crop=112, size=56)
-    small = np.clip(imresize(read(src, KEYS[0]).astype(np.float32) / 255, 0.5), 0, 1) * 255
-    assert np.abs(open_store(tmp_path / 'out').image(KEYS[0]) - small).max() <= 0.51
+    assert np.abs(open_store(tmp_path / 'out').image(KEYS[0]) - reduced(picture(0, 112, 112), 56)).max() <= 0.51
     with pytest.raises(UserError, match='No image of casia is left: 5 too small'):
         prepare_casia(src, tmp_path / 'other')
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from basicsr.utils.matlab_functions import imresize
+from prepared import picture, png, reduced, report, written
 
 from fsr_plugins.data.prepare import PREPARERS
 from fsr_plugins.data.prepare.celeba import prepare_celeba
@@ -23,16 +21,8 @@ SPLIT = dict(zip(KEYS, [0, 0, 0, 1, 2, 2], strict=True))
 PERSON = dict(zip(KEYS, [2880, 7, 7, 31, 4, 2880], strict=True))
 #: As CelebA's own lists begin: the image-left eye first.
 POINTS = [69, 109, 106, 113, 77, 142, 73, 152, 108, 154]
+WILD_SHAPE = (420, 409)
 WILD = [165, 184, 244, 176, 196, 249, 194, 271, 266, 260]
-
-
-def picture(key: str, shape: tuple[int, int] = (218, 178)) -> np.ndarray:
-    noise = np.random.default_rng(int(key)).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (9, 9), 0)
-
-
-def png(image: np.ndarray) -> bytes:
-    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
 
 
 def lines(rows: dict[str, list[int]], head: str = '') -> str:
@@ -44,15 +34,10 @@ def lines(rows: dict[str, list[int]], head: str = '') -> str:
 def celeba(tmp_path: Path) -> Path:
     """The folder with the downloaded zip, the unpacked images in the wild and the lists."""
     src = tmp_path / 'CelebA'
-    (src / 'img_celeba').mkdir(parents=True)
-    with zipfile.ZipFile(src / 'img_align_celeba.zip', 'w') as archive:
-        for key in KEYS:
-            # A name says jpg, the pixels are exact: what is cut can be compared without a decoder's error.
-            archive.writestr(f'img_align_celeba/{key}.jpg', png(picture(key)))
-            (src / 'img_celeba' / f'{key}.jpg').write_bytes(png(picture(key, (420, 409))))
+    aligned = {f'img_align_celeba/{key}.jpg': png(picture(int(key), 218, 178)) for key in KEYS}
+    written(src / 'img_align_celeba.zip', aligned)
+    written(src, {f'img_celeba/{key}.jpg': png(picture(int(key), *WILD_SHAPE)) for key in KEYS})
     points = 'lefteye_x lefteye_y righteye_x righteye_y nose_x nose_y leftmouth_x leftmouth_y rightmouth_x rightmouth_y'
-    for folder in ('Anno', 'Eval'):
-        (src / folder).mkdir()
     texts = {
         'Eval/list_eval_partition.txt': lines({key: [SPLIT[key]] for key in KEYS}),
         'Anno/identity_CelebA.txt': lines({key: [PERSON[key]] for key in KEYS}),
@@ -60,14 +45,11 @@ def celeba(tmp_path: Path) -> Path:
         'Anno/list_landmarks_celeba.txt': lines(dict.fromkeys(KEYS, WILD), points),
         'Anno/list_bbox_celeba.txt': lines(dict.fromkeys(KEYS, [95, 71, 226, 313]), 'image_id x_1 y_1 width height'),
     }
-    for name, text in texts.items():
-        (src / name).write_text(text)
-    return src
+    return written(src, {name: text.encode() for name, text in texts.items()})
 
 
 def close(image: np.ndarray, whole: np.ndarray) -> bool:
-    small = np.clip(imresize(whole.astype(np.float32) / 255, image.shape[0] / whole.shape[0]), 0, 1) * 255
-    return bool(np.abs(image - small).max() <= 0.51)
+    return bool(np.abs(image - reduced(whole, image.shape[0])).max() <= 0.51)
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
@@ -78,7 +60,7 @@ def test_the_centre_of_the_aligned_images(celeba: Path, tmp_path: Path, dst: str
     assert list(store.keys) == KEYS[:3]
     assert store.identities is not None and store.identities.tolist() == [2880, 7, 7]
     for key in store.keys:
-        assert close(store.image(key), picture(key)[20:198])
+        assert close(store.image(key), picture(int(key), 218, 178)[20:198])
     expected = [(np.array([x, y - 20]) + 0.5) * 128 / 178 - 0.5 for x, y in zip(POINTS[::2], POINTS[1::2], strict=True)]
     np.testing.assert_allclose(store.landmarks[0], expected, rtol=1e-5)
     left, right = store.landmarks[0, [0, 3]], store.landmarks[0, [1, 4]]
@@ -91,7 +73,7 @@ def test_the_plain_centre(celeba: Path, tmp_path: Path) -> None:
     done = prepare_celeba(celeba, tmp_path / 'out', split='test', crop='centre128')
     assert done.images == 2
     store = open_store(tmp_path / 'out')
-    assert np.array_equal(store.image('000005'), picture('000005')[45:173, 25:153])
+    assert np.array_equal(store.image('000005'), picture(5, 218, 178)[45:173, 25:153])
     np.testing.assert_allclose(store.landmarks[0, 0], [69 - 25, 109 - 45])
 
 
@@ -102,7 +84,7 @@ def test_around_the_face_in_the_wild(celeba: Path, tmp_path: Path) -> None:
     # centre 216, 224 begins at 83.5 and 91.5.
     left, top = 84, 92
     store = open_store(tmp_path / 'out')
-    assert close(store.image('000004'), picture('000004', (420, 409))[top : top + 265, left : left + 265])
+    assert close(store.image('000004'), picture(4, *WILD_SHAPE)[top : top + 265, left : left + 265])
     moved = (np.array([165 - left, 184 - top]) + 0.5) * 128 / 265 - 0.5
     np.testing.assert_allclose(store.landmarks[0, 0], moved, rtol=1e-5)
     origin = store.manifest.origin
@@ -112,7 +94,7 @@ def test_around_the_face_in_the_wild(celeba: Path, tmp_path: Path) -> None:
 def test_around_the_annotated_box_beyond_the_border(celeba: Path, tmp_path: Path) -> None:
     prepare_celeba(celeba, tmp_path / 'out', crop='pkdn', box='annotated', margin=0.1, size=64)
     # 226x313 at 95, 71: centre 208, 227.5 and side 375.6; the square begins at 20, 40 and ends at 396, 416.
-    whole = np.pad(picture('000001', (420, 409)), ((100, 100), (100, 100), (0, 0)), mode='edge')
+    whole = np.pad(picture(1, *WILD_SHAPE), ((100, 100), (100, 100), (0, 0)), mode='edge')
     assert close(open_store(tmp_path / 'out').image('000001'), whole[140:516, 120:496])
 
 
@@ -122,7 +104,7 @@ def test_faces_that_are_too_small(celeba: Path, tmp_path: Path) -> None:
     table.write_text(text.replace('194  271', '240  271', 1).replace('244  176', '244  240', 1))
     done = prepare_celeba(celeba, tmp_path / 'out', crop='pkdn')
     assert (done.images, done.skipped) == (5, {'too small': 1})
-    assert 'has 109 pixels, 128 are needed' in (tmp_path / 'out' / 'report.json').read_text()
+    assert 'has 109 pixels, 128 are needed' in report(tmp_path / 'out')['images'][0]['detail']
 
 
 def test_points_that_are_no_box(celeba: Path, tmp_path: Path) -> None:
@@ -135,13 +117,10 @@ def test_points_that_are_no_box(celeba: Path, tmp_path: Path) -> None:
 
 
 def test_lists_elsewhere_and_the_unpacked_folder_itself(celeba: Path, tmp_path: Path) -> None:
-    images = tmp_path / 'unpacked'
-    images.mkdir()
-    for key in KEYS[:2]:
-        (images / f'{key}.png').write_bytes(png(picture(key)))
+    images = written(tmp_path / 'unpacked', {f'{key}.png': png(picture(int(key), 218, 178)) for key in KEYS[:2]})
     done = prepare_celeba(images, tmp_path / 'out', split='train', annotations=celeba / 'Anno' / '..')
     assert (done.images, done.skipped) == (2, {'listed, not there': 1})
-    assert json.loads((tmp_path / 'out' / 'report.json').read_text())['images'][0]['name'] == '000003'
+    assert report(tmp_path / 'out')['images'][0]['name'] == '000003'
     with pytest.raises(UserError, match=r'no list_eval_partition.txt, the official partition.*--annotations'):
         prepare_celeba(images, tmp_path / 'other', split='train')
 
@@ -175,9 +154,9 @@ def test_a_damaged_list_is_refused(celeba: Path, tmp_path: Path, line: str) -> N
 def test_damaged_and_hostile_images(celeba: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(celeba / 'img_align_celeba.zip', 'a') as archive:
         archive.writestr('img_align_celeba/000007.jpg', b'\xff\xd8broken')
-        archive.writestr('img_align_celeba/000008.jpg', png(picture('8', (178, 218))))
-        archive.writestr('../img_align_celeba/000001.jpg', png(picture('1')))
-        archive.writestr('../../evil/000009.jpg', png(picture('9')))
+        archive.writestr('img_align_celeba/000008.jpg', png(picture(8, 178, 218)))
+        archive.writestr('../img_align_celeba/000001.jpg', png(picture(1, 218, 178)))
+        archive.writestr('../../evil/000009.jpg', png(picture(9, 218, 178)))
     (celeba / 'Anno' / 'identity_CelebA.txt').unlink()
     (celeba / 'Anno' / 'list_landmarks_align_celeba.txt').unlink()
     done = prepare_celeba(celeba, tmp_path / 'd' / 'out')

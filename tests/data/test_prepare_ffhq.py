@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from basicsr.utils.matlab_functions import imresize
+from prepared import picture, png, reduced, written
 
 from fsr_plugins.data.prepare import PREPARERS
 from fsr_plugins.data.prepare.ffhq import prepare_ffhq
@@ -19,20 +17,13 @@ from fsr_plugins.errors import UserError
 KEYS = ['00000', '00001', '41999', '59999', '60000', '69999']
 
 
-def picture(key: str, side: int) -> np.ndarray:
-    noise = np.random.default_rng(int(key)).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (9, 9), 0)
-
-
-def png(image: np.ndarray) -> bytes:
-    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+def face(key: str, side: int) -> np.ndarray:
+    return picture(int(key), side, side)
 
 
 def write(src: Path, folder: str, side: int, nested: bool = True) -> None:
-    for key in KEYS:
-        file = src / folder / (f'{key[:2]}000' if nested else '') / f'{key}.png'
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(png(picture(key, side)))
+    inside = {key: f'{folder}/{key[:2]}000/{key}.png' if nested else f'{folder}/{key}.png' for key in KEYS}
+    written(src, {name: png(face(key, side)) for key, name in inside.items()})
 
 
 @pytest.mark.parametrize(
@@ -52,15 +43,14 @@ def test_layouts(tmp_path: Path, folder: str, side: int, nested: bool, inside: b
     store = open_store(tmp_path / 'out')
     assert list(store.keys) == KEYS
     for key in KEYS:
-        small = np.clip(imresize(picture(key, side).astype(np.float32) / 255, 64 / side), 0, 1) * 255
-        assert np.abs(store.image(key) - small).max() <= 0.51
+        assert np.abs(store.image(key) - reduced(face(key, side), 64)).max() <= 0.51
 
 
 def test_of_several_sizes_the_largest(tmp_path: Path) -> None:
     for folder, side in (('images1024x1024', 96), ('thumbnails128x128', 64), ('in-the-wild-images', 80)):
         write(tmp_path / 'ffhq', folder, side)
     assert prepare_ffhq(tmp_path / 'ffhq', tmp_path / 'out', size=96).left_out == 0
-    assert np.array_equal(open_store(tmp_path / 'out').image(KEYS[0]), picture(KEYS[0], 96))
+    assert np.array_equal(open_store(tmp_path / 'out').image(KEYS[0]), face(KEYS[0], 96))
     write(tmp_path / 'wild', 'in-the-wild-images', 64)
     with pytest.raises(UserError, match='is not FFHQ'):
         prepare_ffhq(tmp_path / 'wild', tmp_path / 'other')
@@ -83,14 +73,14 @@ def test_splits_and_number(tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_of_a_hostile_zip(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / 'images.zip', 'w') as archive:
-        archive.writestr('00000/00000.png', png(picture('0', 64)))
-        archive.writestr('00000/00001.png', png(picture('1', 63)))
-        archive.writestr('00000/00002.png', b'\x89PNG broken')
-        archive.writestr('00000/00003.png', png(picture('3', 80)[:64]))
-        archive.writestr('../../00000.png', png(picture('4', 64)))
-    done = prepare_ffhq(tmp_path / 'images.zip', tmp_path / 'd' / 'out.lmdb', size=64)
-    assert (done.images, done.skipped) == (1, {'corrupt': 2, 'duplicate': 1, 'too small': 1})
+    files = {
+        '00000/00000.png': png(picture(0, 64, 64)),
+        '00000/00001.png': png(picture(1, 63, 64)),
+        '00000/00002.png': b'\x89PNG broken',
+        '../../00000.png': png(picture(4, 64, 64)),
+    }
+    done = prepare_ffhq(written(tmp_path / 'images.zip', files), tmp_path / 'd' / 'out.lmdb', size=64)
+    assert (done.images, done.skipped) == (1, {'corrupt': 1, 'duplicate': 1, 'too small': 1})
     assert {path.name for path in tmp_path.iterdir()} == {'images.zip', 'd'}
 
 

@@ -6,10 +6,9 @@ import argparse
 import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from basicsr.utils.matlab_functions import imresize
+from prepared import picture, png, reduced, written
 
 from fsr_plugins.data.prepare import PREPARERS
 from fsr_plugins.data.prepare import helen as module
@@ -21,13 +20,8 @@ KEYS = ['100032540_1', '100040721_1', '232194_1', '2948_2', '30844800_1']
 SHAPE = (300, 240)
 
 
-def picture(key: str) -> np.ndarray:
-    noise = np.random.default_rng(int(key.replace('_', ''))).integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (9, 9), 0)
-
-
-def png(key: str) -> bytes:
-    return cv2.imencode('.png', picture(key)[..., ::-1])[1].tobytes()
+def photograph(key: str) -> np.ndarray:
+    return picture(int(key.replace('_', '')), *SHAPE)
 
 
 def annotation(key: str, x: tuple[float, float] = (60, 180), y: tuple[float, float] = (80, 230)) -> str:
@@ -42,12 +36,9 @@ def helen(tmp_path: Path) -> Path:
     src = tmp_path / 'Helen'
     src.mkdir()
     for number, keys in (('1', KEYS[:3]), ('2', KEYS[3:])):
-        with zipfile.ZipFile(src / f'helen_{number}.zip', 'w') as archive:
-            for key in keys:
-                archive.writestr(f'helen_{number}/{key}.jpg', png(key))
-    with zipfile.ZipFile(src / 'annotation.zip', 'w') as archive:
-        for number, key in enumerate(KEYS, 1):
-            archive.writestr(f'annotation/{number}.txt', annotation(key))
+        written(src / f'helen_{number}.zip', {f'helen_{number}/{key}.jpg': png(photograph(key)) for key in keys})
+    points = {f'annotation/{number}.txt': annotation(key).encode() for number, key in enumerate(KEYS, 1)}
+    written(src / 'annotation.zip', points)
     (src / 'trainnames.txt').write_text('\r\n'.join(reversed(KEYS[:4])) + '\r\n')
     (src / 'testnames.txt').write_text(KEYS[4] + '\n')
     return src
@@ -61,9 +52,7 @@ def test_the_annotated_face(helen: Path, tmp_path: Path, dst: str) -> None:
     assert list(store.keys) == sorted(KEYS) and store.landmarks is None
     # The points' pixels are columns 60 to 180 and rows 80 to 230: 151 and a tenth at both ends are 181.
     for key in KEYS:
-        whole = picture(key)[65:246, 30:211]
-        small = np.clip(imresize(whole.astype(np.float32) / 255, 128 / 181), 0, 1) * 255
-        assert np.abs(store.image(key) - small).max() <= 0.51
+        assert np.abs(store.image(key) - reduced(photograph(key)[65:246, 30:211], 128)).max() <= 0.51
     origin = store.manifest.origin
     assert origin is not None and "DIC's boxes" in origin.protocol['deviation']
 
@@ -94,14 +83,13 @@ def test_without_points(helen: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'--crop centre'):
         prepare_helen(helen, tmp_path / 'none')
     prepare_helen(helen, tmp_path / 'centre', crop='centre', size=240)
-    assert np.array_equal(open_store(tmp_path / 'centre').image(KEYS[0]), picture(KEYS[0])[30:270])
+    assert np.array_equal(open_store(tmp_path / 'centre').image(KEYS[0]), photograph(KEYS[0])[30:270])
 
 
 def test_damaged_and_hostile(helen: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(helen / 'helen_3.zip', 'w') as archive:
-        archive.writestr('../../7_1.jpg', png(KEYS[0]))
-        archive.writestr(f'helen_3/{KEYS[0]}.jpg', png(KEYS[0]))
-        archive.writestr('helen_3/8_1.jpg', b'\xff\xd8broken')
+    more = {'../../7_1.jpg', f'helen_3/{KEYS[0]}.jpg'}
+    files = dict.fromkeys(more, png(photograph(KEYS[0]))) | {'helen_3/8_1.jpg': b'\xff\xd8broken'}
+    written(helen / 'helen_3.zip', files)
     with zipfile.ZipFile(helen / 'annotation.zip', 'a') as archive:
         archive.writestr('annotation/8.txt', annotation('8_1'))
         archive.writestr('annotation/9.txt', '')

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import zipfile
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-from basicsr.utils.matlab_functions import imresize
+from prepared import picture, png, reduced, written
 
 from fsr_plugins.data.prepare import PREPARERS
 from fsr_plugins.data.prepare.multipie import prepare_multipie
@@ -19,28 +17,22 @@ from fsr_plugins.errors import UserError
 KEYS = ['001_01_01_051_00', '001_01_01_051_07', '001_02_01_140_07', '346_04_02_051_07', '346_04_02_190_13']
 
 
-def picture(key: str, shape: tuple[int, int]) -> np.ndarray:
-    noise = np.random.default_rng(KEYS.index(key)).integers(0, 256, (*shape, 3), dtype=np.uint8)
-    return cv2.GaussianBlur(noise, (9, 9), 0)
-
-
-def png(image: np.ndarray) -> bytes:
-    return cv2.imencode('.png', image[..., ::-1])[1].tobytes()
+def shown(key: str, shape: tuple[int, int]) -> np.ndarray:
+    return picture(KEYS.index(key), *shape)
 
 
 def write(src: Path, shape: tuple[int, int]) -> Path:
     """In the set's own folders."""
+    files = {}
     for key in KEYS:
         person, session, recording, camera, _ = key.split('_')
-        folder = src / f'session{session}' / 'multiview' / person / recording / f'{camera[:2]}_{camera[2]}'
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f'{key}.png').write_bytes(png(picture(key, shape)))
-    return src
+        folder = f'session{session}/multiview/{person}/{recording}/{camera[:2]}_{camera[2]}'
+        files[f'{folder}/{key}.png'] = png(shown(key, shape))
+    return written(src, files)
 
 
 def close(image: np.ndarray, whole: np.ndarray) -> bool:
-    small = np.clip(imresize(whole.astype(np.float32) / 255, image.shape[0] / whole.shape[0]), 0, 1) * 255
-    return bool(np.abs(image - small).max() <= 0.51)
+    return bool(np.abs(image - reduced(whole, image.shape[0])).max() <= 0.51)
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
@@ -50,7 +42,7 @@ def test_cropped_faces(tmp_path: Path, dst: str) -> None:
     store = open_store(tmp_path / dst)
     assert list(store.keys) == KEYS
     assert store.identities is not None and store.identities.tolist() == [0, 0, 0, 1, 1]
-    assert all(close(store.image(key), picture(key, (160, 160))) for key in KEYS)
+    assert all(close(store.image(key), shown(key, (160, 160))) for key in KEYS)
 
 
 def test_cameras_and_lights(tmp_path: Path) -> None:
@@ -76,11 +68,11 @@ def test_boxes_of_a_face_of_a_recording_and_of_a_camera(tmp_path: Path) -> None:
     done = prepare_multipie(src, tmp_path / 'out', size=64, boxes=boxes)
     assert (done.images, done.skipped) == (3, {'no box': 2})
     store = open_store(tmp_path / 'out')
-    assert close(store.image(KEYS[0]), picture(KEYS[0], shape)[50:180, 90:220])
-    assert np.array_equal(store.image(KEYS[1]), picture(KEYS[1], shape)[:64, :64])
-    assert close(store.image(KEYS[3]), picture(KEYS[3], shape)[60:190, 100:230])
+    assert close(store.image(KEYS[0]), shown(KEYS[0], shape)[50:180, 90:220])
+    assert np.array_equal(store.image(KEYS[1]), shown(KEYS[1], shape)[:64, :64])
+    assert close(store.image(KEYS[3]), shown(KEYS[3], shape)[60:190, 100:230])
     prepare_multipie(src, tmp_path / 'wider', size=64, boxes=boxes, margin=0.1)
-    whole = np.pad(picture(KEYS[1], shape), ((6, 0), (6, 0), (0, 0)), mode='edge')
+    whole = np.pad(shown(KEYS[1], shape), ((6, 0), (6, 0), (0, 0)), mode='edge')
     assert close(open_store(tmp_path / 'wider').image(KEYS[1]), whole[:77, :77])
     for text in ('image,x0\n051,1\n', 'image,x0,y0,x1,y1\n051,a,0,1,1\n', 'image,x0,y0,x1,y1\n051,1\n'):
         boxes.write_text(text)
@@ -103,12 +95,13 @@ def test_what_is_not_cropped_is_said(tmp_path: Path) -> None:
 
 
 def test_damaged_and_hostile(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / 'faces.zip', 'w') as archive:
-        archive.writestr(f'{KEYS[0]}.png', png(picture(KEYS[0], (64, 64))))
-        archive.writestr(f'{KEYS[1]}.png', b'\x89PNG broken')
-        archive.writestr(f'{KEYS[2]}.png', png(picture(KEYS[2], (63, 63))))
-        archive.writestr(f'../../{KEYS[0]}.png', png(picture(KEYS[3], (64, 64))))
-    done = prepare_multipie(tmp_path / 'faces.zip', tmp_path / 'd' / 'out', size=64)
+    files = {
+        f'{KEYS[0]}.png': png(picture(0, 64, 64)),
+        f'{KEYS[1]}.png': b'\x89PNG broken',
+        f'{KEYS[2]}.png': png(picture(2, 63, 63)),
+        f'../../{KEYS[0]}.png': png(picture(3, 64, 64)),
+    }
+    done = prepare_multipie(written(tmp_path / 'faces.zip', files), tmp_path / 'd' / 'out', size=64)
     assert (done.images, done.skipped) == (1, {'corrupt': 1, 'duplicate': 1, 'too small': 1})
     assert {path.name for path in tmp_path.iterdir()} == {'faces.zip', 'd'}
 

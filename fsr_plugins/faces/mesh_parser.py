@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from fsr_plugins.faces.blazeface import MediaPipeDetector
 from fsr_plugins.faces.parts import PARTS
-from fsr_plugins.faces.protocol import Detector, Floats, Image, Landmarker, check_images, nearest_centre
+from fsr_plugins.faces.protocol import Floats, Image, check_images, nearest_centre
 
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152) + (
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109
@@ -31,7 +32,8 @@ OUTLINES: tuple[tuple[str, tuple[int, ...]], ...] = (
     ('r_eye', (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246)),
     ('u_lip', _UPPER_LIP_TOP + _UPPER_LIP_BOTTOM[::-1]),
     ('l_lip', _LOWER_LIP_TOP + _LOWER_LIP_BOTTOM[::-1]),
-    ('mouth', _UPPER_LIP_BOTTOM + _LOWER_LIP_TOP[::-1]),
+    # The corners belong to both.
+    ('mouth', _UPPER_LIP_BOTTOM + _LOWER_LIP_TOP[-2:0:-1]),
 )
 
 #: Maps are painted so many times as large and then read at the pixels' centres: OpenCV fills an outline with its
@@ -64,17 +66,17 @@ class MeshParser:
     What hides the face, such as hair, hands or glasses, is not seen: the parts lie where they are beneath it.
     """
 
-    def __init__(self, detector: Detector, landmarker: Landmarker) -> None:
+    def __init__(self, detector: MediaPipeDetector) -> None:
         self.detector = detector
-        self.landmarker = landmarker
 
     def parse(self, images: Sequence[Image]) -> list[Image | None]:
         """See :meth:`Parser.parse`."""
         check_images(images)
-        sizes = [(image.shape[0], image.shape[1]) for image in images]
-        found = [nearest_centre(faces, *size) for faces, size in zip(self.detector.detect(images), sizes, strict=True)]
-        marks = self.landmarker.points(images, found)
-        return [
-            None if one is None or one.dense is None else draw(one.dense, size)
-            for one, size in zip(marks, sizes, strict=True)
-        ]
+        return [self._parse(image) for image in images]
+
+    def _parse(self, image: Image) -> Image | None:
+        size = image.shape[0], image.shape[1]
+        meshes = dict(self.detector.see(image))
+        face = nearest_centre(list(meshes), *size)
+        dense = None if face is None else meshes[face].dense
+        return None if dense is None else draw(dense, size)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
@@ -13,6 +13,9 @@ from fsr_plugins.faces import published
 from fsr_plugins.faces.protocol import Detector, Landmarker, Parser
 from fsr_plugins.registry import near
 from fsr_plugins.weights import WeightFile, locate
+
+if TYPE_CHECKING:
+    from fsr_plugins.faces.blazeface import MediaPipeDetector
 
 # Engines are imported when one is opened: facexlib and LiteRT take time, and LiteRT need not be installed.
 
@@ -33,14 +36,12 @@ def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile)
     return build
 
 
-def _mediapipe(weight: WeightFile) -> Open[Detector]:
-    def build(path: Path | None, device: torch.device) -> Detector:
-        from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
-        from fsr_plugins.faces.facemesh import FaceMesh
+def _mediapipe(path: Path | None, device: torch.device) -> MediaPipeDetector:
+    from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
+    from fsr_plugins.faces.facemesh import FaceMesh
 
-        return MediaPipeDetector(BlazeFace.open(weight, path), FaceMesh.open(path))
-
-    return build
+    ranges = (published.BLAZEFACE_SHORT, published.BLAZEFACE_FULL)
+    return MediaPipeDetector([BlazeFace.open(weight, path) for weight in ranges], FaceMesh.open(path))
 
 
 def _mesh(path: Path | None, device: torch.device) -> Landmarker:
@@ -65,14 +66,13 @@ def _network(name: str, weight: WeightFile) -> Open[Parser]:
 def _mesh_parser(path: Path | None, device: torch.device) -> Parser:
     from fsr_plugins.faces.mesh_parser import MeshParser
 
-    return MeshParser(open_detector('mediapipe', path), open_landmarker('mediapipe', path))
+    return MeshParser(_mediapipe(path, device))
 
 
 DETECTORS: Mapping[str, Open[Detector]] = {
     'retinaface_resnet50': _retinaface('resnet50', published.RETINAFACE_RESNET50),
     'retinaface_mobilenet0.25': _retinaface('mobile0.25', published.RETINAFACE_MOBILENET),
-    'mediapipe': _mediapipe(published.BLAZEFACE_SHORT),
-    'mediapipe_full': _mediapipe(published.BLAZEFACE_FULL),
+    'mediapipe': _mediapipe,
 }
 LANDMARKERS: Mapping[str, Open[Landmarker]] = {'mediapipe': _mesh}
 PARSERS: Mapping[str, Open[Parser]] = {

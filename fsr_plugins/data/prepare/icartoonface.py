@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.data.prepare.boxes import cut_square, square
+from fsr_plugins.data.prepare.boxes import face_in_box
 from fsr_plugins.data.prepare.camera import image_seed
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import centre_faces
-from fsr_plugins.data.prepare.plan import CORRUPT, TOO_SMALL, Item, Made, Plan, Skip, without_twins
+from fsr_plugins.data.prepare.centre import face_in_centre
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
@@ -85,13 +85,18 @@ def prepare_icartoonface(
         protocol: dict[str, str | float] = {'split': split, 'crop': crop, 'size': size}
         if split != 'rectest':
             protocol |= {'held_out': held_out, 'seed': seed}
-        make = centre_faces(source, size)
         if crop == 'box':
             protocol['margin'] = margin
             items, unknown = _with_boxes(source, items, 'rectest' if split == 'rectest' else 'rectrain')
             skipped += unknown
-            make = lambda chunk: _boxed(source, chunk, margin, size)  # noqa: E731  the other is a function already
-        plan = Plan('icartoonface', protocol, items, make, skipped)
+
+        def face(item: Item) -> Face | Skip:
+            image = source.image(item.name)
+            if crop == 'centre':
+                return face_in_centre(item, image, size)
+            return face_in_box(item, image, item.more, margin=margin, size=size)
+
+        plan = Plan('icartoonface', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -161,20 +166,6 @@ def _boxes(text: str, where: str) -> Mapping[str, tuple[int, int, int, int]]:
             raise UserError(f"'{where}' is damaged: the box of '{line}' is in no picture; download it again.")
         boxes[name] = (x0, y0, x1, y1)
     return boxes
-
-
-def _boxed(source: Source, items: Sequence[Item], margin: float, size: int) -> Iterator[Made]:
-    for item in items:
-        try:
-            left, top, side = square(item.more, margin)
-            if side < size:
-                yield [Skip(item.name, TOO_SMALL, f'the box gives a square of {side}')]
-            else:
-                yield [Face(item.key, cut_square(source.image(item.name), left, top, side, size))]
-        except UserError as error:
-            yield [Skip(item.name, CORRUPT, str(error))]
-        except ValueError as error:
-            yield [Skip(item.name, 'no box', str(error))]
 
 
 def add_arguments(parser: ArgumentParser) -> None:

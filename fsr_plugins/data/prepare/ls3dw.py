@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.data.prepare.boxes import cut_square, move_points, square
+from fsr_plugins.data.prepare.boxes import face_in_box
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.plan import CORRUPT, TOO_SMALL, Item, Made, Plan, Skip, without_twins
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.prepare.t7 import read_tensor
 from fsr_plugins.data.records import Face
@@ -53,15 +53,8 @@ def prepare_ls3dw(
         raise UserError(f'size {size} and margin {margin} do not fit: size > 0 and 0 <= margin <= 4 are needed.')
     with open_source(src) as source:
         items, skipped = _select(source)
-
-        def made(item: Item) -> Made:
-            try:
-                return [_face(source, item, size, margin)]
-            except UserError as error:
-                return [Skip(item.name, CORRUPT, str(error))]
-
-        protocol = {'size': size, 'margin': margin}
-        plan = Plan('ls3dw', protocol, items, lambda chunk: map(made, chunk), skipped)
+        make = one_by_one(lambda item: _face(source, item, size, margin))
+        plan = Plan('ls3dw', {'size': size, 'margin': margin}, items, make, skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -88,17 +81,10 @@ def _face(source: Source, item: Item, size: int, margin: float) -> Face | Skip:
         return Skip(item.name, 'no landmarks', f"'{item.more}' cannot be read: {error}")
     if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
         return Skip(item.name, 'no landmarks', f"'{item.more}' holds {points.shape}, no 68 points in an image")
-    image = source.image(item.name)
     # A point in the middle of a pixel lies half a pixel from its edges, of which boxes are made.
     (x0, y0), (x1, y1) = points[:, :2].min(axis=0) + 0.5, points[:, :2].max(axis=0) + 0.5
-    try:
-        left, top, side = square((x0, y0, x1, y1), margin)
-        if side < size:
-            return Skip(item.name, TOO_SMALL, f'the points give a square of {side}')
-        cut = cut_square(image, left, top, side, size)
-    except ValueError as error:
-        return Skip(item.name, 'outside', str(error))
-    return Face(item.key, cut, landmarks=move_points(five_of_68(points), left, top, side, size))
+    image, five = source.image(item.name), five_of_68(points)
+    return face_in_box(item, image, (x0, y0, x1, y1), margin=margin, size=size, points=five)
 
 
 def five_of_68(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

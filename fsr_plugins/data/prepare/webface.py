@@ -9,9 +9,10 @@ from pathlib import Path
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import centre_faces
-from fsr_plugins.data.prepare.plan import Item, Plan, without_twins
+from fsr_plugins.data.prepare.centre import face_in_centre
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import not_this, open_source
+from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 
 _FOLDER = 'WebFace'
@@ -47,7 +48,11 @@ def prepare_webface(
             raise not_this(source, "SCGAN's prepared test sets", 'imgs_test/WebFace/<image>.png')
         names, skipped = without_twins(source, found)
         items = [Item(key.replace('.', '_'), name) for key, name in names.items()]
-        plan = Plan('webface', {'size': size}, items, centre_faces(source, size), skipped)
+
+        def face(item: Item) -> Face | Skip:
+            return face_in_centre(item, source.image(item.name), size)
+
+        plan = Plan('webface', {'size': size}, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -237,7 +237,7 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
             try:
                 made.append(Face(f'{item.key}_{number:04d}', cut_square(photograph, left, top, side, size)))
             except ValueError as error:
-                made.append(Skip(item.name, 'outside', f'face {number}: {error}'))
+                made.append(Skip(item.name, 'bad box', f'face {number}: {error}'))
         yield made
 
 

@@ -78,11 +78,11 @@ def prepare_celeba(
       resized, is given the same.
     - ``centre128``: the centre 128x128, rows 45 to 172 and columns 25 to 152, which C-Face's "crop all the images into
       128x128" is taken to mean.
-    - ``pkdn``: images in the wild. PKDN, as KDFSRNet, crops by DIC's boxes, squares around 68 points that OpenFace
-      found; these files are not public in DIC's repository. Here the square is made of CelebA's own five points (or of
-      its boxes), which is a deviation: the points' box and 0.8 of its longer side on each side, in an upright face from
-      the forehead to the chin. Which 168,854, 100 and 1,000 images PKDN trains, validates and tests with is not public
-      either: here the split is the official one, without faces smaller than ``size``.
+    - ``pkdn``: images in the wild. PKDN, as KDFSRNet, crops by DIC's boxes, one for each face, which DIC's repository
+      does not hold. Here the square is made of CelebA's own five points (or of its boxes), which is a deviation: the
+      points' box and 0.8 of its longer side on each side, in an upright face from the forehead to the chin. Nor does it
+      hold the lists of the 168,854, 100 and 1,000 images to train, validate and test with: here the split is the
+      official one, without faces smaller than ``size``.
 
     Args:
         src: Folder or archive of the images; the unpacked folder itself, or one with the downloaded zip.

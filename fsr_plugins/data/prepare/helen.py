@@ -48,8 +48,8 @@ def prepare_helen(
 ) -> Prepared:
     """Cuts the annotated face out of each photograph and reduces it; keys are the files' names.
 
-    PKDN, as KDFSRNet, crops by DIC's boxes, squares around 68 points that OpenFace found. Those files are not public in
-    DIC's repository, nor are its lists of 1,955, 50 and 50 images. Here, which is a deviation, the square is made of
+    PKDN, as KDFSRNet, crops by DIC's boxes, one for each face. DIC's repository does not hold them, nor lists of 1,955,
+    50 and 50 images to train, validate and test with. Here, which is a deviation, the square is made of
     Helen's own 194 points (jaw, nose, lips, eyes and brows): their box with a tenth of its longer side around it; and
     the split is Helen's, 2,000 images to train, of which the last 50 by name validate, and 330 to test.
 

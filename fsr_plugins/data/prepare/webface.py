@@ -23,10 +23,10 @@ def prepare_webface(
 ) -> Prepared:
     """Brings the pictures of a folder ``WebFace`` to ``size``.
 
-    TSNet names "Webface" by reference to SCGAN (Hou et al., TIP 2023) alone; neither says how many faces it has or how
-    they were found. SCGAN's prepared test sets hold them as small PNGs in ``imgs_test/WebFace``, and these are what is
-    meant: CASIA-WebFace, reduced, would show clean small faces, not real ones. Of a picture larger than ``size`` the
-    centre square is reduced as MATLAB's ``imresize`` does. Keys are the files' names.
+    TSNet names "Webface" by reference to SCGAN (Hou et al., TIP 2023) alone, and not how many faces it has. SCGAN's
+    prepared test sets hold them in ``imgs_test/WebFace``, as small PNGs, and these are what is taken to be meant:
+    CASIA-WebFace, reduced, would show clean small faces, not real ones. Of a picture larger than ``size`` the centre
+    square is reduced as MATLAB's ``imresize`` does. Keys are the files' names.
 
     Args:
         src: The prepared sets as downloaded, zip or folder, with any number of folders above ``WebFace``, or this one.

@@ -124,11 +124,18 @@ class MediaPipeDetector:
     """BlazeFace, its points by the face mesh; see :class:`~fsr_plugins.faces.protocol.Detector`.
 
     BlazeFace has no mouth corners, so the mesh looks at each face. One that it does not see is left out.
+
+    Args:
+        finders: BlazeFace's networks. Each is blind to some sizes, small faces or such as fill the image; where two see
+            the same face, the surer is believed.
+        mesh: The face mesh.
+        overlap: Boxes of one face overlap by more (intersection over union).
     """
 
-    def __init__(self, finder: BlazeFace, mesh: FaceMesh) -> None:
-        self.finder = finder
+    def __init__(self, finders: Sequence[BlazeFace], mesh: FaceMesh, overlap: float = 0.3) -> None:
+        self.finders = finders
         self.mesh = mesh
+        self.overlap = overlap
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """See :meth:`Detector.detect`."""
@@ -137,7 +144,7 @@ class MediaPipeDetector:
 
     def see(self, image: Image) -> list[tuple[Detection, Landmarks]]:
         """The faces in uint8 (H, W, 3) with their meshes, by descending score."""
-        found = self.finder.find(image)
+        found = self._find(image)
         # Eyes, nose and twice the mouth's middle: where to look takes no more.
         seen = [self.mesh.look(image, one.points[[0, 1, 2, 3, 3]]) for one in found]
         return [
@@ -145,3 +152,11 @@ class MediaPipeDetector:
             for one, marks in zip(found, seen, strict=True)
             if marks is not None
         ]
+
+    def _find(self, image: Image) -> list[Found]:
+        found = [one for finder in self.finders for one in finder.find(image)]
+        if not found:
+            return []
+        boxes = torch.from_numpy(np.stack([one.box for one in found]))
+        scores = torch.tensor([one.score for one in found])
+        return [found[place] for place in torchvision.ops.nms(boxes, scores, self.overlap).tolist()]

@@ -36,14 +36,12 @@ def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile)
     return build
 
 
-def _mediapipe(weight: WeightFile) -> Open[MediaPipeDetector]:
-    def build(path: Path | None, device: torch.device) -> MediaPipeDetector:
-        from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
-        from fsr_plugins.faces.facemesh import FaceMesh
+def _mediapipe(path: Path | None, device: torch.device) -> MediaPipeDetector:
+    from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
+    from fsr_plugins.faces.facemesh import FaceMesh
 
-        return MediaPipeDetector(BlazeFace.open(weight, path), FaceMesh.open(path))
-
-    return build
+    ranges = (published.BLAZEFACE_SHORT, published.BLAZEFACE_FULL)
+    return MediaPipeDetector([BlazeFace.open(weight, path) for weight in ranges], FaceMesh.open(path))
 
 
 def _mesh(path: Path | None, device: torch.device) -> Landmarker:
@@ -68,14 +66,13 @@ def _network(name: str, weight: WeightFile) -> Open[Parser]:
 def _mesh_parser(path: Path | None, device: torch.device) -> Parser:
     from fsr_plugins.faces.mesh_parser import MeshParser
 
-    return MeshParser(_mediapipe(published.BLAZEFACE_SHORT)(path, device))
+    return MeshParser(_mediapipe(path, device))
 
 
 DETECTORS: Mapping[str, Open[Detector]] = {
     'retinaface_resnet50': _retinaface('resnet50', published.RETINAFACE_RESNET50),
     'retinaface_mobilenet0.25': _retinaface('mobile0.25', published.RETINAFACE_MOBILENET),
-    'mediapipe': _mediapipe(published.BLAZEFACE_SHORT),
-    'mediapipe_full': _mediapipe(published.BLAZEFACE_FULL),
+    'mediapipe': _mediapipe,
 }
 LANDMARKERS: Mapping[str, Open[Landmarker]] = {'mediapipe': _mesh}
 PARSERS: Mapping[str, Open[Parser]] = {

@@ -22,8 +22,7 @@ def _files() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('FSR_OFFLINE', '1')
         try:
-            for name in ('mediapipe', 'mediapipe_full'):
-                open_detector(name)
+            open_detector('mediapipe')
         except UserError as error:
             pytest.skip(str(error))
 
@@ -43,9 +42,8 @@ def off(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points - truth, axis=1) / np.linalg.norm(truth[0] - truth[1])
 
 
-@pytest.mark.parametrize('name', ['mediapipe', 'mediapipe_full'])
-def test_drawn_faces_are_found_and_their_points_lie_right(name: str, faces: list[Face]) -> None:
-    found = open_detector(name).detect([face.image for face in faces])
+def test_drawn_faces_are_found_and_their_points_lie_right(faces: list[Face], detector: Detector) -> None:
+    found = detector.detect([face.image for face in faces])
     for one in found:
         assert len(one) == 1 and 0.5 < one[0].score <= 1
         box, points = one[0].box, one[0].points
@@ -57,9 +55,8 @@ def test_drawn_faces_are_found_and_their_points_lie_right(name: str, faces: list
     assert (mean < [0.05, 0.05, 0.08, 0.15, 0.15]).all()
 
 
-def test_scale_place_and_neighbours_do_not_matter(faces: list[Face]) -> None:
-    # Full range: the smaller face is too small for the other.
-    detector = open_detector('mediapipe_full')
+def test_scale_place_and_neighbours_do_not_matter(faces: list[Face], detector: Detector) -> None:
+    # The smaller face is seen by BlazeFace's full range only, the larger by both.
     one, other = faces[0], faces[1]
     image = np.zeros((3 * SIZE, 5 * SIZE, 3), np.uint8)
     large = cv2.resize(one.image, (2 * SIZE, 2 * SIZE), interpolation=cv2.INTER_LINEAR)

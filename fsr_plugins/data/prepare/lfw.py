@@ -22,6 +22,7 @@ from fsr_plugins.data.prepare.base import (
     register,
 )
 from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.lists import read_names
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.prepare.window import Window
@@ -145,10 +146,7 @@ def _person(key: str) -> str:
 
 def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tuple[float, float]) -> dict[str, str]:
     if people is not None:
-        try:
-            listed = set(people.read_text(encoding='utf-8').split())
-        except OSError as error:
-            raise UserError(f"The list of people '{people}' cannot be read: {error.strerror}.") from error
+        listed = set(read_names(people, 'list of people'))
         unknown = sorted(listed - {_person(key) for key in names})
         if unknown:
             raise UserError(f"'{people}' lists '{unknown[0]}', of whom '{path}' has no image.")

@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
     raise TypeError(f'{type(value).__name__} is no plain value')
 
 
-def one_by_one(make: Callable[[Item], Face]) -> Callable[[Sequence[Item]], Iterable[Made]]:
+def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]], Iterable[Made]]:
     """``Plan.make`` of a function that makes one face of an item; its UserErrors are images that are corrupt."""
 
     def made(item: Item) -> Made:

@@ -6,7 +6,7 @@
 
 Both cut the centre 128x128 out of the 250x250 JPEGs, reduce it to 64x64 as MATLAB's imresize does, and write an LMDB of
 PNGs. BasicSR has no step that cuts and resizes, so its side reads the unpacked images, cuts, calls its `imresize` and
-writes PNGs in a pool of processes, one a core, as its `extract_subimages` does, and then calls its `make_lmdb_from_imgs`
+writes PNGs in a pool of processes, one a core, as its `extract_subimages` does, and then calls `make_lmdb_from_imgs`
 with as many; unpacking is not counted. A third line is ours as raw pixels, which BasicSR does not offer. The sides take
 turns; medians count.
 """

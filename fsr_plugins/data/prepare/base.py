@@ -81,11 +81,14 @@ def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> Non
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 
-def weights_said(weights: Path | None) -> str | None:
-    """What a manifest says of local weights: the SHA-256 of a file; None for the published ones."""
+def weights_said(weights: Path | None) -> dict[str, str] | None:
+    """What a manifest says of local weights: SHA-256 by file name; None for the published ones."""
     from fsr_plugins.weights import file_sha256
 
-    return file_sha256(weights) if weights is not None and weights.is_file() else None
+    if weights is None:
+        return None
+    files = sorted(weights.iterdir()) if weights.is_dir() else [weights]
+    return {file.name: file_sha256(file) for file in files if file.is_file()}
 
 
 def chosen_format(dst: Path, form: Format | None) -> Format:

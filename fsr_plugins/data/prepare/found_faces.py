@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.images import Image
+from fsr_plugins.data.prepare.base import weights_said
 from fsr_plugins.data.prepare.boxes import face_in_box
+from fsr_plugins.data.prepare.per_thread import PerThread
 from fsr_plugins.data.prepare.plan import CORRUPT, NO_FACE, TOO_SMALL, Item, Made, Skip
 from fsr_plugins.data.prepare.sources import Source
 from fsr_plugins.data.records import Face
@@ -66,16 +67,7 @@ class Finding:
             said['size'] = self.size
         if self.align == 'box':
             said['margin'] = self.margin
-        return {**said, 'detector': self.detector, 'weights': self._content()}
-
-    def _content(self) -> dict[str, str] | None:
-        """SHA-256 of the local weights by file name."""
-        from fsr_plugins.weights import file_sha256
-
-        if self.weights is None:
-            return None
-        files = sorted(self.weights.iterdir()) if self.weights.is_dir() else [self.weights]
-        return {file.name: file_sha256(file) for file in files if file.is_file()}
+        return {**said, 'detector': self.detector, 'weights': weights_said(self.weights)}
 
     def open(self) -> Detector:
         """The detector, with its weights."""
@@ -84,28 +76,20 @@ class Finding:
         return open_detector(self.detector, self.weights, self.device)
 
 
-class _Engine(threading.local):
-    """A detector of each thread's own: LiteRT's must not be shared."""
-
-    def __init__(self, open_one: Callable[[], Detector]) -> None:
-        self.detector = open_one()
-
-
 def find_faces(source: Source, finding: Finding) -> Callable[[Sequence[Item]], Iterable[Made]]:
     """``Plan.make`` of items that are photographs of a source.
 
     Raises:
         UserError: the detector cannot be opened; found out at once.
     """
-    engine = _Engine(finding.open)
-    engine.detector  # noqa: B018  of this thread: what is wrong with it is said before threads begin
+    engine = PerThread(finding.open)  # of this thread at once: what is wrong with it is said before others begin
     return lambda items: _made(source, finding, engine, items)
 
 
-def _made(source: Source, finding: Finding, engine: _Engine, items: Sequence[Item]) -> Iterator[Made]:
+def _made(source: Source, finding: Finding, engine: PerThread[Detector], items: Sequence[Item]) -> Iterator[Made]:
     for group in _groups(source, items):
         photographs = [photograph for _, photograph in group if not isinstance(photograph, Skip)]
-        found = iter(engine.detector.detect(photographs)) if photographs else iter(())
+        found = iter(engine.own.detect(photographs)) if photographs else iter(())
         for item, photograph in group:
             if isinstance(photograph, Skip):
                 yield [photograph]

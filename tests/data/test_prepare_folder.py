@@ -191,7 +191,12 @@ def test_local_weights_are_part_of_the_protocol(holiday: Path, tmp_path: Path) -
     run(holiday, tmp_path / 'out', *command)
     origin = open_store(tmp_path / 'out').manifest.origin
     assert origin is not None and origin.protocol['detector'] == 'mediapipe'
-    assert origin.protocol['weights'] == hashlib.sha256(b'weights').hexdigest()
+    digest = {'w.pth': hashlib.sha256(b'weights').hexdigest()}
+    assert origin.protocol['weights'] == digest
+    command[command.index('--weights') + 1] = written(tmp_path / 'folder', {'w.pth': b'weights', 'more/x': b''})
+    run(holiday, tmp_path / 'again', *command)
+    again = open_store(tmp_path / 'again').manifest.origin
+    assert again is not None and again.protocol['weights'] == digest
     with pytest.raises(UserError, match='min-size -1'):
         run(holiday, tmp_path / 'none', '--align', 'box', '--min-size', '-1')
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 from fsr_plugins.data.images import Image
-from fsr_plugins.data.prepare.plan import TOO_SMALL, Item, Skip
+from fsr_plugins.data.prepare.plan import TOO_SMALL, Item, Made, Skip, one_by_one
+from fsr_plugins.data.prepare.sources import Source
 from fsr_plugins.data.prepare.window import Window
 from fsr_plugins.data.records import Face
 
@@ -22,3 +25,8 @@ def face_in_centre(item: Item, image: Image, size: int | None = None) -> Face | 
     if size is not None and size > side:
         return Skip(item.name, TOO_SMALL, f'it is {width}x{height}, {size} pixels are needed')
     return Face(item.key, Window((height - side) // 2, (width - side) // 2, side, size or side).image(image))
+
+
+def centre_faces(source: Source, size: int | None) -> Callable[[Sequence[Item]], Iterable[Made]]:
+    """``Plan.make`` of items that are images of a source: the centre square of each, of ``size``."""
+    return one_by_one(lambda item: face_in_centre(item, source.image(item.name), size))

@@ -13,7 +13,7 @@ from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.images import EXTENSIONS
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import face_in_centre
+from fsr_plugins.data.prepare.centre import centre_faces
 from fsr_plugins.data.prepare.found_faces import Align, Finding, find_faces
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
@@ -75,14 +75,14 @@ def prepare_folder(
         if finding is not None:
             protocol, make = finding.protocol(), find_faces(source, finding)
         else:
-            protocol, make = {'crop': crop, 'size': size}, one_by_one(lambda item: _face(source, item, crop, size))
+            protocol = {'crop': crop, 'size': size}
+            make = centre_faces(source, size) if crop == 'centre' else one_by_one(lambda item: _whole(source, item))
         plan = Plan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _face(source: Source, item: Item, crop: Crop, size: int | None) -> Face | Skip:
-    image = source.image(item.name)
-    return Face(item.key, image) if crop == 'none' else face_in_centre(item, image, size)
+def _whole(source: Source, item: Item) -> Face:
+    return Face(item.key, source.image(item.name))
 
 
 def is_picture(name: str) -> bool:
@@ -131,7 +131,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     usual = Finding('box')
     search = parser.add_argument_group('with --align')
     search.add_argument('--detector', metavar='NAME', default=usual.detector, help=f'(default: {usual.detector})')
-    search.add_argument('--weights', type=Path, metavar='FILE', help='local weights of the detector')
+    search.add_argument('--weights', type=Path, metavar='FILE', help='local weights; of mediapipe a folder')
     search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
     search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
     search.add_argument('--margin', type=float, default=usual.margin, help=f'of box (default: {usual.margin})')

@@ -61,16 +61,21 @@ class Finding:
 
     def protocol(self) -> Mapping[str, Any]:
         """What pixels depend on; of local weights their content."""
-        from fsr_plugins.weights import file_sha256
-
         said: dict[str, Any] = {'align': self.align, 'min_size': self.min_size, 'faces': self.faces}
         if self.align != '112x96':
             said['size'] = self.size
         if self.align == 'box':
             said['margin'] = self.margin
-        local = self.weights is not None and self.weights.is_file()
-        weights = file_sha256(self.weights) if local and self.weights is not None else None
-        return {**said, 'detector': self.detector, 'weights': weights}
+        return {**said, 'detector': self.detector, 'weights': self._content()}
+
+    def _content(self) -> dict[str, str] | None:
+        """SHA-256 of the local weights by file name."""
+        from fsr_plugins.weights import file_sha256
+
+        if self.weights is None:
+            return None
+        files = sorted(self.weights.iterdir()) if self.weights.is_dir() else [self.weights]
+        return {file.name: file_sha256(file) for file in files if file.is_file()}
 
     def open(self) -> Detector:
         """The detector, with its weights."""

@@ -35,8 +35,8 @@ def prepare_ls3dw(
 ) -> Prepared:
     """Cuts a square round the 68 points of each image and reduces it; five points are kept.
 
-    TSNet takes the set "processed in the same way as SCGAN", which does not publish how: the margin is ours. Keys are
-    the images' numbers with six digits.
+    TSNet takes the set "processed in the same way as SCGAN", whose repository gives the small faces and not how they
+    were cut: the margin is ours. Keys are the images' numbers with six digits.
 
     Args:
         src: Folder or zip as downloaded; ``7.t7`` beside ``7.jpg`` holds its points.

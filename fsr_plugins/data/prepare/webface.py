@@ -9,10 +9,9 @@ from pathlib import Path
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import face_in_centre
-from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
+from fsr_plugins.data.prepare.centre import centre_faces
+from fsr_plugins.data.prepare.plan import Item, Plan, without_twins
 from fsr_plugins.data.prepare.sources import not_this, open_source
-from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 
 _FOLDER = 'WebFace'
@@ -24,10 +23,10 @@ def prepare_webface(
 ) -> Prepared:
     """Brings the pictures of a folder ``WebFace`` to ``size``.
 
-    TSNet names "Webface" by reference to SCGAN (Hou et al., TIP 2023) alone; neither says how many faces it has or how
-    they were found. SCGAN's prepared test sets hold them as small PNGs in ``imgs_test/WebFace``, and these are what is
-    meant: CASIA-WebFace, reduced, would show clean small faces, not real ones. Of a picture larger than ``size`` the
-    centre square is reduced as MATLAB's ``imresize`` does. Keys are the files' names.
+    TSNet names "Webface" by reference to SCGAN (Hou et al., TIP 2023) alone, and not how many faces it has. SCGAN's
+    prepared test sets hold them in ``imgs_test/WebFace``, as small PNGs, and these are what is taken to be meant:
+    CASIA-WebFace, reduced, would show clean small faces, not real ones. Of a picture larger than ``size`` the centre
+    square is reduced as MATLAB's ``imresize`` does. Keys are the files' names.
 
     Args:
         src: The prepared sets as downloaded, zip or folder, with any number of folders above ``WebFace``, or this one.
@@ -48,11 +47,7 @@ def prepare_webface(
             raise not_this(source, "SCGAN's prepared test sets", 'imgs_test/WebFace/<image>.png')
         names, skipped = without_twins(source, found)
         items = [Item(key.replace('.', '_'), name) for key, name in names.items()]
-
-        def face(item: Item) -> Face | Skip:
-            return face_in_centre(item, source.image(item.name), size)
-
-        plan = Plan('webface', {'size': size}, items, one_by_one(face), skipped)
+        plan = Plan('webface', {'size': size}, items, centre_faces(source, size), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -92,9 +92,9 @@ def prepare_widerface(
 ) -> Prepared:
     """Cuts squares round WIDER FACE's annotated faces and reduces them.
 
-    TSNet trains with 4,000 of them at 16x16 "processed in the same way as SCGAN", which does not publish how: bounds,
-    judgements and margin are ours. Keys are ``0_Parade_Parade_0_452_0003``: the photograph's name and the face's
-    place among its annotations, from 1.
+    TSNet trains with 4,000 of them at 16x16, "processed in the same way as SCGAN", whose repository gives the small
+    faces and not how they were cut: bounds, judgements and margin are ours. Keys are ``0_Parade_Parade_0_452_0003``:
+    the photograph's name and the face's place among its annotations, from 1.
 
     Args:
         src: Folder with ``WIDER_<split>.zip`` and ``wider_face_split.zip``, or in which they are unpacked.

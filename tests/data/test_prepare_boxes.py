@@ -51,8 +51,8 @@ def test_cut_beyond_the_border(left: int, top: int, size: int) -> None:
         assert np.array_equal(cut_square(PICTURE, left, top, side, size), expected)
 
 
-def test_pixels_of_points_are_inside_their_box() -> None:
-    assert box_of_points(np.array([[3.0, 9.0], [7.0, 4.5]])) == (3, 4.5, 8, 10)
+def test_a_box_goes_through_the_outermost_points() -> None:
+    assert box_of_points(np.array([[3.0, 9.0], [7.0, 4.5]])) == (3.5, 5, 7.5, 9.5)
 
 
 def test_what_a_box_claims_is_not_believed() -> None:

@@ -80,12 +80,12 @@ def test_the_plain_centre(celeba: Path, tmp_path: Path) -> None:
 def test_around_the_face_in_the_wild(celeba: Path, tmp_path: Path) -> None:
     done = prepare_celeba(celeba, tmp_path / 'out', split='val', crop='pkdn')
     assert (done.images, done.identities) == (1, 1)
-    # The points reach over columns 165 to 266 (102 wide) and rows 176 to 271: 102 * 2.6 is 265, and 265 around the
-    # centre 216, 224 begins at 83.5 and 91.5.
+    # The points lie in columns 165 to 266 and rows 176 to 271: 101 * 2.6 is 263, and 263 around the centre 216, 224
+    # begins at 84.5 and 92.5, which Python rounds to even numbers.
     left, top = 84, 92
     store = open_store(tmp_path / 'out')
-    assert close(store.image('000004'), picture(4, *WILD_SHAPE)[top : top + 265, left : left + 265])
-    moved = (np.array([165 - left, 184 - top]) + 0.5) * 128 / 265 - 0.5
+    assert close(store.image('000004'), picture(4, *WILD_SHAPE)[top : top + 263, left : left + 263])
+    moved = (np.array([165 - left, 184 - top]) + 0.5) * 128 / 263 - 0.5
     np.testing.assert_allclose(store.landmarks[0, 0], moved, rtol=1e-5)
     origin = store.manifest.origin
     assert origin is not None and 'deviation' in origin.protocol and origin.protocol['margin'] == 0.8
@@ -104,7 +104,8 @@ def test_faces_that_are_too_small(celeba: Path, tmp_path: Path) -> None:
     table.write_text(text.replace('194  271', '240  271', 1).replace('244  176', '244  240', 1))
     done = prepare_celeba(celeba, tmp_path / 'out', crop='pkdn')
     assert (done.images, done.skipped) == (5, {'too small': 1})
-    assert 'has 109 pixels, 128 are needed' in report(tmp_path / 'out')['images'][0]['detail']
+    # 41 columns apart: 41 * 2.6.
+    assert 'has 107 pixels, 128 are needed' in report(tmp_path / 'out')['images'][0]['detail']
 
 
 def test_points_that_are_no_box(celeba: Path, tmp_path: Path) -> None:

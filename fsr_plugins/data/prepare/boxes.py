@@ -45,10 +45,13 @@ def square(box: Sequence[float], margin: float) -> tuple[int, int, int]:
 
 
 def box_of_points(points: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
-    """The box around points (N, 2), x and y of which whole numbers are pixel centres; edges as in :func:`square`."""
-    x0, y0 = points.min(axis=0).tolist()
-    x1, y1 = points.max(axis=0).tolist()
-    return x0, y0, x1 + 1, y1 + 1
+    """The box around points (N, 2), x and y, whole numbers of which are pixel centres, for :func:`square`.
+
+    A point in the middle of a pixel lies half a pixel from its edges, of which boxes are made.
+    """
+    x0, y0 = (points.min(axis=0) + 0.5).tolist()
+    x1, y1 = (points.max(axis=0) + 0.5).tolist()
+    return x0, y0, x1, y1
 
 
 def cut_square(image: Image, left: int, top: int, side: int, size: int) -> Image:

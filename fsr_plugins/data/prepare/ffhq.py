@@ -10,9 +10,10 @@ from typing import Literal
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import centre_faces
-from fsr_plugins.data.prepare.plan import Item, Plan, without_twins
+from fsr_plugins.data.prepare.centre import face_in_centre
+from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
+from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 
 Split = Literal['train', 'val', 'all']
@@ -65,8 +66,12 @@ def prepare_ffhq(
         if number is not None and number > len(names):
             raise UserError(f"'{src}' has {len(names)} images of the split {split}; {number} are asked for.")
         items = [Item(key, name) for key, name in list(names.items())[:number]]
+
+        def face(item: Item) -> Face | Skip:
+            return face_in_centre(item, images.image(item.name), size)
+
         protocol = {'size': size, 'split': split, 'number': number}
-        plan = Plan('ffhq', protocol, items, centre_faces(images, size), skipped)
+        plan = Plan('ffhq', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

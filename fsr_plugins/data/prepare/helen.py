@@ -14,7 +14,7 @@ from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.boxes import box_of_points, face_in_box
 from fsr_plugins.data.prepare.carry_out import carry_out
-from fsr_plugins.data.prepare.centre import centre_faces
+from fsr_plugins.data.prepare.centre import face_in_centre
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.records import Face
@@ -81,13 +81,15 @@ def prepare_helen(
         items, unknown = _items(names, boxes)
 
         def face(item: Item) -> Face | Skip:
-            return face_in_box(item, source.image(item.name), item.more, margin=margin, size=size)
+            image = source.image(item.name)
+            if crop == 'centre':
+                return face_in_centre(item, image, size)
+            return face_in_box(item, image, item.more, margin=margin, size=size)
 
         protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
-        make = one_by_one(face) if crop == 'points' else centre_faces(source, size)
-        plan = Plan('helen', protocol, items, make, skipped + absent + unknown)
+        plan = Plan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.data.prepare.boxes import face_in_box
+from fsr_plugins.data.prepare.boxes import box_of_points, face_in_box
 from fsr_plugins.data.prepare.carry_out import carry_out
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
@@ -81,10 +81,8 @@ def _face(source: Source, item: Item, size: int, margin: float) -> Face | Skip:
         return Skip(item.name, 'no landmarks', f"'{item.more}' cannot be read: {error}")
     if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
         return Skip(item.name, 'no landmarks', f"'{item.more}' holds {points.shape}, no 68 points in an image")
-    # A point in the middle of a pixel lies half a pixel from its edges, of which boxes are made.
-    (x0, y0), (x1, y1) = points[:, :2].min(axis=0) + 0.5, points[:, :2].max(axis=0) + 0.5
-    image, five = source.image(item.name), five_of_68(points)
-    return face_in_box(item, image, (x0, y0, x1, y1), margin=margin, size=size, points=five)
+    image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
+    return face_in_box(item, image, box, margin=margin, size=size, points=five)
 
 
 def five_of_68(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -13,6 +13,7 @@ from fsr_plugins.data.encoded import Encoding
 from fsr_plugins.data.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.data.prepare.boxes import face_in_box
 from fsr_plugins.data.prepare.carry_out import carry_out
+from fsr_plugins.data.prepare.centre import face_in_centre
 from fsr_plugins.data.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
 from fsr_plugins.data.prepare.sources import Source, not_this, open_source
 from fsr_plugins.data.records import Face
@@ -82,7 +83,7 @@ def prepare_multipie(
                 return face_in_box(item, image, item.more, margin=margin, size=size)
             if height != width:
                 return Skip(item.name, 'not cropped', f'{width}x{height}; boxes of the faces are needed')
-            return face_in_box(item, image, (0, 0, width, height), margin=0, size=size)
+            return face_in_centre(item, image, size)
 
         protocol: dict[str, Any] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
         plan = Plan('multipie', protocol, items, one_by_one(face), skipped + unknown)

@@ -232,5 +232,8 @@ register(
         example='fsr prepare lfw lfw-deepfunneled.zip datasets/lfw.lmdb',
         add_arguments=add_arguments,
         run=run,
+        where='http://vis-www.cs.umass.edu/lfw/ (lfw.tgz, lfw-funneled.tgz, lfw-deepfunneled.tgz, pairs.txt)',
+        terms='photographs from the news; see the site',
+        layout='<top folder>/Name/Name_0001.jpg, 250x250, in a folder, tgz or zip',
     )
 )

@@ -124,5 +124,8 @@ register(
         example='fsr prepare yale CroppedYale.zip datasets/yale128.lmdb',
         add_arguments=add_arguments,
         run=run,
+        where='http://vision.ucsd.edu/~leekc/ExtYaleDatabase/ExtYaleB.html (the cropped images)',
+        terms='see the site',
+        layout='CroppedYale/yaleB01/yaleB01_P00A+000E+00.pgm, 168x192, in a folder, zip or tar',
     )
 )

@@ -65,7 +65,10 @@ def row(*cells: str) -> str:
 def print_detection(
     images: Sequence[np.ndarray], points: dict[str, Floats], engines: list[tuple[str, str | None]]
 ) -> None:
-    """Finds faces by each engine, prints rate and speed, and adds the points to ``points``."""
+    """Finds faces by each engine, prints rate and speed, and adds the points to ``points``.
+
+    Where MediaPipe is among the engines, its mesh looks again at what each other one has found.
+    """
     print(row('engine', 'images with a face', 'faces an image', 'images / CPU s'))
     print(row(*['---'] * 4))
     for name, weights in engines:
@@ -75,7 +78,7 @@ def print_detection(
         rate, mean = np.mean([face is not None for face in centred]), np.mean([len(faces) for faces in found])
         print(row(name, f'{100 * rate:.1f} %', f'{mean:.2f}', f'{speed:.1f}'))
         points[name] = five(centred)
-        if name.startswith('retinaface'):
+        if name != 'mediapipe' and 'mediapipe' in dict(engines):
             marks = open_landmarker('mediapipe').points(images, centred)
             points[f'{name}, then the mesh'] = np.stack(
                 [np.full((5, 2), np.nan) if one is None else one.points for one in marks]
@@ -140,13 +143,13 @@ def installed(name: str) -> str:
         return f'no {name}'
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('store', metavar='STORE')
     parser.add_argument('--count', type=int, default=400, help='images, evenly over the store (default: 400)')
     parser.add_argument('--engines', nargs='+', type=named, default=[('mediapipe', None)], metavar='NAME[=WEIGHTS]')
     parser.add_argument('--parsers', nargs='*', type=named, default=[('mediapipe', None)], metavar='NAME[=WEIGHTS]')
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     cv2.setNumThreads(torch.get_num_threads())
 
     store: Store = open_store(args.store)

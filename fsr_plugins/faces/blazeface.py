@@ -14,7 +14,7 @@ import torchvision
 from fsr_plugins.faces.facemesh import FaceMesh
 from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
-from fsr_plugins.faces.tflite import Network, find, sigmoid
+from fsr_plugins.faces.tflite import Network, sigmoid
 from fsr_plugins.weights import WeightFile
 
 #: By the side of a network's input: its levels as (stride, anchors at each place), after MediaPipe's graphs.
@@ -87,8 +87,8 @@ class BlazeFace:
 
     @classmethod
     def open(cls, weight: WeightFile, folder: Path | None = None) -> BlazeFace:
-        """From a published file; see :func:`~fsr_plugins.faces.tflite.find`."""
-        return cls(Network(find(weight, folder)))
+        """From a published file; see :meth:`~fsr_plugins.faces.tflite.Network.open`."""
+        return cls(Network.open(weight, folder))
 
     def find(self, image: Image) -> list[Found]:
         """The faces in uint8 (H, W, 3), by descending score."""

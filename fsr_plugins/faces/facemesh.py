@@ -10,7 +10,7 @@ import numpy as np
 from fsr_plugins.faces.crops import Matrix, ffhq_square, upright, warp
 from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
 from fsr_plugins.faces.published import FACE_MESH
-from fsr_plugins.faces.tflite import Network, find, sigmoid
+from fsr_plugins.faces.tflite import Network, sigmoid
 
 POINTS = 468
 
@@ -50,8 +50,8 @@ class FaceMesh:
 
     @classmethod
     def open(cls, folder: Path | None = None) -> FaceMesh:
-        """From the published file; see :func:`~fsr_plugins.faces.tflite.find`."""
-        return cls(Network(find(FACE_MESH, folder)))
+        """From the published file; see :meth:`~fsr_plugins.faces.tflite.Network.open`."""
+        return cls(Network.open(FACE_MESH, folder))
 
     def points(self, images: Sequence[Image], detections: Sequence[Detection | None]) -> list[Landmarks | None]:
         """See :meth:`Landmarker.points`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,14 +55,9 @@ class Network:
     """
 
     def __init__(self, path: Path) -> None:
+        make = _interpreter()
         try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise UserError(
-                "MediaPipe's networks need LiteRT (ai-edge-litert): pip install 'fsr_plugins[faces]'."
-            ) from error
-        try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=torch.get_num_threads())
+            self._interpreter = make(model_path=str(path), num_threads=torch.get_num_threads())
         except ValueError as error:
             raise UserError(f"'{path}' is no TFLite network, or it is cut short; fetch it again.") from error
         self._interpreter.allocate_tensors()
@@ -70,12 +66,33 @@ class Network:
         self._outputs = [each['index'] for each in self._interpreter.get_output_details()]
         self.side = int(entry['shape'][1])
 
+    @classmethod
+    def open(cls, weight: WeightFile, folder: Path | None = None) -> Network:
+        """From a published file, as :func:`find` finds it; nothing is fetched where LiteRT is not installed."""
+        _interpreter()
+        return cls(find(weight, folder))
+
     def __call__(self, image: Floats) -> tuple[Floats, Floats]:
         """float32 (side, side, 3) to the two outputs, without the dimension of the batch."""
         self._interpreter.set_tensor(self._input, np.ascontiguousarray(image[None], np.float32))
         self._interpreter.invoke()
         first, second = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
         return first, second
+
+
+def _interpreter() -> Any:
+    """LiteRT's class ``Interpreter``.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise UserError(
+            "MediaPipe's networks need LiteRT (ai-edge-litert): pip install 'fsr_plugins[faces]'."
+        ) from error
+    return Interpreter
 
 
 def sigmoid(x: Floats) -> Floats:

@@ -89,3 +89,8 @@ def test_of_overlapping_boxes_the_best_is_kept(detector: RetinaFaceDetector) -> 
     assert [round(face.score, 1) for face in faces] == [0.9, 0.8, 0.6]
     assert [face.box[0] for face in faces] == [2, 8, 50]
     np.testing.assert_array_equal(faces[0].points, np.arange(10, 20).reshape(5, 2))
+
+
+def test_the_larger_network_runs() -> None:
+    found = RetinaFaceDetector(network('resnet50'), score=0.0).detect([image(64, 64)])[0]
+    assert found and found[0].box.shape == (4,) and found[0].points.shape == (5, 2)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fsr_plugins.faces.protocol import Image
+from fsr_plugins.faces.protocol import Image, Images
 
 
-def batches(images: Sequence[Image], most: int, pixels: int) -> Iterator[tuple[list[int], Image]]:
+def batches(images: Images, most: int, pixels: int) -> Iterator[tuple[list[int], Image]]:
     """Batches of equal images: (their places in the sequence, uint8 (n, H, W, 3)).
 
     A batch has at most ``most`` images and ``pixels`` pixels; an image of more pixels comes alone. Every image comes

@@ -12,7 +12,7 @@ import torch
 import torchvision
 
 from fsr_plugins.faces.facemesh import FaceMesh
-from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
+from fsr_plugins.faces.protocol import Detection, Floats, Image, Images, Landmarks, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 from fsr_plugins.faces.tflite import Network, sigmoid
 from fsr_plugins.weights import WeightFile
@@ -137,7 +137,7 @@ class MediaPipeDetector:
         self.mesh = mesh
         self.overlap = overlap
 
-    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+    def detect(self, images: Images) -> list[list[Detection]]:
         """See :meth:`Detector.detect`."""
         check_images(images)
         return [[face for face, _ in self.see(image)] for image in images]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from fsr_plugins.faces.crops import Matrix, ffhq_square, upright, warp
-from fsr_plugins.faces.protocol import Detection, Floats, Image, Landmarks, check_images
+from fsr_plugins.faces.protocol import Detection, Floats, Image, Images, Landmarks, check_images
 from fsr_plugins.faces.published import FACE_MESH
 from fsr_plugins.faces.tflite import Network, sigmoid
 
@@ -53,7 +53,7 @@ class FaceMesh:
         """From the published file; see :meth:`~fsr_plugins.faces.tflite.Network.open`."""
         return cls(Network.open(FACE_MESH, folder))
 
-    def points(self, images: Sequence[Image], detections: Sequence[Detection | None]) -> list[Landmarks | None]:
+    def points(self, images: Images, detections: Sequence[Detection | None]) -> list[Landmarks | None]:
         """See :meth:`Landmarker.points`."""
         check_images(images)
         if len(images) != len(detections):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
 from fsr_plugins.faces.blazeface import MediaPipeDetector
 from fsr_plugins.faces.parts import PARTS
-from fsr_plugins.faces.protocol import Floats, Image, check_images, nearest_centre
+from fsr_plugins.faces.protocol import Floats, Image, Images, check_images, nearest_centre
 
 _OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152) + (
     148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109
@@ -69,7 +67,7 @@ class MeshParser:
     def __init__(self, detector: MediaPipeDetector) -> None:
         self.detector = detector
 
-    def parse(self, images: Sequence[Image]) -> list[Image | None]:
+    def parse(self, images: Images) -> list[Image | None]:
         """See :meth:`Parser.parse`."""
         check_images(images)
         return [self._parse(image) for image in images]

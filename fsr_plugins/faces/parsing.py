@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,7 +9,7 @@ from torch import Tensor, nn
 from fsr_plugins import compat  # noqa: F401  before facexlib
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.parts import DATASET_ORDER, PARTS, to_parts
-from fsr_plugins.faces.protocol import Image, check_images
+from fsr_plugins.faces.protocol import Image, Images, check_images
 
 from facexlib.parsing.bisenet import BiSeNet  # isort: skip
 from facexlib.parsing.parsenet import ParseNet  # isort: skip
@@ -47,7 +45,7 @@ class FaceParser:
         self.mean = torch.tensor(mean).view(3, 1, 1) * 255
         self.std = torch.tensor(std).view(3, 1, 1) * 255
 
-    def parse(self, images: Sequence[Image]) -> list[Image | None]:
+    def parse(self, images: Images) -> list[Image | None]:
         """See :meth:`Parser.parse`."""
         check_images(images)
         maps: list[Image | None] = [None] * len(images)

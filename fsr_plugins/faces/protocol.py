@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+#: Images of any sizes, or (N, H, W, 3).
+Images = Sequence[Image] | Image
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ class Landmarks:
 class Detector(Protocol):
     """Finds faces."""
 
-    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+    def detect(self, images: Images) -> list[list[Detection]]:
         """Of each image the faces found, by descending score; an empty list where there are none.
 
         Raises:
@@ -62,7 +64,7 @@ class Detector(Protocol):
 class Landmarker(Protocol):
     """Finds the points of a face whose place is known."""
 
-    def points(self, images: Sequence[Image], detections: Sequence[Detection | None]) -> list[Landmarks | None]:
+    def points(self, images: Images, detections: Sequence[Detection | None]) -> list[Landmarks | None]:
         """The points of one face an image.
 
         Args:
@@ -80,7 +82,7 @@ class Landmarker(Protocol):
 class Parser(Protocol):
     """Marks the parts of a face."""
 
-    def parse(self, images: Sequence[Image]) -> list[Image | None]:
+    def parse(self, images: Images) -> list[Image | None]:
         """Of each image, an aligned or cropped face, the parts of the face nearest to its centre.
 
         Returns:
@@ -92,7 +94,7 @@ class Parser(Protocol):
         """
 
 
-def check_images(images: Sequence[Image]) -> None:
+def check_images(images: Images) -> None:
     """Refuses what is no photograph.
 
     Raises:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import Literal
 
@@ -13,7 +12,7 @@ from torch import Tensor
 
 from fsr_plugins import compat  # noqa: F401  before facexlib
 from fsr_plugins.faces.batching import batches, to_tensor
-from fsr_plugins.faces.protocol import Detection, Image, check_images
+from fsr_plugins.faces.protocol import Detection, Image, Images, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 
 from facexlib.detection.retinaface import RetinaFace, generate_config  # isort: skip
@@ -74,7 +73,7 @@ class RetinaFaceDetector:
         self.overlap = overlap
         self.longest = longest
 
-    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+    def detect(self, images: Images) -> list[list[Detection]]:
         """See :meth:`Detector.detect`."""
         check_images(images)
         reduced = [scale_to(image, self.longest) for image in images]

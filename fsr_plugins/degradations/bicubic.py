@@ -84,7 +84,8 @@ def _apply(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         # Twice as fast as making the whole batch contiguous (128 to 16 px, CPU).
         short = torch.matmul(rows, x.permute(0, 2, 3, 1).reshape(n, h, w * c)).view(n, h_out, w, c)
         return torch.matmul(short.permute(0, 3, 1, 2).contiguous(), columns.t())
-    if h_out * w * (h + w_out) < h * w_out * (w + h_out):
+    # Of two orders of equal cost, as with squares, rows first is the quicker by a tenth (CPU).
+    if h_out * w * (h + w_out) <= h * w_out * (w + h_out):
         return torch.matmul(torch.matmul(rows, x), columns.t())
     narrow = x.reshape(n * c * h, w) @ columns.t()
     return torch.matmul(rows, narrow.view(n, c, h, w_out))

@@ -174,18 +174,18 @@ def _ssim_chunk(x: Array, y: Array) -> Array:
     np.subtract(x, y, out=fields[1])
     np.multiply(fields[:2], fields[:2], out=fields[2:])
     fields[2] += fields[3]
-    # All planes as one tall image. Where the window reaches into the neighbouring plane, it does not fit: cut off.
+    # All planes as one tall image. Where the window reaches into the neighbouring plane, it does not fit: cut off, but
+    # only at the end, for NumPy is quicker where memory has no gaps.
     fields = cv2.sepFilter2D(fields.reshape(-1, width), -1, taps, taps).reshape(fields.shape)
-    edge = WINDOW // 2
-    fields = fields[..., edge : height - edge, edge : width - edge]
 
-    means, powers = np.square(fields[:2]), fields[2:]
+    means, powers = fields[:2], fields[2:]
+    means *= means
     means[0] += means[1]
     powers -= means
     means[0] += 2 * K1**2
     powers[0] += 2 * K2**2
-    luminance, contrast = np.divide(means[1], means[0], out=means[1]), np.divide(powers[1], powers[0], out=means[0])
-    np.subtract(0.5, luminance, out=luminance)
-    np.subtract(0.5, contrast, out=contrast)
+    ratios = np.divide(fields[1::2], fields[0::2], out=fields[1::2])
+    luminance, contrast = np.subtract(0.5, ratios, out=ratios)
     luminance *= contrast
-    return 4 * luminance.mean((1, 2, 3))
+    edge = WINDOW // 2
+    return 4 * luminance[..., edge : height - edge, edge : width - edge].mean((1, 2, 3))

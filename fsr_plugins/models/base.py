@@ -179,11 +179,9 @@ class FSRModel(BaseModel):
     def _to_device(self, value: Tensor) -> Tensor:
         value = value.to(self.device, non_blocking=True)
         if value.ndim == 4 and value.dtype == torch.uint8:
-            value = value.permute(0, 3, 1, 2)
-            if self.opt.get('channels_last'):
-                return value / 255
-            # One pass over memory: cast, divided and laid out anew as it is written.
-            return torch.div(value, 255, out=torch.empty(value.shape, device=self.device))
+            layout = torch.channels_last if self.opt.get('channels_last') else torch.contiguous_format
+            # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
+            return value.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
         return value
 
     def optimize_parameters(self, current_iter: int) -> None:

@@ -1,4 +1,4 @@
-"""Whether the entries of a suite can be compared: looked at before anything is trained, and refused with what differs."""
+"""Whether the entries of a suite can be compared: looked at before training, refused with what differs."""
 
 from __future__ import annotations
 
@@ -143,9 +143,7 @@ def _judged(suite: Suite, name: str, entry: Contestant) -> Iterator[Difference]:
         yield Difference(name, str(error))
 
 
-def _checkpoint(
-    suite: Suite, name: str, file: str, train: Identity | None, test: Identity
-) -> Iterator[Difference]:
+def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test: Identity) -> Iterator[Difference]:
     meta = described(file)['meta']
     if meta.get('scale') != suite.options.scale:
         yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')

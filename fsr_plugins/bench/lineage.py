@@ -9,7 +9,7 @@ from typing import Any
 
 from fsr_plugins.bench.options import Entry
 from fsr_plugins.engine.config import Experiment, Stage
-from fsr_plugins.engine.dependencies import is_finished, source_stage
+from fsr_plugins.engine.dependencies import source_stage
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import lookup, near
@@ -32,11 +32,6 @@ class Contestant:
     def checkpoint(self) -> Path:
         """Where the network's file is, or will be."""
         return self.experiment.stages[self.stage].folder / 'models' / f'{self.label}_latest.pth'
-
-    @property
-    def is_finished(self) -> bool:
-        """Whether every stage was trained to its end."""
-        return all(is_finished(stage) for stage in self.experiment.stages.values())
 
     def spent(self, unit: str) -> dict[str, int]:
         """By stage of ``trained``, the iterations or images that the network sees there."""
@@ -72,7 +67,7 @@ def contestant(experiment: Experiment, entry: Entry) -> Contestant:
     if label not in known:
         raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
     trained = tuple(dict.fromkeys(_trained(experiment, name, label)))
-    needed = {other for other in _closure(experiment, name)}
+    needed = set(_closure(experiment, name))
     stages = {other: stage for other, stage in experiment.stages.items() if other in needed}
     return Contestant(replace(experiment, stages=stages), name, label, trained)
 

@@ -68,7 +68,7 @@ class Entry(StrictOptions):
     def _one_kind(self) -> Entry:
         kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError("one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}")
+            raise ValueError('one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
         if self.opt is None and (self.set or self.stage or self.net):
             raise ValueError("without 'set', 'stage' and 'net', which go with 'opt'")
         return self
@@ -109,7 +109,10 @@ class Pictures(StrictOptions):
 class PaperRow(StrictOptions):
     """A row of a paper's table."""
 
-    figures: dict[str, float] = Field(min_length=1, description='as printed, by the name of a metric or another')
+    figures: dict[str, float | str] = Field(
+        min_length=1,
+        description='as printed (in quotes where a last zero counts), by name; of metrics, theirs',
+    )
     entry: str | None = Field(None, description='the entry that it should be read beside')
 
 

@@ -84,9 +84,7 @@ class Suite:
         }
 
 
-def load(
-    file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (), root: Path | None = None
-) -> Suite:
+def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (), root: Path | None = None) -> Suite:
     """Reads, merges and checks a suite file and every option file that it names. Nothing is written.
 
     Args:
@@ -112,7 +110,7 @@ def load(
     _check_metrics(options, problems)
     entries = _blocks(problems, Entry, options.entries, 'entries')
     papers = _blocks(problems, Paper, options.papers, 'papers')
-    parts = {
+    parts: dict[str, Any] = {
         key: problems.validate(kind, block, (key,), set(), f"'{key}'") if block is not None else None
         for key, kind, block in (
             ('train', TrainStore, options.train),
@@ -188,16 +186,14 @@ def metric_arguments(block: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key != 'optional' or knows}
 
 
-def _check_names(
-    options: SuiteOptions, entries: Mapping[str, Entry], only: Sequence[str], problems: Problems
-) -> None:
+def _check_names(options: SuiteOptions, entries: Mapping[str, Entry], only: Sequence[str], problems: Problems) -> None:
     if options.reference is not None and options.reference not in entries:
         hint = near(options.reference, entries)
         problems.add(('reference',), f"is '{options.reference}': no entry is named so.{hint}")
     for name in only:
         if name not in entries:
             there = ', '.join(entries)
-            raise UserError(f"--entries {name}: no entry is named so (there are: {there}).{near(name, entries)}")
+            raise UserError(f'--entries {name}: no entry is named so (there are: {there}).{near(name, entries)}')
 
 
 def _check_needs(

@@ -124,8 +124,8 @@ def _name(document: Document, file: Path, debug: bool) -> str:
     if not isinstance(name, str) or not re.fullmatch(r'\w[\w.+-]*', name):
         state = 'is missing' if name is None else f'is {name!r}'
         raise UserError(
-            f"{place_of(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, digits, "
-            "'.', '_', '+' and '-'; its folder will be called so."
+            f"{place_of(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, "
+            "digits, '.', '_', '+' and '-'; its folder will be called so."
         )
     return f'debug_{name}' if debug and not name.startswith('debug') else name
 

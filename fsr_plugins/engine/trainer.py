@@ -162,9 +162,7 @@ class Trainer:
         """What the stores of every set say of themselves, by phase; BasicSR's datasets do not say."""
         sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
         found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}
-        return {
-            phase: data.facts() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)
-        }
+        return {phase: data.facts() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)}
 
     def _list_images(self, dataset: Any) -> None:
         """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""

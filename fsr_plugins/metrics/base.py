@@ -31,7 +31,7 @@ class Metric(ABC):
         rates_gt: whether the value of the reference images themselves says something (recognition does): validation
             then gives it too.
         last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
-        outcomes: per-pair values (n,) of the latest ``compute`` by name, of a metric whose value is a mean over pairs of
+        outcomes: per-pair values (n,) of the latest ``compute`` by name, where the value is a mean over pairs of
             images; empty elsewhere.
     """
 

@@ -11,6 +11,7 @@ from fsr_plugins.engine.machine import machine, versions
 
 from .timing import Comparison
 
+
 def content(results: Mapping[str, Comparison | None], runs: int) -> dict[str, Any]:
     """The JSON file; what could not be measured on this machine is null."""
     return {

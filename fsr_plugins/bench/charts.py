@@ -71,20 +71,32 @@ class Axis:
         return [number * step for number in range(first, math.floor(self._most / step) + 1)]
 
 
-def scatter(points: Sequence[Point], x_title: str, y_title: str, description: str) -> str:
+def scatter(
+    points: Sequence[Point], x_title: str, y_title: str, description: str, baselines: Mapping[str, float] | None = None
+) -> str:
     """Points with their names and intervals over a logarithmic x.
 
     Args:
         points: x above 0; at least one.
         description: what the chart shows, for those who cannot see it.
+        baselines: values of y that have no x, by name.
     """
+    lines = baselines or {}
     ends = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
+    ends += lines.values()
     x = Axis([point.x for point in points], _LEFT, WIDTH - _RIGHT, logarithmic=True, margin=0.16)
     y = Axis(ends, HEIGHT - _BOTTOM, _TOP)
     parts = [*_frame(x, y, x_title, y_title)]
     placed: list[tuple[float, float, float, float]] = []
     for point in points:  # marks are obstacles for every name
         placed.append((x.place(point.x) - 5, y.place(point.y) - 5, x.place(point.x) + 5, y.place(point.y) + 5))
+    for name, value in lines.items():
+        at = y.place(value)
+        parts.append(_line('base', _LEFT, at, WIDTH - _RIGHT, at))
+        parts.append(
+            f'<text class="tick" x="{WIDTH - _RIGHT}" y="{at - 5:.1f}" text-anchor="end">{escape(name)}</text>'
+        )
+        placed.append((WIDTH - _RIGHT - len(name) * _LETTER, at - 17, WIDTH - _RIGHT, at + 2))
     for point in sorted(points, key=lambda each: each.y, reverse=True):
         across, down = x.place(point.x), y.place(point.y)
         if point.low is not None and point.high is not None:

@@ -66,7 +66,8 @@ def contestant(experiment: Experiment, entry: Entry) -> Contestant:
     known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
     if label not in known:
         raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
-    trained = tuple(dict.fromkeys(_trained(experiment, name, label)))
+    found = set(_trained(experiment, name, label))
+    trained = tuple(other for other in experiment.stages if other in found)
     needed = set(_closure(experiment, name))
     stages = {other: stage for other, stage in experiment.stages.items() if other in needed}
     return Contestant(replace(experiment, stages=stages), name, label, trained)

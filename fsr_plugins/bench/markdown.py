@@ -45,7 +45,7 @@ def _table(content: Table) -> list[str]:
 
 
 def _cell(cell: Cell) -> str:
-    text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank]
+    text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank] + cell.stars.replace('*', '\\*')
     return f'{text} <sub>{cell.small.replace(chr(10), ", ")}</sub>' if cell.small else text
 
 

@@ -76,11 +76,15 @@ def _table(content: Table) -> str:
 def _row(row: table.Row) -> str:
     marks = ''.join(f'<span class="mark {escape(mark)}">{escape(mark)}</span>' for mark in row.marks)
     cells = ''.join(
-        f'<td class="{("", "best", "second")[cell.rank]}"><span class="figure">{escape(cell.text)}</span>'
-        f'{_small(cell.small)}</td>'
+        f'<td class="{("", "best", "second")[cell.rank]}">'
+        f'<span class="figure">{escape(cell.text)}{_stars(cell.stars)}</span>{_small(cell.small)}</td>'
         for cell in row.cells
     )
     return f'<tr><th scope="row">{escape(row.name)}{marks}</th>{cells}</tr>'
+
+
+def _stars(text: str) -> str:
+    return f'<span class="stars">{escape(text)}</span>' if text else ''
 
 
 def _small(text: str) -> str:
@@ -96,7 +100,7 @@ def _points(results: Results, x: Mapping[str, float | None]) -> list[charts.Poin
     points = []
     for name, about in results['entries'].items():
         figure, across = about['figures'].get(metric), x.get(name)
-        if figure is not None and figure['mean'] is not None and across:
+        if figure is not None and figure['mean'] is not None and across is not None:
             strong = name == results['reference']
             points.append(charts.Point(about['title'], across, figure['mean'], figure['low'], figure['high'], strong))
     return points
@@ -104,7 +108,7 @@ def _points(results: Results, x: Mapping[str, float | None]) -> list[charts.Poin
 
 def _quality_chart(results: Results) -> str:
     metric = results['quality']
-    points = _points(results, dict.fromkeys(results['entries'], 1.0))
+    points = _points(results, dict.fromkeys(results['entries'], 1.0))  # there is no other axis
     if not points:
         return ''
     points.sort(key=lambda point: point.y, reverse=results['metrics'][metric]['better'] == 'higher')
@@ -120,22 +124,32 @@ def _cost_charts(results: Results) -> str:
     metric = results['quality']
     title = table.metric_title(results, metric)
     entries = results['entries']
+    costs = {name: about['cost'] for name, about in entries.items() if about['arch'] is not None}
     axes: dict[str, dict[str, float | None]] = {
-        'MACs an image in G': {
-            name: about['cost']['macs'] and about['cost']['macs'] / 1e9 for name, about in entries.items()
-        }
+        'MACs an image in G': {name: cost['macs'] / 1e9 for name, cost in costs.items() if cost['macs']}
     }
     for batch in next(iter(entries.values()))['cost']['speed']:
         axes[f'images a second at batch {batch}'] = {
-            name: about['cost']['speed'][batch]['images_per_second'] for name, about in entries.items()
+            name: cost['speed'][batch]['images_per_second'] for name, cost in costs.items()
         }
     figures = []
     for name, values in axes.items():
         points = _points(results, values)
         if points:
             description = f'{metric} against {name}, a point an entry.'
-            figures.append(_figure(charts.scatter(points, name, title, description), f'{title} against {name}.'))
+            drawn = charts.scatter(points, name, title, description, _baselines(results))
+            figures.append(_figure(drawn, f'{title} against {name}. Dashed: without a network.'))
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ''
+
+
+def _baselines(results: Results) -> dict[str, float]:
+    """The quality of entries without a network, by title."""
+    means = {
+        about['title']: about['figures'].get(results['quality'], {}).get('mean')
+        for about in results['entries'].values()
+        if about['arch'] is None
+    }
+    return {title: mean for title, mean in means.items() if mean is not None}
 
 
 def _figure(content: str, caption: str) -> str:

@@ -23,6 +23,7 @@ class Cell:
     text: str
     small: str = ''
     rank: Literal[0, 1, 2] = 0  #: 1 best, 2 second best
+    stars: str = ''  #: how sure a difference is
 
 
 @dataclass(frozen=True)
@@ -169,15 +170,15 @@ def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) 
     stars = '*' * sum(p < bound for bound in (0.05, 0.01, 0.001))
     shown = 'p < 0.001' if p < 0.001 else f'p = {p:.3f}'
     small = f'{number(found["low"], digits, True)} to {number(found["high"], digits, True)}\n{shown}'
-    return Cell(number(found['difference'], digits, True) + stars, small)
+    return Cell(number(found['difference'], digits, True), small, stars=stars)
 
 
 def costs(results: Results) -> Table:
     """What every entry takes to run and to train."""
     batches = list(next(iter(results['entries'].values()))['cost']['speed'])
-    columns = [('parameters', 'M'), ('MACs', 'G an image')]
+    columns = [('parameters', 'M'), ('MACs', 'G')]
     columns += [('images/s', f'batch {batch}') for batch in batches]
-    columns += [('memory', f'MiB, batch {batch}') for batch in batches]
+    columns += [('MiB', f'batch {batch}') for batch in batches]
     columns += [('seen', _seen_unit(results)), ('training', 'min'), ('with teachers', 'min')]
     rows = []
     for about in results['entries'].values():
@@ -201,14 +202,14 @@ def costs(results: Results) -> Table:
 def _seen_unit(results: Results) -> str:
     if results['budget'] is None:
         return ''
-    return f'{results["budget"]["unit"]}, at most {results["budget"]["most"]:,}'
+    return str(results['budget']['unit'])
 
 
 def _cost_notes(results: Results) -> list[str]:
     height, width = results['lr_size']
     notes = [
         f'MACs are multiply-adds by mmengine for one LR image of {width}×{height} (products inside operations that it '
-        'does not know are not counted). Images a second: median pass after a warm-up. Memory: the most that tensors '
+        'does not know are not counted). Images a second: median pass after a warm-up. MiB: the most that tensors '
         'take at once, weights and input included'
         + ('.' if results['device'] != 'cpu' else '; what an operation needs inside is not seen on a CPU.'),
         f'Speed was measured on: {machine_in_words(results["machine"])}. Training counts the stages that train the '

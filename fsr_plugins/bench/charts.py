@@ -115,7 +115,7 @@ def _name(name: str, across: float, down: float, placed: list[tuple[float, float
     """A point's name where nothing else is: right, left, then further and further up and down; with a thin leader."""
     width = len(name) * _LETTER
     sides = [(across + 9, 'start'), (across - 9 - width, 'end')]
-    for step in range(0, 12):
+    for step in range(28):
         for sign in (1, -1) if step else (1,):
             for left, anchor in sides:
                 middle = down + sign * step * _LINE * 0.75

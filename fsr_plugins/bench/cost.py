@@ -34,7 +34,7 @@ def complexity(net: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     try:
         with _quiet():
             found = get_model_complexity_info(net, input_shape=(3, *size), show_table=False, show_arch=False)
-    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, StopIteration) as error:  # others' code
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         logger.warning('The multiply-adds of %s cannot be counted: %s', type(net).__name__, reason)
         return {'parameters': parameters, 'macs': None, 'why_not': reason}

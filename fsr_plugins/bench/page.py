@@ -46,7 +46,9 @@ def _sections(
     against = table.against(results)
     yield 'against', against.title if against else '', _table(against) if against else ''
     yield 'cost', 'Cost', _table(table.costs(results)) + _cost_charts(results)
-    yield 'pictures', 'Pictures', ''.join(map(_picture, pictures))
+    narrow = ''.join(f'<div>{_picture(picture)}</div>' for picture in pictures if picture.narrow)
+    wide = ''.join(_picture(picture) for picture in pictures if not picture.narrow)
+    yield 'pictures', 'Pictures', f'{wide}<div class="pair">{narrow}</div>'
     yield 'training', 'Training', _curves(lines, watched)
     adapted = table.adapted(results)
     yield 'oneshot', adapted.title if adapted else '', _table(adapted) if adapted else ''

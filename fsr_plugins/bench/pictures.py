@@ -34,6 +34,7 @@ class Picture:
     title: str
     caption: str
     alt: str
+    narrow: bool = False  #: may stand beside another
 
 
 @dataclass
@@ -94,16 +95,16 @@ def write_all(
         if keys:
             rows = restore(tests, [place[key] for key in keys], {title: rivals[title]}).rows
             caption = f'The test faces that {title} does worst on, the worst first: {", ".join(keys)}.'
-            pictures.append(_write(folder / f'worst_{number:02d}.jpg', rows, f'Worst of {title}', caption))
+            pictures.append(_write(folder / f'worst_{number:02d}.jpg', rows, f'Worst of {title}', caption, narrow=True))
     return pictures
 
 
-def _write(file: Path, rows: Mapping[str, Sequence[Tensor]], title: str, caption: str) -> Picture:
+def _write(file: Path, rows: Mapping[str, Sequence[Tensor]], title: str, caption: str, narrow: bool = False) -> Picture:
     picture = cv2.imencode('.jpg', grid(rows, CELL), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
     write_atomically(file, lambda out: out.write(picture))
     count = len(next(iter(rows.values())))
     alt = f'{title}: {count} columns, rows from the top {", ".join(rows)}.'
-    return Picture(file, title, caption, alt)
+    return Picture(file, title, caption, alt, narrow)
 
 
 def errors(rows: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:

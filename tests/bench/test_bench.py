@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
+import tiny_adapter
 import torch
 from tiny_suite import write_suite
 
@@ -138,3 +140,32 @@ def test_a_checkpoint_takes_part(finished: Finished, monkeypatch: pytest.MonkeyP
     found = bench()
     assert found['entries']['file']['figures'] == finished[1]['entries']['two']['figures']
     assert found['entries']['file']['training'] is None
+
+
+def test_one_shot_adaptation_stands_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment with a block ``oneshot`` is trained, repeated by exemplar, and shown in a table of its own."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    faces = {'type': 'FaceDataset', 'dataroot_gt': 'test.lmdb'}
+    stages = {
+        'source': {'model_type': 'SupervisedModel', 'network_g': tiny_adapter.ARCH},
+        'adapt': {
+            'model_type': 'TinyAdaptModel',
+            'network_sr': tiny_adapter.ARCH,
+            'path': {'pretrain_network_sr': 'stage:source/net_g'},
+        },
+    }
+    experiment = {
+        'name': 'adapting', 'scale': 2, 'num_gpu': 0, 'degradation': tiny_adapter.DEGRADATION,
+        'datasets': {'train': {**faces, 'batch_size_per_gpu': 2}, 'val_target': {**faces, 'name': 'target'}},
+        'train': tiny_adapter.TRAIN, 'val': {'val_freq': 3, 'metrics': {'psnr': {'type': 'PSNR'}}},
+        'logger': {'print_freq': 1, 'save_checkpoint_freq': 2, 'use_tb_logger': False}, 'stages': stages,
+        'oneshot': {'exemplars': 2},
+    }  # fmt: skip
+    tiny.write_options(folder / 'adapting.yml', experiment)
+    block = {'opt': 'adapting.yml', 'set': {'oneshot': {'seed': 3}}}
+    write_suite(folder, entries={'bicubic': {'type': 'bicubic'}}, oneshot=block, reference=None, papers={})
+    found = bench()
+    assert found['oneshot']['seed'] == 3 and len(found['oneshot']['repeats']) == 2
+    assert (folder / 'experiments/small_suite/oneshot/oneshot.json').exists()
+    text = (folder / 'experiments/small_suite/report.html').read_text()
+    assert 'One-shot adaptation to &#x27;target&#x27;' in text

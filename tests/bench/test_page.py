@@ -81,11 +81,9 @@ def entry(psnr: float, d: float, unfair: str | None = None) -> dict[str, Any]:
 
 def test_best_and_second_best_are_of_fair_entries_as_printed() -> None:
     entries = {'a': entry(30.001, 0.2), 'b': entry(29.999, 0.1), 'c': entry(28, 0.3), 'd': entry(40, 0.01, 'because')}
-    ranks = {
-        row.marks or number: [cell.rank for cell in row.cells]
-        for number, row in enumerate(table.quality({**RESULTS, 'entries': entries}).rows)
-    }
-    assert list(ranks.values()) == [[1, 2], [1, 1], [2, 0], [0, 0]]
+    rows = table.quality({**RESULTS, 'entries': entries}).rows
+    assert [row.marks for row in rows] == [[], ['reference'], [], ['unfair']]
+    assert [[cell.rank for cell in row.cells] for row in rows] == [[1, 2], [1, 1], [2, 0], [0, 0]]
 
 
 def test_numbers_have_a_minus_and_thousands() -> None:

@@ -19,6 +19,11 @@ def loaded(folder: Path, **changes: Any) -> str:
     return str(error.value)
 
 
+def alone(entry: dict[str, Any]) -> dict[str, Any]:
+    """A suite of one entry."""
+    return {'entries': {'x': entry}, 'reference': None, 'papers': {}}
+
+
 def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
     text = loaded(folder, bugdet={'iterations': 3})
     assert 'suite.yml:' in text and "key 'bugdet' is not known to a suite. Did you mean 'budget'?" in text
@@ -38,10 +43,16 @@ def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
         ({'budget': {}}, "must be either 'iterations' or 'images'"),
         ({'budget': None}, "key 'budget' is missing: the suite has entries that are trained"),
         ({'entries': {'cache': {'type': 'bicubic'}}}, "without the name 'cache'"),
-        ({'entries': {'x': {'opt': 'nowhere.yml'}}, 'reference': None, 'papers': {}}, "names no file: 'nowhere.yml'"),
-        ({'entries': {'x': {'opt': 'one.yml', 'stage': 'frist'}}, 'reference': None, 'papers': {}}, "Did you mean 'first'?"),
-        ({'entries': {'x': {'opt': 'one.yml', 'net': 'net_h'}}, 'reference': None, 'papers': {}}, "makes no 'net_h'"),
-        ({'entries': {'x': {'opt': 'one.yml', 'set': {'scael': 2}}}, 'reference': None, 'papers': {}}, "key 'scael' is not known"),
+        (alone({'opt': 'nowhere.yml'}), "names no file: 'nowhere.yml'"),
+        (
+            {'entries': {'x': {'opt': 'one.yml', 'stage': 'frist'}}, 'reference': None, 'papers': {}},
+            "Did you mean 'first'?",
+        ),
+        (alone({'opt': 'one.yml', 'net': 'net_h'}), "makes no 'net_h'"),
+        (
+            {'entries': {'x': {'opt': 'one.yml', 'set': {'scael': 2}}}, 'reference': None, 'papers': {}},
+            "key 'scael' is not known",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(folder: Path, changes: dict[str, Any], message: str) -> None:
@@ -49,7 +60,9 @@ def test_what_is_wrong_is_said(folder: Path, changes: dict[str, Any], message: s
 
 
 def test_what_is_set_in_an_entry_has_its_place_in_the_suite(folder: Path) -> None:
-    text = loaded(folder, entries={'x': {'opt': 'one.yml', 'set': {'train': {'total_itr': 2}}}}, reference=None, papers={})
+    text = loaded(
+        folder, entries={'x': {'opt': 'one.yml', 'set': {'train': {'total_itr': 2}}}}, reference=None, papers={}
+    )
     line = next(number for number, line in enumerate((folder / 'suite.yml').read_text().splitlines(), 1)
                 if 'total_itr' in line)  # fmt: skip
     assert f'suite.yml:{line}: key ' in text and "Did you mean 'total_iter'?" in text

@@ -48,7 +48,9 @@ setup(
     # BasicSR's sdist does not build on 3.13.
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['fsr_plugins', 'fsr_plugins.*']),
-    package_data={'fsr_plugins': ['**/NOTICE', '**/NOTICE.*', '**/*.yml', '**/*.txt', '**/README.md', 'py.typed']},
+    package_data={
+        'fsr_plugins': ['**/NOTICE', '**/NOTICE.*', '**/*.yml', '**/*.txt', '**/README.md', '**/*.css', 'py.typed']
+    },
     install_requires=[
         'basicsr==1.4.2',
         'torch>=2.13,<2.16',

@@ -8,7 +8,9 @@ from option_files import OPTIONS, stages
 from fsr_plugins.models import ProductionModel
 from fsr_plugins.registry import MODEL_REGISTRY
 
-FILES = sorted(str(path.relative_to(OPTIONS)) for path in OPTIONS.rglob('*.yml') if path.parent.name != '_base_')
+#: Suites are no experiments: tests/bench looks at them.
+APART = ('_base_', 'bench')
+FILES = sorted(str(path.relative_to(OPTIONS)) for path in OPTIONS.rglob('*.yml') if path.parent.name not in APART)
 
 
 @pytest.mark.parametrize('file', FILES)

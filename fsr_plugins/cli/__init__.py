@@ -27,6 +27,7 @@ COMMANDS = {
     'test': 'measure a trained experiment again on its validation sets',
     'adapt': 'adapt a trained network to a new domain by one or more of its faces',
     'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
+    'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
     'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
     'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
     'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',

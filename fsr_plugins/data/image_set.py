@@ -132,9 +132,14 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         """The keys of the images in use, ascending, by their role in a batch (``gt``, ``source_gt``, ``real_lq`` …)."""
         return {self.role: list(self._keys)}
 
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """All that it reads from, the one it is numbered by first."""
+        return tuple(self._opened)
+
     def facts(self) -> list[dict[str, Any]]:
         """What the manifests of all stores that it reads say of them: counts, checksum, origin and protocol."""
-        return [part.manifest.facts() for store in self._opened for part in store.parts]
+        return [part.manifest.facts() for store in self.stores for part in store.parts]
 
     def __len__(self) -> int:
         return len(self._keys)

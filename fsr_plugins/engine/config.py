@@ -30,6 +30,8 @@ __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', '
 
 #: The stage of an option file without ``stages``.
 ONLY_STAGE = 'train'
+#: The folder of all experiments.
+EXPERIMENTS = 'experiments'
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Stage:
 
     def where(self, keys: Keys) -> str:
         """``file:line`` of a key, or of the nearest mapping around it that was written."""
-        return _where(self.places, keys, self.file)
+        return place_of(self.places, keys, self.file)
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,12 @@ class Experiment:
     root: Path
     stages: dict[str, Stage]
     oneshot: OneShotOptions  #: the block of that name; its defaults without one
+    within: str = ''  #: the folder in ``experiments/`` that it shares with others
 
     @property
     def folder(self) -> Path:
         """Where everything of the experiment is written."""
-        return self.root / 'experiments' / self.name
+        return self.root / EXPERIMENTS / self.within / self.name
 
 
 def load(
@@ -86,31 +89,34 @@ def load(
     return compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
 
 
-def compose(document: Document, file: Path, *, root: Path | None = None, debug: bool = False) -> Experiment:
+def compose(
+    document: Document, file: Path, *, root: Path | None = None, debug: bool = False, within: str = ''
+) -> Experiment:
     """:func:`load` for what has been read already.
 
     Args:
         document: what an option file says, overrides included.
         file: what messages name where a key was not written anywhere.
+        within: a folder in ``experiments/`` for several experiments that belong together.
     """
     root = Path.cwd() if root is None else Path(root)
     name = _name(document, file, debug)
     parts = _parts(document, file)
     load_plugins(_plugins(parts, file))
     lines: dict[str, None] = {}
-    folder = root / 'experiments' / name
+    folder = root / EXPERIMENTS / within / name
     merged = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}
     resolved: dict[str, Stage] = {}
     for stage, part in parts.items():
-        problems = Problems(lambda keys, places=part.places: _where(places, keys, file), lines)  # type: ignore[misc]
+        problems = Problems(lambda keys, places=part.places: place_of(places, keys, file), lines)  # type: ignore[misc]
         opt, needs = resolve(merged[stage], folder, merged, problems)
         check_stage(stage, opt, problems)
         resolved[stage] = Stage(stage, opt, folder / stage, needs, part.places, file)
-    problems = Problems(lambda keys: _where(document.places, keys, file), lines)
+    problems = Problems(lambda keys: place_of(document.places, keys, file), lines)
     oneshot = check_oneshot(without_marks(document.values.get(ONESHOT)), parts, problems)
     fail(lines)
     names = order({stage: resolved[stage].needs for stage in resolved}, file)
-    return Experiment(name, file, root, {stage: resolved[stage] for stage in names}, oneshot)
+    return Experiment(name, file, root, {stage: resolved[stage] for stage in names}, oneshot, within)
 
 
 def _name(document: Document, file: Path, debug: bool) -> str:
@@ -118,8 +124,8 @@ def _name(document: Document, file: Path, debug: bool) -> str:
     if not isinstance(name, str) or not re.fullmatch(r'\w[\w.+-]*', name):
         state = 'is missing' if name is None else f'is {name!r}'
         raise UserError(
-            f"{_where(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, digits, "
-            "'.', '_', '+' and '-'; its folder will be called so."
+            f"{place_of(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, "
+            "digits, '.', '_', '+' and '-'; its folder will be called so."
         )
     return f'debug_{name}' if debug and not name.startswith('debug') else name
 
@@ -128,12 +134,12 @@ def _parts(document: Document, file: Path) -> dict[str, Document]:
     """Each stage's options laid over the common part."""
     common = {key: value for key, value in document.values.items() if key not in ('stages', ONESHOT)}
     stages = document.values.get('stages', {ONLY_STAGE: {}})
-    place = _where(document.places, ('stages',), file)
+    place = place_of(document.places, ('stages',), file)
     if not isinstance(stages, dict) or not stages:
         raise UserError(f"{place}: key 'stages' must map at least one stage's name to its options.")
     parts = {}
     for stage, values in stages.items():
-        place = _where(document.places, ('stages', stage), file)
+        place = place_of(document.places, ('stages', stage), file)
         if not re.fullmatch(r'\w[\w.+-]*', stage) or not isinstance(values, dict | None):
             raise UserError(f"{place}: key 'stages.{stage}' must be a plain name with a mapping of options.")
         own = {keys[2:]: at for keys, at in document.places.items() if keys[:2] == ('stages', stage)}
@@ -147,13 +153,13 @@ def _plugins(parts: Mapping[str, Document], file: Path) -> list[str]:
     for part in parts.values():
         plugins = part.values.get('plugins') or []
         if not isinstance(plugins, list) or not all(isinstance(module, str) for module in plugins):
-            place = _where(part.places, ('plugins',), file)
+            place = place_of(part.places, ('plugins',), file)
             raise UserError(f"{place}: key 'plugins' must be a list of names of modules, e.g. [my_package.my_method].")
         found.update(dict.fromkeys(plugins))
     return list(found)
 
 
-def _where(places: Places, keys: Keys, file: Path) -> str:
+def place_of(places: Places, keys: Keys, file: Path) -> str:
     for length in range(len(keys), 0, -1):
         if keys[:length] in places:
             return places[keys[:length]]
@@ -223,7 +229,8 @@ def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = T
     import torch
 
     opt = copy.deepcopy(stage.opt)
-    root = stage.folder.parent.parent.parent
+    # The stage's own name and its experiment's may be anything.
+    root = next((above.parent for above in stage.folder.parents[1:] if above.name == EXPERIMENTS), Path.cwd())
     opt.update(is_train=is_train, dist=world_size > 1, rank=rank, world_size=world_size, root_path=str(root))
     opt['auto_resume'] = False
     if opt['num_gpu'] == 'auto':
@@ -231,7 +238,7 @@ def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = T
     for phase, block in opt['datasets'].items():
         block['phase'] = phase.split('_')[0]
         block['scale'] = opt['scale']
-    folder = stage.folder if is_train else root / 'results' / stage.folder.parent.name / stage.name
+    folder = stage.folder if is_train else root / 'results' / stage.folder.relative_to(root / EXPERIMENTS)
     opt['path']['experiments_root' if is_train else 'results_root'] = opt['path']['log'] = str(folder)
     for part in ('visualization', 'models', 'training_states') if is_train else ('visualization',):
         opt['path'][part] = str(folder / part)

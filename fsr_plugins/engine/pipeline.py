@@ -11,6 +11,7 @@ from fsr_plugins.atomic import write_text
 from fsr_plugins.engine import config, distributed, logs, preflight, report
 from fsr_plugins.engine.config import Experiment, Stage
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.machine import machine
 from fsr_plugins.engine.producer import Producer
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
@@ -22,11 +23,12 @@ from fsr_plugins.weights import file_sha256
 logger = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> dict[str, Any]:
     """Checks everything, then trains what is not done yet, stage by stage, and sums up.
 
     Args:
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
+        checked: :func:`check` has been called.
     Returns:
         the content of ``summary.json``.
     Raises:
@@ -37,7 +39,7 @@ def run(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
     world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
     try:
         logs.set_up(world.is_main)
-        done = distributed.on_main(lambda: _prepare(experiment))
+        done = distributed.on_main(lambda: done_records(experiment) if checked else check(experiment))
         for name, stage in experiment.stages.items():
             if name in done:
                 logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
@@ -76,14 +78,23 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
         distributed.stop()
 
 
-def _prepare(experiment: Experiment) -> dict[str, dict[str, Any]]:
-    """Everything that is checked before the first iteration; the records of the finished stages by name."""
-    records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
-    done = {name: record for name, record in records.items() if record is not None}
+def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Everything that is looked at before the first iteration; as :func:`done_records`.
+
+    Raises:
+        UserError: every reason for which training cannot begin, a line each.
+    """
+    done = done_records(experiment)
     # A stage that has begun has trained its first iteration.
     begun = {name for name, stage in experiment.stages.items() if (stage.folder / 'training_states').exists()}
     preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun)
     return done
+
+
+def done_records(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """What the finished stages left in ``done.json``, by name."""
+    records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
+    return {name: record for name, record in records.items() if record is not None}
 
 
 def _done_record(stage: Stage) -> dict[str, Any] | None:
@@ -121,7 +132,7 @@ def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
 
 def _write_record(stage: Stage, made: dict[str, Any]) -> dict[str, Any]:
     """Writes ``done.json``."""
-    record = {**made, 'options': config.fingerprint(stage.opt)}
+    record = {**made, 'options': config.fingerprint(stage.opt), 'machine': machine()}
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
     return record
 

@@ -151,13 +151,18 @@ class Trainer:
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
-            sets = [loader.dataset, *(val.dataset for val in self.val_loaders.values())]
-            self.model.manifests = {data.name: data.facts() for data in sets if isinstance(data, ImageSet)}
+            self.model.manifests = self._manifests(loader.dataset)
             self._announce(len(loader.dataset))
             self._list_images(loader.dataset)
             with self.stop.watching():
                 self._loop(loader)
         return self._finish()
+
+    def _manifests(self, train: Any) -> dict[str, list[dict[str, Any]]]:
+        """What the stores of every set say of themselves, by phase; BasicSR's datasets do not say."""
+        sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
+        found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}
+        return {phase: data.facts() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)}
 
     def _list_images(self, dataset: Any) -> None:
         """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""

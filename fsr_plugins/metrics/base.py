@@ -31,6 +31,8 @@ class Metric(ABC):
         rates_gt: whether the value of the reference images themselves says something (recognition does): validation
             then gives it too.
         last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
+        outcomes: per-pair values (n,) of the latest ``compute`` by name, where the value is a mean over pairs of
+            images; empty elsewhere.
     """
 
     better: ClassVar[Literal['higher', 'lower']]
@@ -40,6 +42,7 @@ class Metric(ABC):
     def __init__(self, convention: str) -> None:
         self.convention = convention
         self.last: dict[str, Tensor] = {}
+        self.outcomes: dict[str, Tensor] = {}
 
     @classmethod
     def requirements(cls, **options: Any) -> list[WeightFile]:

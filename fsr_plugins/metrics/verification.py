@@ -176,7 +176,9 @@ class Verification(Metric):
         judged = np.isfinite(cosine)
         _, fold = np.unique(pairs.fold, return_inverse=True)
         self._check(pairs, judged, fold)
-        accuracy = fold_accuracies(cosine[judged], pairs.same[judged], fold[judged]).accuracy
+        accuracy, threshold = fold_accuracies(cosine[judged], pairs.same[judged], fold[judged])
+        right = (cosine > threshold[fold]) == pairs.same
+        self.outcomes = {'verification': torch.from_numpy(right[judged]).double()}
         return {
             'verification': float(accuracy.mean()),
             'std': float(accuracy.std(ddof=1)),

@@ -80,7 +80,7 @@ class FSRModel(BaseModel):
         self.frozen: dict[str, str] = {}
         #: By set, what does not change between validations: the figures of bicubic and of HR itself.
         self.fixed_results: dict[str, validation.Results] = {}
-        #: By set, what its stores say of themselves; whoever trains sets it, and checkpoints hold it.
+        #: By phase, what the set's stores say of themselves; whoever trains sets it, and checkpoints hold it.
         self.manifests: dict[str, Any] = {}
         self.degradation: nn.Module | None = None
         if opt.get('degradation'):

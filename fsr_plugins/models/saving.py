@@ -22,7 +22,8 @@ def describe(
 ) -> dict[str, Any]:
     """What a checkpoint says of itself: all that is needed to build the network and to feed it.
 
-    ``manifests`` says what data it was trained and measured on: by a set's name, what its stores say of themselves.
+    ``manifests`` says what data it was trained and measured on: by phase as in the option file, what the set's stores
+    say of themselves.
     """
     return {
         'format': 1,

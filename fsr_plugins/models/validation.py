@@ -83,10 +83,16 @@ class SetEvaluation:
             rating = {name: metric for name, metric in build_metrics(metrics).items() if metric.rates_gt}
             self.metrics |= {HR: rating} if rating else {}
 
-    def update(self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any]) -> dict[str, Tensor]:
-        """Runs every network on one batch; returns the quantised images by network."""
+    def update(
+        self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any], cache: dict[Any, Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Runs every network on one batch; returns the quantised images by network.
+
+        Args:
+            cache: what metrics have computed of this batch already, see :meth:`Metric.update`; they add to it.
+        """
         images = {name: quantise(net(lq)) for name, net in self.nets.items()}
-        cache: dict[Any, Any] = {}
+        cache = {} if cache is None else cache
         compared = {name: (image, gt) for name, image in images.items()}
         if HR in self.metrics and gt is not None:
             compared[HR] = gt, gt

@@ -87,7 +87,7 @@ def test_a_checkpoint_alone_gives_the_network(experiment_file: Path) -> None:
     said = {
         name: [(facts['kind'], facts['count']) for facts in stores] for name, stores in net.meta['manifests'].items()
     }
-    assert said == {'faces': [('folder', 10)], 'held_out': [('folder', 5)]}
+    assert said == {'train': [('folder', 10)], 'val': [('folder', 5)]}
 
 
 def test_killed_at_any_moment_it_ends_in_the_same_weights(experiment_file: Path, tmp_path: Path) -> None:

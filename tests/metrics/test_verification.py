@@ -102,6 +102,8 @@ def test_drawn_pairs_of_the_set() -> None:
     assert found['verification'] == pytest.approx(np.mean(accuracies))
     assert found['std'] == pytest.approx(np.sqrt(np.sum((accuracies - np.mean(accuracies)) ** 2) / 3))
     assert (found['pairs'], found['missing']) == (64, 0)
+    right = metric.outcomes['verification'].numpy()
+    assert [right[pairs.fold == fold].mean() for fold in range(4)] == pytest.approx(accuracies)
     assert metric.convention == 'PixelRecogniser (under training), align none, 64 pairs drawn by seed 3, 4 folds'
     with pytest.raises(UserError, match='saw no image'):
         metric.compute()

@@ -188,7 +188,8 @@ class StyleGAN2Decoder(nn.Module):
     def _every_layer(self, style: Tensor, is_latent: bool) -> Tensor:
         """z or w, one for an image or one for each of its layers, to w (N, num_latent, num_style_feat)."""
         one = style.ndim == 2
-        if style.shape[1:] not in {(self.num_style_feat,), (self.num_latent, self.num_style_feat)}:
+        # No set: a network that is traced has tensors for sizes, whose hashes are not those of the numbers.
+        if tuple(style.shape[1:]) not in ((self.num_style_feat,), (self.num_latent, self.num_style_feat)):
             raise ValueError(
                 f'StyleGAN2Decoder of {self.size} pixels takes styles of (N, {self.num_style_feat}) or '
                 f'(N, {self.num_latent}, {self.num_style_feat}), not {tuple(style.shape)}.'

@@ -1,0 +1,159 @@
+"""The one evaluator: every network on the same LR batches, with the registry's metrics, a value an image."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.suite import metric_arguments
+from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.engine import distributed
+from fsr_plugins.engine.checkpoint import load
+from fsr_plugins.engine.problems import explained
+from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import ABSENT
+from fsr_plugins.models.validation import HR, Network, SetEvaluation, build_metrics
+from fsr_plugins.registry import lookup
+from fsr_plugins.weights import file_sha256, locate
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """What is compared: a name, and where its network comes from."""
+
+    name: str
+    checkpoint: Path | None = None  #: None: bicubic enlargement, or HR itself
+    param_key: str | None = None
+
+    def identity(self) -> dict[str, Any]:
+        """What tells its images from another's."""
+        if self.checkpoint is None:
+            return {'name': self.name}
+        return {'sha256': file_sha256(self.checkpoint), 'param_key': self.param_key}
+
+    def network(self, scale: int, device: torch.device) -> Network:
+        """From LR to SR, NCHW RGB in [0, 1]."""
+        if self.checkpoint is None:
+            return lambda lq: bicubic_up(lq, scale)
+        return self.module().to(device)
+
+    def module(self) -> nn.Module:
+        """The network of the checkpoint, in evaluation mode."""
+        assert self.checkpoint is not None  # who has one
+        return load(self.checkpoint, param_key=self.param_key)
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a suite: those that can be taken here, and why the others are absent."""
+
+    blocks: dict[str, dict[str, Any]]
+    conventions: dict[str, str]
+    better: dict[str, str]
+    kinds: dict[str, str]
+    absent: dict[str, str]
+
+
+def available(blocks: Mapping[str, Mapping[str, Any]]) -> Metrics:
+    """Looks for the weights of every metric, before anything is trained.
+
+    Raises:
+        UserError: a metric's weights are not to be had, and its block does not say ``optional: true``.
+    """
+    present: dict[str, dict[str, Any]] = {}
+    conventions: dict[str, str] = {}
+    absent: dict[str, str] = {}
+    for name, block in blocks.items():
+        arguments = metric_arguments(block)
+        cls = lookup('metrics', arguments['type'])
+        try:
+            for weight in cls.requirements(**{key: value for key, value in arguments.items() if key != 'type'}):
+                locate(weight)
+            convention = build_metrics({name: arguments})[name].convention
+        except UserError as error:
+            if not block.get('optional'):
+                raise UserError(
+                    f"The metric '{name}' of the suite cannot be taken: {error} Or mark it as absent where it is by "
+                    "'optional: true'."
+                ) from error
+            convention = f'{ABSENT}{error}'
+        conventions[name] = convention
+        if convention.startswith(ABSENT):
+            absent[name] = convention.removeprefix(ABSENT)
+        else:
+            present[name] = arguments
+    better = {name: lookup('metrics', block['type']).better for name, block in blocks.items()}
+    return Metrics(present, conventions, better, {name: block['type'] for name, block in blocks.items()}, absent)
+
+
+class Evaluator:
+    """Measures one network after the other on a test set.
+
+    Args:
+        tests: the images.
+        metrics: what is taken of them.
+    """
+
+    def __init__(self, tests: TestSet, metrics: Metrics) -> None:
+        self.tests, self.metrics = tests, metrics
+        #: By batch, what metrics computed of HR, which is the same for every network.
+        self._of_hr: dict[int, dict[Any, Any]] = {}
+
+    def measure(self, rival: Rival) -> dict[str, Any]:
+        """Figures of one network, or of HR itself by the metrics that rate it.
+
+        Returns:
+            ``{"figures": {value: number}, "keys": [image], "images": {metric: [value of each image]},
+            "pairs": {metric: [value of each pair]}}``; what is not finite is None.
+        Raises:
+            UserError: the network's images are not of HR's size.
+        """
+        logger.info("'%s' is measured on %d images.", rival.name, len(self.tests))
+        nets = {} if rival.name == HR else {rival.name: rival.network(self.tests.scale, self.tests.device)}
+        evaluation = SetEvaluation(nets, self.metrics.blocks, True, rate_hr=rival.name == HR)
+        taken = evaluation.metrics.get(rival.name, {})
+        keys: list[str] = []
+        images: dict[str, list[Tensor]] = {}
+        with torch.inference_mode(), _repeatable():
+            for number, (lq, gt, meta) in enumerate(self.tests.batches()):
+                cache = dict(self._of_hr.get(number, {}))
+                with explained(f"the entry '{rival.name}' fails on a batch of '{meta['keys'][0]}'"):
+                    evaluation.update(lq, gt, meta, cache)
+                self._of_hr[number] = {key: value for key, value in cache.items() if key[-1] == HR}
+                keys += meta['keys']
+                for name, metric in taken.items():
+                    for values in list(metric.last.values())[:1]:
+                        images.setdefault(name, []).append(values.double().cpu())
+            figures = evaluation.compute().get(rival.name, {})
+        pairs = {name: value for name, metric in taken.items() for value in list(metric.outcomes.values())[:1]}
+        return {
+            'figures': {name: _plain(value) for name, value in figures.items()},
+            'keys': keys,
+            'images': {name: [_plain(value) for value in torch.cat(parts).tolist()] for name, parts in images.items()},
+            'pairs': {name: [_plain(value) for value in values.tolist()] for name, values in pairs.items()},
+        }
+
+
+@contextmanager
+def _repeatable() -> Iterator[None]:
+    """Algorithms that give the same bits every time."""
+    distributed.choose_algorithms(True)
+    try:
+        yield
+    finally:
+        distributed.choose_algorithms(False)
+
+
+def _plain(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,178 @@
+"""Whether the entries of a suite can be compared: looked at before training, refused with what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsr_plugins.bench.data import Identity, identity
+from fsr_plugins.bench.lay_over import CHOICE
+from fsr_plugins.bench.lineage import Contestant
+from fsr_plugins.bench.options import Budget
+from fsr_plugins.bench.suite import Suite
+from fsr_plugins.data.checksum import store_checksum
+from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.stores import open_store
+from fsr_plugins.engine.checkpoint import described
+from fsr_plugins.engine.config import Stage
+from fsr_plugins.engine.judges import judges
+from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.errors import UserError
+
+
+@dataclass(frozen=True)
+class Difference:
+    """In what an entry differs from its suite; what can be ``excused`` may stand if the entry says why."""
+
+    entry: str
+    what: str
+    excused: bool = False
+
+
+def training_identity(suite: Suite) -> Identity | None:
+    """Which images the entries are trained with; None for a suite without ``train``."""
+    if suite.train is None:
+        return None
+    return identity(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
+
+
+def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet:
+    """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
+    dataset: ImageSet = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
+    return dataset
+
+
+def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, list[str]]:
+    """Compares every entry with the suite, and the training set with the test set.
+
+    Returns:
+        by entry, what differs and is excused by its ``unfair``.
+    Raises:
+        UserError: all that differs and is not, entry by entry.
+    """
+    found = list(_overlap(train, test))
+    for name, entry in suite.entries.items():
+        if entry.opt is not None:
+            found += _experiment(suite, name, suite.contestants[name], train)
+        elif entry.checkpoint is not None:
+            found += _checkpoint(suite, name, entry.checkpoint, train, test)
+    excused: dict[str, list[str]] = {}
+    refused = []
+    for difference in found:
+        known = suite.entries.get(difference.entry)
+        if difference.excused and known is not None and known.unfair:
+            excused.setdefault(difference.entry, []).append(difference.what)
+        else:
+            can = " Or say why it is admitted by 'unfair: <reason>'." if difference.excused else ''
+            refused.append(f"- entry '{difference.entry}': {difference.what}.{can}")
+    if refused:
+        raise UserError(
+            f"The entries of the suite '{suite.name}' cannot be compared; nothing was trained. What differs:\n"
+            + '\n'.join(refused)
+        )
+    return excused
+
+
+def _overlap(train: Identity | None, test: Identity) -> Iterator[Difference]:
+    if train is not None and set(train.checksums) & set(test.checksums):
+        yield Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}")
+
+
+def _experiment(suite: Suite, name: str, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+    stage = entry.experiment.stages[entry.stage]
+    if stage.opt['scale'] != suite.options.scale:
+        yield Difference(name, f"stage '{stage.name}' has scale {stage.opt['scale']}, the suite {suite.options.scale}")
+    if stage.opt.get('degradation') != suite.options.degradation:
+        yield Difference(
+            name,
+            f"stage '{stage.name}' makes LR by {stage.opt.get('degradation')}, the suite by "
+            f'{suite.options.degradation}',
+        )
+    if suite.budget is not None:
+        spent = entry.spent(suite.budget.unit)
+        if sum(spent.values()) > suite.budget.most:
+            each = ' + '.join(f'{stage} {amount:,}' for stage, amount in spent.items())
+            yield Difference(name, _too_much(suite.budget, sum(spent.values()), each), excused=True)
+    for stage in entry.experiment.stages.values():
+        yield from _weights(name, stage, entry)
+        yield from _data(name, stage, entry, train)
+    yield from _judged(suite, name, entry)
+
+
+def _too_much(budget: Budget, amount: int, each: str) -> str:
+    return f'its network sees {amount:,} {budget.unit} ({each}), the budget is {budget.most:,}'
+
+
+def _weights(name: str, stage: Stage, entry: Contestant) -> Iterator[Difference]:
+    for key, path in stage.opt['path'].items():
+        if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
+            yield Difference(name, f"'path.{key}' of stage '{stage.name}' brings weights along: {path}", excused=True)
+
+
+def _data(name: str, stage: Stage, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+    """What a stage learns from, teachers' stages too: the suite's training set, and what its own stages make of it."""
+    block, folder = stage.opt['datasets']['train'], entry.experiment.folder
+    outside = [root for key in block if key.startswith('dataroot_') for root in _roots(block[key], folder)]
+    known = () if train is None else train.checksums
+    other = [root for root in outside if not {store_checksum(part) for part in open_store(root).parts} <= set(known)]
+    if other:
+        yield Difference(name, f"stage '{stage.name}' learns from {', '.join(other)}, not from the suite's", True)
+        return
+    roots = block.get('dataroot_gt')
+    if train is None or not roots or _roots(roots, folder) != _roots(roots, None):
+        return
+    chosen = identity(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
+    if chosen.keys != train.keys:
+        yield Difference(name, f"stage '{stage.name}' learns from {chosen}, the suite's is {train}", True)
+
+
+def _roots(value: Any, made_in: Path | None) -> list[str]:
+    """The stores of a ``dataroot_…``, without those that lie in a folder."""
+    roots = value if isinstance(value, list) else [value]
+    return [root for root in roots if isinstance(root, str) and not (made_in and Path(root).is_relative_to(made_in))]
+
+
+def _judged(suite: Suite, name: str, entry: Contestant) -> Iterator[Difference]:
+    stage = entry.experiment.stages[entry.stage]
+    asked = replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
+    try:
+        judges(entry.experiment, asked)
+    except UserError as error:
+        yield Difference(name, str(error))
+
+
+def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test: Identity) -> Iterator[Difference]:
+    meta = described(file)['meta']
+    if meta.get('scale') != suite.options.scale:
+        yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')
+    if meta.get('degradation') != suite.options.degradation:
+        yield Difference(
+            name,
+            f'{file} was trained for LR by {meta.get("degradation")}, the suite makes it by '
+            f'{suite.options.degradation}',
+            excused=True,
+        )
+    yield from _seen(name, file, meta, train, test)
+    if suite.budget is not None:
+        iterations = meta.get('iteration')
+        if suite.budget.iterations is None:
+            yield Difference(name, f'{file} does not say how many images it has seen, {iterations} iterations', True)
+        elif not isinstance(iterations, int) or iterations > suite.budget.iterations:
+            yield Difference(name, f'{file} has {iterations} iterations, the budget is {suite.budget.most:,}', True)
+
+
+def _seen(
+    name: str, file: str, meta: Mapping[str, Any], train: Identity | None, test: Identity
+) -> Iterator[Difference]:
+    stores = (meta.get('manifests') or {}).get('train')
+    checksums = [store.get('checksum') for store in stores or ()]
+    if set(checksums) & set(test.checksums):
+        yield Difference(name, f'{file} was trained on the test set (checksum {test.checksums[0][:12]})')
+    elif not checksums or None in checksums:
+        yield Difference(name, f'{file} does not say by checksum what it was trained on', True)
+    elif train is None or tuple(checksums) != train.checksums:
+        shown = ' + '.join(str(checksum)[:12] for checksum in checksums)
+        wanted = 'the suite trains nothing' if train is None else f"the suite's is {train}"
+        yield Difference(name, f'{file} was trained on {shown}, {wanted}', True)

@@ -1,0 +1,110 @@
+"""Which stages an entry's network comes from: those that must be trained, and those whose training it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsr_plugins.bench.options import Entry
+from fsr_plugins.engine.config import Experiment, Stage
+from fsr_plugins.engine.dependencies import source_stage
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.networks import option_name
+from fsr_plugins.registry import lookup, near
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An experiment that takes part with one network of one stage.
+
+    ``experiment`` has only the stages that this one needs; ``trained`` are those that train the network or what it is
+    put together of, not those that only train its teachers.
+    """
+
+    experiment: Experiment
+    stage: str
+    label: str
+    trained: tuple[str, ...]
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the network's file is, or will be."""
+        return self.experiment.stages[self.stage].folder / 'models' / f'{self.label}_latest.pth'
+
+    def spent(self, unit: str) -> dict[str, int]:
+        """By stage of ``trained``, the iterations or images that the network sees there."""
+        return {name: amount(self.experiment.stages[name], unit) for name in self.trained}
+
+    def watched(self) -> tuple[str, ...]:
+        """The stages whose validation shows SR images."""
+        stages = {name: self.experiment.stages[name].opt for name in self.trained}
+        return tuple(
+            name
+            for name, opt in stages.items()
+            if opt.get('degradation') and lookup('models', opt['model_type']).shows_images
+        )
+
+
+def contestant(experiment: Experiment, entry: Entry) -> Contestant:
+    """The part of an experiment that an entry needs.
+
+    Raises:
+        UserError: there is no such stage or network.
+    """
+    name = entry.stage or list(experiment.stages)[-1]
+    if name not in experiment.stages:
+        there = ', '.join(experiment.stages)
+        raise UserError(f"there is no stage '{name}' (there are: {there}).{near(name, experiment.stages)}")
+    stage = experiment.stages[name]
+    if stage.produces:
+        raise UserError(f"stage '{name}' trains nothing: name the stage of the network by 'stage'.")
+    model = lookup('models', stage.opt['model_type'])
+    label = entry.net or model.result_label(stage.opt)
+    products = model.product_blocks(stage.opt)
+    known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
+    if label not in known:
+        raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
+    found = set(_trained(experiment, name, label))
+    trained = tuple(other for other in experiment.stages if other in found)
+    needed = set(_closure(experiment, name))
+    stages = {other: stage for other, stage in experiment.stages.items() if other in needed}
+    return Contestant(replace(experiment, stages=stages), name, label, trained)
+
+
+def amount(stage: Stage, unit: str) -> int:
+    """How many iterations, or images of one process, a stage trains."""
+    iterations: int = stage.opt['train']['total_iter']
+    return iterations if unit == 'iterations' else iterations * stage.opt['datasets']['train']['batch_size_per_gpu']
+
+
+def _closure(experiment: Experiment, name: str) -> Iterator[str]:
+    yield name
+    for needed in experiment.stages[name].needs:
+        yield from _closure(experiment, needed)
+
+
+def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
+    """The stages in which a network, or what it is put together of, learns."""
+    stage = experiment.stages[name]
+    model = lookup('models', stage.opt['model_type'])
+    product = label in model.product_blocks(stage.opt)
+    labels = [
+        key
+        for key, use in model.networks.items()
+        if (key == label or product) and not use.only_training and stage.opt.get(option_name(key)) is not None
+    ]
+    for key in labels:
+        source = _source(experiment, stage, key)
+        if source is not None:
+            yield from _trained(experiment, *source)
+        if not model.networks[key].frozen:
+            yield name
+
+
+def _source(experiment: Experiment, stage: Stage, label: str) -> tuple[str, str] | None:
+    """The stage and the network of it that a network begins as."""
+    path: Any = stage.opt['path'].get(f'pretrain_{option_name(label)}')
+    found = source_stage(experiment, stage, path) if path is not None else None
+    return None if found is None else (found.name, Path(path).name.removesuffix('_latest.pth'))

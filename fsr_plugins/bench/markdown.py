@@ -1,0 +1,53 @@
+"""The report as Markdown, with the pictures beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fsr_plugins.bench import table
+from fsr_plugins.bench.pictures import Picture
+from fsr_plugins.bench.table import Cell, Results, Table
+from fsr_plugins.bench.words import entries_in_words, facts, how_in_words, protocol_in_words
+
+
+def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str:
+    """The whole text; pictures are named relative to ``folder``."""
+    lines = [f'# {results["title"]}', '', protocol_in_words(results), '']
+    if results['note']:
+        lines += [results['note'], '']
+    lines += [*(f'- {name}: {value}' for name, value in facts(results).items()), '']
+    tables = [table.quality(results), table.against(results), table.costs(results), table.adapted(results)]
+    for content in [each for each in tables if each is not None] + table.papers(results):
+        lines += [f'## {content.title}', '', *_table(content), '', *(f'- {note}' for note in content.notes), '']
+    lines += ['## Pictures', '']
+    for picture in pictures:
+        lines += [f'![{picture.alt}]({picture.file.relative_to(folder).as_posix()})', '',
+                  f'{picture.title}. {picture.caption}', '']  # fmt: skip
+    lines += ['## Entries', '']
+    for title, about in entries_in_words(results).items():
+        lines += [f'**{title}**', '', *(f'- {line}' for line in about), '']
+    lines += ['## How the figures were made', '', *(f'- {line}' for line in how_in_words(results))]
+    return '\n'.join(lines) + '\n'
+
+
+def _table(content: Table) -> list[str]:
+    head = [f'{title} ({small})' if small else title for title, small in content.columns]
+    rows = [
+        [' '.join([row.name, *(f'({mark})' for mark in row.marks)]), *(_cell(cell) for cell in row.cells)]
+        for row in content.rows
+    ]
+    return [
+        '| ' + ' | '.join(['', *map(_safe, head)]) + ' |',
+        '|---|' + '---:|' * len(head),
+        *('| ' + ' | '.join(map(_safe, row)) + ' |' for row in rows),
+    ]
+
+
+def _cell(cell: Cell) -> str:
+    text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank] + cell.stars.replace('*', '\\*')
+    return f'{text} <sub>{cell.small.replace(chr(10), ", ")}</sub>' if cell.small else text
+
+
+def _safe(text: str) -> str:
+    return text.replace('|', '\\|')

@@ -1,0 +1,80 @@
+"""The most memory that tensors take at once while something runs."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+class PeakMemory:
+    """Inside, memory is watched; afterwards :attr:`peak` has the bytes.
+
+    On a GPU the allocator's own account, with all that was there before; on a CPU, whose allocator keeps none, the
+    storages that operations give, from when they are made until they are let go.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.peak = 0
+        self._mode: _Storages | None = None
+
+    def __enter__(self) -> PeakMemory:
+        if self.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(self.device)
+        else:
+            self._mode = _Storages()
+            self._mode.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._mode is None:
+            self.peak = torch.cuda.max_memory_allocated(self.device)
+        else:
+            self._mode.__exit__(kind, error, traceback)
+            self.peak = self._mode.peak
+
+
+class _Storages(TorchDispatchMode):
+    """Sees the output of every operation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        inputs = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
+        out = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(out):
+            if isinstance(leaf, Tensor):
+                self._add(leaf.untyped_storage(), inputs)
+        return out
+
+    def _add(self, storage: torch.UntypedStorage, inputs: set[int]) -> None:
+        place = storage._cdata
+        if place in inputs or place in self._known:  # a view, or written in place
+            return
+        size = storage.nbytes()
+        self._known.add(place)
+        self.live += size
+        self.peak = max(self.peak, self.live)
+        weakref.finalize(storage, self._release, place, size)
+
+    def _release(self, place: int, size: int) -> None:
+        self._known.discard(place)
+        self.live -= size

@@ -1,0 +1,182 @@
+"""What a suite file may say: one definition that checks, gives the defaults and explains."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from fsr_plugins.data.options import Keys, Roots
+from fsr_plugins.models.options import Block, StrictOptions
+
+#: The entry that enlarges and learns nothing.
+BICUBIC = 'bicubic'
+#: What stands beside the entries' folders in that of a suite.
+FOLDERS = ('cache', 'figures', 'oneshot')
+
+
+class TrainStore(StrictOptions):
+    """``train``: the HR faces, and if need be the LR, that every entry learns from."""
+
+    dataroot_gt: Roots
+    dataroot_lq: Roots | None = None
+    keys: Keys | None = None
+    without_keys: Keys | None = None
+    number: int | None = Field(None, ge=1)
+    number_seed: int | None = None
+
+
+class Budget(StrictOptions):
+    """``budget``: how much the result network of an entry may have seen, all its stages together."""
+
+    iterations: int | None = Field(None, ge=1, description='batches')
+    images: int | None = Field(None, ge=1, description='batches times their size')
+
+    @model_validator(mode='after')
+    def _one(self) -> Budget:
+        if (self.iterations is None) == (self.images is None):
+            raise ValueError("either 'iterations' or 'images'")
+        return self
+
+    @property
+    def unit(self) -> str:
+        """What is counted."""
+        return 'iterations' if self.iterations is not None else 'images'
+
+    @property
+    def most(self) -> int:
+        """How many of them."""
+        return self.iterations or self.images or 0
+
+
+class Entry(StrictOptions):
+    """One of ``entries``: bicubic enlargement, an experiment of this toolkit, or any of its checkpoints."""
+
+    type: Literal['bicubic'] | None = None
+    opt: str | None = Field(None, description='an option file; it is trained if it is not yet')
+    set: dict[str, Any] = Field({}, description='laid over the option file, as by a file that inherits it')
+    stage: str | None = Field(None, description='whose network it is; none: the last')
+    net: str | None = Field(None, description='which network of the stage, e.g. net_s; none: its result')
+    checkpoint: str | None = Field(None, description='a file that this toolkit wrote')
+    param_key: Literal['params', 'params_ema'] | None = Field(None, description='none: averaged weights if there are')
+    title: str | None = Field(None, description='what it is called in the report; none: its name')
+    note: str | None = Field(None, description='what a reader should know of it')
+    unfair: str | None = Field(None, description='why other training data or another budget is all the same admitted')
+
+    @model_validator(mode='after')
+    def _one_kind(self) -> Entry:
+        kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
+        if len(kinds) != 1:
+            raise ValueError('one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
+        if self.opt is None and (self.set or self.stage or self.net):
+            raise ValueError("without 'set', 'stage' and 'net', which go with 'opt'")
+        return self
+
+
+class Curves(StrictOptions):
+    """``curves``: what is measured while entries are trained, for the picture of it; nothing is chosen by it."""
+
+    val_freq: int = Field(ge=1, description='iterations between two measurements')
+    number: int = Field(32, ge=1, description='of the first test images')
+    metrics: dict[str, Block] = {'psnr': {'type': 'PSNR'}}
+
+
+class Cost(StrictOptions):
+    """``cost``: how speed is measured."""
+
+    batches: list[int] = Field([1, 32], min_length=1)
+    repeats: int = Field(5, ge=1)
+    seconds: float = Field(20.0, gt=0, description='after which no further repeat is begun, of one batch size')
+
+
+class Statistics(StrictOptions):
+    """``statistics``: of the intervals and of the tests against the reference."""
+
+    seed: int = Field(0, ge=0)
+    resamples: int = Field(10_000, ge=100)
+    confidence: float = Field(0.95, gt=0, lt=1)
+
+
+class Pictures(StrictOptions):
+    """``pictures``: how many faces are shown."""
+
+    faces: int = Field(6, ge=1, description='evenly spread over the test set, the same for all')
+    worst: int = Field(4, ge=0, description='of each entry')
+    details: int = Field(3, ge=0, description='faces of which eyes and mouth are enlarged')
+
+
+class PaperRow(StrictOptions):
+    """A row of a paper's table."""
+
+    figures: dict[str, float | str] = Field(
+        min_length=1,
+        description='as printed (in quotes where a last zero counts), by name; of metrics, theirs',
+    )
+    entry: str | None = Field(None, description='the entry that it should be read beside')
+
+
+class Paper(StrictOptions):
+    """One of ``papers``: a table as it was published. None of it is measured here."""
+
+    table: str = Field(description='which table of which paper')
+    protocol: str = Field(description='data, scale, colours, recogniser: how its figures were taken')
+    differs: str = Field(description='in what the suite does otherwise')
+    rows: dict[str, dict[str, Any]] = Field(min_length=1)
+
+
+class OneShot(StrictOptions):
+    """``oneshot``: an experiment that is trained and then measured by ``fsr oneshot``'s repeats."""
+
+    opt: str
+    set: dict[str, Any] = {}
+
+
+class SuiteOptions(StrictOptions):
+    """The top level of a suite file. What the blocks hold is checked by the classes above, each for itself."""
+
+    name: str
+    title: str | None = None
+    note: str | None = Field(None, description='what a reader should know before the table')
+    scale: int = Field(gt=0)
+    num_gpu: Literal['auto'] | int = 'auto'
+    manual_seed: int = Field(0, ge=0, description='of every training')
+    plugins: list[str] = []
+    degradation: Block
+    train: dict[str, Any] | None = None
+    test: dict[str, Any]
+    budget: dict[str, Any] | None = None
+    metrics: dict[str, Block] = Field(min_length=1)
+    entries: dict[str, dict[str, Any]] = Field(min_length=1)
+    reference: str | None = Field(None, description='the entry that all others are tested against')
+    quality: str | None = Field(None, description='the metric that is drawn against cost; none: the first')
+    curves: dict[str, Any] | None = None
+    cost: dict[str, Any] = {}
+    statistics: dict[str, Any] = {}
+    pictures: dict[str, Any] = {}
+    papers: dict[str, dict[str, Any]] = {}
+    oneshot: dict[str, Any] | None = None
+
+    @field_validator('name')
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        return plain_name(name)
+
+    @field_validator('entries')
+    @classmethod
+    def _plain_entries(cls, entries: dict[str, Any]) -> dict[str, Any]:
+        for name in entries:
+            if plain_name(name) in FOLDERS:
+                raise ValueError(f"without the name '{name}', which is that of a folder of the suite's own")
+        return entries
+
+
+def plain_name(name: str) -> str:
+    """The name itself.
+
+    Raises:
+        ValueError: no folder can be called so.
+    """
+    if not re.fullmatch(r'\w[\w.+-]*', name):
+        raise ValueError(f"named by letters, digits, '.', '_', '+' and '-', which '{name}' is not")
+    return name

@@ -1,0 +1,171 @@
+"""The pictures of a report: faces by every entry, details of them, errors, and each entry's worst."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from fsr_plugins.atomic import write_atomically
+from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.evaluation import Rival
+from fsr_plugins.bench.options import Pictures
+from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.engine.report import grid
+from fsr_plugins.models.validation import quantise
+
+#: Side of a face in a picture, in pixels, and the quality of its JPEG.
+CELL, QUALITY = 128, 92
+#: An error of this share of the whole range has the brightest colour.
+LARGEST_ERROR = 0.25
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A file in ``figures/`` and what it shows."""
+
+    file: Path
+    title: str
+    caption: str
+    alt: str
+    narrow: bool = False  #: may stand beside another
+
+
+@dataclass
+class Faces:
+    """Images (1, 3, H, W) RGB in [0, 1] of some test faces, by what made them, and the faces' landmarks."""
+
+    rows: dict[str, list[Tensor]] = field(default_factory=dict)
+    landmarks: list[Tensor | None] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+
+
+def fixed_faces(count: int, wanted: int) -> list[int]:
+    """Places that lie evenly spread over a set."""
+    return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
+
+
+@torch.inference_mode()
+def restore(tests: TestSet, indices: Sequence[int], rivals: Mapping[str, Rival]) -> Faces:
+    """Some faces as LR, bicubic, by every entry of ``rivals`` (by their titles) and in HR."""
+    faces = Faces()
+    nets = {title: rival.network(tests.scale, tests.device) for title, rival in rivals.items() if rival.checkpoint}
+    for index in indices:
+        lq, gt, landmarks = tests.pick(index)
+        images = {'LR': lq, 'bicubic': bicubic_up(lq, tests.scale), **{title: net(lq) for title, net in nets.items()}}
+        for name, image in {**images, 'HR': gt}.items():
+            faces.rows.setdefault(name, []).append(quantise(image).cpu())
+        faces.landmarks.append(landmarks)
+        faces.keys.append(tests.dataset.key(index))
+    return faces
+
+
+def write_all(
+    folder: Path, tests: TestSet, rivals: Mapping[str, Rival], worst: Mapping[str, list[str]], options: Pictures
+) -> list[Picture]:
+    """Writes every picture.
+
+    Args:
+        rivals: by title.
+        worst: by title, the keys of the test images that an entry does worst on, the worst first.
+    """
+    faces = restore(tests, fixed_faces(len(tests), options.faces), rivals)
+    named = ', '.join(faces.keys)
+    pictures = [
+        _write(folder / 'faces.jpg', faces.rows, 'Faces', f'Evenly spread over the test set: {named}.'),
+        _write(
+            folder / 'errors.jpg',
+            errors(faces.rows),
+            'Errors',
+            f'Absolute difference from HR, mean of R, G and B: black 0, brightest {LARGEST_ERROR:g} of the range and '
+            'more.',
+        ),
+    ]
+    if options.details:
+        details, how = zoomed(faces, options.details)
+        pictures.insert(1, _write(folder / 'details.jpg', details, 'Details', how))
+    place = {tests.dataset.key(index): index for index in range(len(tests))}
+    for number, (title, keys) in enumerate(worst.items()):
+        if keys:
+            rows = restore(tests, [place[key] for key in keys], {title: rivals[title]}).rows
+            caption = f'The test faces that {title} does worst on, the worst first: {", ".join(keys)}.'
+            pictures.append(_write(folder / f'worst_{number:02d}.jpg', rows, f'Worst of {title}', caption, narrow=True))
+    return pictures
+
+
+def _write(file: Path, rows: Mapping[str, Sequence[Tensor]], title: str, caption: str, narrow: bool = False) -> Picture:
+    picture = cv2.imencode('.jpg', grid(rows, CELL), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+    write_atomically(file, lambda out: out.write(picture))
+    count = len(next(iter(rows.values())))
+    alt = f'{title}: {count} columns, rows from the top {", ".join(rows)}.'
+    return Picture(file, title, caption, alt, narrow)
+
+
+def errors(rows: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
+    """Each image's absolute difference from HR in colours, (1, 3, H, W)."""
+    return {
+        name: [_in_colours((image - gt).abs().mean(1)) for image, gt in zip(images, rows['HR'], strict=True)]
+        for name, images in rows.items()
+        if name not in ('LR', 'HR')
+    } | {'HR': list(rows['HR'])}
+
+
+def _in_colours(error: Tensor) -> Tensor:
+    scaled = (error[0] / LARGEST_ERROR).clamp(0, 1).mul(255).round().byte().numpy()
+    coloured = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    return torch.from_numpy(coloured).permute(2, 0, 1)[None] / 255
+
+
+def zoomed(faces: Faces, number: int) -> tuple[dict[str, list[Tensor]], str]:
+    """Eyes and mouths of the first faces, or their centres where landmarks are unknown; and which it is."""
+    height, width = faces.rows['HR'][0].shape[-2:]
+    boxes = [(place, box) for place in range(min(number, len(faces.keys)))
+             for box in _boxes(faces.landmarks[place], height, width)]  # fmt: skip
+    known = any(points is not None for points in faces.landmarks[:number])
+    rows = {
+        name: [_cut(images[place], box, images[place].shape[-1] / width) for place, box in boxes]
+        for name, images in faces.rows.items()
+    }
+    how = 'Image-left eye and mouth by the landmarks' if known else 'The centre (the set has no landmarks)'
+    return rows, f'{how}, of {", ".join(faces.keys[:number])}.'
+
+
+#: Left, top and side of a square, in pixels of HR.
+Box = tuple[float, float, float]
+
+
+def _boxes(points: Tensor | None, height: int, width: int) -> list[Box]:
+    if points is None or not bool(points.isfinite().all()):
+        side = min(height, width) / 2
+        return [((width - side) / 2, (height - side) / 2, side)]
+    eye, other, _, left, right = points.double()
+    side = float(min((other - eye).norm() * 1.1, min(height, width) / 2))
+    side = max(side, 8.0)
+    return [_around(centre, side, height, width) for centre in (eye, (left + right) / 2)]
+
+
+def _around(centre: Tensor, side: float, height: int, width: int) -> Box:
+    x, y = centre.tolist()
+    return min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side
+
+
+def _cut(image: Tensor, box: Box, share: float) -> Tensor:
+    """The box of an image whose sides are ``share`` of HR's; at least one pixel."""
+    left, top, side = (round(value * share) for value in box)
+    side = max(side, 1)
+    return image[..., top : top + side, left : left + side]
+
+
+def worst_faces(measured: Mapping[str, Any], metric: str, better: str, number: int) -> list[str]:
+    """The keys of an entry's worst images by a metric that each image has, the worst first; none where it has none."""
+    values = measured['images'].get(metric)
+    if not values or not number:
+        return []
+    known = [(value, key) for value, key in zip(values, measured['keys'], strict=True) if value is not None]
+    return [key for _, key in sorted(known, reverse=better == 'lower')[:number]]

@@ -1,0 +1,61 @@
+"""What a suite leaves to look at: ``results.json``, ``report.md``, ``report.html`` and ``figures/``."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fsr_plugins.atomic import write_text
+from fsr_plugins.bench import curves, pictures
+from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.evaluation import Rival
+from fsr_plugins.bench.markdown import markdown
+from fsr_plugins.bench.page import page
+from fsr_plugins.bench.suite import Suite
+
+logger = logging.getLogger(__name__)
+
+
+def write(
+    suite: Suite,
+    results: Mapping[str, Any],
+    tests: TestSet,
+    rivals: Mapping[str, Rival],
+    measured: Mapping[str, Mapping[str, Any]],
+) -> None:
+    """Writes everything into the suite's folder.
+
+    Args:
+        measured: figures and values by entry, of which the worst faces are found.
+    """
+    folder = suite.folder
+    write_text(folder / 'results.json', json.dumps(results, indent=2) + '\n')
+    titled = {suite.title(name): rival for name, rival in rivals.items()}
+    shown = pictures.write_all(folder / 'figures', tests, titled, _worst(suite, results, measured), suite.pictures)
+    write_text(folder / 'report.md', markdown(results, shown, folder))
+    write_text(folder / 'report.html', page(results, shown, curves.watched(suite), _watched(suite)))
+    logger.info('Report: %s', folder / 'report.html')
+
+
+def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """The worst faces of every entry by the first metric that has a value for each image."""
+    metrics = [name for name in results['metrics'] if any(name in found['images'] for found in measured.values())]
+    if not metrics:
+        return {}
+    better = results['metrics'][metrics[0]]['better']
+    return {
+        suite.title(name): pictures.worst_faces(measured[name], metrics[0], better, suite.pictures.worst)
+        for name in suite.entries
+    }
+
+
+def _watched(suite: Suite) -> str:
+    if suite.curves is None or suite.budget is None:
+        return ''
+    metric = next(iter(suite.curves.metrics))
+    return (
+        f'{metric} of the first {suite.curves.number} test faces over the {suite.budget.unit} that a network has seen; '
+        'nothing was chosen by it'
+    )

@@ -1,0 +1,95 @@
+"""What a report says in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from fsr_plugins.bench.table import Results, machine_in_words
+
+
+def flow(value: Any) -> str:
+    """A plain value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix('...\n').strip()
+
+
+def protocol_in_words(results: Results) -> str:
+    """What was compared, in a sentence or two."""
+    height, width = results['lr_size']
+    scale, images = results['scale'], results['test']['images']
+    text = (
+        f'×{scale} from {width}×{height} to {scale * width}×{scale * height}: {len(results["entries"])} entries on the '
+        f'same {images:,} test faces, given the same LR and measured by the same code.'
+    )
+    budget = results['budget']
+    if budget is not None:
+        text += f' No network saw more than {budget["most"]:,} {budget["unit"]}, unless it is marked as unfair.'
+    return text
+
+
+def facts(results: Results) -> dict[str, str]:
+    """What must be known before the table, briefly."""
+    found = {'Degradation': flow(results['degradation']).strip('{}')}
+    if results['train'] is not None:
+        found['Training faces'] = f'{results["train"]["images"]:,} of {_store(results["train"]["store"])}'
+    found['Test faces'] = f'{results["test"]["images"]:,} of {_store(results["test"]["store"])}'
+    if results['budget'] is not None:
+        found['Budget'] = f'{results["budget"]["most"]:,} {results["budget"]["unit"]} a network'
+    found['Measured on'] = machine_in_words(results['machine'])
+    versions = results['versions']
+    found['Versions'] = ', '.join(f'{name} {versions[name]}' for name in ('fsr_plugins', 'basicsr', 'torch'))
+    return found
+
+
+def _store(block: Mapping[str, Any]) -> str:
+    root = block['dataroot_gt']
+    return root if isinstance(root, str) else ' + '.join(root)
+
+
+def entries_in_words(results: Results) -> dict[str, list[str]]:
+    """By title, what each entry is and where it comes from."""
+    found = {}
+    for about in results['entries'].values():
+        lines = [about['note']] if about['note'] else []
+        if about['unfair']:
+            lines.append(f'Unfair, and admitted because: {about["unfair"]}')
+            lines += [f'It differs: {difference}.' for difference in about['differs']]
+        if about['arch'] is None:
+            lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
+        else:
+            lines.append(f'Network: {flow(about["arch"])}')
+            lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
+        if about.get('option_file'):
+            lines.append(f'Trained by {about["option_file"]}, with the suite laid over it:')
+            lines += [_stage(name, stage) for name, stage in about['training']['stages'].items()]
+        found[about['title']] = lines
+    return found
+
+
+def _stage(name: str, stage: Mapping[str, Any]) -> str:
+    whose = 'trains the network' if stage['trains_network'] else 'trains or makes what the network is taught by'
+    return f"stage '{name}': {stage['iterations']:,} iterations in {stage['seconds'] / 60:.1f} min, {whose}"
+
+
+def how_in_words(results: Results) -> list[str]:
+    """How the figures were made, so that they can be made again."""
+    options = results['statistics']
+    lines = [f'{name}: {about["convention"]}.' for name, about in results['metrics'].items() if not about['absent']]
+    lines += [
+        'Every network is loaded from its checkpoint alone, averaged weights where there are some, and given the same '
+        f'LR batches (SHA-256 of all LR images: {results["test"]["lr_sha256"]}). Its images are rounded to 8 bits '
+        'before anything is measured.',
+        f'Intervals: percentile bootstrap of the mean, {options["resamples"]:,} resamples of the images (pairs for '
+        f'verification), seed {options["seed"]}, the same resamples for every entry. They say how much the mean '
+        'depends on which faces are in the test set, not on the seed of the training: every entry was trained once.',
+        'Bold is the best figure of a column and underlined the second best, of fair entries and as printed; an '
+        'overlap of intervals or a large p says that the order may be chance.',
+        f'Test set: checksums {", ".join(results["test"]["checksums"])}.',
+    ]
+    if results['train'] is not None:
+        lines.append(f'Training set: checksums {", ".join(results["train"]["checksums"])}.')
+    lines.append(f'Suite {results["name"]}, SHA-256 of its content {results["suite_sha256"]}.')
+    lines.append('Versions: ' + ', '.join(f'{name} {version}' for name, version in results['versions'].items()) + '.')
+    return lines

@@ -1,0 +1,116 @@
+"""Suite files: what is wrong is named with its place, and what is laid over an option file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from option_files import OPTIONS
+from tiny_suite import write_suite
+
+from fsr_plugins.bench import suite as suites
+from fsr_plugins.errors import UserError
+
+
+def loaded(folder: Path, **changes: Any) -> str:
+    with pytest.raises(UserError) as error:
+        suites.load(write_suite(folder, **changes))
+    return str(error.value)
+
+
+def alone(entry: dict[str, Any]) -> dict[str, Any]:
+    """A suite of one entry."""
+    return {'entries': {'x': entry}, 'reference': None, 'papers': {}}
+
+
+def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
+    text = loaded(folder, bugdet={'iterations': 3})
+    assert 'suite.yml:' in text and "key 'bugdet' is not known to a suite. Did you mean 'budget'?" in text
+    text = loaded(folder, entries={'a': {'opt': 'one.yml', 'stagge': 'x'}, 'b': {}}, reference=None, papers={})
+    assert "key 'entries.a.stagge' is not known to 'entries.a'. Did you mean 'stage'?" in text
+    assert "key 'entries.b' is {}, but must be one of {type: bicubic}" in text
+    text = loaded(folder, metrics={'psnr': {'type': 'PSNRR'}})
+    assert "key 'metrics.psnr.type' is 'PSNRR'" in text and 'PSNR' in text
+    text = loaded(folder, test={'dataroot_gt': 'test.lmdb', 'vews': []})
+    assert "key 'test.vews' is not known to FaceDataset. Did you mean 'views'?" in text
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'reference': 'tow'}, "key 'reference' is 'tow': no entry is named so. Did you mean 'two'?"),
+        ({'budget': {}}, "must be either 'iterations' or 'images'"),
+        ({'budget': None}, "key 'budget' is missing: the suite has entries that are trained"),
+        ({'entries': {'cache': {'type': 'bicubic'}}}, "without the name 'cache'"),
+        (alone({'opt': 'nowhere.yml'}), "names no file: 'nowhere.yml'"),
+        (
+            {'entries': {'x': {'opt': 'one.yml', 'stage': 'frist'}}, 'reference': None, 'papers': {}},
+            "Did you mean 'first'?",
+        ),
+        (alone({'opt': 'one.yml', 'net': 'net_h'}), "makes no 'net_h'"),
+        (
+            {'entries': {'x': {'opt': 'one.yml', 'set': {'scael': 2}}}, 'reference': None, 'papers': {}},
+            "key 'scael' is not known",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(folder: Path, changes: dict[str, Any], message: str) -> None:
+    assert message in loaded(folder, **changes)
+
+
+def test_what_is_set_in_an_entry_has_its_place_in_the_suite(folder: Path) -> None:
+    text = loaded(
+        folder, entries={'x': {'opt': 'one.yml', 'set': {'train': {'total_itr': 2}}}}, reference=None, papers={}
+    )
+    line = next(number for number, line in enumerate((folder / 'suite.yml').read_text().splitlines(), 1)
+                if 'total_itr' in line)  # fmt: skip
+    assert f'suite.yml:{line}: key ' in text and "Did you mean 'total_iter'?" in text
+
+
+def test_overrides_reach_entries(folder: Path) -> None:
+    suite = suites.load(folder / 'suite.yml', ['entries.two.set.train.total_iter=3', 'budget.iterations=9'])
+    assert suite.contestants['two'].spent('iterations') == {'first': 2, 'second': 3}
+    assert suite.budget is not None and suite.budget.most == 9
+    with pytest.raises(UserError, match="--entries tow: no entry is named so .*Did you mean 'two'"):
+        suites.load(folder / 'suite.yml', only=['tow'])
+
+
+def test_the_suite_is_laid_over_every_stage(folder: Path) -> None:
+    suite = suites.load(folder / 'suite.yml')
+    entry = suite.contestants['two']
+    for stage in entry.experiment.stages.values():
+        train = stage.opt['datasets']['train']
+        assert train['dataroot_gt'] == 'train.lmdb' and 'number' not in train
+        assert set(stage.opt['datasets']) == {'train', 'val_bench'}
+        assert stage.opt['datasets']['val_bench']['number'] == 3
+        assert stage.opt['val']['metrics'] == {'psnr': {'type': 'PSNR'}} and stage.opt['scale'] == 2
+    assert entry.experiment.folder == Path.cwd() / 'experiments/small_suite/two'
+
+
+FILES = sorted((OPTIONS / 'bench').glob('*.yml'))
+
+
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_the_projects_suites_are_accepted_and_keep_their_budgets(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(OPTIONS.parent)
+    suite = suites.load(file)
+    assert suite.name == file.stem and suite.budget is not None
+    for entry in suite.contestants.values():
+        assert sum(entry.spent(suite.budget.unit).values()) <= suite.budget.most
+        final = entry.experiment.stages[entry.stage].opt
+        assert (final['scale'], final['degradation']) == (suite.options.scale, suite.options.degradation)
+
+
+def test_teachers_do_not_count_and_parts_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(OPTIONS.parent)
+    found = suites.load('options/bench/portraits_x8.yml').contestants
+    assert found['pkdn'].trained == ('student',) and list(found['pkdn'].experiment.stages) == ['teacher', 'student']
+    assert found['dapfsr'].trained == ('warm_up', 'decoder', 'encoder')
+    assert found['cface'].trained == ('srresnet', 'gan', 'joint')
+    assert found['tsnet'].trained == ('joint',)
+    recogniser = found['cface'].experiment.stages['recogniser'].opt['datasets']['train']
+    assert recogniser['dataroot_gt'][0] == SUITE_TRAIN and recogniser['dataroot_gt'][1].endswith('images.lmdb')
+
+
+SUITE_TRAIN = 'portraits://studio/train?number=2000&size=128'

@@ -32,7 +32,7 @@ import cv2  # isort: skip
 import numpy as np  # isort: skip
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs  # isort: skip
 from basicsr.utils.matlab_functions import imresize  # isort: skip
-from benchmark.report import machine, versions  # isort: skip
+from fsr_plugins.engine.machine import machine, versions  # isort: skip
 from fsr_plugins.data.prepare.lfw import prepare_lfw  # isort: skip
 from fsr_plugins.data.stores import open_store  # isort: skip
 

@@ -83,7 +83,7 @@ def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: 
         return range(len(chunks[number]))
 
     total = sum(len(chunks[number]) for number in todo)
-    # As many workers as cores: torch inside them computes with one thread each (the setting is a thread's own).
+    # As many workers as cores, so torch computes with one thread in each.
     with ThreadPoolExecutor(threads, 'prepare', initializer=torch.set_num_threads, initargs=(1,)) as pool:
         done = chain.from_iterable(pool.map(make, todo))
         for _ in progress(done, total, plan.dataset):

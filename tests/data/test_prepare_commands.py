@@ -63,3 +63,14 @@ def test_examples_are_understood(name: str) -> None:
 @pytest.mark.parametrize('name', ['icartoonface', 'ls3dw', 'webface', 'widerface'])
 def test_examples_make_what_option_files_read(name: str) -> None:
     assert str(parsed(PREPARERS[name].example).dst) in ROOTS
+
+
+@pytest.mark.parametrize(
+    'name', sorted(set(PREPARERS) - {'portraits', 'camera', 'pairs', 'landmarks', 'parsing', 'folder'})
+)
+def test_help_says_where_a_public_set_is_to_be_had(name: str) -> None:
+    said = PREPARERS[name].help()
+    assert all(
+        title in said for title in ('Official data: http', 'Terms: ', 'Expected layout: ', 'Example: fsr prepare ')
+    )
+    assert f'`fsr prepare {name} ' in (ROOT / 'README.md').read_text()

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from textwrap import fill
 from typing import Any, Literal
 
 from fsr_plugins.errors import UserError
@@ -48,7 +49,8 @@ class Preparer:
     def help(self) -> str:
         """What ``--help`` says below the arguments."""
         said = [('Official data', self.where), ('Terms', self.terms), ('Expected layout', self.layout)]
-        return '\n\n'.join([*(f'{title}: {text}' for title, text in said if text), f'Example: {self.example}'])
+        paragraphs = [fill(f'{title}: {text}', 100, break_long_words=False) for title, text in said if text]
+        return '\n\n'.join([*paragraphs, f'Example: {self.example}'])
 
 
 #: All preparers by name; a module of this package adds its own by :func:`register`.

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
-import torchvision
 
 from fsr_plugins.faces.facemesh import FaceMesh
+from fsr_plugins.faces.overlap import best_of_each, shared
 from fsr_plugins.faces.protocol import Detection, Floats, Image, Images, Landmarks, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 from fsr_plugins.faces.tflite import Network, sigmoid
@@ -60,14 +59,14 @@ def merge(places: Floats, scores: Floats, overlap: float) -> tuple[Floats, Float
     Returns:
         places (F, 2 + K, 2) and scores (F,), descending.
     """
-    boxes, confidence = torch.from_numpy(places[:, :2].reshape(-1, 4)), torch.from_numpy(scores)
-    kept = torchvision.ops.nms(boxes, confidence, overlap)
-    taken = torchvision.ops.box_iou(boxes[kept], boxes) > overlap
+    boxes = places[:, :2].reshape(-1, 4)
+    kept = best_of_each(boxes, scores, overlap)
+    taken = np.stack([shared(boxes[best], boxes) > overlap for best in kept])
     # A guess belongs to the first that takes it; cumsum is 1 from there to the second.
-    first = taken & (taken.cumsum(dim=0) == 1)
-    weights = (first * confidence).numpy()
+    first = taken & (taken.cumsum(axis=0) == 1)
+    weights = first * scores
     weights /= weights.sum(axis=1, keepdims=True)
-    return np.einsum('fa,apx->fpx', weights, places), scores[kept.numpy()]
+    return np.einsum('fa,apx->fpx', weights, places), scores[kept]
 
 
 class BlazeFace:
@@ -157,6 +156,5 @@ class MediaPipeDetector:
         found = [one for finder in self.finders for one in finder.find(image)]
         if not found:
             return []
-        boxes = torch.from_numpy(np.stack([one.box for one in found]))
-        scores = torch.tensor([one.score for one in found])
-        return [found[place] for place in torchvision.ops.nms(boxes, scores, self.overlap).tolist()]
+        boxes, scores = np.stack([one.box for one in found]), np.array([one.score for one in found])
+        return [found[place] for place in best_of_each(boxes, scores, self.overlap)]

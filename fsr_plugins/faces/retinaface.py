@@ -7,11 +7,11 @@ from functools import lru_cache
 from typing import Literal
 
 import torch
-import torchvision
 from torch import Tensor
 
 from fsr_plugins import compat  # noqa: F401  before facexlib
 from fsr_plugins.faces.batching import batches, to_tensor
+from fsr_plugins.faces.overlap import best_of_each
 from fsr_plugins.faces.protocol import Detection, Image, Images, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 
@@ -105,7 +105,7 @@ class RetinaFaceDetector:
         good = scores > self.score
         boxes, scores, points = boxes[good], scores[good], points[good]
         # In descending order of scores.
-        kept = torchvision.ops.nms(boxes, scores, self.overlap)
+        kept = best_of_each(boxes.numpy(), scores.numpy(), self.overlap)
         corners = scale_back(boxes[kept].numpy().reshape(-1, 2, 2), of, to)
         marks = scale_back(points[kept].numpy().reshape(-1, 5, 2), of, to)
         return [

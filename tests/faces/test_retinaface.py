@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from facexlib.detection.retinaface_utils import PriorBox
 
 from fsr_plugins.data.portraits import render
@@ -44,6 +45,7 @@ def test_anchors_are_facexlibs(backbone: str, size: tuple[int, int]) -> None:
     torch.testing.assert_close(anchors(backbone, *size), PriorBox(settings, image_size=size).forward())
 
 
+@pytest.mark.skipif(not torchvision.extension._has_ops(), reason="facexlib needs torchvision's compiled operators")
 def test_it_finds_what_facexlib_finds(detector: RetinaFaceDetector) -> None:
     photograph = image(97, 130)
     with torch.no_grad():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 #: Size of a chart in its own units; a page scales it to the width there is.
 WIDTH, HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 44
-#: Height of a line of text, and about the width of a letter.
-_LINE, _LETTER = 14.0, 6.6
+#: Height of a line of text, and the widths of letters in the widest font that a page may have, at 12 units.
+_LINE, _CAPITAL, _SMALL, _THIN = 14.0, 8.4, 7.4, 4.6
+#: How many times the spread of all others a value may be away from them and still be on the axis.
+_FAR = 2.0
+#: Degrees by the clock from the right.
+_TURN = {'right': 0, 'down': 90, 'left': 180, 'up': 270}
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,22 @@ class Point:
     low: float | None = None
     high: float | None = None
     strong: bool = False  #: the reference
+
+
+def outside(values: Sequence[float]) -> list[float]:
+    """Values that would press all others together: they stand at the end of an axis and not on it.
+
+    A value is outside if it is further from its neighbour than twice what all others spread; three stay in any case.
+    """
+    inside, out = sorted(values), []
+    while len(inside) > 3:
+        below, above = inside[1] - inside[0], inside[-1] - inside[-2]
+        at = 0 if below >= above else -1
+        rest = inside[1:] if at == 0 else inside[:-1]
+        if max(below, above) <= _FAR * (rest[-1] - rest[0]):
+            break
+        out.append(inside.pop(at))
+    return out
 
 
 class Axis:
@@ -54,6 +74,16 @@ class Axis:
         share = (self._scale(value) - self._least) / (self._most - self._least)
         return self._start + share * (self._end - self._start)
 
+    def beyond(self, value: float) -> int:
+        """-1 for a value below the axis, 1 above, 0 on it."""
+        scaled = self._scale(value)
+        return (scaled > self._most) - (scaled < self._least)
+
+    def end(self, value: float) -> float:
+        """Where a value is, or the end of the axis that is nearest to it."""
+        low, high = sorted((self._start, self._end))
+        return min(max(self.place(value), low), high)
+
     def ticks(self, most: int = 6) -> list[float]:
         """Round values on the axis: steps of 1, 2 or 5, or powers of ten with 2 and 5 between where there are few."""
         if self.logarithmic:
@@ -82,38 +112,63 @@ def scatter(
         baselines: values of y that have no x, by name.
     """
     lines = baselines or {}
-    ends = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
-    ends += lines.values()
     x = Axis([point.x for point in points], _LEFT, WIDTH - _RIGHT, logarithmic=True, margin=0.16)
-    y = Axis(ends, HEIGHT - _BOTTOM, _TOP)
+    y = Axis(_ends(points, lines.values()), HEIGHT - _BOTTOM, _TOP)
     parts = [*_frame(x, y, x_title, y_title)]
     placed: list[tuple[float, float, float, float]] = []
-    for point in points:  # marks are obstacles for every name
-        placed.append((x.place(point.x) - 5, y.place(point.y) - 5, x.place(point.x) + 5, y.place(point.y) + 5))
+    for point in points:  # marks and their intervals are obstacles for every name
+        across = x.place(point.x)
+        top, bottom = (y.end(point.y if end is None else end) for end in (point.high, point.low))
+        placed += [
+            (across - 5, y.end(point.y) - 5, across + 5, y.end(point.y) + 5),
+            (across - 2, top, across + 2, bottom),
+        ]
     for name, value in lines.items():
-        at = y.place(value)
+        at = y.end(value)
         parts.append(_line('base', _LEFT, at, WIDTH - _RIGHT, at))
         parts.append(
             f'<text class="tick" x="{WIDTH - _RIGHT}" y="{at - 5:.1f}" text-anchor="end">{escape(name)}</text>'
         )
-        placed.append((WIDTH - _RIGHT - len(name) * _LETTER, at - 17, WIDTH - _RIGHT, at + 2))
+        placed.append((WIDTH - _RIGHT - _width(name), at - 17, WIDTH - _RIGHT, at + 2))
     for point in sorted(points, key=lambda each: each.y, reverse=True):
-        across, down = x.place(point.x), y.place(point.y)
-        if point.low is not None and point.high is not None:
-            top, bottom = y.place(point.high), y.place(point.low)
+        across, down, beyond = x.place(point.x), y.end(point.y), y.beyond(point.y)
+        if point.low is not None and point.high is not None and not beyond:
+            top, bottom = y.end(point.high), y.end(point.low)
             parts.append(_line('whisker', across, top, across, bottom))
-        kind = 'dot strong' if point.strong else 'dot'
         shown = f'{point.name}: {x_title} {point.x:.4g}, {y_title} {point.y:.4g}'
-        parts.append(
-            f'<circle class="{kind}" cx="{across:.1f}" cy="{down:.1f}" r="5"><title>{escape(shown)}</title></circle>'
-        )
-        parts.append(_name(point.name, across, down, placed))
+        parts.append(_mark(point, across, down, ('', 'up', 'down')[beyond], f'<title>{escape(shown)}</title>'))
+        name = f'{point.name} ({tick(float(f"{point.y:.4g}"))})' if beyond else point.name
+        parts.append(_name(name, across, down, placed))
     return _svg(parts, description)
+
+
+def _ends(points: Sequence[Point], others: Iterable[float] = ()) -> list[float]:
+    """What an axis of y must have on it: values and intervals, but for those outside."""
+    lines = list(others)
+    out = set(outside([*(point.y for point in points), *lines]))
+    ends = [(point.y, point.low, point.high) for point in points if point.y not in out]
+    return [value for each in ends for value in each if value is not None] + [each for each in lines if each not in out]
+
+
+def _mark(point: Point, across: float, down: float, beyond: str, content: str = '') -> str:
+    """A point's dot; where it is outside its axis a triangle that points ``beyond``, a key of ``_TURN``."""
+    kind = 'dot strong' if point.strong else 'dot'
+    if not beyond:
+        return f'<circle class="{kind}" cx="{across:.1f}" cy="{down:.1f}" r="5">{content}</circle>'
+    turned = f'transform="translate({across:.1f} {down:.1f}) rotate({_TURN[beyond]})"'
+    return f'<path class="{kind}" d="M6 0L-5 6V-6Z" {turned}>{content}</path>'
+
+
+def _width(text: str) -> float:
+    """About how wide a text of 12 units is, rather too wide than too narrow."""
+    return sum(
+        _THIN if letter in " ,.:;'()-|!ijlI1tfr" else _CAPITAL if letter.isupper() else _SMALL for letter in text
+    )
 
 
 def _name(name: str, across: float, down: float, placed: list[tuple[float, float, float, float]]) -> str:
     """A point's name where nothing else is: right, left, then further and further up and down; with a thin leader."""
-    width = len(name) * _LETTER
+    width = _width(name)
     sides = [(across + 9, 'start'), (across - 9 - width, 'end')]
     for step in range(28):
         for sign in (1, -1) if step else (1,):
@@ -176,11 +231,10 @@ def _svg(parts: Sequence[str], description: str, width: int = WIDTH, height: int
 def whiskers(points: Sequence[Point], title: str, digits: int, description: str) -> str:
     """A row a name, with its value and its interval along a common axis; ``x`` of the points is not looked at."""
     rows = 24
-    left = 12 + max(len(point.name) for point in points) * _LETTER
+    left = 12 + max(_width(point.name) for point in points)
     left = min(left, 0.45 * WIDTH)
     height = round(len(points) * rows + 40)
-    ends = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
-    axis = Axis(ends, left + 10, WIDTH - 70, margin=0.04)
+    axis = Axis(_ends(points), left + 10, WIDTH - 70, margin=0.04)
     bottom = height - 34
     parts = []
     for value in axis.ticks(5):
@@ -189,12 +243,11 @@ def whiskers(points: Sequence[Point], title: str, digits: int, description: str)
         parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 15}" text-anchor="middle">{tick(value)}</text>')
     for number, point in enumerate(points):
         down = number * rows + rows / 2 + 2
-        kind = 'dot strong' if point.strong else 'dot'
-        at = axis.place(point.y)
-        if point.low is not None and point.high is not None:
+        at, beyond = axis.end(point.y), axis.beyond(point.y)
+        if point.low is not None and point.high is not None and not beyond:
             ends_at = f'x1="{axis.place(point.low):.1f}" x2="{axis.place(point.high):.1f}"'
             parts.append(f'<line class="whisker" {ends_at} y1="{down}" y2="{down}"/>')
-        parts.append(f'<circle class="{kind}" cx="{at:.1f}" cy="{down}" r="5"/>')
+        parts.append(_mark(point, at, down, ('', 'right', 'left')[beyond]))
         parts.append(f'<text class="name" x="{left}" y="{down + 4}" text-anchor="end">{escape(point.name)}</text>')
         parts.append(f'<text class="tick" x="{WIDTH - 6}" y="{down + 4}" text-anchor="end">{point.y:.{digits}f}</text>')
     centre = (left + WIDTH - 70) / 2

@@ -19,6 +19,9 @@ from fsr_plugins.models.validation import Network
 
 logger = logging.getLogger(__name__)
 
+#: What passes are repeated for at the least: a small enlargement takes a fraction of a millisecond.
+_LEAST_SECONDS = 0.2
+
 
 def complexity(net: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
     """Parameters, and multiply-adds of one LR image by mmengine's analysis, which counts a multiply-add once.
@@ -74,7 +77,7 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
     if device.type == 'cuda':
         net(lq)  # the first pass chose the convolutions' algorithms
     times: list[float] = []
-    while len(times) < options.repeats and sum(times) < options.seconds:
+    while (len(times) < options.repeats or sum(times) < _LEAST_SECONDS) and sum(times) < options.seconds:
         times.append(_seconds(net, lq, device))
     return {
         'images_per_second': batch / statistics.median(times),

@@ -86,7 +86,7 @@ class Cost(StrictOptions):
     """``cost``: how speed is measured."""
 
     batches: list[int] = Field([1, 32], min_length=1)
-    repeats: int = Field(5, ge=1)
+    repeats: int = Field(5, ge=1, description='more where these take a moment only')
     seconds: float = Field(20.0, gt=0, description='after which no further repeat is begun, of one batch size')
 
 

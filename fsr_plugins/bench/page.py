@@ -119,7 +119,11 @@ def _quality_chart(results: Results) -> str:
     drawn = charts.whiskers(points, title, table.digits_of(results, metric), description)
     confidence = results['statistics']['confidence'] * 100
     caption = f'{title} with its {confidence:g} % interval, the best first; the reference in another colour.'
-    return f'<div class="charts">{_figure(drawn, caption)}</div>'
+    return f'<div class="charts">{_figure(drawn, caption + _outside(points))}</div>'
+
+
+def _outside(points: Sequence[charts.Point]) -> str:
+    return ' Triangle: outside the axis.' if charts.outside([point.y for point in points]) else ''
 
 
 def _cost_charts(results: Results) -> str:
@@ -140,7 +144,7 @@ def _cost_charts(results: Results) -> str:
         if points:
             description = f'{metric} against {name}, a point an entry.'
             drawn = charts.scatter(points, name, title, description, _baselines(results))
-            figures.append(_figure(drawn, f'{title} against {name}. Dashed: without a network.'))
+            figures.append(_figure(drawn, f'{title} against {name}. Dashed: without a network.{_outside(points)}'))
     return f'<div class="charts">{"".join(figures)}</div>' if figures else ''
 
 

@@ -44,7 +44,7 @@ def test_memory_is_what_lives_at_once() -> None:
 def test_speed_by_batch() -> None:
     net = nn.Conv2d(3, 3, 1, bias=False).eval()
     found = speed(net, (8, 8), Cost(batches=[1, 4], repeats=3), CPU)
-    assert list(found) == ['1', '4'] and found['4']['repeats'] == 3
+    assert list(found) == ['1', '4'] and found['4']['repeats'] >= 3
     for batch, content in found.items():
         image = int(batch) * 3 * 64 * 4
         assert content['images_per_second'] > 0 and content['peak_bytes'] >= 2 * image + 9 * 4

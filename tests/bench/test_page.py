@@ -108,13 +108,27 @@ def test_names_of_crowded_points_do_not_meet() -> None:
     drawn = charts.scatter([*points, Point('far', 200, 28)], 'cost', 'psnr', 'a chart')
     boxes = []
     for x, y, anchor, name in re.findall(r'class="name" x="([\d.]+)" y="([\d.]+)" text-anchor="(\w+)">([^<]+)', drawn):
-        width = len(name) * 6
+        width = len(name) * 7.2
         left = float(x) - (width if anchor == 'end' else 0)
         boxes.append((left, float(y), left + width))
     assert len(boxes) == 10
     for number, (left, y, right) in enumerate(boxes):
         for other_left, other_y, other_right in boxes[:number]:
             assert abs(y - other_y) >= 10 or right <= other_left or other_right <= left
+
+
+def test_what_presses_all_others_together_stands_at_the_end_of_the_axis() -> None:
+    assert charts.outside([18.8, 24.4, 25.6, 26.0, 26.4]) == [18.8]
+    assert charts.outside([1.0, 24.4, 26.0, 90.0, 25.0]) == [90.0, 1.0]
+    assert charts.outside([1.0, 2.0, 90.0]) == charts.outside([1.0, 2.0, 3.0, 6.0]) == charts.outside([5.0] * 6) == []
+    near = [Point(f'near {number}', number + 1, 25 + number, 24.5 + number, 25.5 + number) for number in range(3)]
+    for drawn in (
+        charts.scatter([*near, Point('far', 2, 3, 2, 4)], 'cost', 'psnr', 'a chart', {'bicubic': 25.5}),
+        charts.whiskers([*near, Point('far', 2, 3, 2, 4)], 'psnr', 2, 'a chart'),
+    ):
+        assert drawn.count('<path') == 1 and drawn.count('<circle') == 3 and 'far' in drawn
+        places = [float(each) for each in re.findall(r'c[xy]="([\d.]+)"', drawn)]
+        assert max(places[::2]) - min(places[::2]) > 80 or max(places[1::2]) - min(places[1::2]) > 80
 
 
 def test_details_are_of_eyes_and_mouth() -> None:

@@ -138,8 +138,8 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         return tuple(self._opened)
 
     def facts(self) -> list[dict[str, Any]]:
-        """What the manifests of all stores that it reads say of them: counts, checksum, origin and protocol."""
-        return [part.manifest.facts() for store in self.stores for part in store.parts]
+        """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""
+        return [part.facts() for store in self.stores for part in store.parts]
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,24 @@ class Store(ABC):
     @abstractmethod
     def sizes(self) -> npt.NDArray[np.int32]:
         """Height and width of every image, int32 (n, 2) by key order. A folder is decoded once (``verify``)."""
+
+    def mean_points(self) -> npt.NDArray[np.float32] | None:
+        """Where the faces' points lie on average, float32 (5, 2); None where no face has known ones."""
+        if self.landmarks is None:
+            return None
+        known = self.landmarks[np.isfinite(self.landmarks).all(axis=(1, 2))]
+        return known.mean(axis=0, dtype=np.float64).astype(np.float32) if len(known) else None
+
+    def facts(self) -> dict[str, Any]:
+        """What tells this set from another, in few plain values: the manifest's, the images' size where all have the
+        same (height, width), and the mean of the faces' points."""
+        sizes, points = np.unique(self.sizes(), axis=0), self.mean_points()
+        found = self.manifest.facts()
+        if len(sizes) == 1:
+            found['size'] = sizes[0].tolist()
+        if points is not None:
+            found['points'] = [[round(float(value), 2) for value in point] for point in points]
+        return found
 
     @contextmanager
     def reader(self) -> Iterator[Read]:

@@ -1,0 +1,87 @@
+"""``fsr infer``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
+         fsr infer -c net_g.pth party.jpg -o results --photographs --detector mediapipe"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A checkpoint, pictures and a folder for the results."""
+    parser.add_argument('inputs', type=Path, nargs='+', metavar='IMAGE', help='images, or folders of images')
+    parser.add_argument(
+        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
+    )
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR', help='folder for the results, PNG')
+    parser.add_argument(
+        '--fit', action='store_true', help="bring faces to the size of the network's LR first, bicubically"
+    )
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help='the size of LR faces; default: as in the training'
+    )
+    parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
+    parser.add_argument('--param-key', choices=('params', 'params_ema'), help='which weights; default: averaged ones')
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
+    existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
+    group = parser.add_argument_group('photographs')
+    group.add_argument('--photographs', action='store_true', help='find the faces, enlarge them and put them back')
+    group.add_argument(
+        '--detector', default='retinaface_resnet50', metavar='NAME',
+        help='retinaface_resnet50 (default), retinaface_mobilenet0.25 or mediapipe',
+    )  # fmt: skip
+    group.add_argument(
+        '--detector-weights', type=Path, metavar='FILE', help='a local file instead of the published one'
+    )
+    group.add_argument(
+        '--like', metavar='SET',
+        help="cut faces out as those of this set with landmarks are, or 'ffhq'; default: as in the training",
+    )  # fmt: skip
+    group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
+    group.add_argument(
+        '--most', type=float, default=2.0, metavar='X',
+        help="leave faces alone that are more than X times as large as the network's LR; default: 2",
+    )  # fmt: skip
+    group.add_argument(
+        '--score', type=float, default=0.5, metavar='X', help="the detector's least confidence; default: 0.5"
+    )
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Enlarges and says what was written."""
+    from fsr_plugins.engine import logs
+    from fsr_plugins.restore.run import Request, restore
+    from fsr_plugins.restore.ways import Photographs
+
+    logs.set_up(True)
+    how = Photographs(
+        arguments.detector,
+        arguments.detector_weights,
+        arguments.like,
+        arguments.enlarge,
+        arguments.most,
+        arguments.score,
+    )
+    found = restore(
+        Request(
+            arguments.checkpoint,
+            arguments.inputs,
+            arguments.output,
+            size=tuple(arguments.size) if arguments.size else None,
+            fit=arguments.fit,
+            photographs=how if arguments.photographs else None,
+            device=arguments.device,
+            param_key=arguments.param_key,
+            overwrite=arguments.overwrite,
+            skip_existing=arguments.skip_existing,
+        )
+    )
+    faces = [face for picture in found['pictures'].values() for face in picture.get('faces', [])]
+    of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if how and faces else ''
+    print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
+    return Outcome(found)

@@ -1,0 +1,121 @@
+"""A trained network with what its checkpoint says of the faces that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fsr_plugins.degradations.bicubic import imresize
+from fsr_plugins.engine.checkpoint import load
+from fsr_plugins.engine.problems import explained
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces.batching import batches, to_tensor
+from fsr_plugins.faces.protocol import Floats, Image, Images
+
+#: Faces that go through the network together, at most so many and so many pixels.
+_TOGETHER, _PIXELS = 32, 1 << 18
+
+
+@dataclass(frozen=True, eq=False)
+class FaceNetwork:
+    """A network for faces.
+
+    Attributes:
+        net: from LR to SR, NCHW RGB in [0, 1].
+        scale: how many times it enlarges.
+        size: height and width of the LR faces it was trained with; None where that is not known.
+        points: float32 (5, 2), where their points lie on average, in pixels of LR; None where that is not known.
+        device: where it runs.
+        name: for messages.
+    """
+
+    net: Callable[[Tensor], Tensor]
+    scale: int
+    size: tuple[int, int] | None = None
+    points: Floats | None = None
+    device: torch.device = torch.device('cpu')
+    name: str = 'the network'
+
+    @classmethod
+    def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
+        """The network of a checkpoint of this toolkit.
+
+        Args:
+            param_key: ``params`` or ``params_ema``; by default the averaged weights where there are some.
+
+        Raises:
+            UserError: see :func:`fsr_plugins.load`; or the network is none that enlarges.
+        """
+        net = load(path, param_key=param_key)
+        meta: Mapping[str, Any] = net.meta  # type: ignore[assignment]
+        scale = meta.get('scale')
+        if not isinstance(scale, int) or str(meta.get('net', '')).startswith(('net_d', 'net_r', 'net_h')):
+            raise UserError(
+                f"'{path}' holds {meta.get('net')}, a {meta['arch'].get('type')}: none that enlarges faces."
+            )
+        size, points = _faces(meta, scale)
+        return cls(net.to(device), scale, size, points, device, f"'{path}'")
+
+    @torch.inference_mode()
+    def __call__(self, faces: Images) -> list[Image]:
+        """Enlarges uint8 (H, W, 3) RGB faces of any sizes, those of one size together; in their order.
+
+        Raises:
+            UserError: the network does not take that size.
+        """
+        found: dict[int, Image] = {}
+        for places, batch in batches(faces, _TOGETHER, _PIXELS):
+            height, width = batch.shape[1:3]
+            with explained(f'{self.name} does not take faces of {height}×{width}'):
+                sr = self.net(to_tensor(batch, self.device) / 255)
+            pixels = (sr.float().clamp(0, 1) * 255).round().to(torch.uint8)
+            found |= zip(places, pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), strict=True)
+        return [found[place] for place in range(len(faces))]
+
+    def fit(self, face: Image) -> Image:
+        """A face of any size as large as those the network was trained with: bicubic as MATLAB's ``imresize``.
+
+        Raises:
+            UserError: the size is not known.
+        """
+        size = self.known_size()
+        if face.shape[:2] == size:
+            return face
+        resized = imresize(torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255, size=size)
+        return (resized[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+
+    def known_size(self) -> tuple[int, int]:
+        """``size``.
+
+        Raises:
+            UserError: the checkpoint does not say it.
+        """
+        if self.size is None:
+            raise UserError(
+                f'{self.name} does not say how large the faces were that it was trained with: give --size HEIGHT WIDTH.'
+            )
+        return self.size
+
+
+def _faces(meta: Mapping[str, Any], scale: int) -> tuple[tuple[int, int] | None, Floats | None]:
+    """Size and mean points of a network's LR faces, as far as its checkpoint says; HR's come first in a manifest."""
+    crop = (meta.get('sizes') or {}).get('train')
+    if crop is not None:  # cut out of the images at random: the points lie anywhere
+        return (crop // scale, crop // scale), None
+    stores = (meta.get('manifests') or {}).get('train') or [{}]
+    if stores[0].get('size') is None:
+        return None, None
+    height, width = stores[0]['size']
+    points = stores[0].get('points')
+    return (height // scale, width // scale), None if points is None else reduced(np.array(points), scale)
+
+
+def reduced(points: Floats | Any, scale: float) -> Floats:
+    """Points of an image as points of the image reduced by ``scale``; whole numbers are pixel centres in both."""
+    return ((np.asarray(points) + 0.5) / scale - 0.5).astype(np.float32)

@@ -1,0 +1,148 @@
+"""Small faces in a photograph: cut out as the network's training faces lay, enlarged, and put back softly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import Detection, alignable, similarity
+from fsr_plugins.faces.crops import Matrix, warp
+from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.restore.network import FaceNetwork
+
+#: Pixels of a result beyond which a photograph is enlarged less.
+MOST_PIXELS = 32_000_000
+#: Share of a face's side over which it fades into the photograph.
+_FADE = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Cut:
+    """A face of a photograph.
+
+    Attributes:
+        found: as the detector has it.
+        matrix: float64 (2, 3), from the photograph's pixels to those of LR.
+        reduction: how many pixels of the photograph make one of LR.
+        lr: uint8 (H, W, 3), or None for one that is too large to gain by the network.
+    """
+
+    found: Detection
+    matrix: Matrix
+    reduction: float
+    lr: Image | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            'box': [round(float(value), 1) for value in self.found.box],
+            'score': round(self.found.score, 4),
+            'reduction': round(self.reduction, 3),
+            'restored': self.lr is not None,
+        }
+
+
+def cut(photograph: Image, found: Sequence[Detection], network: FaceNetwork, points: Floats, most: float) -> list[Cut]:
+    """The faces of a photograph as the network's LR.
+
+    Args:
+        photograph: uint8 (H, W, 3).
+        points: (5, 2), where a face's points shall lie in LR.
+        most: a face is left as it is if more than so many of its pixels would make one of LR.
+
+    Returns:
+        the faces in their order, without those whose points say nothing of their position.
+    """
+    size, template = network.known_size(), torch.from_numpy(points).double()
+    marks = torch.from_numpy(np.array([face.points for face in found], np.float64).reshape(-1, 5, 2))
+    good = alignable(marks, template)
+    cuts = []
+    for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
+        reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
+        lr = warp(photograph, matrix, size, 'reflect') if reduction <= most else None
+        cuts.append(Cut(face, matrix, reduction, lr))
+    return cuts
+
+
+def times(photograph: Image, scale: int, wanted: int | None) -> int:
+    """How many times a photograph is enlarged: as wanted, else as the network does, but less if it became too large.
+
+    Raises:
+        UserError: what is wanted is more than can be made.
+    """
+    pixels = photograph.shape[0] * photograph.shape[1]
+    if wanted is not None:
+        if pixels * wanted**2 > 4 * MOST_PIXELS:
+            raise UserError(
+                f'{photograph.shape[1]}×{photograph.shape[0]} enlarged {wanted} times is more than '
+                f'{4 * MOST_PIXELS // 10**6} million pixels: lower --enlarge.'
+            )
+        return wanted
+    return max(1, min(scale, int((MOST_PIXELS / pixels) ** 0.5)))
+
+
+def enlarged(photograph: Image, times: int) -> Image:
+    """The photograph enlarged bicubically: uint8 (times H, times W, 3)."""
+    height, width = photograph.shape[:2]
+    result: Image = cv2.resize(photograph, (width * times, height * times), interpolation=cv2.INTER_CUBIC)
+    return result
+
+
+def put_back(result: Image, times: int, cuts: Sequence[Cut], restored: Sequence[Image]) -> None:
+    """Lays enlarged faces over their places.
+
+    Args:
+        result: the photograph :func:`enlarged` by ``times``; it is changed.
+        cuts: those faces that were enlarged by the network; the later ones lie above.
+        restored: their SR faces.
+    """
+    for face, sr in zip(cuts, restored, strict=True):
+        assert face.lr is not None  # who was enlarged
+        _paste(result, sr, _to_result(face.matrix, sr.shape[0] / face.lr.shape[0], times))
+
+
+def _to_result(matrix: Matrix, scale: float, times: int) -> Matrix:
+    """From SR's pixels to the enlarged photograph's, given that from the photograph's to LR's."""
+    square = np.vstack([matrix, [0, 0, 1]])
+    return (_larger(times) @ np.linalg.inv(square) @ np.linalg.inv(_larger(scale)))[:2]
+
+
+def _larger(times: float) -> Matrix:
+    """A point of an image as that of the image enlarged; whole numbers are pixel centres in both."""
+    return np.array([[times, 0, (times - 1) / 2], [0, times, (times - 1) / 2], [0, 0, 1.0]])
+
+
+def _paste(result: Image, sr: Image, matrix: Matrix) -> None:
+    """Lays SR over its place in ``result``, which is changed; only the pixels round it are looked at."""
+    height, width = sr.shape[:2]
+    corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
+    places = corners @ matrix[:, :2].T + matrix[:, 2]
+    left, top = np.maximum(np.floor(places.min(axis=0)).astype(int), 0)
+    right, bottom = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 1, result.shape[1::-1])
+    if left >= right or top >= bottom:
+        return
+    moved = matrix.copy()
+    moved[:, 2] -= (left, top)
+    size = (int(bottom - top), int(right - left))
+    face = warp(sr, moved, size, 'reflect').astype(np.float32)
+    weight = warp(np.repeat(_fade(height, width)[..., None], 3, axis=2), moved, size).astype(np.float32) / 255
+    under = result[top:bottom, left:right]
+    under[...] = np.rint(under + weight * (face - under)).astype(np.uint8)
+
+
+def _fade(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Weights of a face's pixels: 255 inside, falling smoothly to 0 at its edges."""
+    ramps = []
+    for side in (height, width):
+        distance = np.minimum(np.arange(side), np.arange(side)[::-1]) / (_FADE * side)
+        share = np.clip(distance, 0, 1)
+        ramps.append(share * share * (3 - 2 * share))
+    return np.rint(255 * np.minimum(ramps[0][:, None], ramps[1])).astype(np.uint8)

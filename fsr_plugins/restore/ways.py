@@ -1,0 +1,166 @@
+"""The two ways from pictures to larger ones: a picture is a face, or faces are in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fsr_plugins.data.stores import open_store
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import Detection, ffhq_template, open_detector
+from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.restore import photograph
+from fsr_plugins.restore.network import FaceNetwork, reduced
+
+#: By input, the result and what is to be said of it.
+Made = dict[Path, tuple[Image, dict[str, Any]]]
+
+
+class Way(Protocol):
+    """How pictures become larger ones; ``together`` is how many are held in memory at once."""
+
+    together: int
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
+        """Results of pictures, uint8 (H, W, 3), and in words what is wrong with those that have none."""
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """That the pictures are photographs, in which faces are looked for.
+
+    Attributes:
+        detector: one of :data:`fsr_plugins.faces.DETECTORS`.
+        weights: a local file (or folder) of its weights; None: the published ones.
+        like: where a face's points lie in what the network takes: as on average in a store with landmarks (a path or
+            ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
+        enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
+        most: a face that is so many times as large as the network's LR is left as it is.
+        score: least confidence of the detector.
+    """
+
+    detector: str = 'retinaface_resnet50'
+    weights: Path | None = None
+    like: str | None = None
+    enlarge: int | None = None
+    most: float = 2.0
+    score: float = 0.5
+
+    def __post_init__(self) -> None:
+        if (self.enlarge is not None and self.enlarge < 1) or self.most <= 0 or not 0 <= self.score <= 1:
+            raise UserError(
+                f'--enlarge {self.enlarge}, --most {self.most} and --score {self.score} do not fit: at least 1, more '
+                'than 0, and 0 to 1 are needed.'
+            )
+
+
+class Faces:
+    """Every picture is a face; see :class:`Way`.
+
+    Args:
+        fit: bring it to the size of the network's LR first; without, one of another size has no result.
+
+    Raises:
+        UserError: ``fit``, and the size is not known.
+    """
+
+    together = 256
+
+    def __init__(self, network: FaceNetwork, fit: bool) -> None:
+        self.network, self.fit = network, fit
+        if fit:
+            network.known_size()
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
+        """See :class:`Way`."""
+        faces = {source: self.network.fit(image) if self.fit else image for source, image in read.items()}
+        fitting = {source: face for source, face in faces.items() if self.network.size in (None, face.shape[:2])}
+        wrong = [self._other_size(source, face) for source, face in faces.items() if source not in fitting]
+        enlarged = self.network(list(fitting.values()))
+        return {source: (image, {}) for source, image in zip(fitting, enlarged, strict=True)}, wrong
+
+    def _other_size(self, source: Path, face: Image) -> str:
+        height, width = self.network.known_size()
+        return (
+            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
+            f'{height}×{width}: give --fit to bring faces to that size, --photographs to look for faces, '
+            'or --size with the size that these have.'
+        )
+
+
+class FacesWithin:
+    """Faces are looked for, enlarged and put back; see :class:`Way`.
+
+    Raises:
+        UserError: the detector cannot be opened, or it is not known how faces are cut out for the network.
+    """
+
+    together = 4
+
+    def __init__(self, network: FaceNetwork, how: Photographs) -> None:
+        network.known_size()
+        self.network, self.how = network, how
+        self.points = _points(network, how.like)
+        self.detector = open_detector(how.detector, how.weights, network.device)
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
+        """See :class:`Way`."""
+        wrong, enlarge = [], {}
+        for source, image in read.items():
+            try:
+                enlarge[source] = photograph.times(image, self.network.scale, self.how.enlarge)
+            except UserError as error:
+                wrong.append(f"- '{source}': {error}")
+        # Faces that need enlarging are too small for most detectors: these look at the enlarged photograph.
+        results = {source: photograph.enlarged(read[source], times) for source, times in enlarge.items()}
+        found = self.detector.detect(list(results.values()))
+        cuts = {
+            source: photograph.cut(
+                read[source], self._sure(faces, enlarge[source]), self.network, self.points, self.how.most
+            )
+            for source, faces in zip(results, found, strict=True)
+        }
+        chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
+        sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
+        made = {}
+        for source, result in results.items():
+            photograph.put_back(result, enlarge[source], chosen[source], [next(sr) for _ in chosen[source]])
+            made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
+        return made, wrong
+
+    def _sure(self, faces: Iterable[Detection], times: int) -> list[Detection]:
+        """Those that the detector is sure of, in the photograph's pixels; the surest last: it is to lie above."""
+        sure = [
+            Detection(reduced(face.box, times), face.score, reduced(face.points, times))
+            for face in faces
+            if face.score >= self.how.score
+        ]
+        return sorted(sure, key=lambda face: face.score)
+
+
+def _points(network: FaceNetwork, like: str | None) -> Floats:
+    """Where a face's points shall lie in the network's LR."""
+    height, width = network.known_size()
+    if like is None:
+        if network.points is None:
+            raise UserError(
+                f'{network.name} does not say where the points of its training faces lay: give --like with a set whose '
+                'faces are cut out as these were and have landmarks, or --like ffhq.'
+            )
+        return network.points
+    if like == 'ffhq':
+        if height != width:
+            raise UserError(f"--like ffhq: FFHQ's faces are square, {network.name} takes {height}×{width}.")
+        return ffhq_template(height).numpy()
+    store = open_store(like)
+    mean = store.mean_points()
+    if mean is None:
+        raise UserError(f'--like {like}: this set has no landmarks; add them by `fsr prepare landmarks {like}`.')
+    sizes = np.unique(store.sizes(), axis=0)
+    if len(sizes) != 1 or sizes[0, 0] * width != sizes[0, 1] * height:
+        raise UserError(f'--like {like}: its faces must be of one size, {height}×{width} or a multiple of it.')
+    return reduced(mean, sizes[0, 0] / height)

@@ -1,0 +1,280 @@
+"""``fsr infer``: faces one by one, and faces in photographs, by a checkpoint alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+import torch
+from prepared import picture, png, written
+
+import fsr_plugins
+from fsr_plugins.cli import main
+from fsr_plugins.data.folder_store import write_folder
+from fsr_plugins.data.images import read_image
+from fsr_plugins.data.records import Face
+from fsr_plugins.data.stores import open_store
+from fsr_plugins.degradations.bicubic import bicubic_up, imresize
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import Detection
+from fsr_plugins.models.networks import build_network
+from fsr_plugins.models.saving import describe, save_network
+from fsr_plugins.restore import photograph, ways
+from fsr_plugins.restore.network import FaceNetwork
+
+#: Where the points lie in HR of 32×32, and in LR of 8×8: whole numbers are pixel centres.
+POINTS = np.array([[10.0, 12], [21, 12], [15.5, 18], [11, 24], [20, 24]], np.float32)
+LR_POINTS = (POINTS + 0.5) / 4 - 0.5
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory with ``net.pth``, trained on faces of 32×32, and ``lr/`` with three faces of 8×8."""
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / 'net.pth', [{'size': [32, 32], 'points': POINTS.tolist()}])
+    written(tmp_path / 'lr', {f'{number}.png': png(picture(number, 8, 8)) for number in range(3)})
+    return tmp_path
+
+
+def write_checkpoint(file: Path, stores: Sequence[dict[str, object]]) -> None:
+    torch.manual_seed(0)
+    net = build_network(tiny.EDSR)
+    meta = describe(tiny.options(), 'net_g', tiny.EDSR, 4, {'train': list(stores)})
+    meta['sizes'] = {}
+    save_network(file, {'params': net}, meta)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(['infer', '-c', 'net.pth', '-o', 'out', *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith('fsr: error: ') and 'Traceback' not in printed.err
+    return printed.err
+
+
+# ---- faces -----------------------------------------------------------------------------------------------------------
+
+
+def test_faces_are_what_the_network_makes_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['infer', 'lr', 'lr/../lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 2
+    assert "would both become 'out/0.png'" in capsys.readouterr().err
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    net = fsr_plugins.load('net.pth')
+    for number in range(3):
+        lq = torch.from_numpy(cv2.imread(f'lr/{number}.png')[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
+        with torch.no_grad():
+            expected = (net(lq)[0].clamp(0, 1) * 255).round().permute(1, 2, 0).numpy()
+        result = cv2.imread(f'out/{number}.png')[..., ::-1].astype(float)
+        assert result.shape == (32, 32, 3) and np.abs(result - expected).max() <= 1
+        assert result.std() > 5
+    found = json.loads(Path('found.json').read_text())
+    assert found['pictures']['lr/1.png'] == {'result': 'out/1.png'} and found['skipped'] == 0
+
+
+def test_other_sizes_are_fitted_or_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder / 'more', {'large.png': png(picture(7, 32, 32)), 'right.png': png(picture(8, 8, 8))})
+    error = refused(capsys, 'more')
+    assert '1 pictures are done, 1 are not' in error and "'more/large.png' is 32×32" in error and '--fit' in error
+    assert Path('out/right.png').exists() and not Path('out/large.png').exists()
+    assert (
+        main(['infer', 'more', '-c', 'net.pth', '-o', 'out', '--fit', '--skip-existing', '--json', 'found.json']) == 0
+    )
+    assert json.loads(Path('found.json').read_text())['skipped'] == 1
+    # MATLAB's reduction is checked where it is defined; here, that it is what is taken.
+    small = imresize(torch.from_numpy(read_image('more/large.png')).permute(2, 0, 1)[None] / 255, size=(8, 8))
+    lr = (small[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    written(folder / 'fitted', {'large.png': png(lr)})
+    assert main(['infer', 'fitted', '-c', 'net.pth', '-o', 'again']) == 0
+    assert Path('again/large.png').read_bytes() == Path('out/large.png').read_bytes()
+    assert main(['infer', 'more/large.png', '-c', 'net.pth', '-o', 'whole', '--size', '32', '32']) == 0
+    assert read_image('whole/large.png').shape == (128, 128, 3)
+
+
+def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
+    network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4)
+    images = [picture(number, 6 + number % 3, 8) for number in range(70)]
+    for image, result in zip(images, network(images), strict=True):
+        one = bicubic_up(torch.from_numpy(image).permute(2, 0, 1)[None] / 255, 4)[0].permute(1, 2, 0).numpy()
+        assert np.abs(result - one * 255).max() <= 0.51
+    assert network([]) == []
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['nowhere'], "There is no image or folder 'nowhere'"),
+        (['empty'], "The folder 'empty' holds no images"),
+        (['lr', '-o', 'lr'], "'lr/0.png' is one of the inputs"),
+        (['lr', '-o', 'net.pth'], "net.pth: that is a file"),
+        (['lr', '-c', 'lr/0.png'], 'lr/0.png'),
+        (['lr', '-c', 'none.pth'], 'none.pth'),
+        (['lr', '-c', 'unknown.pth', '--fit'], "'unknown.pth' does not say how large"),
+        (['lr', '-c', 'unknown.pth', '--photographs'], 'give --size'),
+        (['lr', '-c', 'judge.pth'], "'judge.pth' holds net_d"),
+        (['lr', '--device', 'abacus'], '--device abacus'),
+        (['lr', '--size', '0', '8'], '--size 0 8'),
+        (['lr', '--photographs', '--enlarge', '0'], '--enlarge 0'),
+        (['lr', '--photographs', '--detector', 'retinaface'], "No detector is named 'retinaface'"),
+        (['lr', '--photographs', '--like', 'lr'], 'has no landmarks'),
+        (['lr', '--photographs', '--like', 'nowhere'], "'nowhere' does not exist"),
+        (['broken'], "1 pictures are done, 1 are not:\n- 'broken/0.png' cannot be decoded"),
+    ],
+)  # fmt: skip
+def test_bad_input(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    (folder / 'empty').mkdir()
+    write_checkpoint(folder / 'unknown.pth', [])
+    content = torch.load('net.pth', weights_only=True)
+    content['meta']['net'] = 'net_d'
+    torch.save(content, 'judge.pth')
+    written(folder / 'broken', {'0.png': b'\x89PNG', '1.png': png(picture(1, 8, 8))})
+    assert said in refused(capsys, *arguments)
+    assert {file.name for file in folder.glob('out/*')} == ({'1.png'} if 'broken' in arguments else set())
+
+
+def test_results_are_not_replaced_unasked(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder / 'out', {'1.png': b'mine'})
+    assert "'out/1.png' exists already (1 of 3 do)" in refused(capsys, 'lr')
+    assert Path('out/1.png').read_bytes() == b'mine' and not Path('out/0.png').exists()
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out', '--skip-existing']) == 0
+    assert Path('out/1.png').read_bytes() == b'mine' and Path('out/0.png').exists()
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out', '--overwrite']) == 0
+    assert read_image('out/1.png').shape == (32, 32, 3)
+
+
+def test_script_is_fsr_infer(tmp_path: Path) -> None:
+    script = Path(fsr_plugins.__file__).parent / 'inference.py'
+    ended = subprocess.run([sys.executable, str(script), '--help'], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0 and ended.stdout.startswith('usage: fsr infer')
+
+
+# ---- photographs -----------------------------------------------------------------------------------------------------
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """A picture without detail, uint8 (height, width, 3): resampling it in any way changes next to nothing."""
+    return cv2.GaussianBlur(picture(3, height, width), (0, 0), 6, borderType=cv2.BORDER_REFLECT)
+
+
+def turned(points: np.ndarray, degrees: float, size: float, centre: tuple[float, float]) -> np.ndarray:
+    """LR's points in a photograph: turned, ``size`` times as large, round ``centre``."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    return ((points - points.mean(axis=0)) @ turn.T * size + centre).astype(np.float32)
+
+
+def detection(points: np.ndarray, score: float = 0.9) -> Detection:
+    return Detection(np.array([*points.min(axis=0), *points.max(axis=0)], np.float32), score, points)
+
+
+@pytest.mark.parametrize('times', [1, 2, 4, 5])
+@pytest.mark.parametrize(('degrees', 'size'), [(0, 1.0), (25, 1.7), (-160, 0.6)])
+def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int) -> None:
+    """A network that only enlarges must leave a photograph as it is, wherever and however turned the face is."""
+    # Ramps across, down and back: any interpolation keeps them, and a shift changes first and last by opposite amounts,
+    # rounding all by the same.
+    y, x = np.mgrid[:60, :60] * 4.25
+    image = np.rint(np.stack([x, y, 255 - x], axis=2)).astype(np.uint8)
+    network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
+    cuts = photograph.cut(image, [detection(turned(LR_POINTS, degrees, size, (32, 30)))], network, LR_POINTS, 2.0)
+    assert cuts[0].reduction == pytest.approx(size, rel=1e-5)
+    plain = photograph.enlarged(image, times)
+    result = plain.copy()
+    photograph.put_back(result, times, cuts, network([cuts[0].lr]))
+    difference = result.astype(float) - plain
+    y, x = (np.mgrid[: 60 * times, : 60 * times] + 0.5) / times - 0.5
+    away = np.hypot(x - 32, y - 30) / size  # in LR's pixels; the points' middle is half a pixel from the face's
+    assert np.abs(difference).max() <= 2 and (difference[away > 6.5] == 0).all()
+    across, _, back = difference[away < 3].mean(axis=0)
+    shift = (across - back) / 2 / 4.25  # in the photograph's pixels
+    assert abs(shift) < 0.03
+
+
+def test_a_changed_face_is_seen_in_its_place_only() -> None:
+    image = np.full((60, 60, 3), 100, np.uint8)
+    network = FaceNetwork(lambda lq: torch.ones_like(bicubic_up(lq, 4)), 4, (8, 8), LR_POINTS)
+    cuts = photograph.cut(image, [detection(turned(LR_POINTS, 0, 1.0, (30, 30)))], network, LR_POINTS, 2.0)
+    result = photograph.enlarged(image, 4)
+    photograph.put_back(result, 4, cuts, network([cuts[0].lr]))
+    top, left = (np.array([30, 30]) - LR_POINTS.mean(axis=0))[::-1] * 4
+    inside = result[int(top) + 10 : int(top) + 22, int(left) + 10 : int(left) + 22]
+    assert (inside == 255).all()
+    assert (result > 100).any(axis=2).sum() < 34 * 34 and (result[:40] == 100).all() and (result[:, -60:] == 100).all()
+
+
+def test_faces_at_the_border_large_and_hopeless_ones() -> None:
+    image = smooth(40, 40)
+    network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
+    border, large = turned(LR_POINTS, 10, 1.0, (1, 38)), turned(LR_POINTS, 0, 2.5, (20, 20))
+    found = [detection(border), detection(large), detection(np.zeros((5, 2), np.float32))]
+    cuts = photograph.cut(image, found, network, LR_POINTS, 2.0)
+    assert [cut.lr is not None for cut in cuts] == [True, False]
+    assert [cut.as_dict()['restored'] for cut in cuts] == [True, False]
+    result = photograph.enlarged(image, 4)
+    photograph.put_back(result, 4, cuts[:1], network([cuts[0].lr]))
+    assert np.abs(result.astype(int) - photograph.enlarged(image, 4)).max() <= 12
+    assert photograph.cut(image, [], network, LR_POINTS, 2.0) == []
+
+
+def test_how_many_times_a_photograph_is_enlarged() -> None:
+    small, large = np.zeros((50, 50, 3), np.uint8), np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (3000, 4000, 3))
+    assert [photograph.times(small, 8, None), photograph.times(small, 8, 3)] == [8, 3]
+    assert [photograph.times(large, 8, None), photograph.times(large, 8, 2)] == [1, 2]
+    with pytest.raises(UserError, match='4000×3000 enlarged 8 times is more than .* lower --enlarge'):
+        photograph.times(large, 8, 8)
+
+
+class Everywhere:
+    """A detector that sees one face in the middle of every image."""
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        found = []
+        for image in images:
+            height, width = image.shape[:2]
+            points = turned((LR_POINTS + 0.5) * 4 - 0.5, 5, 1.0, ((width - 1) / 2, (height - 1) / 2))
+            found.append([detection(points), detection(points, 0.1)])
+        return found
+
+
+def test_photographs_by_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The detector looks at the enlarged photograph: its face is as large in LR as those of the training."""
+    monkeypatch.setattr(ways, 'open_detector', lambda *_: Everywhere())
+    written(folder / 'photos', {f'{number}.png': png(picture(number, 30, 40 + number)) for number in range(6)})
+    command = ['infer', 'photos', '-c', 'net.pth', '--photographs', '--json', 'found.json']
+    assert main([*command, '-o', 'out']) == 0
+    found = json.loads(Path('found.json').read_text())['pictures']
+    assert len(found) == 6
+    for number in range(6):
+        about = found[f'photos/{number}.png']
+        assert about['enlarged'] == 4 and [face['restored'] for face in about['faces']] == [True]
+        assert about['faces'][0]['reduction'] == pytest.approx(1.0, abs=0.01)
+        result = read_image(about['result'])
+        plain = cv2.resize(read_image(f'photos/{number}.png'), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
+        assert result.shape == (120, 4 * (40 + number), 3)
+        assert (result[:30] == plain[:30]).all() and (result[50:70, 70:90] != plain[50:70, 70:90]).any()
+    assert main([*command, '-o', 'many', '--score', '0', '--enlarge', '1']) == 0
+    assert len(json.loads(Path('found.json').read_text())['pictures']['photos/0.png']['faces']) == 2
+    assert main([*command, '-o', 'huge', '--enlarge', '900']) == 2
+
+
+def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> None:
+    faces = [Face(f'{number}', picture(number, 64, 64), landmarks=2 * POINTS + 0.5 + shift)
+             for number, shift in enumerate((-1.0, 1.0, np.nan))]  # fmt: skip
+    write_folder(folder / 'like', faces)
+    facts = open_store('like').facts()
+    assert facts['size'] == [64, 64] and np.allclose(facts['points'], 2 * POINTS + 0.5)
+    network = FaceNetwork.open('net.pth', torch.device('cpu'))
+    assert network.size == (8, 8) and network.scale == 4
+    for like in (None, 'like'):
+        assert np.allclose(ways._points(network, like), LR_POINTS, atol=1e-5)
+    ffhq = ways._points(network, 'ffhq')
+    assert ffhq.shape == (5, 2) and (np.abs(ffhq.mean(axis=0) - 3.5) < 1.5).all()
+    write_checkpoint(folder / 'blind.pth', [{'size': [32, 32]}])
+    with pytest.raises(UserError, match='does not say where the points'):
+        ways._points(FaceNetwork.open('blind.pth', torch.device('cpu')), None)

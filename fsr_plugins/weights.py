@@ -148,6 +148,11 @@ def check(path: Path, weight: WeightFile) -> None:
         )
 
 
+def _said(path: Path) -> str:
+    """A folder for messages, which may be published in a report: without the name of who runs this."""
+    return f'~/{path.relative_to(Path.home()).as_posix()}' if path.is_relative_to(Path.home()) else str(path)
+
+
 def _link(found: Path, in_hub: Path) -> None:
     try:
         in_hub.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +176,7 @@ def file_sha256(path: Path) -> str:
 
 def _download(weight: WeightFile, target: Path) -> None:
     """Fetches to a temporary name beside ``target``, checks, renames: ``target`` is whole or absent."""
-    wanted = f"put '{weight.filename}' (SHA-256 {_digits(weight)}, from {weight.url}) into {target.parent}"
+    wanted = f"put '{weight.filename}' (SHA-256 {_digits(weight)}, from {weight.url}) into {_said(target.parent)}"
     if offline():
         raise UserError(f'The weights of {weight.name} are missing, and {OFFLINE} forbids to fetch them: {wanted}.')
     licence = weight.licence or 'not stated by the publisher'

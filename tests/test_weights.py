@@ -85,6 +85,14 @@ def test_unreachable_is_one_line(places: tuple[Path, Path]) -> None:
         assert part in message
 
 
+def test_a_home_is_not_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv('FSR_WEIGHTS', raising=False)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    with pytest.raises(UserError, match='into ~/.cache/fsr_plugins/weights') as caught:
+        locate(WeightFile('VGG', 'file:///nowhere/vgg-01234567.pth', '01234567', 'vgg-01234567.pth'))
+    assert str(tmp_path) not in str(caught.value)
+
+
 @pytest.mark.parametrize('licence', ['MIT', ''])
 def test_a_download_tells_source_and_licence(
     licence: str, places: tuple[Path, Path], published: WeightFile, caplog: pytest.LogCaptureFixture

@@ -6,9 +6,20 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.errors import UserError
 
 EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
          fsr infer -c net_g.pth party.jpg -o results --photographs --detector mediapipe"""
+
+#: Options of photographs by the name that :class:`~fsr_plugins.restore.ways.Photographs` has for them.
+_WITHIN = {
+    'detector': 'detector',
+    'weights': 'detector-weights',
+    'like': 'like',
+    'enlarge': 'enlarge',
+    'most': 'most',
+    'score': 'score',
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -32,11 +43,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('photographs')
     group.add_argument('--photographs', action='store_true', help='find the faces, enlarge them and put them back')
     group.add_argument(
-        '--detector', default='retinaface_resnet50', metavar='NAME',
+        '--detector', metavar='NAME',
         help='retinaface_resnet50 (default), retinaface_mobilenet0.25 or mediapipe',
     )  # fmt: skip
     group.add_argument(
-        '--detector-weights', type=Path, metavar='FILE', help='a local file instead of the published one'
+        '--detector-weights',
+        type=Path,
+        metavar='FILE',
+        dest='weights',
+        help='a local file instead of the published one',
     )
     group.add_argument(
         '--like', metavar='SET',
@@ -44,12 +59,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
     group.add_argument(
-        '--most', type=float, default=2.0, metavar='X',
+        '--most', type=float, metavar='X',
         help="leave faces alone that are more than X times as large as the network's LR; default: 2",
     )  # fmt: skip
-    group.add_argument(
-        '--score', type=float, default=0.5, metavar='X', help="the detector's least confidence; default: 0.5"
-    )
+    group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: 0.5")
 
 
 def run(arguments: Namespace) -> Outcome:
@@ -59,14 +72,12 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.restore.ways import Photographs
 
     logs.set_up(True)
-    how = Photographs(
-        arguments.detector,
-        arguments.detector_weights,
-        arguments.like,
-        arguments.enlarge,
-        arguments.most,
-        arguments.score,
-    )
+    # What is not given is left to the class's own defaults.
+    given = {name: value for name in _WITHIN if (value := getattr(arguments, name)) is not None}
+    if given and not arguments.photographs:
+        raise UserError(f'--{_WITHIN[next(iter(given))]} is for photographs: give --photographs too, or leave it out.')
+    if arguments.photographs and arguments.fit:
+        raise UserError('--fit is for pictures that are faces; those in --photographs are fitted anyway: leave it out.')
     found = restore(
         Request(
             arguments.checkpoint,
@@ -74,7 +85,7 @@ def run(arguments: Namespace) -> Outcome:
             arguments.output,
             size=tuple(arguments.size) if arguments.size else None,
             fit=arguments.fit,
-            photographs=how if arguments.photographs else None,
+            photographs=Photographs(**given) if arguments.photographs else None,
             device=arguments.device,
             param_key=arguments.param_key,
             overwrite=arguments.overwrite,
@@ -82,6 +93,6 @@ def run(arguments: Namespace) -> Outcome:
         )
     )
     faces = [face for picture in found['pictures'].values() for face in picture.get('faces', [])]
-    of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if how and faces else ''
+    of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if faces else ''
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
     return Outcome(found)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 import math
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -119,6 +121,13 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
     columns = resize_matrix(w, w_out, scale, x.device, dtype)
     with torch.autocast(x.device.type, enabled=False):
         return _apply(x.to(dtype), rows, columns)
+
+
+def imresize_uint8(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """:func:`imresize` of one picture, uint8 (H, W, C) to uint8 (*size, C), rounded."""
+    planes = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    resized = imresize(planes, size=size).clamp(0, 1).mul(255).round().byte()
+    return resized[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def bicubic_up(lq: Tensor, scale: int) -> Tensor:

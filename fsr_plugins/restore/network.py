@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsr_plugins.degradations.bicubic import imresize
+from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.engine.checkpoint import load
 from fsr_plugins.engine.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.protocol import Floats, Image, Images
+from fsr_plugins.faces.scaling import scale_back
 
 #: Faces that go through the network together, at most so many and so many pixels.
 _TOGETHER, _PIXELS = 32, 1 << 18
@@ -50,15 +51,13 @@ class FaceNetwork:
             param_key: ``params`` or ``params_ema``; by default the averaged weights where there are some.
 
         Raises:
-            UserError: see :func:`fsr_plugins.load`; or the network is none that enlarges.
+            UserError: see :func:`fsr_plugins.load`; or the file does not say the scale.
         """
         net = load(path, param_key=param_key)
         meta: Mapping[str, Any] = net.meta  # type: ignore[assignment]
         scale = meta.get('scale')
-        if not isinstance(scale, int) or str(meta.get('net', '')).startswith(('net_d', 'net_r', 'net_h')):
-            raise UserError(
-                f"'{path}' holds {meta.get('net')}, a {meta['arch'].get('type')}: none that enlarges faces."
-            )
+        if not isinstance(scale, int):
+            raise UserError(f"'{path}' does not say how many times its network enlarges ('scale' in its 'meta').")
         size, points = _faces(meta, scale)
         return cls(net.to(device), scale, size, points, device, f"'{path}'")
 
@@ -67,14 +66,17 @@ class FaceNetwork:
         """Enlarges uint8 (H, W, 3) RGB faces of any sizes, those of one size together; in their order.
 
         Raises:
-            UserError: the network does not take that size.
+            UserError: the network does not take that size, or does not enlarge by its scale (a discriminator, say).
         """
         found: dict[int, Image] = {}
         for places, batch in batches(faces, _TOGETHER, _PIXELS):
             height, width = batch.shape[1:3]
             with explained(f'{self.name} does not take faces of {height}×{width}'):
                 sr = self.net(to_tensor(batch, self.device) / 255)
-            pixels = (sr.float().clamp(0, 1) * 255).round().to(torch.uint8)
+            expected = (len(places), 3, height * self.scale, width * self.scale)
+            if not isinstance(sr, Tensor) or sr.shape != expected:
+                raise UserError(f'{self.name} holds a network that does not enlarge faces {self.scale} times.')
+            pixels = sr.float().clamp(0, 1).mul(255).round().byte()
             found |= zip(places, pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), strict=True)
         return [found[place] for place in range(len(faces))]
 
@@ -87,8 +89,7 @@ class FaceNetwork:
         size = self.known_size()
         if face.shape[:2] == size:
             return face
-        resized = imresize(torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255, size=size)
-        return (resized[0].clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        return imresize_uint8(face, size)
 
     def known_size(self) -> tuple[int, int]:
         """``size``.
@@ -105,17 +106,11 @@ class FaceNetwork:
 
 def _faces(meta: Mapping[str, Any], scale: int) -> tuple[tuple[int, int] | None, Floats | None]:
     """Size and mean points of a network's LR faces, as far as its checkpoint says; HR's come first in a manifest."""
-    crop = (meta.get('sizes') or {}).get('train')
-    if crop is not None:  # cut out of the images at random: the points lie anywhere
-        return (crop // scale, crop // scale), None
-    stores = (meta.get('manifests') or {}).get('train') or [{}]
-    if stores[0].get('size') is None:
+    store = ((meta.get('manifests') or {}).get('train') or [{}])[0]
+    size, points, crop = store.get('size'), store.get('points'), (meta.get('sizes') or {}).get('train')
+    if crop is not None and size != [crop, crop]:  # cut out of the images at random: the points lie anywhere
+        size, points = [crop, crop], None
+    if size is None:
         return None, None
-    height, width = stores[0]['size']
-    points = stores[0].get('points')
-    return (height // scale, width // scale), None if points is None else reduced(np.array(points), scale)
-
-
-def reduced(points: Floats | Any, scale: float) -> Floats:
-    """Points of an image as points of the image reduced by ``scale``; whole numbers are pixel centres in both."""
-    return ((np.asarray(points) + 0.5) / scale - 0.5).astype(np.float32)
+    lr = size[0] // scale, size[1] // scale
+    return lr, None if points is None else scale_back(np.array(points, np.float32), tuple(size), lr)

@@ -16,7 +16,6 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, alignable, similarity
 from fsr_plugins.faces.crops import Matrix, warp
 from fsr_plugins.faces.protocol import Floats, Image
-from fsr_plugins.restore.network import FaceNetwork
 
 #: Pixels of a result beyond which a photograph is enlarged less.
 MOST_PIXELS = 32_000_000
@@ -50,18 +49,19 @@ class Cut:
         }
 
 
-def cut(photograph: Image, found: Sequence[Detection], network: FaceNetwork, points: Floats, most: float) -> list[Cut]:
+def cut(photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float) -> list[Cut]:
     """The faces of a photograph as the network's LR.
 
     Args:
         photograph: uint8 (H, W, 3).
+        size: height and width of LR.
         points: (5, 2), where a face's points shall lie in LR.
         most: a face is left as it is if more than so many of its pixels would make one of LR.
 
     Returns:
         the faces in their order, without those whose points say nothing of their position.
     """
-    size, template = network.known_size(), torch.from_numpy(points).double()
+    template = torch.from_numpy(points).double()
     marks = torch.from_numpy(np.array([face.points for face in found], np.float64).reshape(-1, 5, 2))
     good = alignable(marks, template)
     cuts = []

@@ -16,7 +16,8 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.data.images import EXTENSIONS, encode_png, read_image
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.restore.network import FaceNetwork, reduced
+from fsr_plugins.faces.scaling import scale_back
+from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.ways import Faces, FacesWithin, Photographs, Way
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,7 @@ def _of_size(network: FaceNetwork, size: tuple[int, int]) -> FaceNetwork:
     points = network.points
     if points is not None and network.size is not None:
         same = size[0] * network.size[1] == size[1] * network.size[0]
-        points = reduced(points, network.size[0] / size[0]) if same else None
+        points = scale_back(points, network.size, size) if same else None
     return replace(network, size=size, points=points)
 
 

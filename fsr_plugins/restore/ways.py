@@ -13,8 +13,9 @@ from fsr_plugins.data.stores import open_store
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template, open_detector
 from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.restore import photograph
-from fsr_plugins.restore.network import FaceNetwork, reduced
+from fsr_plugins.restore.network import FaceNetwork
 
 #: By input, the result and what is to be said of it.
 Made = dict[Path, tuple[Image, dict[str, Any]]]
@@ -104,7 +105,7 @@ class FacesWithin:
     def __init__(self, network: FaceNetwork, how: Photographs) -> None:
         network.known_size()
         self.network, self.how = network, how
-        self.points = _points(network, how.like)
+        self.points = points_in_lr(network, how.like)
         self.detector = open_detector(how.detector, how.weights, network.device)
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
@@ -118,12 +119,10 @@ class FacesWithin:
         # Faces that need enlarging are too small for most detectors: these look at the enlarged photograph.
         results = {source: photograph.enlarged(read[source], times) for source, times in enlarge.items()}
         found = self.detector.detect(list(results.values()))
-        cuts = {
-            source: photograph.cut(
-                read[source], self._sure(faces, enlarge[source]), self.network, self.points, self.how.most
-            )
-            for source, faces in zip(results, found, strict=True)
-        }
+        size, cuts = self.network.known_size(), {}
+        for (source, result), faces in zip(results.items(), found, strict=True):
+            sure = self._sure(faces, result.shape[:2], read[source].shape[:2])
+            cuts[source] = photograph.cut(read[source], sure, size, self.points, self.how.most)
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
         made = {}
@@ -132,18 +131,25 @@ class FacesWithin:
             made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
         return made, wrong
 
-    def _sure(self, faces: Iterable[Detection], times: int) -> list[Detection]:
-        """Those that the detector is sure of, in the photograph's pixels; the surest last: it is to lie above."""
+    def _sure(self, faces: Iterable[Detection], of: tuple[int, int], to: tuple[int, int]) -> list[Detection]:
+        """Those that the detector is sure of, moved to the photograph's pixels; the surest last: it is to lie above."""
         sure = [
-            Detection(reduced(face.box, times), face.score, reduced(face.points, times))
+            Detection(scale_back(face.box.reshape(2, 2), of, to).ravel(), face.score, scale_back(face.points, of, to))
             for face in faces
             if face.score >= self.how.score
         ]
         return sorted(sure, key=lambda face: face.score)
 
 
-def _points(network: FaceNetwork, like: str | None) -> Floats:
-    """Where a face's points shall lie in the network's LR."""
+def points_in_lr(network: FaceNetwork, like: str | None) -> Floats:
+    """Where a face's points shall lie in the network's LR: float32 (5, 2).
+
+    Args:
+        like: see :class:`Photographs`.
+
+    Raises:
+        UserError: the checkpoint does not say it, or the set that is named instead does not fit.
+    """
     height, width = network.known_size()
     if like is None:
         if network.points is None:
@@ -163,4 +169,4 @@ def _points(network: FaceNetwork, like: str | None) -> Floats:
     sizes = np.unique(store.sizes(), axis=0)
     if len(sizes) != 1 or sizes[0, 0] * width != sizes[0, 1] * height:
         raise UserError(f'--like {like}: its faces must be of one size, {height}×{width} or a multiple of it.')
-    return reduced(mean, sizes[0, 0] / height)
+    return scale_back(mean, (int(sizes[0, 0]), int(sizes[0, 1])), (height, width))

@@ -117,7 +117,10 @@ def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
         (['lr', '-c', 'none.pth'], 'none.pth'),
         (['lr', '-c', 'unknown.pth', '--fit'], "'unknown.pth' does not say how large"),
         (['lr', '-c', 'unknown.pth', '--photographs'], 'give --size'),
-        (['lr', '-c', 'judge.pth'], "'judge.pth' holds net_d"),
+        (['lr', '--enlarge', '2'], '--enlarge is for photographs'),
+        (['lr', '--detector-weights', 'w.pth'], '--detector-weights is for photographs'),
+        (['lr', '--photographs', '--fit'], '--fit is for pictures that are faces'),
+        (['lr', '-c', 'judge.pth', '--size', '8', '8'], 'does not enlarge faces 2 times'),
         (['lr', '--device', 'abacus'], '--device abacus'),
         (['lr', '--size', '0', '8'], '--size 0 8'),
         (['lr', '--photographs', '--enlarge', '0'], '--enlarge 0'),
@@ -131,7 +134,7 @@ def test_bad_input(folder: Path, capsys: pytest.CaptureFixture[str], arguments: 
     (folder / 'empty').mkdir()
     write_checkpoint(folder / 'unknown.pth', [])
     content = torch.load('net.pth', weights_only=True)
-    content['meta']['net'] = 'net_d'
+    content['meta']['scale'] = 2
     torch.save(content, 'judge.pth')
     written(folder / 'broken', {'0.png': b'\x89PNG', '1.png': png(picture(1, 8, 8))})
     assert said in refused(capsys, *arguments)
@@ -182,7 +185,7 @@ def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int)
     y, x = np.mgrid[:60, :60] * 4.25
     image = np.rint(np.stack([x, y, 255 - x], axis=2)).astype(np.uint8)
     network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
-    cuts = photograph.cut(image, [detection(turned(LR_POINTS, degrees, size, (32, 30)))], network, LR_POINTS, 2.0)
+    cuts = photograph.cut(image, [detection(turned(LR_POINTS, degrees, size, (32, 30)))], (8, 8), LR_POINTS, 2.0)
     assert cuts[0].reduction == pytest.approx(size, rel=1e-5)
     plain = photograph.enlarged(image, times)
     result = plain.copy()
@@ -199,7 +202,7 @@ def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int)
 def test_a_changed_face_is_seen_in_its_place_only() -> None:
     image = np.full((60, 60, 3), 100, np.uint8)
     network = FaceNetwork(lambda lq: torch.ones_like(bicubic_up(lq, 4)), 4, (8, 8), LR_POINTS)
-    cuts = photograph.cut(image, [detection(turned(LR_POINTS, 0, 1.0, (30, 30)))], network, LR_POINTS, 2.0)
+    cuts = photograph.cut(image, [detection(turned(LR_POINTS, 0, 1.0, (30, 30)))], (8, 8), LR_POINTS, 2.0)
     result = photograph.enlarged(image, 4)
     photograph.put_back(result, 4, cuts, network([cuts[0].lr]))
     top, left = (np.array([30, 30]) - LR_POINTS.mean(axis=0))[::-1] * 4
@@ -213,13 +216,13 @@ def test_faces_at_the_border_large_and_hopeless_ones() -> None:
     network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
     border, large = turned(LR_POINTS, 10, 1.0, (1, 38)), turned(LR_POINTS, 0, 2.5, (20, 20))
     found = [detection(border), detection(large), detection(np.zeros((5, 2), np.float32))]
-    cuts = photograph.cut(image, found, network, LR_POINTS, 2.0)
+    cuts = photograph.cut(image, found, (8, 8), LR_POINTS, 2.0)
     assert [cut.lr is not None for cut in cuts] == [True, False]
     assert [cut.as_dict()['restored'] for cut in cuts] == [True, False]
     result = photograph.enlarged(image, 4)
     photograph.put_back(result, 4, cuts[:1], network([cuts[0].lr]))
     assert np.abs(result.astype(int) - photograph.enlarged(image, 4)).max() <= 12
-    assert photograph.cut(image, [], network, LR_POINTS, 2.0) == []
+    assert photograph.cut(image, [], (8, 8), LR_POINTS, 2.0) == []
 
 
 def test_how_many_times_a_photograph_is_enlarged() -> None:
@@ -272,9 +275,9 @@ def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> 
     network = FaceNetwork.open('net.pth', torch.device('cpu'))
     assert network.size == (8, 8) and network.scale == 4
     for like in (None, 'like'):
-        assert np.allclose(ways._points(network, like), LR_POINTS, atol=1e-5)
-    ffhq = ways._points(network, 'ffhq')
+        assert np.allclose(ways.points_in_lr(network, like), LR_POINTS, atol=1e-5)
+    ffhq = ways.points_in_lr(network, 'ffhq')
     assert ffhq.shape == (5, 2) and (np.abs(ffhq.mean(axis=0) - 3.5) < 1.5).all()
     write_checkpoint(folder / 'blind.pth', [{'size': [32, 32]}])
     with pytest.raises(UserError, match='does not say where the points'):
-        ways._points(FaceNetwork.open('blind.pth', torch.device('cpu')), None)
+        ways.points_in_lr(FaceNetwork.open('blind.pth', torch.device('cpu')), None)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fsr_plugins.data.images import Image
-from fsr_plugins.degradations.bicubic import imresize
+from fsr_plugins.degradations.bicubic import imresize_uint8
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,7 @@ class Window:
         cut = np.ascontiguousarray(self.cut(image))
         if self.size == self.crop:
             return cut
-        planes = torch.from_numpy(cut).permute(2, 0, 1)[None] / 255
-        small = imresize(planes, size=(self.size, self.size)).clamp(0, 1).mul(255).round().byte()
-        return small[0].permute(1, 2, 0).contiguous().numpy()
+        return imresize_uint8(cut, (self.size, self.size))
 
     def labels(self, labels: Image) -> Image:
         """The square of a parsing map; where reduced, the label nearest to the new pixel's centre."""

@@ -77,8 +77,10 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
     if device.type == 'cuda':
         net(lq)  # the first pass chose the convolutions' algorithms
     times: list[float] = []
-    while (len(times) < options.repeats or sum(times) < _LEAST_SECONDS) and sum(times) < options.seconds:
+    begun, elapsed = time.perf_counter(), 0.0
+    while (len(times) < options.repeats or elapsed < _LEAST_SECONDS) and elapsed < options.seconds:
         times.append(_seconds(net, lq, device))
+        elapsed = time.perf_counter() - begun
     return {
         'images_per_second': batch / statistics.median(times),
         'peak_bytes': memory.peak if device.type == 'cuda' else memory.peak + weights + _bytes(lq),

@@ -8,9 +8,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 
-PACKAGES = ('fsr_plugins', 'basicsr', 'torch', 'torchvision', 'numpy', 'opencv-python', 'lmdb')
+PACKAGES = ('fsr_plugins', 'basicsr', 'torch', 'torchvision', 'numpy', 'lmdb')
 
 
 def _cpu() -> str:
@@ -34,4 +35,6 @@ def machine() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python and the packages that do the work."""
-    return {'python': platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    # OpenCV is installed under several names (headless, contrib); the module knows which version it is.
+    own = {'python': platform.python_version(), 'opencv': cv2.__version__}
+    return own | {name: version(name) for name in PACKAGES}

@@ -13,6 +13,7 @@ from pydantic import Field
 from fsr_plugins.engine.blocks import check_block
 from fsr_plugins.engine.dataset_keys import check_dataset
 from fsr_plugins.engine.problems import Problems
+from fsr_plugins.models.compilation import Mode
 from fsr_plugins.models.optim import optimizer_class, scheduler_class
 from fsr_plugins.models.options import Block, StrictOptions, TrainOptions
 from fsr_plugins.models.production import ProductionModel
@@ -66,7 +67,7 @@ class StageOptions(StrictOptions):
     logger: dict[str, Any] = {}
     dist_params: dict[str, Any] | None = None
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = 'fp32'
-    compile: bool = False
+    compile: bool | Mode = False
     channels_last: bool = False
     deterministic: bool = False
     find_unused_parameters: bool = False

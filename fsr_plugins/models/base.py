@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fsr_plugins.models import networks, saving, validation
+from fsr_plugins.models.compilation import Compilation
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import Net, bare, option_name
 from fsr_plugins.models.optim import Schedule, make_optimizers
@@ -75,6 +76,7 @@ class FSRModel(BaseModel):
         self.opt = opt
         self.device = _device(opt)
         self.precision = Precision(opt.get('precision', 'fp32'), self.device)
+        self.compilation = Compilation(opt.get('compile', False))
         self.watch = LossWatch(self.device)
         self.current_iter = 0
         self.frozen: dict[str, str] = {}
@@ -117,8 +119,7 @@ class FSRModel(BaseModel):
                 continue
             if use.frozen:
                 self.frozen[label] = networks.checksum(net)
-            if self.opt.get('compile'):
-                net.compile()
+            self.compilation.apply(label, net, use.twice)
             if self.opt.get('dist') and not use.frozen:
                 unused = self.opt.get('find_unused_parameters', False)
                 setattr(self, label, networks.distribute(net, self.device, unused))
@@ -190,6 +191,8 @@ class FSRModel(BaseModel):
         Raises:
             RunError: a loss is NaN or Inf.
         """
+        if self._at_boundary():
+            self.compilation.begin_step()
         self.current_iter = current_iter
         self.step()
         if self._at_boundary():
@@ -302,7 +305,8 @@ class FSRModel(BaseModel):
             save_to: folder for the images of ``result``; None for none.
         """
         self.synchronise_buffers()
-        return validation.validate(self, loader, save_to, suffix)
+        with self.compilation.eager():
+            return validation.validate(self, loader, save_to, suffix)
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""

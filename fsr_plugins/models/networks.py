@@ -29,6 +29,7 @@ class Net:
     frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
     optional: bool = False  #: may be absent from the option file
     only_training: bool = False  #: not built for testing (discriminators)
+    twice: bool = False  #: differentiated twice (gradient penalties), so never compiled
 
 
 def option_name(label: str) -> str:

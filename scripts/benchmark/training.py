@@ -38,6 +38,7 @@ GPU_SETTINGS: tuple[Setting, ...] = (
     {'channels_last': True},
     {'channels_last': True, 'precision': 'bf16'},
     {'channels_last': True, 'precision': 'bf16', 'compile': True},
+    {'channels_last': True, 'precision': 'bf16', 'compile': 'reduce-overhead'},
 )
 
 

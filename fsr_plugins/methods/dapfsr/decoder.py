@@ -28,7 +28,7 @@ class DAPDecoderModel(FSRModel):
     Batches hold ``gt``. Validation takes as many faces of G as the set has and knows metrics without pairs alone (FID).
     """
 
-    networks = {'net_g': Net(result=True), 'net_d': Net(only_training=True)}
+    networks = {'net_g': Net(result=True, twice=True), 'net_d': Net(only_training=True, twice=True)}
     net_g: nn.Module
     net_d: nn.Module
     shows_images = False

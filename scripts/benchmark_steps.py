@@ -3,9 +3,10 @@
 
     python scripts/benchmark_steps.py -opt options/paper/pkdn_celeba.yml --batch 1
     python scripts/benchmark_steps.py -opt options/paper/pkdn_celeba.yml --stage student --set train.kd_opt=null
+    python scripts/benchmark_steps.py -opt options/paper/tsnet.yml --variants fp32 bf16 compiled graphs
 
 Weights are random and no data of the option file is read: what is measured is time and memory. Each stage runs in a
-process of its own, so that its peak memory is its own.
+process of its own, so that its peak memory is its own; so does each variant of it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import logging
 import statistics
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,14 @@ from benchmark.stage import StageRun
 
 from fsr_plugins.engine import config
 from fsr_plugins.errors import UserError
+
+#: How a stage may be run besides as the option file says; ``--variants`` names them.
+VARIANTS: dict[str, list[str]] = {
+    'fp32': ['precision=fp32'],
+    'bf16': ['precision=bf16'],
+    'compiled': ['precision=bf16', 'compile=true'],
+    'graphs': ['precision=bf16', 'compile=reduce-overhead'],
+}
 
 COLUMNS = {
     'step_ms': 'step, ms',
@@ -51,6 +61,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--hr', type=int, metavar='SIDE', help='side of HR in pixels (default: 16 times the scale)')
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
                         help='change an option, as in `fsr train`')  # fmt: skip
+    parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=[], metavar='NAME',
+                        help=f'run each stage as {", ".join(VARIANTS)}; the last two are bf16, compiled')  # fmt: skip
     parser.add_argument(
         '--runs', type=int, default=5, help='steps, and batches of inference; medians count (default: 5)'
     )
@@ -62,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Figures by stage."""
+    """Figures by stage, or by stage and variant."""
     experiment = config.load(options.opt, options.overrides)
     stages = options.stage or list(experiment.stages)
     for name in stages:
@@ -70,17 +82,31 @@ def measure(options: argparse.Namespace) -> dict[str, dict[str, Any]]:
             raise UserError(f"{options.opt} has no stage '{name}': it has {', '.join(experiment.stages)}.")
     figures: dict[str, dict[str, Any]] = {}
     for name in stages:
-        figures[name] = {}
-        common = (options.opt, options.overrides, name, options.batch, options.hr)
+        variants = {f'{name}, {variant}': VARIANTS[variant] for variant in options.variants} or {name: []}
+        figures |= {label: {} for label in variants}
         if not options.no_steps:
-            with Side(StageRun, *common) as run:
+            for label, run in _started(options, name, variants):
                 step = run.call('steps', options.runs)
-                figures[name] = {'batch': step['batch'], 'step_ms': 1e3 * statistics.median(step['seconds'])}
-                figures[name] |= run.call('data') | run.call('memory')
+                figures[label] = {'batch': step['batch'], 'step_ms': 1e3 * statistics.median(step['seconds'])}
+                figures[label] |= run.call('data') | run.call('memory')
         if options.infer:
-            with Side(StageRun, *common) as run:
-                figures[name]['images_per_second'] = run.call('inference', options.infer, options.runs)
+            for label, run in _started(options, name, variants):
+                figures[label]['images_per_second'] = run.call('inference', options.infer, options.runs)
     return figures
+
+
+def _started(
+    options: argparse.Namespace, stage: str, variants: Mapping[str, Sequence[str]]
+) -> Iterator[tuple[str, Side]]:
+    """The processes of a stage's variants, which import and build at once, and are measured one after the other."""
+    with ExitStack() as stack:
+        runs = {}
+        for label, overrides in variants.items():
+            arguments = (options.opt, [*options.overrides, *overrides], stage, options.batch, options.hr)
+            runs[label] = stack.enter_context(Side(StageRun, *arguments, wait=False))
+        for run in runs.values():
+            run.wait()
+        yield from runs.items()
 
 
 def show(figures: dict[str, dict[str, Any]], console: Console) -> None:

@@ -8,8 +8,12 @@ from typing import Any
 class SameProcess:
     """Stands for a side's process without starting one."""
 
-    def __init__(self, factory: Any, *arguments: Any) -> None:
+    def __init__(self, factory: Any, *arguments: Any, wait: bool = True) -> None:
         self.served = factory(*arguments)
+
+    def wait(self) -> None:
+        """It has been made already."""
+        assert self.served is not None
 
     def call(self, method: str, *arguments: Any) -> Any:
         return getattr(self.served, method)(*arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -43,6 +44,28 @@ def test_a_stage_is_measured_without_its_files(
     assert name == 'train' and figures['batch'] == 3
     assert all(figures[key] > 0 for key in ('step_ms', 'data_ms', 'data_again_ms', 'memory_gib'))
     assert set(figures['images_per_second']['result']) == {'1', '2'}
+
+
+def test_variants_are_measured_each_by_itself(
+    option_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import benchmark_steps
+    from benchmark import stage
+
+    monkeypatch.setattr(stage, 'FACES', 4)
+    made = []
+
+    class Seen(SameProcess):
+        def __init__(self, factory: Any, *arguments: Any, wait: bool = True) -> None:
+            super().__init__(factory, *arguments, wait=wait)
+            made.append(self.served.model.precision.name)
+
+    monkeypatch.setattr(benchmark_steps, 'Side', Seen)
+    found = tmp_path / 'found.json'
+    arguments = ['-opt', str(option_file), '--batch', '2', '--runs', '1', '--variants', 'fp32', 'bf16']
+    assert benchmark_steps.main([*arguments, '--json', str(found)]) == 0
+    assert list(json.loads(found.read_text())['figures']) == ['train, fp32', 'train, bf16']
+    assert made == ['fp32', 'bf16']
 
 
 def test_an_unknown_stage_is_named(option_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,17 +38,25 @@ def _serve(pipe: Connection, threads: int, factory: Callable[..., Any], argument
 class Side:
     """The object that ``factory(*arguments)`` makes in a process of its own, with as many torch threads as this one.
 
+    Args:
+        wait: until the object is made; without, several are made at once, and each waited for by :meth:`wait`.
+
     Raises:
         RuntimeError: the factory or a method failed; the message holds the traceback.
     """
 
-    def __init__(self, factory: Callable[..., Any], *arguments: Any) -> None:
+    def __init__(self, factory: Callable[..., Any], *arguments: Any, wait: bool = True) -> None:
         context = multiprocessing.get_context('spawn')
         self._pipe, far = context.Pipe()
         # No daemon, for these may not have processes of their own, such as a loader's workers.
         self._process = context.Process(target=_serve, args=(far, torch.get_num_threads(), factory, arguments))
         self._process.start()
         far.close()
+        if wait:
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the object is made; once, before anything is called."""
         self._answer()
 
     def call(self, method: str, *arguments: Any) -> Any:

@@ -140,7 +140,7 @@ def compare(
         for setting in settings:
             ours = stack.enter_context(Side(our_trainee, *common, setting))
             own = ours.call('loss')
-            if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-4):
+            if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-3):  # a GPU's is TF32
                 raise AssertionError(f'The first loss is {loss} in BasicSR, {own} in ours with {dict(setting)}')
             candidates.append((max(ours.call('run'), ours.call('run')), setting, ours))
         _, setting, ours = max(candidates, key=lambda candidate: candidate[0])

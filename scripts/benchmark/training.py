@@ -134,11 +134,16 @@ def compare(
     common = (faces, device, network, effort.iterations[device.type == 'cuda'])
     settings = GPU_SETTINGS if device.type == 'cuda' else CPU_SETTINGS
     with ExitStack() as stack:
-        basicsr = stack.enter_context(Side(basicsr_trainee, *common))
+        # All begin at once: of a short run on a GPU most is imports.
+        basicsr = stack.enter_context(Side(basicsr_trainee, *common, wait=False))
+        sides = [
+            (setting, stack.enter_context(Side(our_trainee, *common, setting, wait=False))) for setting in settings
+        ]
+        for side in (basicsr, *(side for _, side in sides)):
+            side.wait()
         loss = basicsr.call('loss')
         candidates: list[tuple[float, Setting, Side]] = []
-        for setting in settings:
-            ours = stack.enter_context(Side(our_trainee, *common, setting))
+        for setting, ours in sides:
             own = ours.call('loss')
             if not math.isclose(own, loss, rel_tol=2e-2 if 'precision' in setting else 1e-3):  # a GPU's is TF32
                 raise AssertionError(f'The first loss is {loss} in BasicSR, {own} in ours with {dict(setting)}')
@@ -147,7 +152,8 @@ def compare(
         pair = alternate(lambda: ours.call('run'), lambda: basicsr.call('run'), effort.runs)
     shown = ', '.join(f'{key} {value}' for key, value in setting.items()) or 'defaults'
     how = f'EDSR ×{SCALE}, batch {BATCH}, EMA, Adam; ours: {shown}'
-    return Comparison(name, 'it/s', pair.ours, pair.basicsr, how, details={'setting': dict(setting)})
+    tried = [{'setting': dict(one), 'rate': rate} for rate, one, _ in candidates]
+    return Comparison(name, 'it/s', pair.ours, pair.basicsr, how, details={'setting': dict(setting), 'tried': tried})
 
 
 def train_cpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison:

@@ -177,16 +177,11 @@ def test_a_group_of_one_process_trains_over_nccl(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / 'faces' / f'{number}.png'), image)
     file = tiny.write_options(tmp_path / 'tiny.yml', tiny.options(tmp_path / 'faces') | {'num_gpu': 1})
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=1']
-    command = [
-        *torchrun,
-        str(Path(fsr_plugins.__file__).parent / 'train.py'),
-        '-opt',
-        str(file),
-        '--launcher',
-        'pytorch',
-    ]
+    train = [str(Path(fsr_plugins.__file__).parent / 'train.py'), '-opt', str(file), '--launcher', 'pytorch']
     environment = {**os.environ, 'NCCL_DEBUG': 'VERSION'}
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+    ran = subprocess.run(
+        [*torchrun, *train], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300
+    )
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert 'NCCL version' in ran.stdout + ran.stderr
     assert json.loads((tmp_path / 'experiments' / 'tiny' / 'summary.json').read_text())['stages']

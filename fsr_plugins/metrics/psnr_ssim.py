@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -21,7 +24,11 @@ SIGMA = 1.5
 K1, K2 = 0.01, 0.03
 
 #: Pixel values that SSIM treats at once on a CPU: its intermediate results should stay in the cache.
-CPU_CHUNK = 3 << 15
+CPU_CHUNK = 3 << 16
+
+#: What each thread of :func:`ssim_on_cpu` keeps from call to call: memory fresh from the system costs half as much as
+#: all that is done in it.
+_kept = threading.local()
 
 Array = npt.NDArray[np.floating]
 
@@ -159,24 +166,40 @@ def ssim_on_cpu(x: Tensor, y: Tensor) -> Tensor:
     """:func:`ssim` with OpenCV's filter and NumPy, which release Python's lock: on as many threads as torch may use."""
     kind = np.float64 if x.dtype == torch.float64 else np.float32
     pair = [images.detach().numpy().astype(kind, copy=False) for images in (x, y)]
-    size = max(1, CPU_CHUNK // x[0].numel())
+    threads = torch.get_num_threads()
+    size = max(1, min(CPU_CHUNK // x[0].numel(), -(-len(x) // threads)))
     chunks = [tuple(images[start : start + size] for images in pair) for start in range(0, len(x), size)]
-    with ThreadPoolExecutor(min(len(chunks), torch.get_num_threads())) as pool:
-        return torch.from_numpy(np.concatenate(list(pool.map(_ssim_chunk, *zip(*chunks, strict=True))))).to(x.dtype)
+    values = _threads(os.getpid(), threads).map(_ssim_chunk, *zip(*chunks, strict=True))
+    return torch.from_numpy(np.concatenate(list(values))).to(x.dtype)
+
+
+@lru_cache(maxsize=1)
+def _threads(process: int, number: int) -> ThreadPoolExecutor:
+    """Threads that stay, with what each keeps in :data:`_kept`; a process that was forked off has to start its own."""
+    return ThreadPoolExecutor(number, thread_name_prefix='ssim')
+
+
+def _workspace(shape: tuple[int, ...], kind: np.dtype[np.floating]) -> Array:
+    """The calling thread's own memory of this shape, of whatever content."""
+    kept: Array | None = getattr(_kept, 'fields', None)
+    if kept is None or kept.shape != shape or kept.dtype != kind:
+        kept = _kept.fields = np.empty(shape, kind)
+    return kept
 
 
 def _ssim_chunk(x: Array, y: Array) -> Array:
     """As :func:`ssim`. In place wherever it can be, for memory traffic is what costs."""
     height, width = x.shape[-2:]
     taps = gaussian_window().numpy()
-    fields = np.empty((4, *x.shape), x.dtype)
+    fields = _workspace((4, *x.shape), x.dtype)
     np.add(x, y, out=fields[0])
     np.subtract(x, y, out=fields[1])
     np.multiply(fields[:2], fields[:2], out=fields[2:])
     fields[2] += fields[3]
     # All planes as one tall image. Where the window reaches into the neighbouring plane, it does not fit: cut off, but
     # only at the end, for NumPy is quicker where memory has no gaps.
-    fields = cv2.sepFilter2D(fields.reshape(-1, width), -1, taps, taps).reshape(fields.shape)
+    tall = fields.reshape(-1, width)
+    cv2.sepFilter2D(tall, -1, taps, taps, dst=tall)
 
     means, powers = fields[:2], fields[2:]
     means *= means

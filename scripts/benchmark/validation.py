@@ -25,7 +25,7 @@ from .process import Side
 from .timing import Comparison, Effort, alternate, synchronise
 
 BATCH = 16
-IMAGES = 64
+IMAGES = 256
 #: The agreement that is demanded of the two sides, in dB and in units of SSIM.
 TOLERANCE = 1e-4
 

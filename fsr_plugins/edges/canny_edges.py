@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._higher_order_ops import while_loop
 
 from fsr_plugins.errors import UserError
 
@@ -123,6 +124,8 @@ def canny_image(
 def canny_cv2(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adaptive | None = None) -> Tensor:
     """Canny's edges by OpenCV, image by image (:func:`canny_image`), on the CPU, whatever holds ``x``.
 
+    An exported graph cannot call OpenCV: there :func:`canny` takes its place, which gives the same pixels.
+
     Args:
         x: N3HW, RGB, or N1HW; float in [0, 1], rounded to 8 bits first.
         low, high, adaptive: as :func:`canny_image`.
@@ -134,6 +137,8 @@ def canny_cv2(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adap
         UserError: thresholds that are none.
         ValueError: neither one nor three channels.
     """
+    if torch.compiler.is_exporting():
+        return canny(x, low, high, adaptive)
     images = _grey_8bit(x).byte().cpu().numpy()
     # cv2.Canny takes one image a call, so here a loop over the batch cannot be avoided; `canny` has none.
     edges = [canny_image(image, low, high, adaptive) for image in images]
@@ -155,8 +160,13 @@ def _thin(dx: Tensor, dy: Tensor, magnitude: Tensor) -> Tensor:
     along = (magnitude > at(-1, 0)) & (magnitude >= at(1, 0))
     falling = (magnitude > at(-1, -1)) & (magnitude > at(1, 1))
     rising = (magnitude > at(-1, 1)) & (magnitude > at(1, -1))
-    diagonal = torch.where((dx ^ dy) < 0, rising, falling)
-    return torch.where(y < tan_22, across, torch.where(y > tan_67, along, diagonal))
+    diagonal = _choose((dx ^ dy) < 0, rising, falling)
+    return _choose(y < tan_22, across, _choose(y > tan_67, along, diagonal))
+
+
+def _choose(condition: Tensor, this: Tensor, other: Tensor) -> Tensor:
+    """``torch.where`` of booleans, which ONNX Runtime does not have."""
+    return (condition & this) | (~condition & other)
 
 
 def _pack(mask: Tensor) -> Tensor:
@@ -190,6 +200,8 @@ def _connect(strong: Tensor, weak: Tensor) -> Tensor:
 
     Rows are bits of integers meanwhile: on a CPU thirty times as fast as max-pooling float images.
     """
+    if torch.compiler.is_exporting():
+        return _connect_in_a_graph(strong, weak)
     edges, mask = _pack(strong), _pack(weak)
     while True:
         before = edges
@@ -197,6 +209,23 @@ def _connect(strong: Tensor, weak: Tensor) -> Tensor:
             edges = _dilate(edges) & mask
         if torch.equal(edges, before):
             return _unpack(edges, strong.shape[2])
+
+
+def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
+    """As :func:`_connect`, by operations that an exported graph can hold: how often it dilates is up to the images."""
+    mask = weak.float()
+
+    def changes(before: Tensor, edges: Tensor) -> Tensor:
+        return (before != edges).any()
+
+    def grow(before: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        grown = edges
+        for _ in range(_DILATIONS):
+            grown = F.max_pool2d(grown[:, None], 3, stride=1, padding=1)[:, 0] * mask
+        return edges.clone(), grown
+
+    edges: Tensor = while_loop(changes, grow, (torch.zeros_like(mask), strong.float()))[1]
+    return edges.bool()
 
 
 @torch.compiler.disable

@@ -1,0 +1,48 @@
+"""``fsr export``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from fsr_plugins.cli.outcome import Outcome
+
+EXAMPLE = """fsr export -c experiments/tsnet/joint/models/net_s_latest.pth -o net_s.onnx
+         fsr export -c net_g.pth -o net_g.pt2 --size 24 24"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A checkpoint and a file for the result."""
+    parser.add_argument(
+        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
+    )
+    parser.add_argument(
+        '-o', '--output', type=Path, required=True, metavar='FILE',
+        help="*.onnx, or *.pt2 for PyTorch's torch.export.load",
+    )  # fmt: skip
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help='the size of LR faces; default: as in the training'
+    )
+    parser.add_argument('--param-key', choices=('params', 'params_ema'), help='which weights; default: averaged ones')
+    parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
+
+
+def run(arguments: Namespace) -> Outcome:
+    """Exports, and says what the file takes and gives."""
+    from fsr_plugins.restore.exporting import Request, export
+
+    found = export(
+        Request(
+            arguments.checkpoint,
+            arguments.output,
+            size=tuple(arguments.size) if arguments.size else None,
+            param_key=arguments.param_key,
+            overwrite=arguments.overwrite,
+        )
+    )
+    shapes = (f'{name} {"×".join(map(str, found[name]))}' for name in ('lq', 'sr'))
+    print(
+        f'{found["file"]}: {" to ".join(shapes)}, RGB in [0, 1], {found["bytes"] / 2**20:.1f} MiB; '
+        f"differs from the network's images by at most {found['largest']:.1g}"
+    )
+    return Outcome(found)

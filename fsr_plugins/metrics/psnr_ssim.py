@@ -191,15 +191,15 @@ def _ssim_chunk(x: Array, y: Array) -> Array:
     """As :func:`ssim`. In place wherever it can be, for memory traffic is what costs."""
     height, width = x.shape[-2:]
     taps = gaussian_window().numpy()
-    fields = _workspace((4, *x.shape), x.dtype)
+    fields, filtered = _workspace((2, 4, *x.shape), x.dtype)
     np.add(x, y, out=fields[0])
     np.subtract(x, y, out=fields[1])
     np.multiply(fields[:2], fields[:2], out=fields[2:])
     fields[2] += fields[3]
     # All planes as one tall image. Where the window reaches into the neighbouring plane, it does not fit: cut off, but
     # only at the end, for NumPy is quicker where memory has no gaps.
-    tall = fields.reshape(-1, width)
-    cv2.sepFilter2D(tall, -1, taps, taps, dst=tall)
+    tall, tall_filtered = (planes.reshape(-1, width) for planes in (fields, filtered))
+    fields = cv2.sepFilter2D(tall, -1, taps, taps, dst=tall_filtered).reshape(fields.shape)
 
     means, powers = fields[:2], fields[2:]
     means *= means

@@ -59,7 +59,8 @@ class AllOthers:
             identities[self._order], return_index=True, return_inverse=True, return_counts=True
         )
         # By place: where its person begins in the order, where it stands itself, and how many others there are.
-        self._starts, self._stands, self.counts = (np.empty(len(identities), np.int64) for _ in range(3))
+        self._starts, self._stands = (np.empty(len(identities), np.int64) for _ in range(2))
+        self.counts: npt.NDArray[np.int64] = np.empty(len(identities), np.int64)
         self._starts[self._order] = starts[inverse]
         self._stands[self._order] = np.arange(len(identities))
         self.counts[self._order] = sizes[inverse] - 1

@@ -216,13 +216,14 @@ def _take(files: Sequence[Path], folder: Path, size: int | None) -> list[dict[st
         if not file.is_file():
             raise UserError(f"There is no exemplar '{file}'.")
         image = read_image(file)
-        shape = shape or image.shape[:2]
-        if image.shape[:2] != shape:
+        height, width = image.shape[:2]
+        shape = shape or (height, width)
+        if (height, width) != shape:
             wanted = f'{shape[1]}x{shape[0]}, the size ' + (
                 'of the first' if size is None else 'that the network makes'
             )
             raise UserError(
-                f"The exemplar '{file}' is {image.shape[1]}x{image.shape[0]} (width x height), but must be {wanted}: "
+                f"The exemplar '{file}' is {width}x{height} (width x height), but must be {wanted}: "
                 'cut and scale it as the faces that the network was trained with.'
             )
         (folder / f'{number:04d}.png').write_bytes(encode_png(image))

@@ -67,7 +67,7 @@ class FaceMesh:
         side = self.network.side
         square = view(points)
         seen = warp(image, upright(square, side), (side, side))
-        raw, flag = self.network(seen / np.float32(255))
+        raw, flag = self.network(np.divide(seen, 255, dtype=np.float32))
         score = float(sigmoid(flag.ravel()[:1])[0])
         if score <= self.score:
             return None

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+#: Height and width; a slice of a shape, which older NumPy types without its length.
+Size = tuple[int, ...]
 #: Images of any sizes, or (N, H, W, 3).
 Images = Sequence[Image] | Image
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fsr_plugins import compat  # noqa: F401  before facexlib
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.overlap import best_of_each
-from fsr_plugins.faces.protocol import Detection, Image, Images, check_images
+from fsr_plugins.faces.protocol import Detection, Image, Images, Size, check_images
 from fsr_plugins.faces.scaling import scale_back, scale_to
 
 from facexlib.detection.retinaface import RetinaFace, generate_config  # isort: skip
@@ -98,9 +98,7 @@ class RetinaFaceDetector:
         places = batched_decode_landm(points, priors, self.net.cfg['variance']) * size.repeat(5)
         return boxes.cpu(), classes[:, :, 1].cpu(), places.cpu()
 
-    def _kept(
-        self, boxes: Tensor, scores: Tensor, points: Tensor, of: tuple[int, int], to: tuple[int, int]
-    ) -> list[Detection]:
+    def _kept(self, boxes: Tensor, scores: Tensor, points: Tensor, of: Size, to: Size) -> list[Detection]:
         """The good faces of one image, the best of each heap, moved from the reduced image to the original's pixels."""
         good = scores > self.score
         boxes, scores, points = boxes[good], scores[good], points[good]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.faces.protocol import Floats, Image, Size
 
 
 def scale_to(image: Image, longest: int, enlarge: bool = False) -> Image:
@@ -22,7 +22,7 @@ def scale_to(image: Image, longest: int, enlarge: bool = False) -> Image:
     return cv2.resize(image, size, interpolation=how)
 
 
-def scale_back(points: Floats, of: tuple[int, int], to: tuple[int, int]) -> Floats:
+def scale_back(points: Floats, of: Size, to: Size) -> Floats:
     """Points of a scaled image as points of the original.
 
     Args:

@@ -221,7 +221,7 @@ def _distinct(random: np.random.RandomState, population: int, number: int) -> np
     """``number`` different integers below ``population``, in the order they were drawn."""
     if population <= 4 * number:
         return random.permutation(population)[:number]
-    drawn = np.empty(0, np.int64)
+    drawn: npt.NDArray[np.int64] = np.empty(0, np.int64)
     while len(drawn) < number:
         drawn = np.concatenate([drawn, random.randint(population, size=number, dtype=np.int64)])
         drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]

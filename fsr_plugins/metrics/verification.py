@@ -20,7 +20,7 @@ from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
 #: Cosines that are tried as thresholds, in steps of 0.005 as SphereFace's evaluation script takes them.
-THRESHOLDS = np.linspace(-1, 1, 401)
+THRESHOLDS = np.linspace(-1, 1, 401, dtype=np.float64)
 #: Whose the second face of a pair is.
 Gallery = Literal['sr', 'hr']
 #: Pairs whose embeddings are copied at once.

@@ -12,7 +12,7 @@ import numpy as np
 from fsr_plugins.data.stores import open_store
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template, open_detector
-from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
@@ -131,7 +131,7 @@ class FacesWithin:
             made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
         return made, wrong
 
-    def _sure(self, faces: Iterable[Detection], of: tuple[int, int], to: tuple[int, int]) -> list[Detection]:
+    def _sure(self, faces: Iterable[Detection], of: Size, to: Size) -> list[Detection]:
         """Those that the detector is sure of, moved to the photograph's pixels; the surest last: it is to lie above."""
         sure = [
             Detection(scale_back(face.box.reshape(2, 2), of, to).ravel(), face.score, scale_back(face.points, of, to))

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from fsr_plugins.bench.lay_over import lay_over
 from fsr_plugins.bench.lineage import Contestant, contestant
 from fsr_plugins.bench.options import (
@@ -110,29 +112,10 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     _check_metrics(options, problems)
     entries = _blocks(problems, Entry, options.entries, 'entries')
     papers = _blocks(problems, Paper, options.papers, 'papers')
-    parts: dict[str, Any] = {
-        key: problems.validate(kind, block, (key,), set(), f"'{key}'") if block is not None else None
-        for key, kind, block in (
-            ('train', TrainStore, options.train),
-            ('budget', Budget, options.budget),
-            ('curves', Curves, options.curves),
-            ('cost', Cost, options.cost),
-            ('statistics', Statistics, options.statistics),
-            ('pictures', Pictures, options.pictures),
-            ('oneshot', OneShot, options.oneshot),
-        )
-    }
+    parts = _parts(options, problems)
     fail(lines)
     _check_names(options, entries, only, problems)
-    rows = {
-        name: _blocks(problems, PaperRow, paper.rows, f'papers.{name}.rows', ('papers', name, 'rows'))
-        for name, paper in papers.items()
-    }
-    for name, table in rows.items():
-        for row, content in table.items():
-            if content.entry is not None and content.entry not in entries:
-                hint = near(content.entry, entries)
-                problems.add(('papers', name, 'rows', row, 'entry'), f"is '{content.entry}': no entry is.{hint}")
+    rows = _paper_rows(papers, entries, problems)
     _check_needs(entries, parts['train'], parts['budget'], problems)
     fail(lines)
     chosen = {name: entry for name, entry in entries.items() if not only or name in only}
@@ -152,6 +135,40 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         sha256=hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
         **parts,
     )
+
+
+def _parts(options: SuiteOptions, problems: Problems) -> dict[str, Any]:
+    """The blocks that are one object each, by name; None for one that is not given or wrong."""
+    kinds: dict[str, type[BaseModel]] = {
+        'train': TrainStore,
+        'budget': Budget,
+        'curves': Curves,
+        'cost': Cost,
+        'statistics': Statistics,
+        'pictures': Pictures,
+        'oneshot': OneShot,
+    }
+    blocks = {key: getattr(options, key) for key in kinds}
+    return {
+        key: None if block is None else problems.validate(kinds[key], block, (key,), set(), f"'{key}'")
+        for key, block in blocks.items()
+    }
+
+
+def _paper_rows(
+    papers: Mapping[str, Paper], entries: Mapping[str, Entry], problems: Problems
+) -> dict[str, dict[str, PaperRow]]:
+    """The rows of the papers' tables, each of an entry that there is, or of none."""
+    rows: dict[str, dict[str, PaperRow]] = {
+        name: _blocks(problems, PaperRow, paper.rows, f'papers.{name}.rows', ('papers', name, 'rows'))
+        for name, paper in papers.items()
+    }
+    for name, table in rows.items():
+        for row, content in table.items():
+            if content.entry is not None and content.entry not in entries:
+                hint = near(content.entry, entries)
+                problems.add(('papers', name, 'rows', row, 'entry'), f"is '{content.entry}': no entry is.{hint}")
+    return rows
 
 
 def _blocks(

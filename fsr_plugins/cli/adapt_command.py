@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.cli.checkpoint import add_checkpoint
 from fsr_plugins.cli.outcome import Outcome
 
 EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
@@ -13,9 +14,7 @@ EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, exemplars and a place for the result."""
-    parser.add_argument(
-        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         '--exemplar', type=Path, required=True, nargs='+', metavar='IMAGE', help='faces of the new domain, in HR'
     )

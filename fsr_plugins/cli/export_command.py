@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import Outcome
 
 EXAMPLE = """fsr export -c experiments/tsnet/joint/models/net_s_latest.pth -o net_s.onnx
@@ -13,17 +14,12 @@ EXAMPLE = """fsr export -c experiments/tsnet/joint/models/net_s_latest.pth -o ne
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint and a file for the result."""
-    parser.add_argument(
-        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         '-o', '--output', type=Path, required=True, metavar='FILE',
         help="*.onnx, or *.pt2 for PyTorch's torch.export.load",
     )  # fmt: skip
-    parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'), help='the size of LR faces; default: as in the training'
-    )
-    parser.add_argument('--param-key', choices=('params', 'params_ema'), help='which weights; default: averaged ones')
+    add_lr_size_and_weights(parser)
     parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
 
 

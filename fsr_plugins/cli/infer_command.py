@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import Outcome
 from fsr_plugins.errors import UserError
 
@@ -25,18 +26,13 @@ _WITHIN = {
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, pictures and a folder for the results."""
     parser.add_argument('inputs', type=Path, nargs='+', metavar='IMAGE', help='images, or folders of images')
-    parser.add_argument(
-        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
-    )
+    add_checkpoint(parser)
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR', help='folder for the results, PNG')
     parser.add_argument(
         '--fit', action='store_true', help="bring faces to the size of the network's LR first, bicubically"
     )
-    parser.add_argument(
-        '--size', type=int, nargs=2, metavar=('H', 'W'), help='the size of LR faces; default: as in the training'
-    )
+    add_lr_size_and_weights(parser)
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
-    parser.add_argument('--param-key', choices=('params', 'params_ema'), help='which weights; default: averaged ones')
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
     existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')

@@ -24,7 +24,7 @@ import fsr_plugins
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.engine.problems import explained
 from fsr_plugins.errors import UserError
-from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.network import FaceNetwork, check_size
 from fsr_plugins.weights import file_sha256
 
 #: Where a file says what it is: a property of an ONNX model, and the stem of an extra file of a .pt2.
@@ -42,6 +42,7 @@ class Request:
         output: the file to write; its suffix chooses the format, one of :data:`FORMATS`.
         size: height and width of LR; None: as in the training.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
+        overwrite: whether ``output`` may exist.
     """
 
     checkpoint: Path
@@ -89,17 +90,16 @@ def export(request: Request) -> dict[str, Any]:
     """
     form = _format(request)
     network = FaceNetwork.open(request.checkpoint, torch.device('cpu'), request.param_key)
-    height, width = request.size or network.known_size()
-    if min(height, width) < 1:
-        raise UserError(f'--size {height} {width}: height and width in pixels, at least 1.')
-    network([np.zeros((height, width, 3), np.uint8)])  # ends with its message if it does not enlarge such faces
+    size = request.size or network.known_size()
+    check_size(size)
+    network([np.zeros((*size, 3), np.uint8)])  # ends with its message if it does not enlarge such faces
     assert isinstance(network.net, nn.Module)
     net = Enlargement(network.net).eval()
     with explained(f'{network.name} cannot be exported'):
-        graph, any_number = _trace(net, (height, width))
-        about = _about(request, network, (height, width), any_number)
+        graph, any_number = _trace(net, size)
+        about = _about(request, network, size, any_number)
         content = form.write(graph, json.dumps(about))
-        difference, largest = _compare(form.read(content), net, (height, width), 3 if any_number else 1)
+        difference, largest = _compare(form.read(content), net, size, 3 if any_number else 1)
     if difference > TOLERANCE:
         raise UserError(
             f'{network.name} cannot be exported: what the file makes differs from what the network makes by '
@@ -119,7 +119,7 @@ def _format(request: Request) -> Format:
     missing = [package for package in form.packages if find_spec(package) is None]
     if missing:
         raise UserError(f"{request.output.suffix} needs {', '.join(missing)}: pip install 'fsr_plugins[export]'.")
-    if request.output.exists() and not request.overwrite:
+    if request.output.is_dir() or (request.output.exists() and not request.overwrite):
         raise UserError(f'-o {request.output}: that exists already: choose another name, or give --overwrite.')
     return form
 

@@ -104,6 +104,16 @@ class FaceNetwork:
         return self.size
 
 
+def check_size(size: tuple[int, int]) -> None:
+    """Refuses a size of LR that is none.
+
+    Raises:
+        UserError: a side is less than a pixel.
+    """
+    if min(size) < 1:
+        raise UserError(f'--size {size[0]} {size[1]}: height and width in pixels, at least 1.')
+
+
 def _faces(meta: Mapping[str, Any], scale: int) -> tuple[tuple[int, int] | None, Floats | None]:
     """Size and mean points of a network's LR faces, as far as its checkpoint says; HR's come first in a manifest."""
     store = ((meta.get('manifests') or {}).get('train') or [{}])[0]

@@ -17,7 +17,7 @@ from fsr_plugins.data.images import EXTENSIONS, encode_png, read_image
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.faces.scaling import scale_back
-from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.network import FaceNetwork, check_size
 from fsr_plugins.restore.ways import Faces, FacesWithin, Photographs, Way
 
 logger = logging.getLogger(__name__)
@@ -91,8 +91,7 @@ def restore(request: Request) -> dict[str, Any]:
 
 def _of_size(network: FaceNetwork, size: tuple[int, int]) -> FaceNetwork:
     """The network for LR of another size than that it was trained with; points move along where the shape stays."""
-    if min(size) < 1:
-        raise UserError(f'--size {size[0]} {size[1]}: height and width in pixels, at least 1.')
+    check_size(size)
     points = network.points
     if points is not None and network.size is not None:
         same = size[0] * network.size[1] == size[1] * network.size[0]

@@ -227,6 +227,8 @@ def test_bad_requests_end_with_one_message(capsys: pytest.CaptureFixture[str], m
     Path('net.pt2').write_text('mine')
     assert 'give --overwrite' in refused(capsys, '-o', 'net.pt2', '--size', '8', '8')
     assert Path('net.pt2').read_text() == 'mine'
+    Path('folder.pt2').mkdir()
+    assert 'exists already' in refused(capsys, '-o', 'folder.pt2', '--size', '8', '8', '--overwrite')
     monkeypatch.setattr(exporting, 'find_spec', lambda name: None)
     assert "pip install 'fsr_plugins[export]'" in refused(capsys, '-o', 'net.onnx', '--size', '8', '8')
 

@@ -1,0 +1,21 @@
+"""The arguments of the commands that take a trained network."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+
+def add_checkpoint(parser: ArgumentParser) -> None:
+    """``-c``."""
+    parser.add_argument(
+        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
+    )
+
+
+def add_lr_size_and_weights(parser: ArgumentParser) -> None:
+    """``--size`` and ``--param-key``."""
+    parser.add_argument(
+        '--size', type=int, nargs=2, metavar=('H', 'W'), help='the size of LR faces; default: as in the training'
+    )
+    parser.add_argument('--param-key', choices=('params', 'params_ema'), help='which weights; default: averaged ones')

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
-from fsr_plugins.edges import AvgPoolEdge, canny, canny_cv2, canny_image, dog, grey
+from fsr_plugins.edges import AvgPoolEdge, canny, canny_cv2, canny_edges, canny_image, dog, grey
 from fsr_plugins.errors import UserError
 
 
@@ -51,6 +52,20 @@ def test_long_weak_edges_are_followed_to_their_end():
     expected = cv2.Canny(spiral, 20, 300) / 255
     assert expected.sum() > 500
     assert np.array_equal(canny(x, 20, 300)[0, 0].numpy(), expected)
+
+
+@pytest.mark.parametrize(('h', 'w'), [(64, 64), (33, 65), (50, 130), (1, 1)])
+def test_hysteresis_of_bits_and_of_pixels_is_propagation(h, w):
+    """Pixels are a GPU's way; here on the CPU."""
+    rng = np.random.default_rng(2)
+    weak = rng.random((5, h, w)) < 0.45
+    strong = weak & (rng.random((5, h, w)) < 0.01)
+    structure = np.ones((3, 3))
+    expected = np.stack([ndimage.binary_propagation(a, structure, b) for a, b in zip(strong, weak, strict=True)])
+    strong, weak = torch.from_numpy(strong), torch.from_numpy(weak)
+    assert np.array_equal(canny_edges._connect(strong, weak).numpy(), expected)
+    settled = canny_edges._until_settled(strong.float(), weak.float(), canny_edges._grow_pixels)
+    assert np.array_equal(settled.numpy(), expected)
 
 
 @pytest.mark.parametrize('find', [canny, canny_cv2])

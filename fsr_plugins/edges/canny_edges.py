@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, TypeVar
 
 import cv2
@@ -195,20 +196,37 @@ def _dilate(words: Tensor) -> Tensor:
     return tall | after | before
 
 
-def _connect(strong: Tensor, weak: Tensor) -> Tensor:
-    """The parts of ``weak`` that touch ``strong``, also over a corner; all (N, H, W), boolean.
+def _grow_bits(edges: Tensor, mask: Tensor) -> Tensor:
+    """Edges (N, H, words) dilated within the mask, both rows of bits."""
+    return _dilate(edges) & mask
 
-    Rows are bits of integers meanwhile: on a CPU thirty times as fast as max-pooling float images.
-    """
-    if torch.compiler.is_exporting():
-        return _connect_in_a_graph(strong, weak)
-    edges, mask = _pack(strong), _pack(weak)
+
+def _grow_pixels(edges: Tensor, mask: Tensor) -> Tensor:
+    """Edges (N, H, W) dilated within the mask, both floats of 0 and 1."""
+    return F.max_pool2d(edges[:, None], 3, stride=1, padding=1)[:, 0] * mask
+
+
+def _until_settled(edges: Tensor, mask: Tensor, grow: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Grown as long as anything changes."""
     while True:
         before = edges
         for _ in range(_DILATIONS):
-            edges = _dilate(edges) & mask
+            edges = grow(edges, mask)
         if torch.equal(edges, before):
-            return _unpack(edges, strong.shape[2])
+            return edges
+
+
+def _connect(strong: Tensor, weak: Tensor) -> Tensor:
+    """The parts of ``weak`` that touch ``strong``, also over a corner; all (N, H, W), boolean.
+
+    On a CPU rows are bits of integers meanwhile, thirty times as fast as max-pooling float images. On a GPU starting
+    operations takes longest, of which pooling needs two where bits need twelve.
+    """
+    if torch.compiler.is_exporting():
+        return _connect_in_a_graph(strong, weak)
+    if strong.is_cuda:
+        return _until_settled(strong.float(), weak.float(), _grow_pixels).bool()
+    return _unpack(_until_settled(_pack(strong), _pack(weak), _grow_bits), strong.shape[2])
 
 
 def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
@@ -221,7 +239,7 @@ def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
     def grow(before: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         grown = edges
         for _ in range(_DILATIONS):
-            grown = F.max_pool2d(grown[:, None], 3, stride=1, padding=1)[:, 0] * mask
+            grown = _grow_pixels(grown, mask)
         return edges.clone(), grown
 
     edges: Tensor = while_loop(changes, grow, (torch.zeros_like(mask), strong.float()))[1]

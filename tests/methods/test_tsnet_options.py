@@ -11,7 +11,7 @@ from fsr_plugins.errors import UserError
 @pytest.mark.parametrize(
     ('file', 'degradation', 'adversarial', 'cycle'),
     # Section 3.1 for the paper's setting; what the small ones change is explained in them.
-    [('paper/tsnet.yml', 0.05, 0.001, 1.0), ('tsnet.yml', 0.2, 1e-5, 0.1), ('lfw/tsnet.yml', 0.2, 1e-5, 0.1)],
+    [('paper/tsnet.yml', 0.05, 0.001, 1.0), ('tsnet.yml', 0.4, 1e-5, 0.1), ('lfw/tsnet.yml', 0.4, 1e-5, 0.1)],
 )
 def test_two_stages_with_their_weights(file: str, degradation: float, adversarial: float, cycle: float) -> None:
     opts = stages(file)

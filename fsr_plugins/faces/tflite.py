@@ -97,4 +97,4 @@ def _interpreter() -> Any:
 
 def sigmoid(x: Floats) -> Floats:
     """1 / (1 + exp(-x)), without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * x)), x.dtype)

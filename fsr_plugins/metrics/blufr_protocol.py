@@ -149,7 +149,7 @@ def _trials(values: npt.NDArray[Any]) -> list[Any]:
 def _places(values: Any, count: int) -> Indices:
     """Places from 0 on of MATLAB's indices from 1 on."""
     indices = _integers(values)
-    if len(indices) and not 1 <= indices.min() <= indices.max() <= count:
+    if len(indices) and not 1 <= np.min(indices) <= np.max(indices) <= count:
         raise ValueError(f'an index lies outside 1 … {count}')
     if len(np.unique(indices)) < len(indices):
         raise ValueError('a trial names an image twice')

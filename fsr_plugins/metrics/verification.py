@@ -193,7 +193,7 @@ class Verification(Metric):
                 f"The metric 'verification' can judge none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
                 f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
             )
-        empty = np.flatnonzero(np.bincount(fold[judged], minlength=int(fold.max()) + 1) == 0)
+        empty = np.flatnonzero(np.bincount(fold[judged], minlength=int(np.max(fold)) + 1) == 0)
         if empty.size:
             number = pairs.fold[fold == empty[0]][0]
             raise UserError(

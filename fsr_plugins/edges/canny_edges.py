@@ -198,22 +198,23 @@ def _dilate(words: Tensor) -> Tensor:
 
 def _grow_bits(edges: Tensor, mask: Tensor) -> Tensor:
     """Edges (N, H, words) dilated within the mask, both rows of bits."""
-    return _dilate(edges) & mask
+    for _ in range(_DILATIONS):
+        edges = _dilate(edges) & mask
+    return edges
 
 
 def _grow_pixels(edges: Tensor, mask: Tensor) -> Tensor:
     """Edges (N, H, W) dilated within the mask, both floats of 0 and 1."""
-    return F.max_pool2d(edges[:, None], 3, stride=1, padding=1)[:, 0] * mask
+    for _ in range(_DILATIONS):
+        edges = F.max_pool2d(edges[:, None], 3, stride=1, padding=1)[:, 0] * mask
+    return edges
 
 
 def _until_settled(edges: Tensor, mask: Tensor, grow: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Grown as long as anything changes."""
-    while True:
-        before = edges
-        for _ in range(_DILATIONS):
-            edges = grow(edges, mask)
-        if torch.equal(edges, before):
-            return edges
+    while not torch.equal(grown := grow(edges, mask), edges):
+        edges = grown
+    return edges
 
 
 def _connect(strong: Tensor, weak: Tensor) -> Tensor:
@@ -237,10 +238,7 @@ def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
         return (before != edges).any()
 
     def grow(before: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
-        grown = edges
-        for _ in range(_DILATIONS):
-            grown = _grow_pixels(grown, mask)
-        return edges.clone(), grown
+        return edges.clone(), _grow_pixels(edges, mask)
 
     edges: Tensor = while_loop(changes, grow, (torch.zeros_like(mask), strong.float()))[1]
     return edges.bool()

@@ -102,6 +102,17 @@ def test_the_projects_suites_are_accepted_and_keep_their_budgets(file: Path, mon
         assert (final['scale'], final['degradation']) == (suite.options.scale, suite.options.degradation)
 
 
+@pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
+def test_the_projects_suites_lower_rates_towards_the_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A suite that gives an option file another length has to give its schedule too."""
+    monkeypatch.chdir(OPTIONS.parent)
+    for name, entry in suites.load(file).contestants.items():
+        for stage in entry.trained:
+            train = entry.experiment.stages[stage].opt['train']
+            milestones = (train.get('scheduler') or {}).get('milestones')
+            assert not milestones or train['total_iter'] / 2 <= milestones[-1] < train['total_iter'], (name, stage)
+
+
 def test_teachers_do_not_count_and_parts_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(OPTIONS.parent)
     found = suites.load('options/bench/portraits_x8.yml').contestants

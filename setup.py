@@ -13,9 +13,9 @@ ROOT = Path(__file__).parent
 
 def version() -> str:
     """The one version there is: `__version__` of the package, read without importing it."""
-    found = re.search(r"^__version__ = '([^']+)'", (ROOT / 'fsr_plugins/__init__.py').read_text(), re.MULTILINE)
+    found = re.search(r"^__version__ = '([^']+)'", (ROOT / 'fsr_plugins/version.py').read_text(), re.MULTILINE)
     if found is None:
-        raise RuntimeError("fsr_plugins/__init__.py has no line __version__ = '...'")
+        raise RuntimeError("fsr_plugins/version.py has no line __version__ = '...'")
     return found.group(1)
 
 
@@ -61,13 +61,18 @@ setup(
         # Never opencv-python-headless beside it: both own the folder cv2.
         'opencv-python>=4.10,<6',
         'lmdb>=1.4,<4',
+        'filelock>=3.12,<4',
+        'jinja2>=3.1,<4',
         'mmengine>=0.10.7,<0.11',
         'facexlib>=0.3,<0.4',
         'lpips>=0.1.4,<0.2',
         'pillow>=10',
+        'pooch>=1.8,<2',
+        'psutil>=5.9,<8',
         'pydantic>=2,<3',
         'PyYAML>=6',
         'rich>=13',
+        'safetensors>=0.4,<1',
         'tensorboard>=2.16',
         # The cartoon domain of the built-in faces.
         'dicebear-core>=10.7,<11',

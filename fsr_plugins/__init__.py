@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-__version__ = '0.1.0'
+from fsr_plugins.version import __version__
+
 __all__ = ['__version__', 'load']
 
 
@@ -27,6 +28,6 @@ def load(path: str | Path) -> nn.Module:
     Raises:
         fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or does not say what network it is of.
     """
-    from fsr_plugins.engine.checkpoint import load as load_checkpoint
+    from fsr_plugins.checkpoints import load as load_checkpoint
 
     return load_checkpoint(path)

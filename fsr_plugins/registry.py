@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import importlib
 import traceback
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Any
+
+from torch import nn
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 
@@ -34,7 +37,7 @@ REGISTRIES: dict[str, Registry] = {
 }
 
 #: The toolkit's own rooms that register something when imported.
-ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'data', 'models')
+ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'portraits.store', 'data', 'models')
 
 ENTRY_POINT_GROUP = 'fsr_plugins'
 
@@ -104,3 +107,12 @@ def build(kind: str, block: Mapping[str, Any]) -> Any:
         return target(**arguments)
     except TypeError as error:
         raise UserError(f"'{name}' cannot be built with {arguments}: {error}.") from error
+
+
+def build_network(block: Mapping[str, Any]) -> nn.Module:
+    """Builds the arch that ``block`` (``type`` and arguments) names; the block is left as it is.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    return build('archs', copy.deepcopy(dict(block)))

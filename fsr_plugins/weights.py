@@ -1,18 +1,16 @@
-"""Pretrained weight files: where they are looked for, how they are fetched, how they are read."""
+"""Pretrained weight files: where they are looked for, how they are fetched."""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import os
-import pickle
 import shutil
 import tempfile
 import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -108,25 +106,6 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     if weight.for_hub and not in_hub.is_file():
         _link(found, in_hub)
     return found
-
-
-def load_state(path: str | Path) -> Any:
-    """Reads a checkpoint to the CPU with ``weights_only=True``: code in it is refused, not run.
-
-    Raises:
-        UserError: the file is absent, truncated, not a checkpoint, or holds more than tensors and plain values.
-    """
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no weight file '{path}'.") from error
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"'{path}' is no checkpoint of tensors and plain values (it was not run); give one saved as a state dict."
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"'{path}' is no checkpoint, or it is cut short ({reason}); fetch it again.") from error
 
 
 def _digits(weight: WeightFile) -> str:

@@ -33,8 +33,8 @@ import numpy as np  # isort: skip
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs  # isort: skip
 from basicsr.utils.matlab_functions import imresize  # isort: skip
 from fsr_plugins.engine.machine import machine, versions  # isort: skip
-from fsr_plugins.data.prepare.lfw import prepare_lfw  # isort: skip
-from fsr_plugins.data.stores import open_store  # isort: skip
+from fsr_plugins.prepare.lfw import prepare_lfw  # isort: skip
+from fsr_plugins.stores.opening import open_store  # isort: skip
 
 CROP, SIZE, OFFSET = 128, 64, 61
 

@@ -33,7 +33,7 @@ from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
 from benchmark.stage import StageRun
 
-from fsr_plugins.engine import config
+from fsr_plugins import config
 from fsr_plugins.errors import UserError
 
 #: How a stage may be run besides as the option file says; ``--variants`` names them.

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 import fsr_plugins
-from fsr_plugins.data.stores import open_store
 from fsr_plugins.degradations import BicubicDown
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine.report import grid
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.opening import open_store
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

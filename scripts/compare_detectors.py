@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fsr_plugins.data.stores import Store, open_store
 from fsr_plugins.faces import PARTS, Detection, nearest_centre, open_detector, open_landmarker, open_parser
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.store import Store
 
 Floats = npt.NDArray[np.floating]
 PACKAGES = ('torch', 'facexlib', 'ai-edge-litert', 'opencv-python')

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fsr_plugins.data.portraits import DOMAINS, IMAGES_PER_PERSON, render
+from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, render
 
 #: Colours (RGB) of the parsing ids 0 to 18.
 _LABELS = np.array(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fsr_plugins.engine import config
+from fsr_plugins import config
 
 OPTIONS = Path(__file__).parents[1] / 'options'
 

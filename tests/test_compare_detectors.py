@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fsr_plugins.data.stores import Store, open_store
 from fsr_plugins.faces import Detection
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.store import Store
 
 SCRIPTS = Path(__file__).parents[1] / 'scripts'
 STORE = 'portraits://studio/test?number=4&size=64'

@@ -23,14 +23,14 @@ from basicsr.utils.options import ordered_yaml
 from torch import nn
 from torch.utils.data import Dataset
 
+from fsr_plugins import config, pipeline
+from fsr_plugins.config.yamlfile import read
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.data.stores import open_store
-from fsr_plugins.engine import config, pipeline
-from fsr_plugins.engine.yamlfile import read
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.optim import Schedule, build_scheduler
+from fsr_plugins.stores.opening import open_store
 
 IMAGES = 7
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weights
+from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 
 @pytest.fixture()

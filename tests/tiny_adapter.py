@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import describe, save_network
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, freeze
-from fsr_plugins.models.options import Block, TrainOptions
-from fsr_plugins.models.saving import describe, save_network
 from fsr_plugins.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 SIZE = 16

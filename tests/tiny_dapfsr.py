@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from fsr_plugins.archs.stylegan2 import StyleGAN2Critic
+from fsr_plugins.checkpoints import save_network
 from fsr_plugins.methods.dapfsr.archs import DAPEncoder
 from fsr_plugins.metrics.base import MeanMetric
-from fsr_plugins.models.saving import save_network
 from fsr_plugins.registry import ARCH_REGISTRY, METRIC_REGISTRY
 
 SIZE, LATENTS, FEAT = 16, 6, 8

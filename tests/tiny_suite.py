@@ -11,9 +11,9 @@ import numpy as np
 import tiny
 import yaml
 
-from fsr_plugins.data.folder_store import FolderStore
-from fsr_plugins.data.lmdb_writer import write_lmdb
-from fsr_plugins.data.records import Face
+from fsr_plugins.stores.folder import FolderStore
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 2, 'img_range': 1.0,
         'rgb_mean': [0.5, 0.5, 0.5]}  # fmt: skip

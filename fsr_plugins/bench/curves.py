@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from fsr_plugins.bench.lay_over import WATCHED
+from fsr_plugins.bench.apply_suite import WATCHED
 from fsr_plugins.bench.lineage import Contestant, amount
 from fsr_plugins.bench.suite import Suite
 

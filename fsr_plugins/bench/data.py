@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsr_plugins.data.checksum import store_checksum
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.validation import lq_of, meta_of
+from fsr_plugins.stores.checksum import store_checksum
 
 
 @dataclass(frozen=True)

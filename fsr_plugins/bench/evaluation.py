@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from fsr_plugins.bench.data import TestSet
 from fsr_plugins.bench.suite import metric_arguments
+from fsr_plugins.checkpoints import load
+from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
-from fsr_plugins.engine.checkpoint import load
-from fsr_plugins.engine.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT
 from fsr_plugins.models.validation import HR, Network, SetEvaluation, build_metrics

@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fsr_plugins.bench.apply_suite import CHOICE
 from fsr_plugins.bench.data import Identity, identity
-from fsr_plugins.bench.lay_over import CHOICE
 from fsr_plugins.bench.lineage import Contestant
 from fsr_plugins.bench.options import Budget
 from fsr_plugins.bench.suite import Suite
-from fsr_plugins.data.checksum import store_checksum
+from fsr_plugins.checkpoints import described
+from fsr_plugins.config import Stage
 from fsr_plugins.data.image_set import ImageSet
-from fsr_plugins.data.stores import open_store
-from fsr_plugins.engine.checkpoint import described
-from fsr_plugins.engine.config import Stage
-from fsr_plugins.engine.judges import judges
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
+from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.stores.checksum import store_checksum
+from fsr_plugins.stores.opening import open_store
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fsr_plugins.bench.options import Entry
-from fsr_plugins.engine.config import Experiment, Stage
-from fsr_plugins.engine.dependencies import source_stage
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.dependencies import source_stage
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import lookup, near

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from fsr_plugins.config.options import Block, StrictOptions
 from fsr_plugins.data.options import Keys, Roots
-from fsr_plugins.models.options import Block, StrictOptions
 
 #: The entry that enlarges and learns nothing.
 BICUBIC = 'bicubic'

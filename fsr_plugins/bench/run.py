@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fsr_plugins import pipeline
+from fsr_plugins.adaptation import oneshot
 from fsr_plugins.bench import cost, fairness, summary
 from fsr_plugins.bench.cache import Cache, code_version, device_name
 from fsr_plugins.bench.data import Identity, TestSet
@@ -15,14 +17,15 @@ from fsr_plugins.bench.evaluation import Evaluator, Metrics, Rival, available
 from fsr_plugins.bench.options import BICUBIC
 from fsr_plugins.bench.report import write
 from fsr_plugins.bench.suite import Suite
-from fsr_plugins.engine import checks, distributed, logs, oneshot, pipeline
-from fsr_plugins.engine.checkpoint import described
-from fsr_plugins.engine.config import Experiment
-from fsr_plugins.engine.dependencies import is_finished
+from fsr_plugins.checkpoints import described
+from fsr_plugins.config import Experiment
+from fsr_plugins.config.dependencies import is_finished
+from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine, versions
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.networks import build_network
 from fsr_plugins.models.validation import HR
+from fsr_plugins.preflight import checks
+from fsr_plugins.registry import build_network
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)

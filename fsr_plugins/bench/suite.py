@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from fsr_plugins.bench.lay_over import lay_over
+from fsr_plugins import config
+from fsr_plugins.bench.apply_suite import lay_over
 from fsr_plugins.bench.lineage import Contestant, contestant
 from fsr_plugins.bench.options import (
     Budget,
@@ -26,12 +27,11 @@ from fsr_plugins.bench.options import (
     SuiteOptions,
     TrainStore,
 )
-from fsr_plugins.engine import config, overrides
-from fsr_plugins.engine.blocks import check_block, parameters
-from fsr_plugins.engine.config import Experiment
-from fsr_plugins.engine.dataset_keys import check_dataset
-from fsr_plugins.engine.problems import Problems, fail
-from fsr_plugins.engine.yamlfile import Document, merge, read, without_marks
+from fsr_plugins.config import Experiment, overrides
+from fsr_plugins.config.blocks import check_block, parameters
+from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.problems import Problems, fail
+from fsr_plugins.config.yamlfile import Document, merge, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import load_plugins, near
 

@@ -37,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Outcome:
     """Adapts and says what was written."""
-    from fsr_plugins.engine.adapting import Request, adapt
+    from fsr_plugins.adaptation.adapt import Request, adapt
 
     found = adapt(
         Request(

@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> Outcome:
     """Prints one line a check; the status is 2 if one found an error."""
     experiment = load(arguments)
-    from fsr_plugins.engine import preflight
+    from fsr_plugins import preflight
 
     report = preflight.inspect(experiment, dry_steps=True)
     for finding in report.findings:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fsr_plugins.engine.config import Experiment
+    from fsr_plugins.config import Experiment
 
 
 def add_option_file(parser: ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_launcher(parser: ArgumentParser) -> None:
 
 def load(arguments: Namespace) -> Experiment:
     """The experiment of ``-opt``, ``--set`` and ``--debug``."""
-    from fsr_plugins.engine import config
+    from fsr_plugins import config
 
     return config.load(arguments.opt, arguments.overrides, debug=arguments.debug)
 

@@ -19,7 +19,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> Outcome:
     """Adapts and measures; the outcome is the content of ``oneshot.json``."""
     experiment = load(arguments)
-    from fsr_plugins.engine import oneshot, oneshot_report
+    from fsr_plugins.adaptation import oneshot
+    from fsr_plugins.adaptation import report as oneshot_report
 
     summary = oneshot.run(experiment)
     show_tables({f"One-shot adaptation to '{summary['set']}'": oneshot_report.cells(summary)})

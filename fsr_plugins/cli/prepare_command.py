@@ -11,8 +11,8 @@ EXAMPLE = 'fsr prepare portraits --help'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """A command for each preparer of :mod:`fsr_plugins.data.prepare`."""
-    from fsr_plugins.data.prepare import PREPARERS
+    """A command for each preparer of :mod:`fsr_plugins.prepare`."""
+    from fsr_plugins.prepare import PREPARERS
 
     datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
     for name, preparer in PREPARERS.items():
@@ -30,10 +30,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> Outcome:
     """Prepares the dataset and says what was written."""
-    from fsr_plugins.data.prepare import PREPARERS
+    from fsr_plugins.prepare import PREPARERS
 
     prepared = PREPARERS[arguments.dataset].run(arguments)
-    from fsr_plugins.data.prepare.carry_out import REPORT, account
+    from fsr_plugins.prepare.carry_out import REPORT, account
 
     people = f' of {prepared.identities} people' if prepared.identities else ''
     print(f'{prepared.path}: {prepared.images} images{people}')

@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> Outcome:
     """Measures; the outcome is the figures by set, net and metric."""
     experiment = load(arguments)
-    from fsr_plugins.engine import pipeline
+    from fsr_plugins import pipeline
 
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)
     show_figures(found['validation'], found['metrics'])

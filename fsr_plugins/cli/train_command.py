@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> Outcome:
     """Trains; the outcome is the experiment's summary."""
     experiment = load(arguments)
-    from fsr_plugins.engine import pipeline
+    from fsr_plugins import pipeline
 
     summary = pipeline.run(experiment, launcher=arguments.launcher)
     show_figures(summary['validation'], summary['metrics'])

@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from fsr_plugins.data.checksum import store_checksum
 from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.kept_array import kept_array
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.data.neighbours import nearest_of_same_identity
-from fsr_plugins.data.once import built_folder
-from fsr_plugins.data.progress import progress
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.stores.checksum import store_checksum
+from fsr_plugins.stores.kept_array import kept_array
+from fsr_plugins.stores.once import built_folder
+from fsr_plugins.stores.progress import progress
 from fsr_plugins.weights import file_sha256, locate
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from fsr_plugins.data.face_set import FaceSet
 from fsr_plugins.data.image_set import Arrays, Sample, Slot
 from fsr_plugins.data.options import CompareFaceDatasetOptions
 from fsr_plugins.data.others import AllOthers, NearestOthers, Others
-from fsr_plugins.data.second_set import write_apart
 from fsr_plugins.data.seeding import mix
+from fsr_plugins.data.unpaired import write_apart
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
 

@@ -15,10 +15,10 @@ from fsr_plugins.data.augment import draw_corner
 from fsr_plugins.data.face_set import FaceSet
 from fsr_plugins.data.image_set import Arrays, Sample, Slot, write
 from fsr_plugins.data.options import FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
-from fsr_plugins.data.second_set import SecondSet
-from fsr_plugins.data.verify import check_minimum, verify
+from fsr_plugins.data.unpaired import SecondSet
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
+from fsr_plugins.stores.verify import check_minimum, verify
 
 
 @DATASET_REGISTRY.register()

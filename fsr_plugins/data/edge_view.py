@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from fsr_plugins.data.augment import Turn
 from fsr_plugins.data.image_set import Arrays, Slot
-from fsr_plugins.data.images import Image
 from fsr_plugins.data.options import CannyOptions
 from fsr_plugins.edges import canny_image
+from fsr_plugins.stores.images import Image
 
 
 class EdgeView:

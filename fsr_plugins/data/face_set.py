@@ -12,11 +12,11 @@ import numpy.typing as npt
 from fsr_plugins.data.augment import Turn, draw_corner, draw_turn
 from fsr_plugins.data.edge_view import EdgeView
 from fsr_plugins.data.image_set import Arrays, ImageSet, Sample, Slot, number_slots, write
-from fsr_plugins.data.images import Image
 from fsr_plugins.data.options import HRDatasetOptions
-from fsr_plugins.data.stores import Store
-from fsr_plugins.data.verify import check_minimum
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.images import Image
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.verify import check_minimum
 
 
 class FaceSet(ImageSet):

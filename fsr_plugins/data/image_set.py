@@ -15,9 +15,10 @@ from fsr_plugins.data.augment import Turn
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
-from fsr_plugins.data.stores import Store, open_store
-from fsr_plugins.data.verify import verify
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.verify import verify
 
 #: A batch, or a part of one, that samples are written into: name → array with the batch axis first.
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -137,9 +138,9 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         """All that it reads from, the one it is numbered by first."""
         return tuple(self._opened)
 
-    def facts(self) -> list[dict[str, Any]]:
+    def provenance(self) -> list[dict[str, Any]]:
         """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""
-        return [part.facts() for store in self.stores for part in store.parts]
+        return [part.provenance() for store in self.stores for part in store.parts]
 
     def __len__(self) -> int:
         return len(self._keys)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.options import Keys
-from fsr_plugins.data.stores import Store
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.store import Store
 
 
 def choose_by_key(

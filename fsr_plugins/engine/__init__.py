@@ -1,1 +1,1 @@
-"""From an option file to trained networks: options, checks, stages, the loop, checkpoints."""
+"""The training loop of a stage, its states and logs, its processes, and stages that make sets of images."""

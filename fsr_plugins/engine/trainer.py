@@ -18,9 +18,9 @@ from fsr_plugins.atomic import write_text
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
-from fsr_plugins.engine.checkpoint import TrainingStates
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
+from fsr_plugins.engine.states import TrainingStates
 from fsr_plugins.errors import Interrupted
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.validation import Results
@@ -105,7 +105,7 @@ class Trainer:
     """Trains a stage from where it stands to its end.
 
     Args:
-        opt: the stage with run-time keys (see :func:`fsr_plugins.engine.config.runtime`).
+        opt: the stage with run-time keys (see :func:`fsr_plugins.config.runtime`).
         folder: the stage's folder.
     """
 
@@ -162,7 +162,9 @@ class Trainer:
         """What the stores of every set say of themselves, by phase; BasicSR's datasets do not say."""
         sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
         found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}
-        return {phase: data.facts() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)}
+        return {
+            phase: data.provenance() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)
+        }
 
     def _list_images(self, dataset: Any) -> None:
         """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""

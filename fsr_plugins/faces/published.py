@@ -6,8 +6,9 @@ from pathlib import Path
 
 from torch import nn
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.weights import WeightFile, load_state
+from fsr_plugins.weights import WeightFile
 
 _FACEXLIB = 'https://github.com/xinntao/facexlib/releases/download'
 _MEDIAPIPE = 'https://storage.googleapis.com/mediapipe-assets'
@@ -69,7 +70,7 @@ def load_into(net: nn.Module, path: str | Path) -> None:
     """Loads a checkpoint of facexlib's, a bare state dict, into its network; a prefix ``module.`` is dropped.
 
     Raises:
-        UserError: it is no checkpoint (:func:`~fsr_plugins.weights.load_state`) or of another network.
+        UserError: it is no checkpoint (:func:`~fsr_plugins.checkpoints.load_state`) or of another network.
     """
     state = load_state(path)
     if not isinstance(state, dict):

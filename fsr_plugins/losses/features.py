@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.archs.recognition.base import Adapt
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
 from fsr_plugins.registry import LOSS_REGISTRY, build, lookup, near
-from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weights
+from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -11,9 +11,9 @@ import torchvision
 from torch import Tensor, nn
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
-from fsr_plugins.weights import load_state
 
 from basicsr.archs.vgg_arch import NAMES  # isort: skip
 

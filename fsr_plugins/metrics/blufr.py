@@ -17,8 +17,8 @@ from fsr_plugins.metrics.base import Metric
 from fsr_plugins.metrics.blufr_protocol import Indices, Protocol, Trial, read_protocol
 from fsr_plugins.metrics.false_accepts import check_far, verification_rate
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
-from fsr_plugins.metrics.judge import Align, Judge, RecogniserLike, embedding, judge_requirements
 from fsr_plugins.metrics.open_set import open_set_rate
+from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -63,7 +63,7 @@ class BLUFR(Metric):
     ) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.judge.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
             protocol: ``blufr_lfw_config.mat``, or another file for
                 :func:`~fsr_plugins.metrics.blufr_protocol.read_protocol`.
             align: how faces are brought into the recogniser's input, see ``Judge``.

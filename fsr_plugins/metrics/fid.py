@@ -14,11 +14,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric, check_pair
 from fsr_plugins.metrics.frechet import Moments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
-from fsr_plugins.weights import WeightFile, load_state, locate
+from fsr_plugins.weights import WeightFile, locate
 
 from basicsr.archs import inception  # isort: skip
 

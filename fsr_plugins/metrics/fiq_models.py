@@ -11,8 +11,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.weights import load_state
 
 #: (N, 3, H, W) RGB in [0, 1], quantised, to scores (N,) on the same device.
 Scorer = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric, all_reduce_sum, check_pair
-from fsr_plugins.metrics.judge import Align, Judge, RecogniserLike, embedding, judge_requirements
+from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -33,7 +33,7 @@ class IdentitySimilarity(Metric):
     def __init__(self, recogniser: RecogniserLike, align: Align = 'none', trained_with: bool = False) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.judge.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
             align: how faces are brought into the recogniser's input, see ``Judge``.
             trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
 

@@ -10,10 +10,11 @@ from typing import Any
 import lpips
 from torch import Tensor
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT, MeanMetric
 from fsr_plugins.registry import METRIC_REGISTRY
-from fsr_plugins.weights import WeightFile, load_state, locate, torchvision_weights
+from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 #: The name in ``lpips`` and the torchvision network whose features it takes.
 BACKBONES = {'alex': 'alexnet', 'vgg': 'vgg16', 'squeeze': 'squeezenet1_1'}

@@ -14,8 +14,8 @@ from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
-from fsr_plugins.metrics.judge import Align, Judge, RecogniserLike, embedding, judge_requirements
 from fsr_plugins.metrics.pairs import Pairs, draw_pairs, read_pairs
+from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -88,7 +88,7 @@ class Verification(Metric):
     ) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.judge.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
             pairs: file for :func:`~fsr_plugins.metrics.pairs.read_pairs`; None draws pairs of the set's own people,
                 which needs `views: [identity]`.
             align: how faces are brought into the recogniser's input, see ``Judge``.

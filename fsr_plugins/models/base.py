@@ -13,12 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr_plugins.models import networks, saving, validation
+from fsr_plugins.checkpoints import describe, save_network
+from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.models import networks, validation
 from fsr_plugins.models.compilation import Compilation
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import Net, bare, option_name
 from fsr_plugins.models.optim import Schedule, make_optimizers
-from fsr_plugins.models.options import TrainOptions
 from fsr_plugins.models.precision import Precision
 from fsr_plugins.models.watch import LossWatch
 from fsr_plugins.registry import build
@@ -61,6 +62,8 @@ class FSRModel(BaseModel):
     Train: ClassVar[type[TrainOptions]] = TrainOptions
     #: Whether the networks under validation give images, of which the experiment's picture is made.
     shows_images: ClassVar[bool] = True
+    #: Whether its stage makes a set of images instead of training.
+    generates_set: ClassVar[bool] = False
 
     gt: Tensor | None
     lq: Tensor | None
@@ -340,8 +343,8 @@ class FSRModel(BaseModel):
             nets = {'params': net}
             if label in self.average:
                 nets['params_ema'] = self.average[label].net
-            meta = saving.describe(self.opt, label, self.opt[option_name(label)], self.current_iter, self.manifests)
-            saving.save_network(files[label], nets, meta)
+            meta = describe(self.opt, label, self.opt[option_name(label)], self.current_iter, self.manifests)
+            save_network(files[label], nets, meta)
         return files | self._save_products(suffix)
 
     def _save_products(self, suffix: str) -> dict[str, Path]:
@@ -352,8 +355,8 @@ class FSRModel(BaseModel):
         for label, net in products.items():
             files[label] = Path(self.opt['path']['models']) / f'{label}_{suffix}.pth'
             if self.opt.get('rank', 0) == 0:
-                meta = saving.describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
-                saving.save_network(files[label], {'params': net}, meta)
+                meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
+                save_network(files[label], {'params': net}, meta)
         return files
 
     def training_state(self) -> dict[str, Any]:

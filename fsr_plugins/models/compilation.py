@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import nn
 
+from fsr_plugins.config.options import CompileMode
+
 logger = logging.getLogger(__name__)
 
-Mode = Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs']
-MODES: tuple[str, ...] = get_args(Mode)
+MODES: tuple[str, ...] = get_args(CompileMode)
 #: Those that record what a network does as CUDA graphs, whose memory the next step takes again.
 _RECORDING = ('reduce-overhead', 'max-autotune')
 
@@ -24,7 +25,7 @@ class Compilation:
         choice: false, true for torch's default mode, or one of :data:`MODES`.
     """
 
-    def __init__(self, choice: bool | Mode) -> None:
+    def __init__(self, choice: bool | CompileMode) -> None:
         self.mode: str | None = 'default' if choice is True else choice or None
 
     def apply(self, label: str, net: nn.Module, twice: bool) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fsr_plugins.checkpoints import load_weights
 from fsr_plugins.errors import RunError, UserError
-from fsr_plugins.registry import build
-from fsr_plugins.weights import load_state
-
-logger = logging.getLogger(__name__)
+from fsr_plugins.registry import build_network
 
 
 @dataclass(frozen=True)
@@ -40,11 +36,6 @@ def option_name(label: str) -> str:
 def bare(net: nn.Module) -> nn.Module:
     """The network itself, without the wrapper for several processes."""
     return net.module if isinstance(net, DistributedDataParallel) else net
-
-
-def build_network(block: Mapping[str, Any]) -> nn.Module:
-    """Builds the arch that ``block`` (``type`` and arguments) names; the block is left as it is."""
-    return build('archs', copy.deepcopy(dict(block)))
 
 
 def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.device) -> nn.Module | None:
@@ -71,61 +62,6 @@ def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.dev
         layout: dict[str, Any] = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net
-
-
-def read_weights(path: str, param_key: str | None = 'params') -> dict[str, Tensor]:
-    """The state dict in a checkpoint of BasicSR's layout, or a bare state dict.
-
-    Args:
-        param_key: ``params`` or ``params_ema``; where the file has no ``params_ema``, ``params`` is used.
-    Raises:
-        UserError: the file is missing, damaged or holds no state dict.
-    """
-    content = load_state(path)
-    if param_key in content:
-        content = content[param_key]
-    elif isinstance(content.get('params'), dict):
-        logger.info("%s has no '%s': using 'params'.", path, param_key)
-        content = content['params']
-    if not content or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path} holds no network weights (looked for '{param_key}', then for a bare state dict).")
-    return {key.removeprefix('module.'): value for key, value in content.items()}
-
-
-def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """In words, every tensor in which ``weights`` and ``net`` differ by name or shape; empty if they fit."""
-    own = net.state_dict()
-    lines = [f"'{key}' is missing from the file" for key in own if key not in weights]
-    lines += [f"'{key}' is not in the network" for key in weights if key not in own]
-    lines += [
-        f"'{key}' is {tuple(weights[key].shape)} in the file, {tuple(own[key].shape)} in the network"
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
-    ]
-    return lines
-
-
-def load_weights(net: nn.Module, path: str, *, param_key: str | None = 'params', strict: bool = True) -> None:
-    """Loads a checkpoint into ``net``.
-
-    Args:
-        strict: every tensor must fit; otherwise those that do are loaded and the others are logged.
-    Raises:
-        UserError: the weights belong to another arch; the first differing tensors are named.
-    """
-    weights = read_weights(path, param_key)
-    different = differences(bare(net), weights)
-    if different and strict:
-        raise UserError(
-            f'{path} does not fit {type(bare(net)).__name__}: {"; ".join(different[:3])}'
-            f'{f"; and {len(different) - 3} more" if len(different) > 3 else ""}. '
-            'Give the weights of this arch, or its arguments in the network block.'
-        )
-    for line in different:
-        logger.warning('%s: %s; not loaded.', path, line)
-    own = bare(net).state_dict()
-    fitting = {key: value for key, value in weights.items() if key in own and own[key].shape == value.shape}
-    bare(net).load_state_dict(fitting, strict=strict)
 
 
 def freeze(net: nn.Module) -> nn.Module:

@@ -7,50 +7,13 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.options import TrainOptions
-from fsr_plugins.registry import near
-
-#: BasicSR's names beside torch's own; ``MultiStepLR`` means BasicSR's, which also restarts.
-BASICSR_SCHEDULERS = {
-    'MultiStepLR': 'MultiStepRestartLR',
-    'MultiStepRestartLR': 'MultiStepRestartLR',
-    'CosineAnnealingRestartLR': 'CosineAnnealingRestartLR',
-}
-
-
-def optimizer_class(name: str) -> type[Optimizer]:
-    """The class of ``torch.optim`` named so.
-
-    Raises:
-        UserError: there is none; the nearest is suggested.
-    """
-    found = getattr(torch.optim, name, None)
-    if not (isinstance(found, type) and issubclass(found, Optimizer)):
-        raise UserError(f"torch.optim has no optimiser '{name}'.{near(name, dir(torch.optim))}")
-    return found
-
-
-def scheduler_class(name: str) -> type[LRScheduler]:
-    """BasicSR's scheduler of that name, else torch's.
-
-    Raises:
-        UserError: there is none; the nearest is suggested.
-    """
-    from basicsr.models import lr_scheduler as basicsr_schedulers
-
-    if name in BASICSR_SCHEDULERS:
-        return getattr(basicsr_schedulers, BASICSR_SCHEDULERS[name])
-    found = getattr(torch.optim.lr_scheduler, name, None)
-    if not (isinstance(found, type) and issubclass(found, LRScheduler)):
-        names = [*BASICSR_SCHEDULERS, *dir(torch.optim.lr_scheduler)]
-        raise UserError(f"There is no scheduler '{name}'.{near(name, names)}")
-    return found
 
 
 def build_optimizer(block: Mapping[str, Any], parameters: Iterable[Parameter]) -> Optimizer:

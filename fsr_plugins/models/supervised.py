@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.registry import MODEL_REGISTRY
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 from torch import Tensor
@@ -15,9 +15,6 @@ from fsr_plugins.metrics.base import Metric
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
-
-if TYPE_CHECKING:
-    from fsr_plugins.models.base import FSRModel
 
 #: Values of a set by network and metric.
 Results = dict[str, dict[str, float]]
@@ -119,7 +116,7 @@ def _named(name: str, values: Mapping[str, float]) -> Iterator[tuple[str, float]
         yield (f'{name}_{key}' if number else name), value
 
 
-def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
+def lq_of(model: Any, batch: dict[str, Any], name: str) -> Tensor:
     """Feeds a batch of the set ``name`` to the model and gives its LR images.
 
     Raises:
@@ -131,12 +128,12 @@ def lq_of(model: FSRModel, batch: dict[str, Any], name: str) -> Tensor:
     return model.lq
 
 
-def meta_of(model: FSRModel) -> dict[str, Any]:
+def meta_of(model: Any) -> dict[str, Any]:
     """What metrics learn of the batch fed last besides its images: ``keys``, and the views that its set has."""
     return {'keys': model.files, **{view: model.batch[view] for view in _VIEWS if view in model.batch}}
 
 
-def validate(model: FSRModel, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+def validate(model: Any, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
     """Figures of bicubic, of ``model.validation_nets()`` and ``model.similarities()`` on one set, over all ranks.
 
     Args:

@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 import fsr_plugins
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.engine.problems import explained
+from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.restore.network import FaceNetwork, check_size
 from fsr_plugins.weights import file_sha256

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsr_plugins.checkpoints import load
+from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import imresize_uint8
-from fsr_plugins.engine.checkpoint import load
-from fsr_plugins.engine.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.protocol import Floats, Image, Images

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.data.images import EXTENSIONS, encode_png, read_image
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.restore.network import FaceNetwork, check_size
 from fsr_plugins.restore.ways import Faces, FacesWithin, Photographs, Way
+from fsr_plugins.stores.images import EXTENSIONS, encode_png, read_image
 
 logger = logging.getLogger(__name__)
 

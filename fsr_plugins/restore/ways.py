@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fsr_plugins.data.stores import open_store
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template, open_detector
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.stores.opening import open_store
 
 #: By input, the result and what is to be said of it.
 Made = dict[Path, tuple[Image, dict[str, Any]]]

@@ -19,11 +19,11 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs  # isort: skip
 from basicsr.utils.matlab_functions import imresize  # isort: skip
 
-from fsr_plugins.data.images import EXTENSIONS, read_image
-from fsr_plugins.data.lmdb_writer import write_lmdb
-from fsr_plugins.data.records import Face
-from fsr_plugins.data.stores import open_store
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.images import EXTENSIONS, read_image
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.records import Face
 
 GT_SIZE = 128
 SCALE = 8

@@ -19,8 +19,9 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 
 from basicsr.utils import get_root_logger  # isort: skip
 
+from fsr_plugins import config
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.engine import config, distributed
+from fsr_plugins.engine import distributed
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup

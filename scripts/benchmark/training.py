@@ -18,9 +18,9 @@ from basicsr.models.base_model import BaseModel  # isort: skip
 from basicsr.models.sr_model import SRModel  # isort: skip
 from basicsr.utils import get_root_logger  # isort: skip
 
-from fsr_plugins.data.images import read_image
 from fsr_plugins.engine import distributed
 from fsr_plugins.models import SupervisedModel
+from fsr_plugins.stores.images import read_image
 
 from .faces import SCALE, Faces
 from .process import Side

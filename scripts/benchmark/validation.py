@@ -15,10 +15,10 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 from basicsr.metrics import calculate_metric  # isort: skip
 from basicsr.utils import tensor2img  # isort: skip
 
-from fsr_plugins.data.images import Image, read_image
 from fsr_plugins.engine import distributed
 from fsr_plugins.metrics import PSNR, SSIM
 from fsr_plugins.models.validation import quantise
+from fsr_plugins.stores.images import Image, read_image
 
 from .faces import GT_SIZE, Faces
 from .process import Side

@@ -24,10 +24,10 @@ from fsr_plugins.archs.recognition import (
     recogniser_factory,
     recogniser_weight,
 )
+from fsr_plugins.checkpoints import writing as saving
 from fsr_plugins.errors import UserError
-from fsr_plugins.models import saving
-from fsr_plugins.models.networks import build_network, evaluating, freeze
-from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.models.networks import evaluating, freeze
+from fsr_plugins.registry import ARCH_REGISTRY, build_network
 from fsr_plugins.weights import WeightFile
 
 from facexlib.recognition.arcface_arch import Backbone  # isort: skip  needs torchvision as mended

@@ -15,12 +15,12 @@ import torch
 from tiny_suite import write_suite
 
 import fsr_plugins
+from fsr_plugins import pipeline
 from fsr_plugins.bench import evaluation
 from fsr_plugins.cli import main
-from fsr_plugins.data.stores import open_store
 from fsr_plugins.degradations.bicubic import BicubicDown
-from fsr_plugins.engine import pipeline
 from fsr_plugins.errors import Interrupted
+from fsr_plugins.stores.opening import open_store
 
 from basicsr.metrics import calculate_psnr, calculate_ssim  # isort: skip
 

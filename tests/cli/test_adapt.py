@@ -17,9 +17,9 @@ import tiny_adapter
 import torch
 
 import fsr_plugins
+from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.models.saving import describe, save_network
+from fsr_plugins.registry import build_network
 
 COMMAND = ['adapt', '-c', 'source.pth', '-o', 'out.pth']
 

@@ -18,8 +18,8 @@ import torch
 from basicsr.archs.edsr_arch import EDSR
 
 from fsr_plugins.cli import main
-from fsr_plugins.data.lmdb_writer import write_lmdb
-from fsr_plugins.data.records import Face
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 Options = dict[str, Any]
 Change = Callable[[Path, Options], None]

@@ -10,8 +10,8 @@ import pytest
 import tiny
 
 import fsr_plugins
+from fsr_plugins import pipeline
 from fsr_plugins.cli import COMMANDS, main
-from fsr_plugins.engine import pipeline
 from fsr_plugins.errors import Interrupted, RunError, UserError
 
 PACKAGE = Path(fsr_plugins.__file__).parent

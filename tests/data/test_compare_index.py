@@ -20,13 +20,13 @@ from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.data import compare_index, neighbours
 from fsr_plugins.data.compare_index import CompareIndex
 from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.kept_array import kept_array
-from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.neighbours import nearest_of_same_identity
-from fsr_plugins.data.records import Face
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.kept_array import kept_array
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 
 @ARCH_REGISTRY.register()

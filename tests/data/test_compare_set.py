@@ -14,12 +14,12 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.data import CompareFaceDataset
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 
 @ARCH_REGISTRY.register()

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader
 
 from fsr_plugins.data.augment import MIRRORED_IDS, Turn, draw_corner, draw_turn
 from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset, UnpairedFaceDataset
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.real_set import RealFaceDataset
-from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from fsr_plugins.data.datasets import FaceDataset
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.data.records import Face
 from fsr_plugins.edges import canny_cv2
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 NAMES = ('canny_1', 'canny_2', 'canny_4')
 

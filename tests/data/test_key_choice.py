@@ -11,11 +11,11 @@ import torch
 
 from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.data import CompareFaceDataset, FaceDataset, RealFaceDataset, SourceTargetDataset
-from fsr_plugins.data.lmdb_writer import write_lmdb
 from fsr_plugins.data.loader import EvalLoader
-from fsr_plugins.data.records import Face
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 LIGHTS = ('A+000E+00', 'A+035E+15', 'A-035E+15', 'A+110E+40')
 #: Of three people; a key with a bracket, and one that a pattern of that look means too.

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fsr_plugins.data.portraits import render
-from fsr_plugins.data.portraits.domains import Face
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detector, align_ffhq, open_detector, open_landmarker, open_parser
+from fsr_plugins.portraits import render
+from fsr_plugins.portraits.domains import Face
 
 pytest.importorskip('ai_edge_litert')
 

@@ -11,9 +11,9 @@ import torch
 import torchvision
 from facexlib.detection.retinaface_utils import PriorBox
 
-from fsr_plugins.data.portraits import render
 from fsr_plugins.faces import open_detector
 from fsr_plugins.faces.retinaface import RetinaFaceDetector, anchors, network
+from fsr_plugins.portraits import render
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from option_files import OPTIONS, stages
 
-from fsr_plugins.engine.yamlfile import parse
+from fsr_plugins.config.yamlfile import parse
 from fsr_plugins.errors import UserError
 
 PAPER = 'paper/cface.yml'

@@ -18,9 +18,9 @@ from option_files import OPTIONS
 from tiny import write_faces
 
 import fsr_plugins
-from fsr_plugins.data.stores import open_store
+from fsr_plugins import config, pipeline
 from fsr_plugins.degradations import BicubicDown
-from fsr_plugins.engine import config, pipeline
+from fsr_plugins.stores.opening import open_store
 
 TRAIN = str(Path(fsr_plugins.__file__).parent / 'train.py')
 #: More than a part of those that the processes share.

@@ -32,13 +32,13 @@ from tiny_dapfsr import (
 )
 from torch import Tensor
 
+from fsr_plugins.checkpoints import save_network
 from fsr_plugins.degradations.bicubic import BicubicDown
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
 from fsr_plugins.methods.dapfsr.damma import Mixing
 from fsr_plugins.methods.dapfsr.models import DAPAdaptModel
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.models.saving import save_network
+from fsr_plugins.registry import build_network
 
 ADAM = {'type': 'Adam', 'lr': 1e-2}
 #: Noise of none, for the layers of the tiny decoder.

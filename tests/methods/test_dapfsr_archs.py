@@ -13,13 +13,13 @@ from torch import nn
 
 import fsr_plugins
 from fsr_plugins.archs.stylegan2 import StyleGAN2Decoder
-from fsr_plugins.engine.blocks import check_block
-from fsr_plugins.engine.problems import Problems
+from fsr_plugins.checkpoints import save_network
+from fsr_plugins.config.blocks import check_block
+from fsr_plugins.config.problems import Problems
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.archs import DAPFSR, DAPEncoder
 from fsr_plugins.methods.dapfsr.blocks import ISTN
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.models.saving import save_network
+from fsr_plugins.registry import build_network
 
 import torchvision  # isort: skip  after the mends
 from torchvision.models.feature_extraction import create_feature_extractor  # isort: skip

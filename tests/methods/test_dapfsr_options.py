@@ -9,10 +9,9 @@ import pytest
 import torch
 from option_files import OPTIONS, stages
 
-from fsr_plugins.engine import config
-from fsr_plugins.engine.yamlfile import parse
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.registry import METRIC_REGISTRY
+from fsr_plugins import config
+from fsr_plugins.config.yamlfile import parse
+from fsr_plugins.registry import METRIC_REGISTRY, build_network
 
 PAPER = 'paper/dapfsr_celeba_yale.yml'
 ADAPTATION = 'paper/dapfsr/adaptation.yml'

@@ -19,8 +19,8 @@ from option_files import OPTIONS
 from torch import Tensor
 
 import fsr_plugins
-from fsr_plugins.engine import config, pipeline
-from fsr_plugins.models.networks import read_weights
+from fsr_plugins import config, pipeline
+from fsr_plugins.checkpoints import read_weights
 
 TRAIN = str(Path(fsr_plugins.__file__).parent / 'train.py')
 TORCHRUN = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']

@@ -37,7 +37,7 @@ from fsr_plugins.degradations.bicubic import BicubicDown
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.warm_up import DAPWarmUpModel
 from fsr_plugins.methods.dapfsr.whitening import Moments, whiten
-from fsr_plugins.models.networks import build_network
+from fsr_plugins.registry import build_network
 
 
 @pytest.fixture(scope='module', autouse=True)

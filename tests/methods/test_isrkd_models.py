@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import load_weights
 from fsr_plugins.edges import canny_cv2
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.networks import load_weights
 from fsr_plugins.registry import load_plugins
 
 load_plugins()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from option_files import OPTIONS, stages
 
-from fsr_plugins.engine import config
+from fsr_plugins import config
 from fsr_plugins.errors import UserError
 
 

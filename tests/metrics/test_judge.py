@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import align, template_for
-from fsr_plugins.metrics.judge import Judge, embedding, judge_requirements
+from fsr_plugins.metrics.recogniser import Judge, embedding, judge_requirements
 from fsr_plugins.registry import ARCH_REGISTRY
 
 

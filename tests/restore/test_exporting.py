@@ -19,11 +19,10 @@ import torch
 from torch import Tensor, nn
 
 import fsr_plugins
+from fsr_plugins.checkpoints import save_network
 from fsr_plugins.cli import main
 from fsr_plugins.edges import canny_cv2
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.models.saving import save_network
-from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.registry import ARCH_REGISTRY, build_network
 from fsr_plugins.restore import exporting
 from fsr_plugins.weights import file_sha256
 

@@ -16,18 +16,18 @@ import torch
 from prepared import picture, png, written
 
 import fsr_plugins
+from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
-from fsr_plugins.data.folder_store import write_folder
-from fsr_plugins.data.images import read_image
-from fsr_plugins.data.records import Face
-from fsr_plugins.data.stores import open_store
 from fsr_plugins.degradations.bicubic import bicubic_up, imresize
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
-from fsr_plugins.models.networks import build_network
-from fsr_plugins.models.saving import describe, save_network
+from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, ways
 from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.images import read_image
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.records import Face
 
 #: Where the points lie in HR of 32×32, and in LR of 8×8: whole numbers are pixel centres.
 POINTS = np.array([[10.0, 12], [21, 12], [15.5, 18], [11, 24], [20, 24]], np.float32)
@@ -270,7 +270,7 @@ def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> 
     faces = [Face(f'{number}', picture(number, 64, 64), landmarks=2 * POINTS + 0.5 + shift)
              for number, shift in enumerate((-1.0, 1.0, np.nan))]  # fmt: skip
     write_folder(folder / 'like', faces)
-    facts = open_store('like').facts()
+    facts = open_store('like').provenance()
     assert facts['size'] == [64, 64] and np.allclose(facts['points'], 2 * POINTS + 0.5)
     network = FaceNetwork.open('net.pth', torch.device('cpu'))
     assert network.size == (8, 8) and network.scale == 4

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.registry import MODEL_REGISTRY
 
 

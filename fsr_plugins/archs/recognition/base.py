@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.weights import WeightFile, load_state, locate
+from fsr_plugins.weights import WeightFile, locate
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -13,8 +13,8 @@ from torch import Tensor
 from fsr_plugins.archs.stylegan2.discriminator import StyleGAN2Critic
 from fsr_plugins.archs.stylegan2.fir import FIR
 from fsr_plugins.archs.stylegan2.generator import StyleGAN2Decoder
+from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.weights import load_state
 
 Network = StyleGAN2Decoder | StyleGAN2Critic
 

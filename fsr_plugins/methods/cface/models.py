@@ -1,6 +1,6 @@
 """C-Face's training (Sec. 3, Algorithm 1). Equation numbers are the paper's.
 
-Step 1 is :class:`CFaceGANModel`, step 2 :class:`~fsr_plugins.models.production.SuperResolveModel`, step 3
+Step 1 is :class:`CFaceGANModel`, step 2 :class:`~fsr_plugins.models.set_generation.SuperResolveModel`, step 3
 :class:`~fsr_plugins.models.recogniser.RecogniserModel`, step 4 :class:`CFaceJointModel`.
 
 A batch holds ``gt``, HR faces; ``compare_gt`` and ``has_compare``, another face of each person where there is one
@@ -15,10 +15,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.models.recogniser import check_identities, identities_of
 from fsr_plugins.registry import MODEL_REGISTRY
 

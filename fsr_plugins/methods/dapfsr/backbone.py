@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import differences
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.blocks import ISTN
-from fsr_plugins.models.networks import differences
 from fsr_plugins.registry import near
 
 import torchvision  # isort: skip  after the mends of fsr_plugins.registry

@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.models.validation import Results, SetEvaluation, meta_of
 from fsr_plugins.registry import MODEL_REGISTRY
 

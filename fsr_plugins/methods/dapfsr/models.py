@@ -14,12 +14,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.checkpoints import read_weights
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
 from fsr_plugins.methods.dapfsr.damma import Mixing, spread, style_transferred
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.networks import Net, bare, evaluating, freeze, read_weights
-from fsr_plugins.models.options import Block, TrainOptions
+from fsr_plugins.models.networks import Net, bare, evaluating, freeze
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.weights import locate, torchvision_weights
 

@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.edges import canny
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.distillation import DistillationLoss
 from fsr_plugins.methods.isrkd.archs import EDGE_SCALES, GeneratorOutput
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.models.validation import Results
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.threads import one_thread

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.options import Block, TrainOptions
 from fsr_plugins.registry import MODEL_REGISTRY
 
 

@@ -1,0 +1,175 @@
+"""One-shot adaptation measured over splits and exemplars: what ``fsr oneshot`` does.
+
+Each of the stages named in the option file's block ``oneshot`` is repeated for every exemplar: trained with it alone,
+validated on the rest of its split. A repeat is a stage with a folder of its own, ``experiments/<name>/oneshot/<split>/
+<stage>_<n>``; one that is done is skipped. What it takes from other stages is the experiment's own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fsr_plugins import config, preflight
+from fsr_plugins.adaptation import report as oneshot_report
+from fsr_plugins.adaptation.plan import Plan, Repeat, plan
+from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.checkpoints import load_state, read_weights, write_tensors
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.dependencies import is_finished
+from fsr_plugins.engine import distributed, logs, report
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.trainer import Outcome, Trainer
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.networks import option_name
+from fsr_plugins.models.validation import build_metrics
+from fsr_plugins.preflight import checks
+from fsr_plugins.registry import lookup
+from fsr_plugins.stores.images import encode_png
+from fsr_plugins.weights import file_sha256
+
+logger = logging.getLogger(__name__)
+
+#: The folder of a repeat with the first face of its split, an image a network.
+FACES = 'faces'
+
+
+def run(experiment: Experiment) -> dict[str, Any]:
+    """Checks everything, adapts what is not adapted yet, and sums up in ``oneshot.json``, ``.md`` and ``.png``.
+
+    Returns:
+        the content of ``oneshot.json``, see :func:`fsr_plugins.adaptation.report.summary`.
+    Raises:
+        UserError: the options or the data do not fit, or a stage that is built on is not trained yet.
+        RunError: training could not go on.
+    """
+    logs.set_up(True)
+    todo = plan(experiment)
+    distributed.start('none', todo.repeats[0].stage.opt['num_gpu'])
+    _prepare(experiment, todo)
+    records = []
+    for number, repeat in enumerate(todo.repeats, 1):
+        if not is_finished(repeat.stage):
+            logger.info(
+                "%d of %d: stage '%s', split '%s', exemplar '%s'",
+                number, len(todo.repeats), repeat.base, repeat.split, repeat.exemplar,
+            )  # fmt: skip
+            _adapt(repeat, todo)
+        _tidy(repeat.stage.folder)
+        records.append(json.loads((repeat.stage.folder / 'done.json').read_text()))
+    summary = oneshot_report.summary(experiment.name, todo, records, _metrics(experiment, todo))
+    _write(experiment.folder, todo, summary)
+    return summary
+
+
+def _prepare(experiment: Experiment, todo: Plan) -> None:
+    """Looks at the options of every repeat; at all else of the first of each stage, for the others are like it."""
+    sources = _sources(experiment, todo)
+    for name, stage in sources.items():
+        if not is_finished(stage):
+            raise UserError(
+                f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
+            )
+    for repeat in todo.repeats:
+        checks.unchanged(repeat.stage)
+    coming = [repeat for repeat in todo.repeats if not is_finished(repeat.stage)]
+    first = {repeat.base: repeat.stage for repeat in reversed(coming)}
+    stages = {**sources, **{stage.name: stage for stage in first.values()}}
+    preflight.check(replace(experiment, stages=stages), dry_steps=True, skip=set(sources))
+
+
+def _sources(experiment: Experiment, todo: Plan) -> dict[str, Stage]:
+    """The stages that the repeats build on, near and far."""
+    found: dict[str, Stage] = {}
+    waiting = [name for base in todo.options.stages for name in experiment.stages[base].needs]
+    while waiting:
+        name = waiting.pop(0)
+        if name not in found:
+            found[name] = experiment.stages[name]
+            waiting += experiment.stages[name].needs
+    return found
+
+
+def _adapt(repeat: Repeat, todo: Plan) -> None:
+    """Trains a repeat and writes its record last, so that it is done only with all that it leaves."""
+    stage = repeat.stage
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    write_text(stage.folder / 'options.yml', config.dump(stage.opt))
+    trainer = Trainer(config.runtime(stage), stage.folder, World())
+    outcome = trainer.run()
+    if repeat.number == 0:
+        _write_faces(stage.folder / FACES, trainer.model, trainer.val_loaders[todo.target])
+    result = outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)]
+    record = {
+        'stage': repeat.base,
+        'split': repeat.split,
+        'exemplar': repeat.exemplar,
+        'iterations': outcome.iterations,
+        'seconds': round(outcome.seconds, 1),
+        'sha256': file_sha256(result),
+        'validation': outcome.validation[todo.target],
+        'options': config.fingerprint(stage.opt),
+    }
+    if todo.options.keep_networks:
+        _keep_differences(stage, outcome)
+    write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+
+
+def _write_faces(folder: Path, model: FSRModel, loader: Any) -> None:
+    """Writes the first face of the set as LR, by every network and in HR, ``<name>.png`` each."""
+    for name, (image,) in report.rows(model, loader, [0]).items():
+        data = encode_png(report.pixels(image)[..., ::-1].copy())
+        write_atomically(folder / f'{name}.png', lambda file, data=data: file.write(data))  # type: ignore[misc]
+
+
+def _keep_differences(stage: Stage, outcome: Outcome) -> None:
+    """Writes ``<net>_difference.pth`` for every trained network: the tensors that are not those it began with.
+
+    Laid over the weights of ``meta.base`` (SHA-256) they give the network.
+    """
+    for label, file in outcome.checkpoints.items():
+        content, suffix = load_state(file), option_name(label).removeprefix('network_')
+        base = stage.opt['path'].get(f'pretrain_network_{suffix}')
+        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', 'params')) if base else {}
+        kept: dict[str, Any] = {
+            key: {name: tensor for name, tensor in weights.items() if not _equal(tensor, before.get(name))}
+            for key, weights in content.items()
+            if key != 'meta'
+        }
+        kept['meta'] = {**content['meta'], 'base': base and file_sha256(Path(base))}
+        target = stage.folder / f'{label}_difference.pth'
+        write_tensors(target, kept)
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and torch.equal(one, other)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what only training needs, and whole networks: a hundred repeats of them would fill a disk."""
+    for name in ('training_states', 'models'):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:
+    """By the names of the metrics in the option file, their classes, conventions and directions."""
+    blocks = experiment.stages[todo.options.stages[0]].opt['val']['metrics']
+    return {
+        name: {'type': blocks[name]['type'], 'convention': metric.convention, 'better': metric.better}
+        for name, metric in build_metrics(blocks).items()
+    }
+
+
+def _write(folder: Path, todo: Plan, summary: dict[str, Any]) -> None:
+    write_text(folder / 'oneshot.json', json.dumps(summary, indent=2) + '\n')
+    write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
+    faces = {(repeat.base, repeat.split): repeat.stage.folder / FACES for repeat in todo.repeats if repeat.number == 0}
+    report.write_comparison(folder / 'oneshot.png', oneshot_report.picture(faces))
+    logger.info('Table: %s, picture: %s', folder / 'oneshot.md', folder / 'oneshot.png')

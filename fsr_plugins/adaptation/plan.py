@@ -1,0 +1,176 @@
+"""What ``fsr oneshot`` repeats: the splits of the target set, their exemplars, and a stage for each of them."""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions
+from fsr_plugins.config.problems import Problems, fail
+from fsr_plugins.config.schema import check_stage
+from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.key_choice import choose_by_key
+from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
+
+#: The keys of a set's block by which it chooses among its images.
+_CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
+#: Those by which it says where its images are.
+_PLACE = ('dataroot_gt', 'dataroot_lq', 'filename_tmpl')
+
+
+@dataclass(frozen=True)
+class Split:
+    """A part of the target set."""
+
+    name: str
+    patterns: list[str]
+    keys: list[str]  #: its images, ascending
+    exemplars: list[str]  #: some of them, as drawn
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """A stage with one exemplar to train with and the rest of a split to validate on."""
+
+    base: str  #: the stage's name in the option file
+    split: str
+    number: int  #: of the exemplar in its split, from 0
+    exemplar: str
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is to be done, in order; equal for equal options and data."""
+
+    options: OneShotOptions
+    target: str  #: the name of the target set
+    splits: list[Split]
+    repeats: list[Repeat]
+
+
+def plan(experiment: Experiment) -> Plan:
+    """Draws the exemplars and makes the stages; nothing is written.
+
+    Raises:
+        UserError: the block ``oneshot`` and the option file or the data do not fit.
+    """
+    options = experiment.oneshot
+    stages = [_stage(experiment, name) for name in options.stages]
+    phase = _target(stages, options, experiment.file)
+    block = stages[0].opt['datasets'][phase]
+    dataset = make_dataset(block, 'val', stages[0].opt)
+    if not isinstance(dataset, ImageSet) or not dataset.has_gt:
+        raise UserError(
+            f'{stages[0].where(("datasets", phase))}: the target set must have HR faces: take a FaceDataset.'
+        )
+    splits = [_split(dataset, name, patterns, options) for name, patterns in options.splits.items()]
+    chosen = any(block.get(key) is not None for key in _CHOICE)
+    folder = experiment.folder / ONESHOT
+    repeats = [
+        _repeat(stage, phase, split, number, split.keys if chosen else split.patterns, folder)
+        for stage in stages
+        for split in splits
+        for number in range(len(split.exemplars))
+    ]
+    _check({repeat.base: repeat.stage for repeat in reversed(repeats)})
+    return Plan(options, block['name'], splits, repeats)
+
+
+def _stage(experiment: Experiment, name: str) -> Stage:
+    stage = experiment.stages.get(name)
+    if stage is None:
+        there = ', '.join(experiment.stages)
+        raise UserError(
+            f"{experiment.file} has no stage '{name}' to repeat (there are: {there}): name one in 'oneshot.stages'."
+            f'{near(name, experiment.stages)}'
+        )
+    if stage.produces:
+        raise UserError(f"{stage.where(('model_type',))}: stage '{name}' trains nothing and cannot be repeated.")
+    if not (stage.opt.get('val') or {}).get('metrics'):
+        raise UserError(f"{stage.where(('val',))}: stage '{name}' has no 'val.metrics' to compare by.")
+    return stage
+
+
+def _target(stages: list[Stage], options: OneShotOptions, file: Path) -> str:
+    """The key under ``datasets`` of the target set."""
+    first = stages[0]
+    sets = [phase for phase in first.opt['datasets'] if phase != 'train']
+    if not sets:
+        raise UserError(f"{first.where(('datasets',))}: stage '{first.name}' has no 'val_…' set to take as the target.")
+    phase = options.set or sets[0]
+    for stage in stages:
+        if phase not in stage.opt['datasets'] or phase == 'train':
+            there = ', '.join(sets)
+            raise UserError(
+                f"{file}: 'oneshot.set' is '{phase}', which stage '{stage.name}' has no set of (there are: {there})."
+                f'{near(phase, sets)}'
+            )
+        if stage.opt['datasets'][phase] != first.opt['datasets'][phase]:
+            raise UserError(
+                f"{stage.where(('datasets', phase))}: stages '{first.name}' and '{stage.name}' are compared, but "
+                f"'datasets.{phase}' differs: make it equal."
+            )
+    return phase
+
+
+def _split(dataset: ImageSet, name: str, patterns: list[str], options: OneShotOptions) -> Split:
+    store, used = dataset.store, set(dataset.lists()[dataset.role])
+    try:
+        named = [store.keys[place] for place in choose_by_key(store, patterns, None, dataset.name).tolist()]
+    except UserError as error:
+        raise UserError(f"The split '{name}' of 'oneshot': {error}") from error
+    keys = [key for key in named if key in used]
+    if len(keys) < 2:
+        raise UserError(
+            f"The split '{name}' of 'oneshot' has {len(keys)} images of the set '{dataset.name}': it takes at least "
+            'two, an exemplar and a face to test with.'
+        )
+    order = permutation(mix(options.seed, zlib.crc32(name.encode())), 0, len(keys))
+    return Split(name, patterns, keys, [keys[place] for place in order[: options.exemplars].tolist()])
+
+
+def _repeat(stage: Stage, phase: str, split: Split, number: int, keys: list[str], folder: Path) -> Repeat:
+    """The stage with an exemplar in the place of its training set and the rest of the split as its only other set.
+
+    Only its end is validated and saved: there are many repeats, and each is short.
+    """
+    opt, exemplar = copy.deepcopy(stage.opt), split.exemplars[number]
+    name = f'{stage.name}_{number}'
+    opt['name'] += f'_{split.name}_{number}'
+    opt['datasets'] = _datasets(opt, phase, keys, exemplar)
+    opt['manual_seed'] += number
+    total = opt['train']['total_iter']
+    opt['val'] |= {'val_freq': total, 'save_img': False}
+    opt['logger'] |= {'print_freq': total, 'save_checkpoint_freq': total, 'keep_states': 1, 'use_tb_logger': False}
+    opt['logger'].pop('wandb', None)
+    made = replace(stage, name=f'{split.name}/{name}', opt=opt, folder=folder / split.name / name)
+    return Repeat(stage.name, split.name, number, exemplar, made)
+
+
+def _datasets(opt: Mapping[str, Any], phase: str, keys: list[str], exemplar: str) -> dict[str, Any]:
+    target, train = dict(opt['datasets'][phase]), dict(opt['datasets']['train'])
+    for key in (*_CHOICE, *_PLACE):
+        train.pop(key, None)
+    train |= {key: target[key] for key in _PLACE if key in target} | {'keys': [exemplar]}
+    for key in _CHOICE:
+        target.pop(key, None)
+    # Without it the seed of the repeat would change how the faces to test with are degraded.
+    target.setdefault('seed', opt['manual_seed'])
+    return {'train': train, phase: {**target, 'keys': keys, 'without_keys': [exemplar]}}
+
+
+def _check(stages: Mapping[str, Stage]) -> None:
+    """Whether what repeats change is known to the stages' datasets: it is the same for all of a stage."""
+    lines: dict[str, None] = {}
+    for stage in stages.values():
+        check_stage(stage.name, stage.opt, Problems(stage.where, lines))
+    fail(lines)

@@ -1,0 +1,96 @@
+"""What a suite prescribes, laid over an entry's option file: data, degradation, scale, seed and device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from fsr_plugins.bench.options import Curves, SuiteOptions, TrainStore
+from fsr_plugins.config.oneshot import ONESHOT
+from fsr_plugins.config.references import PREFIX
+from fsr_plugins.config.yamlfile import DELETE, Document
+
+#: The keys of a set's block by which it chooses among its images.
+CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
+#: The name of the set by which training is watched.
+WATCHED = 'val_bench'
+#: What is measured while training: how, the test set's block, and of which stages.
+Watching = tuple[Curves, Mapping[str, Any], Collection[str]]
+
+
+def lay_over(
+    written: Document, name: str, suite: SuiteOptions, train: TrainStore | None, watching: Watching | None
+) -> Document:
+    """An entry's option file as it takes part in the suite.
+
+    Training sets: wherever a stage names HR that no stage makes, the suite's store stands instead; what a stage makes
+    of it stays. Other sets and what validation measures are left out, but for ``watching``. The degradation is the
+    suite's wherever there is one.
+
+    Args:
+        name: of the entry; its experiment is called so.
+    """
+    values = copy.deepcopy(written.values)
+    values.pop(ONESHOT, None)
+    values |= {
+        'name': name,
+        'scale': suite.scale,
+        'num_gpu': suite.num_gpu,
+        'manual_seed': suite.manual_seed,
+        'degradation': {DELETE: True, **suite.degradation},
+        'plugins': [*(values.get('plugins') or []), *suite.plugins],
+    }
+    store = {} if train is None else train.model_dump(exclude_none=True)
+    values['datasets'] = _common_sets(values.get('datasets'), store)
+    values['val'] = None
+    for stage, part in (values.get('stages') or {}).items():
+        if isinstance(part, dict):
+            _stage(part, store, suite)
+            part['val'] = None
+            if watching is not None and stage in watching[2]:
+                _watch(part, watching)
+    if 'stages' not in values and watching is not None and watching[2]:
+        _watch(values, watching)
+    return Document(values, written.places)
+
+
+def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) -> None:
+    if isinstance(part.get('degradation'), dict):
+        part['degradation'] = {DELETE: True, **suite.degradation}
+    if isinstance(part.get('datasets'), dict):
+        sets = {phase: block for phase, block in part['datasets'].items() if phase in ('train', DELETE)}
+        if isinstance(sets.get('train'), dict):
+            sets['train'] = _train_set(sets['train'], store)
+        part['datasets'] = sets
+
+
+def _common_sets(sets: Any, store: Mapping[str, Any]) -> dict[str, Any]:
+    train = sets.get('train') if isinstance(sets, dict) else None
+    train = {key: value for key, value in (train or {}).items() if key not in CHOICE}
+    return {'train': {**train, **store}}
+
+
+def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, Any]:
+    """A stage's training set on the suite's store; one that holds what a stage makes keeps that."""
+    made = {key: value for key, value in block.items() if key not in CHOICE}
+    root = block.get('dataroot_gt')
+    if root is None:
+        return made
+    roots = root if isinstance(root, list) else [root]
+    own = [part for part in roots if str(part).startswith(PREFIX)]
+    if not own:
+        return {**made, **store}
+    # The choice among the store's images does not fit what a stage made of them.
+    inherited: dict[str, Any] = {key: None for key in CHOICE if key in store}
+    given = store.get('dataroot_gt', [])
+    given = given if isinstance(given, list) else [given]
+    theirs = given if len(own) < len(roots) else []
+    joint = [*theirs, *own]
+    return {**made, **inherited, 'dataroot_gt': joint if isinstance(root, list) else joint[0]}
+
+
+def _watch(part: dict[str, Any], watching: Watching) -> None:
+    curves, test, _ = watching
+    part.setdefault('datasets', {})[WATCHED] = {DELETE: True, **test, 'name': WATCHED, 'number': curves.number}
+    part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

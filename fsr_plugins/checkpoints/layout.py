@@ -1,0 +1,92 @@
+"""How network files are laid out: BasicSR's layout with ``meta``, and the layouts of other people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+
+from fsr_plugins.errors import UserError
+
+#: The weights, the averaged weights, and what the file says of itself.
+PARAMS, PARAMS_EMA, META = 'params', 'params_ema', 'meta'
+#: Under which keys a file may hold a state dict; of several the first is taken.
+HOLDERS = (PARAMS, PARAMS_EMA, 'g_ema', 'net_state_dict', 'state_dict')
+#: The same where averaged weights are wanted.
+AVERAGED_FIRST = (PARAMS_EMA, PARAMS, 'g_ema', 'net_state_dict', 'state_dict')
+#: What DataParallel and torch.compile put before every name.
+WRAPPERS = ('module.', '_orig_mod.')
+#: How many keys of a file a message shows.
+_SHOWN = 8
+
+StateDict = dict[str, Tensor]
+Value = TypeVar('Value')
+
+
+def is_state_dict(value: object) -> bool:
+    """Whether a value is a mapping from names to tensors, and not empty."""
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and isinstance(item, Tensor) for key, item in value.items())
+
+
+def state_in(content: object, path: str, holders: Sequence[str] = HOLDERS) -> StateDict:
+    """The state dict that a file holds: under the first of ``holders`` that is there, else the file's content itself.
+
+    Args:
+        content: what was read of the file.
+        path: the file, for messages.
+
+    Raises:
+        UserError: there is none; the message lists the keys that are there.
+    """
+    places: list[object] = [content]
+    if isinstance(content, Mapping):
+        places = [content[key] for key in holders if key in content] + places
+    for place in places:
+        if is_state_dict(place):
+            return dict(place)  # type: ignore[call-overload]
+    raise UserError(
+        f"'{path}' holds no network weights: none is under {', '.join(repr(key) for key in holders)}, and it is no "
+        f'bare state dict. {_shown(content)}'
+    )
+
+
+def _shown(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f'It holds a {type(content).__name__}.'
+    keys = [str(key) for key in content]
+    more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
+    return f'Its keys are: {", ".join(keys[:_SHOWN]) or "none"}{more}.'
+
+
+def unwrapped(state: Mapping[str, Value], own: Collection[str] | None = None) -> dict[str, Value]:
+    """The state dict without a prefix that stands before every name and that the network's own names lack.
+
+    Args:
+        own: the network's names; None: only what wrappers of torch put before every name is cut off.
+    """
+    names = dict(state)
+    while names:
+        prefix, dot, _ = next(iter(names)).partition('.')
+        prefix += dot
+        shared = bool(dot) and all(name.startswith(prefix) and name != prefix for name in names)
+        if not shared or not (prefix in WRAPPERS if own is None else _gains(names, prefix, own)):
+            return names
+        names = {name.removeprefix(prefix): value for name, value in names.items()}
+    return names
+
+
+def _gains(names: Mapping[str, object], prefix: str, own: Collection[str]) -> bool:
+    """Whether the network's names lack the prefix, and a wrapper or another prefix hides its names."""
+    if any(name.startswith(prefix) for name in own):
+        return False
+    return prefix in WRAPPERS or any(name.removeprefix(prefix) in own for name in names)
+
+
+def arch_of(content: object) -> dict[str, object] | None:
+    """The block (``type`` and arguments) of the network that a file's ``meta`` describes; None where it has none."""
+    meta = content.get(META) if isinstance(content, Mapping) else None
+    arch = meta.get('arch') if isinstance(meta, Mapping) else None
+    return dict(arch) if isinstance(arch, Mapping) else None

@@ -1,0 +1,27 @@
+"""Options: read, inherited, overridden, checked; an experiment and its typed stages."""
+
+from fsr_plugins.config.experiment import (
+    EXPERIMENTS,
+    Experiment,
+    Stage,
+    changed,
+    compose,
+    dump,
+    fingerprint,
+    load,
+    place_of,
+    runtime,
+)
+
+__all__ = [
+    'EXPERIMENTS',
+    'Experiment',
+    'Stage',
+    'changed',
+    'compose',
+    'dump',
+    'fingerprint',
+    'load',
+    'place_of',
+    'runtime',
+]

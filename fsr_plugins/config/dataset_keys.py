@@ -1,0 +1,95 @@
+"""Which keys a dataset's block may have."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+from torch.utils.data import Dataset
+
+from fsr_plugins.config.blocks import find_type
+from fsr_plugins.config.options import StrictOptions
+from fsr_plugins.config.problems import Problems
+from fsr_plugins.config.yamlfile import Keys
+
+
+class LoaderOptions(StrictOptions):
+    """What a dataset's block says to the loader and not to the dataset; BasicSR's names."""
+
+    type: str
+    name: str
+    phase: str = ''
+    scale: int = 1
+    batch_size_per_gpu: int = Field(1, ge=1, description='images a batch and process')
+    num_worker_per_gpu: int = Field(2, ge=0, description='threads that decode')
+    use_shuffle: bool = True
+    pin_memory: bool = False
+    persistent_workers: bool = False
+    prefetch_mode: str | None = None
+    num_prefetch_queue: int = Field(1, ge=1)
+    dataset_enlarge_ratio: int = Field(1, ge=1)
+
+
+def check_dataset(block: Any, keys: Keys, problems: Problems, engine: Mapping[str, Any]) -> None:
+    """Checks the block of one dataset: the loader's keys, and the dataset's own.
+
+    These come from its class attribute ``Options`` (a pydantic model) or, for a class without one, from its source: the
+    keys that it reads from ``opt``.
+
+    Args:
+        engine: what the engine sets in every block (phase, scale), for checks that need it.
+    """
+    cls = find_type(block, keys, problems, 'datasets')
+    if cls is None:
+        return
+    options: type[BaseModel] | None = getattr(cls, 'Options', None)
+    own = set(options.model_fields) if options is not None else keys_read(cls)
+    loader = {key: value for key, value in block.items() if key in LoaderOptions.model_fields}
+    problems.validate(LoaderOptions, loader, keys, set(), cls.__name__)
+    rest = {key: value for key, value in block.items() if key in own or key not in loader}
+    if options is not None:
+        set_by_engine = {key: value for key, value in engine.items() if key in own}
+        problems.validate(options, {**rest, **set_by_engine}, keys, set(), cls.__name__)
+        return
+    for key in rest:
+        if key not in own:
+            problems.unknown((*keys, key), own | set(LoaderOptions.model_fields), cls.__name__)
+
+
+def keys_read(cls: type) -> set[str]:
+    """The constant keys that a dataset class and those above it read from ``opt`` or ``self.opt``."""
+    found: set[str] = set()
+    for parent in cls.__mro__:
+        if parent in (object, Dataset) or parent.__module__ == 'typing':
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(parent)))
+        found.update(key for node in ast.walk(tree) for key in _keys_of(node))
+    return found
+
+
+def _keys_of(node: ast.AST) -> list[str]:
+    """The key of ``opt['key']``, ``opt.get('key')`` or ``'key' in opt``."""
+    if isinstance(node, ast.Subscript) and _is_opt(node.value):
+        return _constant(node.slice)
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in ('get', 'pop', 'setdefault')
+        and _is_opt(node.func.value)
+    ):
+        return _constant(node.args[0]) if node.args else []
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.In | ast.NotIn) and _is_opt(node.comparators[0]):
+        return _constant(node.left)
+    return []
+
+
+def _is_opt(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Name) and node.id == 'opt') or (isinstance(node, ast.Attribute) and node.attr == 'opt')
+
+
+def _constant(node: ast.AST) -> list[str]:
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []

@@ -1,0 +1,245 @@
+"""From an option file to the stages of an experiment: inherited, overridden, merged, resolved and checked.
+
+What a file may say is in :mod:`fsr_plugins.config.schema`; ``--set`` in :mod:`fsr_plugins.config.overrides`; references
+between stages in :mod:`fsr_plugins.config.references`.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fsr_plugins.config import overrides as command_line
+from fsr_plugins.config.fingerprint import changed, fingerprint
+from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
+from fsr_plugins.config.problems import Problems, fail
+from fsr_plugins.config.references import order, resolve
+from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, produces
+from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
+
+__all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
+
+#: The stage of an option file without ``stages``.
+ONLY_STAGE = 'train'
+#: The folder of all experiments.
+EXPERIMENTS = 'experiments'
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: a complete BasicSR experiment."""
+
+    name: str
+    opt: dict[str, Any]  #: complete, plain options; references are paths
+    folder: Path  #: experiments/<experiment>/<stage>
+    needs: tuple[str, ...] = ()  #: the stages whose results it takes
+    places: Places = field(default_factory=dict, repr=False, compare=False)
+    file: Path = Path()
+
+    @property
+    def produces(self) -> bool:
+        """Whether the stage makes a set of images instead of training."""
+        return produces(MODEL_REGISTRY.get(self.opt['model_type']))
+
+    def where(self, keys: Keys) -> str:
+        """``file:line`` of a key, or of the nearest mapping around it that was written."""
+        return place_of(self.places, keys, self.file)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an option file describes. ``stages`` are in an order in which each follows those it needs."""
+
+    name: str
+    file: Path
+    root: Path
+    stages: dict[str, Stage]
+    oneshot: OneShotOptions  #: the block of that name; its defaults without one
+    within: str = ''  #: the folder in ``experiments/`` that it shares with others
+
+    @property
+    def folder(self) -> Path:
+        """Where everything of the experiment is written."""
+        return self.root / EXPERIMENTS / self.within / self.name
+
+
+def load(
+    file: str | Path, overrides: Sequence[str] = (), *, root: Path | None = None, debug: bool = False
+) -> Experiment:
+    """Reads, merges, resolves and checks an option file. Nothing is written.
+
+    Args:
+        file: the option file.
+        overrides: ``a.b=c`` each, as given to ``--set``.
+        root: the folder of ``experiments/``; the working directory if None.
+        debug: BasicSR's ``--debug``: ``debug_`` before the name; prints every iteration, saves and validates every 8.
+    Raises:
+        UserError: whatever is wrong with the file, all at once, a line each with file, line and key.
+    """
+    file = Path(file)
+    return compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
+
+
+def compose(
+    document: Document, file: Path, *, root: Path | None = None, debug: bool = False, within: str = ''
+) -> Experiment:
+    """:func:`load` for what has been read already.
+
+    Args:
+        document: what an option file says, overrides included.
+        file: what messages name where a key was not written anywhere.
+        within: a folder in ``experiments/`` for several experiments that belong together.
+    """
+    root = Path.cwd() if root is None else Path(root)
+    name = _name(document, file, debug)
+    parts = _parts(document, file)
+    load_plugins(_plugins(parts, file))
+    lines: dict[str, None] = {}
+    folder = root / EXPERIMENTS / within / name
+    merged = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}
+    resolved: dict[str, Stage] = {}
+    for stage, part in parts.items():
+        problems = Problems(lambda keys, places=part.places: place_of(places, keys, file), lines)  # type: ignore[misc]
+        opt, needs = resolve(merged[stage], folder, merged, problems)
+        check_stage(stage, opt, problems)
+        resolved[stage] = Stage(stage, opt, folder / stage, needs, part.places, file)
+    problems = Problems(lambda keys: place_of(document.places, keys, file), lines)
+    oneshot = check_oneshot(without_marks(document.values.get(ONESHOT)), parts, problems)
+    fail(lines)
+    names = order({stage: resolved[stage].needs for stage in resolved}, file)
+    return Experiment(name, file, root, {stage: resolved[stage] for stage in names}, oneshot, within)
+
+
+def _name(document: Document, file: Path, debug: bool) -> str:
+    name = document.values.get('name')
+    if not isinstance(name, str) or not re.fullmatch(r'\w[\w.+-]*', name):
+        state = 'is missing' if name is None else f'is {name!r}'
+        raise UserError(
+            f"{place_of(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, "
+            "digits, '.', '_', '+' and '-'; its folder will be called so."
+        )
+    return f'debug_{name}' if debug and not name.startswith('debug') else name
+
+
+def _parts(document: Document, file: Path) -> dict[str, Document]:
+    """Each stage's options laid over the common part."""
+    common = {key: value for key, value in document.values.items() if key not in ('stages', ONESHOT)}
+    stages = document.values.get('stages', {ONLY_STAGE: {}})
+    place = place_of(document.places, ('stages',), file)
+    if not isinstance(stages, dict) or not stages:
+        raise UserError(f"{place}: key 'stages' must map at least one stage's name to its options.")
+    parts = {}
+    for stage, values in stages.items():
+        place = place_of(document.places, ('stages', stage), file)
+        if not re.fullmatch(r'\w[\w.+-]*', stage) or not isinstance(values, dict | None):
+            raise UserError(f"{place}: key 'stages.{stage}' must be a plain name with a mapping of options.")
+        own = {keys[2:]: at for keys, at in document.places.items() if keys[:2] == ('stages', stage)}
+        merged = merge(Document(common, document.places), Document(values or {}, own))
+        parts[stage] = Document(without_marks(merged.values), merged.places)
+    return parts
+
+
+def _plugins(parts: Mapping[str, Document], file: Path) -> list[str]:
+    found: dict[str, None] = {}
+    for part in parts.values():
+        plugins = part.values.get('plugins') or []
+        if not isinstance(plugins, list) or not all(isinstance(module, str) for module in plugins):
+            place = place_of(part.places, ('plugins',), file)
+            raise UserError(f"{place}: key 'plugins' must be a list of names of modules, e.g. [my_package.my_method].")
+        found.update(dict.fromkeys(plugins))
+    return list(found)
+
+
+def place_of(places: Places, keys: Keys, file: Path) -> str:
+    for length in range(len(keys), 0, -1):
+        if keys[:length] in places:
+            return places[keys[:length]]
+    return str(file)
+
+
+def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> dict[str, Any]:
+    """The options with everything that BasicSR's own training expects to find. Wrong types are left for the schema."""
+    opt: dict[str, Any] = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
+    opt.update(copy.deepcopy(dict(values)))
+    opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
+    for key, model in (('logger', LoggerOptions), ('val', ValOptions)):
+        if isinstance(opt.get(key), dict):
+            opt[key] = {**model.model_validate({}).model_dump(exclude_none=True), **opt[key]}
+    for key in ('path', 'logger'):
+        opt[key] = {} if opt[key] is None else opt[key]
+    _round(opt)
+    for phase, block in opt['datasets'].items() if isinstance(opt['datasets'], dict) else ():
+        if isinstance(block, dict):
+            block.setdefault('name', phase)
+            _expand_user(block)
+            if phase == 'train':
+                block.setdefault('num_worker_per_gpu', 2)
+                block.setdefault('use_shuffle', True)
+    if isinstance(opt['path'], dict):
+        _expand_user(opt['path'])
+    if debug and isinstance(opt['logger'], dict):
+        opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
+        if isinstance(opt.get('val'), dict):
+            opt['val']['val_freq'] = 8
+    return opt
+
+
+def _round(opt: dict[str, Any]) -> None:
+    # BasicSR's files write frequencies as 5e3
+    for block, keys in (
+        ('train', ('total_iter', 'warmup_iter')),
+        ('val', ('val_freq',)),
+        ('logger', ('print_freq', 'save_checkpoint_freq')),
+    ):
+        values = opt.get(block)
+        if isinstance(values, dict):
+            whole = {
+                key: values[key] for key in keys if isinstance(values.get(key), float) and values[key].is_integer()
+            }
+            values.update({key: int(value) for key, value in whole.items()})
+
+
+def _expand_user(block: dict[str, Any]) -> None:
+    for key, value in block.items():
+        if isinstance(value, str) and value.startswith('~'):
+            block[key] = os.path.expanduser(value)
+
+
+def dump(opt: Mapping[str, Any]) -> str:
+    """The options as YAML, which BasicSR's own reader takes too."""
+    return yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True, width=120)
+
+
+def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = True) -> dict[str, Any]:
+    """A copy of a stage's options with what BasicSR's ``parse_options`` adds while running.
+
+    Args:
+        rank: this process's number of ``world_size``.
+        is_train: for training; otherwise for testing, and results go to ``results/<experiment>/<stage>``.
+    """
+    import torch
+
+    opt = copy.deepcopy(stage.opt)
+    # The stage's own name and its experiment's may be anything.
+    root = next((above.parent for above in stage.folder.parents[1:] if above.name == EXPERIMENTS), Path.cwd())
+    opt.update(is_train=is_train, dist=world_size > 1, rank=rank, world_size=world_size, root_path=str(root))
+    opt['auto_resume'] = False
+    if opt['num_gpu'] == 'auto':
+        opt['num_gpu'] = torch.cuda.device_count()
+    for phase, block in opt['datasets'].items():
+        block['phase'] = phase.split('_')[0]
+        block['scale'] = opt['scale']
+    folder = stage.folder if is_train else root / 'results' / stage.folder.relative_to(root / EXPERIMENTS)
+    opt['path']['experiments_root' if is_train else 'results_root'] = opt['path']['log'] = str(folder)
+    for part in ('visualization', 'models', 'training_states') if is_train else ('visualization',):
+        opt['path'][part] = str(folder / part)
+    return opt

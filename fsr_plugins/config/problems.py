@@ -1,0 +1,119 @@
+"""Saying what is wrong with an option file: everything at once, and other people's exceptions in a sentence."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from fsr_plugins.config.yamlfile import Keys
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
+
+logger = logging.getLogger(__name__)
+
+#: Errors by which pydantic says that a value of YAML can never be such an object; what builds the object will judge.
+_NOT_JUDGED = frozenset({'is_instance_of', 'is_subclass_of', 'callable_type', 'needs_python_object'})
+
+
+class Problems:
+    """Lines of the form ``file:line: key 'a.b' …``, each once.
+
+    Args:
+        place: says where a key stands (``file:line``).
+        lines: where the lines are collected.
+    """
+
+    def __init__(self, place: Callable[[Keys], str], lines: dict[str, None]) -> None:
+        self.place = place
+        self.lines = lines
+
+    def add(self, keys: Keys, message: str) -> None:
+        """Notes that the key at ``keys`` is wrong: ``message`` continues the sentence ``key 'a.b' …``."""
+        self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}' {message}"] = None
+
+    def unknown(self, keys: Keys, known: Mapping[str, Any] | set[str], of: str) -> None:
+        """Notes that ``of`` has no such key."""
+        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or _all(known)}')
+
+    def validate(self, model: type[BaseModel], values: Mapping[str, Any], keys: Keys, extra: set[str], of: str) -> Any:
+        """The values as ``model``, or None after noting every problem; keys beyond its fields must be in ``extra``."""
+        known = set(model.model_fields) | extra
+        for key in values:
+            if key not in known:
+                self.unknown((*keys, key), known, of)
+        try:
+            checked = known if model.model_config.get('extra') == 'allow' else set(model.model_fields)
+            return model.model_validate({key: value for key, value in values.items() if key in checked})
+        except ValidationError as error:
+            self.explain(error, values, keys, of)
+            return None
+
+    def explain(self, error: ValidationError, values: Any, keys: Keys, of: str) -> None:
+        """Notes each wrong key of a failed validation in words; what the branches of a union expect is joined."""
+        expected: dict[Keys, list[str]] = {}
+        for detail in error.errors():
+            if detail['type'] in _NOT_JUDGED:
+                continue
+            place = _existing(values, detail['loc'], missing=detail['type'] == 'missing')
+            if detail['type'] == 'extra_forbidden':
+                self.add((*keys, *place), f'is not known to {of}.')
+            elif detail['type'] == 'missing':
+                self.add((*keys, *place), f'is missing: {of} needs it.')
+            else:
+                message = detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
+                expected.setdefault(place, []).append(message)
+        for place, messages in expected.items():
+            value = _at(values, place)
+            self.add((*keys, *place), f'is {value!r}, but must be {" or ".join(dict.fromkeys(messages))}.')
+
+
+def _all(known: Mapping[str, Any] | set[str]) -> str:
+    return f' Known are: {", ".join(sorted(known))}.' if known else ''
+
+
+def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Keys:
+    """The part of pydantic's location that is keys of ``values``; it also names the branches of unions."""
+    keys: list[str] = []
+    for step in location:
+        inside = (isinstance(values, dict) and step in values) or (isinstance(values, list) and isinstance(step, int))
+        if inside:
+            values = values[step]
+            keys.append(str(step))
+    return (*keys, str(location[-1])) if missing else tuple(keys)
+
+
+def _at(values: Any, keys: Keys) -> Any:
+    for key in keys:
+        values = values[int(key)] if isinstance(values, list) else values[key]
+    return values
+
+
+def fail(lines: Mapping[str, None]) -> None:
+    """Ends with every line collected.
+
+    Raises:
+        UserError: there is at least one.
+    """
+    if lines:
+        raise UserError('\n'.join(lines))
+
+
+#: What wrong options make other people's constructors and forward passes raise.
+_FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Turns an exception of a class that an option file configures into a sentence with its place in the code."""
+    try:
+        yield
+    except _FAILURES as error:
+        logger.debug('%s', what, exc_info=True)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]
+        raise UserError(f'{what}: {reason} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error

@@ -1,0 +1,228 @@
+"""What a stage's options may be; one definition that checks, gives the defaults and explains.
+
+A stage is checked as it stands after inheritance, ``--set`` and the merging of the common part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fsr_plugins.config.blocks import check_block
+from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
+from fsr_plugins.config.options import Block, CompileMode, StrictOptions, TrainOptions
+from fsr_plugins.config.problems import Problems
+from fsr_plugins.registry import MODEL_REGISTRY, near
+
+#: Blocks with a key ``type``, by the registry they are looked up in.
+NamedBlocks = dict[str, Block]
+
+
+class WandbOptions(StrictOptions):
+    """``logger.wandb``; off without a project."""
+
+    project: str | None = None
+    resume_id: str | None = None
+
+
+class LoggerOptions(StrictOptions):
+    """``logger``: none of it changes what is trained."""
+
+    print_freq: int = Field(100, ge=1, description='iterations between two lines')
+    save_checkpoint_freq: int = Field(5000, ge=1, description='iterations between two checkpoints')
+    use_tb_logger: bool = True
+    wandb: WandbOptions | None = None
+    keep_states: int = Field(3, ge=1, description='training states kept to resume from')
+
+
+class ValOptions(StrictOptions):
+    """``val``: what validation computes and how often."""
+
+    val_freq: int = Field(5000, ge=1, description='iterations between two validations')
+    save_img: bool = False
+    pbar: bool = False
+    suffix: str | None = None
+    metrics: NamedBlocks | None = None
+
+
+class StageOptions(StrictOptions):
+    """The top level of a stage; ``network_<x>`` and the model's own ``Options`` stand beside these."""
+
+    name: str
+    model_type: str
+    scale: int = Field(gt=0)
+    num_gpu: Literal['auto'] | int = 'auto'
+    manual_seed: int = Field(0, ge=0)
+    plugins: list[str] = []
+    degradation: Block | None = None
+    datasets: dict[str, dict[str, Any]] = {}
+    path: dict[str, Any] = {}
+    train: dict[str, Any] | None = None
+    val: dict[str, Any] | None = None
+    logger: dict[str, Any] = {}
+    dist_params: dict[str, Any] | None = None
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = 'fp32'
+    compile: bool | CompileMode = False
+    channels_last: bool = False
+    deterministic: bool = False
+    find_unused_parameters: bool = False
+
+
+def produces(model: Any) -> bool:
+    """Whether a model's stage makes a set of images instead of training."""
+    return bool(getattr(model, 'generates_set', False))
+
+
+def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
+    """Checks one stage's complete options; everything wrong is added to ``problems``."""
+    model = _model(stage, opt, problems)
+    labels = dict(getattr(model, 'networks', {}))
+    blocks = {key for key in opt if key.startswith('network_')}
+    own = getattr(model, 'Options', None)
+    extra = blocks | (set(own.model_fields) if own is not None else set())
+    of = f"stage '{stage}'"
+    problems.validate(StageOptions, opt, (), extra, of)
+    if model is not None and own is not None:
+        given = {key: value for key, value in opt.items() if key in own.model_fields}
+        problems.validate(own, given, (), set(), model.__name__)
+    if isinstance(opt.get('num_gpu'), int) and opt['num_gpu'] < 0:
+        problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
+    if opt.get('degradation') is not None:
+        check_block(opt['degradation'], ('degradation',), problems, 'degradations')
+    _check_datasets(stage, opt, problems, 'val' if produces(model) else 'train')
+    _check_val_and_logger(opt, problems)
+    if model is None:
+        return
+    _check_networks(stage, model, opt, labels, problems)
+    _check_path(opt.get('path'), labels, problems)
+    if produces(model):
+        for key in ('train', 'val'):
+            if opt.get(key) is not None:
+                problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
+        return
+    _check_train(stage, model, opt, labels, problems)
+
+
+def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None:
+    name = opt.get('model_type')
+    if not isinstance(name, str):
+        return None  # said by StageOptions
+    if name not in MODEL_REGISTRY:
+        hint = near(name, MODEL_REGISTRY.keys()) or ' `fsr list models` shows all.'
+        problems.add(('model_type',), f"is '{name}': no model is named so.{hint}")
+        return None
+    model = MODEL_REGISTRY.get(name)
+    if not hasattr(model, 'networks'):
+        problems.add(
+            ('model_type',),
+            f"is '{name}', one of BasicSR's own models; stage '{stage}' needs an FSRModel."
+            ' SupervisedModel trains any single network.',
+        )
+        return None
+    return model
+
+
+def _check_networks(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
+    known = {'network_' + label.removeprefix('net_') for label in labels}
+    for key, block in opt.items():
+        if not key.startswith('network_'):
+            continue
+        if key not in known:
+            problems.unknown((key,), known, model.__name__)
+        elif block is not None:
+            check_block(block, (key,), problems, 'archs')
+    for label, net in labels.items():
+        key = 'network_' + label.removeprefix('net_')
+        if opt.get(key) is None and not net.optional:
+            problems.add((key,), f"is missing: {model.__name__} of stage '{stage}' needs it.")
+
+
+def _check_path(path: Any, labels: dict[str, Any], problems: Problems) -> None:
+    if not isinstance(path, dict):
+        return
+    types: dict[str, tuple[type, str]] = {'resume_state': (str, 'a path')}
+    for label in labels:
+        suffix = label.removeprefix('net_')
+        types[f'pretrain_network_{suffix}'] = (str, 'a path')
+        types[f'strict_load_{suffix}'] = (bool, 'true or false')
+        types[f'param_key_{suffix}'] = (str, "'params' or 'params_ema'")
+    for key, value in path.items():
+        if key not in types:
+            problems.unknown(('path', key), set(types), "'path'")
+        elif value is not None and not isinstance(value, types[key][0]):
+            problems.add(('path', key), f'is {value!r}, but must be {types[key][1]}.')
+
+
+def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
+    train = opt.get('train')
+    if not isinstance(train, dict):
+        if train is None:
+            problems.add(('train',), f"is missing: stage '{stage}' needs it.")
+        return
+    options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
+    trained = [label.removeprefix('net_') for label, net in labels.items() if not net.frozen]
+    beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
+    problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
+    for key, value in train.items():
+        keys = ('train', key)
+        if value is None:
+            continue
+        if key == 'optim' or key in beside and key.startswith('optim_'):
+            check_block(value, keys, problems, optimizer_class, given=1)
+        elif key == 'scheduler' or key in beside and key.startswith('scheduler_'):
+            check_block(value, keys, problems, scheduler_class, given=1)
+        elif key in loss_keys(model):
+            check_block(value, keys, problems, 'losses')
+    default = options.model_fields['optim'].default
+    for suffix in trained:
+        wanted = opt.get(f'network_{suffix}') is not None and default is None
+        if wanted and train.get('optim') is None and train.get(f'optim_{suffix}') is None:
+            problems.add(('train', 'optim'), f"is missing, and 'optim_{suffix}' too: net_{suffix} needs an optimiser.")
+
+
+def loss_keys(model: Any) -> set[str]:
+    """The keys of ``train`` under which a model takes a loss's block."""
+    fields = getattr(model, 'Train', TrainOptions).model_fields
+    return {key for key, field in fields.items() if field.annotation in (Block, Block | None)} - {'optim', 'scheduler'}
+
+
+def loss_blocks(opt: Mapping[str, Any]) -> dict[str, Any]:
+    """The losses of a stage's ``train`` by their keys, None for one that is switched off."""
+    known = loss_keys(MODEL_REGISTRY.get(opt['model_type']))
+    return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
+
+
+def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, first: str) -> None:
+    """Checks every set; that called ``train`` as one of the phase ``first``."""
+    datasets = opt.get('datasets')
+    if not isinstance(datasets, dict) or 'train' not in datasets:
+        problems.add(('datasets', 'train'), f"is missing: stage '{stage}' needs data to train on.")
+    for phase, block in (datasets if isinstance(datasets, dict) else {}).items():
+        keys = ('datasets', phase)
+        if phase != 'train' and phase.split('_')[0] not in ('val', 'test'):
+            problems.add(keys, "must be named 'train', 'val', 'test', or 'val_…' and 'test_…'.")
+        scale = opt['scale'] if isinstance(opt.get('scale'), int) and opt['scale'] > 0 else 1
+        used_as = first if phase == 'train' else phase.split('_')[0]
+        check_dataset(block, keys, problems, {'phase': used_as, 'scale': scale})
+        if phase == 'train' and isinstance(block, dict) and 'batch_size_per_gpu' not in block:
+            problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
+
+
+def _check_val_and_logger(opt: Mapping[str, Any], problems: Problems) -> None:
+    if isinstance(opt.get('logger'), dict):
+        problems.validate(LoggerOptions, opt['logger'], ('logger',), set(), "'logger'")
+    val = opt.get('val')
+    if not isinstance(val, dict):
+        return
+    problems.validate(ValOptions, val, ('val',), set(), "'val'")
+    metrics = val.get('metrics')
+    for name, block in (metrics if isinstance(metrics, dict) else {}).items():
+        keys = ('val', 'metrics', name)
+        metric = check_block(block, keys, problems, 'metrics')
+        if metric is not None and not hasattr(metric, 'update'):
+            problems.add(
+                (*keys, 'type'), f"is '{block['type']}', a function of BasicSR's. `fsr list metrics` shows ours."
+            )

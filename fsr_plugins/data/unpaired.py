@@ -1,0 +1,88 @@
+"""A second set of images beside the one that samples are numbered by, in an endless shuffled order of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+
+from fsr_plugins.data.augment import draw_corner, draw_turn
+from fsr_plugins.data.image_set import Sample, write
+from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.stores.images import Image
+from fsr_plugins.stores.store import Store
+
+#: Whether images may be mirrored, and whether they may be turned by quarters and mirrored up-down.
+Flips = tuple[bool, bool]
+
+#: Keeps the draws for the second set apart from those for the first.
+_STREAM = 1
+
+
+class SecondSet:
+    """Images that are paired with nothing: sample ``i`` takes number ``i`` of their endless shuffled sequence.
+
+    They are shuffled anew whenever they have been used up, and go on where they are while the first set begins its next
+    epoch. Crop and turn are drawn independently of the first set's. All are pure functions of (seed, number).
+
+    Args:
+        store: Where the images are.
+        positions: int (m,), those in use, by their place in the store.
+        seed: Of the order.
+        use_hflip: Mirror half of the images.
+        use_rot: Turn by quarters and mirror up-down.
+    """
+
+    def __init__(
+        self, store: Store, positions: npt.NDArray[np.int64], seed: int, use_hflip: bool, use_rot: bool = False
+    ) -> None:
+        self.store = store
+        self.positions = positions
+        self.keys = [store.keys[position] for position in positions.tolist()]
+        self._seed = mix(seed, _STREAM)
+        self._flips = use_hflip, use_rot
+
+    def key(self, number: int) -> str:
+        """The key of the image that sample ``number`` takes."""
+        epoch, place = divmod(number, len(self.keys))
+        return self.keys[permutation(self._seed, epoch, len(self.keys))[place]]
+
+    def fill(
+        self, samples: Sequence[Sample], out: npt.NDArray[np.uint8], stack: ExitStack, crop: int | None
+    ) -> list[str]:
+        """Writes the samples' images into ``out``, uint8 NHWC, and returns their keys.
+
+        Args:
+            stack: Closes what is opened for it.
+            crop: Side of a random square to cut from images that are larger; none for whole images.
+
+        Raises:
+            UserError: an image does not decode, or is not of the batch's size.
+        """
+        read = stack.enter_context(self.store.reader())
+        keys = [self.key(sample.number) for sample in samples]
+        for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
+            write_apart(read(key), mix(sample.seed, _STREAM), self._flips, crop, out[row], self.store, key)
+        return keys
+
+
+def write_apart(
+    image: Image, seed: int, flips: Flips, crop: int | None, out: npt.NDArray[np.uint8], store: Store, key: str
+) -> None:
+    """Writes an image into its place in a batch, cut and turned by draws of its own, whatever its sample's are.
+
+    Args:
+        image: uint8 HWC.
+        seed: Of the draws.
+        flips: Whether it may be mirrored, and whether it may be turned by quarters and mirrored up-down.
+        crop: Side of a random square to cut from images that are as large; none for whole images.
+
+    Raises:
+        UserError: it is not of the batch's size.
+    """
+    if crop is not None and min(image.shape[:2]) >= crop:
+        top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
+        image = image[top : top + crop, left : left + crop]
+    write(draw_turn(seed, *flips), image, out, store, key)

@@ -1,0 +1,161 @@
+"""A stage that makes a set of images instead of training: in parts, so that it can be taken up where it stopped."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fsr_plugins.atomic import write_atomically
+from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.loader import OrderedLoader
+from fsr_plugins.engine import distributed
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.trainer import StopSignal, make_dataset
+from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.models.set_generation import ProductionModel
+from fsr_plugins.registry import lookup
+from fsr_plugins.stores.lmdb_writer import LmdbWriter
+from fsr_plugins.stores.manifest import read_manifest
+from fsr_plugins.stores.records import Face
+
+logger = logging.getLogger(__name__)
+
+#: Images of a part, by which the work is shared among processes: what an interruption can cost.
+PART = 64
+#: Lines in the log.
+_LINES = 10
+
+Part = list[npt.NDArray[np.uint8]]
+
+
+def make_source(opt: Mapping[str, Any]) -> ImageSet:
+    """The set that is gone over: ``datasets.train``, unturned and uncut.
+
+    Raises:
+        UserError: the options ask for crops or flips, or it is no set of the toolkit's.
+    """
+    dataset = make_dataset(opt['datasets']['train'], 'val', opt)
+    if not isinstance(dataset, ImageSet):
+        raise UserError(f"'{opt['datasets']['train']['type']}' cannot be gone over in order: take a FaceDataset.")
+    return dataset
+
+
+class Producer:
+    """Makes what is not made yet, a part after the other, and puts the parts together.
+
+    Args:
+        opt: the stage with run-time keys, for testing.
+        folder: the stage's folder; parts lie in ``parts/`` until all are there.
+    """
+
+    def __init__(self, opt: dict[str, Any], folder: Path, world: World) -> None:
+        self.opt, self.folder, self.world = opt, folder, world
+        self.parts = folder / 'parts'
+        self.dataset = make_source(opt)
+        self.stop = StopSignal()
+
+    def run(self) -> dict[str, Any]:
+        """Makes the set; returns the stage's record but for its options.
+
+        Raises:
+            Interrupted: asked to stop; the parts made so far stay.
+        """
+        started = time.perf_counter()
+        model = lookup('models', self.opt['model_type'])(self.opt)
+        target = self.folder / model.product
+        if not target.exists():
+            self.parts.mkdir(parents=True, exist_ok=True)
+            with self.stop.watching():
+                self._make(model)
+        distributed.on_main(lambda: self._assemble(target))
+        distributed.barrier()
+        manifest = read_manifest(target)
+        return {
+            'iterations': manifest.count,
+            'seconds': round(time.perf_counter() - started, 1),
+            'checkpoint': str(target),
+            'sha256': manifest.checksum,
+        }
+
+    def _file(self, part: int) -> Path:
+        return self.parts / f'{part:06d}.npz'
+
+    def _numbers(self, part: int) -> range:
+        return range(part * PART, min((part + 1) * PART, len(self.dataset)))
+
+    def _make(self, model: ProductionModel) -> None:
+        """Every rank makes its share of the missing parts; after each, all agree whether to go on."""
+        total = -(-len(self.dataset) // PART)
+        missing = distributed.on_main(lambda: [part for part in range(total) if not self._file(part).exists()])
+        if len(missing) < total:
+            logger.info('%s: %d of %d parts are there.', self.opt['name'], total - len(missing), total)
+        mine = missing[self.world.rank :: self.world.size]
+        made = self._images(model, mine)
+        rounds = -(-len(missing) // self.world.size)
+        report = -(-rounds // _LINES)
+        for step in range(rounds):
+            if step < len(mine):
+                self._write(mine[step], next(made))
+            if step % report == 0 or step == rounds - 1:
+                done = (total - len(missing) + (step + 1) * self.world.size) * PART
+                logger.info('%s: %d of %d images', self.opt['name'], min(done, len(self.dataset)), len(self.dataset))
+            if distributed.any_rank(bool(self.stop.number)):
+                raise Interrupted(
+                    f'{self.opt["name"]}: stopped; the parts made so far are in {self.parts}. Give the same command '
+                    'again to go on.',
+                    self.stop.number or signal.SIGTERM,
+                )
+
+    def _images(self, model: ProductionModel, parts: list[int]) -> Iterator[Part]:
+        """The images of each part, by its numbers."""
+        block = self.opt['datasets']['train']
+        loader = OrderedLoader(
+            self.dataset,
+            block.get('batch_size_per_gpu', 16),
+            [self._numbers(part) for part in parts],
+            threads=block.get('num_worker_per_gpu', 2),
+            pin_memory=model.device.type == 'cuda',
+        )
+        images: Part = []
+        waiting = iter(parts)
+        part = next(waiting, None)
+        with loader:
+            for batch in loader:
+                model.feed_data(batch)
+                images.extend(model.produce_bytes().numpy())
+                if part is not None and len(images) == len(self._numbers(part)):
+                    yield images
+                    images, part = [], next(waiting, None)
+
+    def _write(self, part: int, images: Part) -> None:
+        arrays = {str(number): image for number, image in zip(self._numbers(part), images, strict=True)}
+        write_atomically(self._file(part), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+    def _assemble(self, target: Path) -> None:
+        """All parts into one LMDB, with what is known of the faces they were made from."""
+        if not target.exists():
+            with LmdbWriter(target) as writer:
+                for face in self._faces():
+                    writer.add(face)
+        shutil.rmtree(self.parts, ignore_errors=True)
+
+    def _faces(self) -> Iterator[Face]:
+        store, chosen = self.dataset.store, self.dataset.chosen
+        for part in range(-(-len(self.dataset) // PART)):
+            with np.load(self._file(part), allow_pickle=False) as arrays:
+                for number in self._numbers(part):
+                    place = int(chosen[number])
+                    yield Face(
+                        self.dataset.key(number),
+                        arrays[str(number)],
+                        None if store.identities is None else int(store.identities[place]),
+                        None if store.landmarks is None else store.landmarks[place],
+                    )

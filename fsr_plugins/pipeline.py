@@ -1,0 +1,223 @@
+"""An experiment from its first stage to its summary: order, resume, hand-over."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fsr_plugins import config, preflight
+from fsr_plugins.atomic import write_text
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.engine import distributed, logs, report
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.machine import machine
+from fsr_plugins.engine.set_generation import Producer
+from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.validation import HR, build_metrics
+from fsr_plugins.registry import lookup
+from fsr_plugins.weights import file_sha256
+
+logger = logging.getLogger(__name__)
+
+
+def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> dict[str, Any]:
+    """Checks everything, then trains what is not done yet, stage by stage, and sums up.
+
+    Args:
+        launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
+        checked: :func:`check` has been called.
+    Returns:
+        the content of ``summary.json``.
+    Raises:
+        UserError: the option file, the data or a finished stage does not fit; nothing was trained or overwritten.
+        RunError: training could not go on.
+    """
+    first = next(iter(experiment.stages.values())).opt
+    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    try:
+        logs.set_up(world.is_main)
+        done = distributed.on_main(lambda: done_records(experiment) if checked else check(experiment))
+        for name, stage in experiment.stages.items():
+            if name in done:
+                logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
+            else:
+                done[name] = _train(stage, world)
+        return _sum_up(experiment, done, world)
+    finally:
+        distributed.stop()
+
+
+def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+    """Validates the networks of the last stage that validates anything, as its finished experiment left them.
+
+    Returns:
+        ``{"name", "stage", "metrics": {stage: {metric: convention}}, "validation": {set: {net: {metric: value}}},
+        "tables": {title: rows}}``.
+    Raises:
+        UserError: the experiment has not been trained to its end.
+    """
+    first = next(iter(experiment.stages.values())).opt
+    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    try:
+        logs.set_up(world.is_main)
+        stage = _last_validating(experiment)
+        if stage is None:
+            raise UserError(f"{experiment.file} validates nothing: it has no 'val' or no 'val_…' dataset.")
+        if _done_record(stage) is None:
+            raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
+        model = _finished_model(stage, world)
+        loaders = make_val_loaders(stage.opt, world, pin_memory=False)
+        figures = {name: model.validate(loader) for name, loader in loaders.items()}
+        metrics = _conventions({stage.name: stage})
+        found = {'metrics': metrics, 'validation': figures, 'tables': type(model).tables(figures)}
+        return {'name': experiment.name, 'stage': stage.name, **found}
+    finally:
+        distributed.stop()
+
+
+def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """Everything that is looked at before the first iteration; as :func:`done_records`.
+
+    Raises:
+        UserError: every reason for which training cannot begin, a line each.
+    """
+    done = done_records(experiment)
+    # A stage that has begun has trained its first iteration.
+    begun = {name for name, stage in experiment.stages.items() if (stage.folder / 'training_states').exists()}
+    preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun)
+    return done
+
+
+def done_records(experiment: Experiment) -> dict[str, dict[str, Any]]:
+    """What the finished stages left in ``done.json``, by name."""
+    records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
+    return {name: record for name, record in records.items() if record is not None}
+
+
+def _done_record(stage: Stage) -> dict[str, Any] | None:
+    path = stage.folder / 'done.json'
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _train(stage: Stage, world: World) -> dict[str, Any]:
+    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
+    if world.is_main:
+        stage.folder.mkdir(parents=True, exist_ok=True)
+        write_text(stage.folder / 'options.yml', config.dump(stage.opt))
+    distributed.barrier()
+    if stage.produces:
+        made = Producer(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
+        return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
+    outcome = Trainer(opt, stage.folder, world).run()
+    return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
+
+
+def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+    """What a trained stage leaves: the result network first, every other too."""
+    result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
+    return {
+        'iterations': outcome.iterations,
+        'seconds': round(outcome.seconds, 1),
+        'checkpoint': str(outcome.checkpoints[result]),
+        'sha256': file_sha256(outcome.checkpoints[result]),
+        'networks': {
+            label: {'checkpoint': str(path), 'sha256': file_sha256(path)} for label, path in outcome.checkpoints.items()
+        },
+        'validation': outcome.validation,
+    }
+
+
+def _write_record(stage: Stage, made: dict[str, Any]) -> dict[str, Any]:
+    """Writes ``done.json``."""
+    record = {**made, 'options': config.fingerprint(stage.opt), 'machine': machine()}
+    write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+    return record
+
+
+def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
+    keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
+    summary = {
+        'name': experiment.name,
+        'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
+        'metrics': _conventions(experiment.stages),
+        'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
+        'tables': _tables(experiment, done),
+    }
+    if world.is_main:
+        path = report.write_summary(experiment.folder, summary)
+        logger.info('Summary: %s', path)
+        _write_comparison(experiment)
+    distributed.barrier()
+    return summary
+
+
+def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The figures of all stages by set and net, of the last stage where names meet; results by their stages too."""
+    several = sum(bool(sets) for sets in stages.values()) > 1
+    validation: dict[str, Any] = {}
+    for stage, sets in stages.items():
+        for dataset, nets in sets.items():
+            own = {stage: nets['result']} if several and 'result' in nets else {}
+            validation.setdefault(dataset, {}).update(nets | own)
+    # As a table is read: what everything is compared with first, the result last.
+    return {
+        dataset: {net: nets[net] for net in sorted(nets, key=lambda net: (net not in ('bicubic', HR), net == 'result'))}
+        for dataset, nets in validation.items()
+    }
+
+
+def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
+    """How the figures were taken, and by which judge, or why they are absent, by stage and metric."""
+    blocks = {name: (stage.opt.get('val') or {}).get('metrics') for name, stage in stages.items()}
+    return {
+        stage: {name: metric.convention for name, metric in build_metrics(metrics).items()}
+        for stage, metrics in blocks.items()
+        if metrics
+    }
+
+
+def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """What the models show besides, by table; the later stage's where both show one."""
+    tables: dict[str, list[dict[str, Any]]] = {}
+    for name, stage in experiment.stages.items():
+        tables |= lookup('models', stage.opt['model_type']).tables(done[name]['validation'])
+    return tables
+
+
+def _write_comparison(experiment: Experiment) -> None:
+    """``comparison.png`` of the first set that has HR, ``comparison_<set>.png`` of the others."""
+    stage = _last_validating(experiment, with_images=True)
+    if stage is None:
+        return
+    loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
+    paired = {name: loader for name, loader in loaders.items() if getattr(loader.dataset, 'has_gt', True)} or loaders
+    model = _finished_model(stage, World())
+    for number, (name, loader) in enumerate(paired.items()):
+        path = experiment.folder / (f'comparison_{name}.png' if number else 'comparison.png')
+        report.write_comparison(path, report.comparison(model, loader))
+        logger.info('Picture of %s: %s', name, path)
+
+
+def _last_validating(experiment: Experiment, with_images: bool = False) -> Stage | None:
+    """The last stage that has sets to validate on, if any has; with images: of those whose networks give some."""
+    for stage in reversed(experiment.stages.values()):
+        validates = (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1
+        if validates and (not with_images or lookup('models', stage.opt['model_type']).shows_images):
+            return stage
+    return None
+
+
+def _finished_model(stage: Stage, world: World) -> FSRModel:
+    """The stage's model for testing, with the weights the stage ended with, averaged ones where there are some."""
+    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
+    cls = lookup('models', opt['model_type'])
+    for label, use in cls.networks.items():
+        path = stage.folder / 'models' / f'{label}_latest.pth'
+        if not use.frozen and not use.only_training and path.exists():
+            short = label.removeprefix('net_')
+            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': 'params_ema'}
+    return cls(opt)

@@ -1,0 +1,5 @@
+"""Everything that can stop a run, found before it: files, sizes, weights, disk, devices, and one dry step a stage."""
+
+from fsr_plugins.preflight.inspection import Finding, Report, check, inspect
+
+__all__ = ['Finding', 'Report', 'check', 'inspect']

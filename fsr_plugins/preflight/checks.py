@@ -1,0 +1,192 @@
+"""The single checks of :mod:`fsr_plugins.preflight.inspection`.
+
+Each returns warnings and raises UserError for what makes training impossible.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from fsr_plugins import losses
+from fsr_plugins import weights as weight_files
+from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.config import Experiment, Stage, changed
+from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
+from fsr_plugins.config.problems import explained
+from fsr_plugins.config.schema import loss_blocks
+from fsr_plugins.config.yamlfile import Keys, parse
+from fsr_plugins.engine.set_generation import make_source
+from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.networks import option_name
+from fsr_plugins.registry import build_network, lookup
+
+
+def devices(stage: Stage) -> list[str]:
+    """``num_gpu`` against the GPUs of this machine."""
+    wanted, there = stage.opt['num_gpu'], torch.cuda.device_count()
+    if wanted != 'auto' and wanted > there:
+        raise UserError(
+            f"{stage.where(('num_gpu',))}: key 'num_gpu' is {wanted}, but this machine has {there} GPUs; "
+            "'auto' takes what is there."
+        )
+    return []
+
+
+def unchanged(stage: Stage) -> list[str]:
+    """The options against those the stage was begun or finished with."""
+    file = stage.folder / 'options.yml'
+    if not file.exists():
+        return []
+    different = changed(parse(file.read_text(encoding='utf-8'), str(file)).values, stage.opt)
+    if different:
+        state = 'is finished' if is_finished(stage) else 'has begun'
+        raise UserError(
+            f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
+            f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
+        )
+    return []
+
+
+def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
+    """Builds one set and has it look at all its images; what an unfinished stage will make cannot be looked at."""
+    block = stage.opt['datasets'][phase]
+    waiting = unfinished_stage(experiment, stage, block)
+    if waiting:
+        return [f"The set '{block['name']}' is checked when stage '{waiting}' has made it."]
+    place = stage.where(('datasets', phase))
+    try:
+        with explained(f"the set '{block['name']}' cannot be built"):
+            if stage.produces:
+                dataset: Any = make_source(stage.opt)
+            else:
+                dataset = make_dataset(block, phase.split('_')[0], stage.opt)
+            if len(dataset) == 0:
+                raise UserError(f"the set '{block['name']}' is empty: correct the folder, or put images there.")
+        if hasattr(dataset, 'check'):
+            dataset.check(stage.opt['scale'])
+    except UserError as error:
+        raise UserError(f"{place}: key 'datasets.{phase}': {error}") from error
+    return []
+
+
+def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
+    """Builds every network of a stage into ``nets``, by ``net_<x>``."""
+    for label in lookup('models', stage.opt['model_type']).networks:
+        key = option_name(label)
+        if stage.opt.get(key) is not None:
+            with explained(f"{stage.where((key,))}: key '{key}' cannot be built"):
+                nets[label] = build_network(stage.opt[key])
+    return []
+
+
+def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
+    """Loads every ``path.pretrain_network_<x>`` into its network; of what is yet to be made, compares the options."""
+    warnings = []
+    for label, net in nets.items():
+        short = option_name(label)
+        suffix = short.removeprefix('network_')
+        path = stage.opt['path'].get(f'pretrain_{short}')
+        place = f"{stage.where(('path', f'pretrain_{short}'))}: key 'path.pretrain_{short}'"
+        if path is None:
+            if lookup('models', stage.opt['model_type']).networks[label].frozen:
+                warnings.append(
+                    f"{label} of stage '{stage.name}' is frozen, and no 'path.pretrain_{short}' gives it weights."
+                )
+            continue
+        source = source_stage(experiment, stage, path)
+        strict = stage.opt['path'].get(f'strict_load_{suffix}', True)
+        if source is not None and not Path(path).exists():
+            if strict:
+                _compare_blocks(stage, short, source, Path(path), place)
+            continue
+        key = stage.opt['path'].get(f'param_key_{suffix}', 'params')
+        try:
+            load_weights(net, path, param_key=key, strict=strict)
+        except UserError as error:
+            raise UserError(f'{place}: {error}') from error
+    return warnings
+
+
+def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
+    label = path.name.removesuffix('_latest.pth')
+    theirs_key = option_name(label)
+    products = lookup('models', source.opt['model_type']).product_blocks(source.opt)
+    ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)
+    if theirs is None:
+        raise UserError(f"{place}: stage '{source.name}' has no '{theirs_key}', so it will not make these weights.")
+    for argument in sorted(ours.keys() | theirs.keys()):
+        if ours.get(argument) != theirs.get(argument):
+            raise UserError(
+                f"{place}: the weights of stage '{source.name}' will not fit: '{theirs_key}.{argument}' is "
+                f'{theirs.get(argument)!r} there and {ours.get(argument)!r} here; make them equal.'
+            )
+
+
+def requirements(experiment: Experiment, stage: Stage) -> list[str]:
+    """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
+    opt, warnings = stage.opt, []
+    blocks: list[tuple[Keys, str, Any]] = [(('train', key), 'losses', block) for key, block in loss_blocks(opt).items()]
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]
+    for keys, kind, block in blocks:
+        waiting = unfinished_stage(experiment, stage, block)
+        if waiting:
+            warnings.append(f"The weights for '{'.'.join(keys)}' are there when stage '{waiting}' has made them.")
+            continue
+        try:
+            for weight in _needed(kind, block) if block else ():
+                weight_files.locate(weight)
+        except UserError as error:
+            raise UserError(f"{stage.where(keys)}: key '{'.'.join(keys)}': {error}") from error
+    return warnings
+
+
+def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
+    if kind == 'losses':
+        return losses.requirements(block)
+    options = {key: value for key, value in block.items() if key != 'type'}
+    return lookup(kind, block['type']).requirements(**options)
+
+
+def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) -> int:
+    """About what a stage writes: training states (weights, average, Adam's two moments) and network files, or images.
+
+    Images are written twice, in parts and then together; of a set that a stage has yet to make nothing is known.
+    """
+    if stage.produces:
+        waiting = unfinished_stage(experiment, stage, stage.opt['datasets']['train'])
+        return 0 if waiting else 2 * 3 * int(make_source(stage.opt).sizes().prod(axis=1).sum())
+    uses = lookup('models', stage.opt['model_type']).networks
+    trained = [net for label, net in nets.items() if not uses[label].frozen]
+    once = sum(tensor.numel() * tensor.element_size() for net in trained for tensor in net.state_dict().values())
+    averaged = 2 if stage.opt['train'].get('ema_decay') else 1
+    logger_opt = stage.opt['logger']
+    saves = stage.opt['train']['total_iter'] // logger_opt['save_checkpoint_freq'] + 1
+    return once * ((averaged + 2) * min(saves, logger_opt['keep_states']) + averaged * saves)
+
+
+def disk(experiment: Experiment, needed: int) -> list[str]:
+    """Whether the experiments folder can be written to and has room for ``needed`` bytes."""
+    folder = experiment.folder
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        state = 'may not be written to' if folder.is_dir() else 'is no folder'
+        raise UserError(
+            f"The results cannot be written to {experiment.folder}: '{folder}' {state}. Change its permissions, or "
+            'start from a folder where you may write.'
+        )
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"'{folder}' has {free / 1e6:.0f} MB free, and training writes about {needed / 1e6:.0f} MB to "
+            f"{experiment.folder}: make room, lower 'logger.keep_states' or raise 'logger.save_checkpoint_freq'."
+        )
+    return []

@@ -1,0 +1,131 @@
+"""Everything that can be found wrong before training: data, weights, disk, devices, and one dry step a stage.
+
+The option file itself is checked by :func:`fsr_plugins.config.load`. Nothing is written into ``experiments/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from torch import nn
+
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.engine import distributed
+from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.preflight import checks
+from fsr_plugins.preflight.dry_step import dry_step
+from fsr_plugins.preflight.recognisers import judges
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    level: Literal['ok', 'warning', 'error']
+    stage: str  #: the stage, or an empty string for the whole experiment
+    check: str  #: what was looked at
+    message: str
+
+
+@dataclass
+class Report:
+    """All findings, in the order of the checks."""
+
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings for which training cannot begin."""
+        return [finding for finding in self.findings if finding.level == 'error']
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for ``--json``."""
+        return {'ok': not self.errors, 'findings': [asdict(finding) for finding in self.findings]}
+
+    def raise_errors(self) -> None:
+        """Ends with every error, a line each.
+
+        Raises:
+            UserError: there is at least one.
+        """
+        if self.errors:
+            raise UserError('\n'.join(dict.fromkeys(finding.message for finding in self.errors)))
+
+    def attempt(self, stage: str, check: str, work: Callable[[], list[str]], good: str) -> bool:
+        """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error."""
+        try:
+            warnings = work()
+        except (UserError, RunError) as error:
+            self.findings.append(Finding('error', stage, check, str(error)))
+            return False
+        self.findings += [Finding('warning', stage, check, warning) for warning in warnings]
+        self.findings.append(Finding('ok', stage, check, good))
+        return True
+
+
+def check(
+    experiment: Experiment, *, dry_steps: bool, skip: Collection[str] = (), dry_skip: Collection[str] = ()
+) -> Report:
+    """:func:`inspect`, for those who cannot go on with errors.
+
+    Raises:
+        UserError: every error found, a line each.
+    """
+    report = inspect(experiment, dry_steps=dry_steps, skip=skip, dry_skip=dry_skip)
+    report.raise_errors()
+    return report
+
+
+def inspect(
+    experiment: Experiment, *, dry_steps: bool, skip: Collection[str] = (), dry_skip: Collection[str] = ()
+) -> Report:
+    """Looks at everything an experiment needs; errors are findings, not exceptions. The random state is left as it was.
+
+    Args:
+        dry_steps: also train one iteration of each stage on one batch, in memory only.
+        skip: finished stages, of which only the options are looked at.
+        dry_skip: stages without a dry step.
+    """
+    report = Report()
+    stages = [stage for name, stage in experiment.stages.items() if name not in skip]
+    state = distributed.random_state()
+    try:
+        needed = 0
+        seen: set[str] = set()
+        for stage in experiment.stages.values():
+            report.attempt(
+                stage.name, 'options', partial(checks.unchanged, stage), 'as they were when it began, if it has'
+            )
+        for stage in stages:
+            bytes_, good = _inspect_stage(report, experiment, stage, seen)
+            needed += bytes_
+            if dry_steps and good and stage.name not in dry_skip:
+                dry = partial(dry_step, experiment, stage)
+                report.attempt(stage.name, 'dry step', dry, 'one iteration trains')
+        report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
+    finally:
+        distributed.set_random_state(state)
+    return report
+
+
+def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: set[str]) -> tuple[int, bool]:
+    """Everything but the dry step; the bytes the stage will write, and whether there was no error."""
+    nets: dict[str, nn.Module] = {}
+    attempts = [('devices', partial(checks.devices, stage), 'num_gpu fits this machine')]
+    for phase, block in stage.opt['datasets'].items():
+        work = json.dumps([phase.split('_')[0], block, stage.opt['scale']], sort_keys=True)
+        if work not in seen:  # stages share sets through the common part
+            seen.add(work)
+            attempts.append((f'data {phase}', partial(checks.data, experiment, stage, phase), 'every image is good'))
+    attempts += [
+        ('networks', partial(checks.networks, stage, nets), 'all can be built'),
+        ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
+        ('judges', partial(judges, experiment, stage), 'no recogniser judges what was trained with it'),
+        ('requirements', partial(checks.requirements, experiment, stage), 'the files of metrics and losses are there'),
+    ]
+    good = [report.attempt(stage.name, name, work, message) for name, work, message in attempts]
+    return checks.disk_bytes(experiment, stage, nets) if all(good) else 0, all(good)

@@ -1,0 +1,66 @@
+"""Whether a metric's recogniser judges networks that were trained with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.dependencies import texts
+from fsr_plugins.errors import UserError
+from fsr_plugins.weights import file_sha256
+
+
+def judges(experiment: Experiment, stage: Stage) -> list[str]:
+    """No metric's recogniser may be one that was trained with, unless its block says ``trained_with: true``.
+
+    Whoever was trained to please a judge is not measured by it.
+    """
+    used = _trained_with(experiment, stage)
+    for name, block in ((stage.opt.get('val') or {}).get('metrics') or {}).items():
+        recogniser = block.get('recogniser')
+        if not isinstance(recogniser, dict) or block.get('trained_with'):
+            continue
+        judge = recogniser.get('path') or f'the published {recogniser["type"]}'
+        if judge in used or any(_same_file(Path(judge), Path(other)) for other in used):
+            raise UserError(
+                f"{stage.where(('val', 'metrics', name))}: key 'val.metrics.{name}': {judge} is what the networks were "
+                "trained with; judge by another recogniser, or say that you know by 'trained_with: true'."
+            )
+    return []
+
+
+def _trained_with(experiment: Experiment, stage: Stage) -> set[str]:
+    """Files, and recognisers by name where the published weights are taken, of this stage and those it builds on."""
+    waiting, seen, used = [stage.name], set[str](), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        opt = experiment.stages[name].opt
+        # Not what only its validation needs, which is a stage's need too.
+        blocks = [opt['path'], opt.get('train'), opt['datasets'].get('train')]
+        found = {text for block in blocks for text in texts(block)}
+        used |= found | {f'the published {block["type"]}' for part in blocks for block in _published(part)}
+        folders = {other: experiment.stages[other].folder for other in experiment.stages[name].needs}
+        waiting += [other for other, at in folders.items() if any(Path(text).is_relative_to(at) for text in found)]
+    return used
+
+
+def _published(value: Any) -> Iterator[dict[str, Any]]:
+    """Every block of a recogniser, or of a network whose features are taken, without a file of its own."""
+    if isinstance(value, dict):
+        for key in ('recogniser', 'features'):
+            network = value.get(key)
+            if isinstance(network, dict) and network.get('path') is None:
+                yield network
+        for item in value.values():
+            yield from _published(item)
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    if not (first.is_file() and second.is_file() and first.stat().st_size == second.stat().st_size):
+        return False
+    return file_sha256(first) == file_sha256(second)

@@ -1,0 +1,13 @@
+"""``fsr prepare``: one module a dataset, found by being here."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from fsr_plugins.prepare.base import PREPARERS, Prepared, Preparer
+
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f'{__name__}.{_module.name}')
+
+__all__ = ['PREPARERS', 'Prepared', 'Preparer']

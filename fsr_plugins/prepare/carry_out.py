@@ -1,0 +1,164 @@
+"""Carrying out a plan: by all cores, in parts that survive an interruption, with an account of every image."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.prepare.base import Format, Prepared, chosen_format
+from fsr_plugins.prepare.parts import PART, Parts
+from fsr_plugins.prepare.plan import DUPLICATE, Item, Plan, Skip
+from fsr_plugins.stores.encoding import Encoding
+from fsr_plugins.stores.folder_writer import write_encoded_folder
+from fsr_plugins.stores.lmdb_writer import LmdbWriter
+from fsr_plugins.stores.manifest import Origin
+from fsr_plugins.stores.progress import progress
+
+logger = logging.getLogger(__name__)
+
+#: The account of all images, in the prepared folder or LMDB.
+REPORT = 'report.json'
+
+
+def carry_out(
+    plan: Plan, dst: Path, *, form: Format | None = None, encoding: Encoding = 'raw', threads: int | None = None
+) -> Prepared:
+    """Makes all faces of a plan and writes them to ``dst``, which appears when it is complete.
+
+    Interrupted at any moment and started again with equal arguments, it goes on, and ends in the same files as if it
+    had not been interrupted. Parts need as much room beside ``dst`` as the result.
+
+    Args:
+        plan: what to do.
+        dst: folder or ``*.lmdb`` to write.
+        form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
+        encoding: of an LMDB.
+        threads: that make faces; None: one a core.
+
+    Raises:
+        UserError: ``dst`` exists, another process is at it, nothing is left, or faces have the same key.
+        RunError: the disk is full.
+        Interrupted: by Ctrl-C.
+    """
+    form = chosen_format(dst, form)
+    if form == 'folder':
+        encoding = 'png'
+    parts = Parts(dst, plan.fingerprint(f'{form} {encoding}'))
+    if dst.exists():
+        raise UserError(f"'{dst}' exists already; remove it or choose another place.")
+    with parts.held():
+        chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
+        try:
+            _make(plan, chunks, parts, encoding, threads or len(os.sched_getaffinity(0)))
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f'{plan.dataset}: stopped; what is done lies in {parts.folder}. Give the same command again to go on.',
+                signal.SIGINT,
+            ) from None
+        prepared = _assemble(plan, len(chunks), parts, form, encoding)
+        parts.remove()
+    return prepared
+
+
+def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: Encoding, threads: int) -> None:
+    todo = [number for number in range(len(chunks)) if not parts.file(number).exists()]
+    if len(todo) < len(chunks):
+        logger.info('%s: %d of %d parts are there.', plan.dataset, len(chunks) - len(todo), len(chunks))
+    cv2.setNumThreads(0)
+
+    def make(number: int) -> range:
+        parts.write(number, chunks[number], plan.make(chunks[number]), encoding)
+        return range(len(chunks[number]))
+
+    total = sum(len(chunks[number]) for number in todo)
+    # As many workers as cores, so torch computes with one thread in each.
+    with ThreadPoolExecutor(threads, 'prepare', initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        done = chain.from_iterable(pool.map(make, todo))
+        for _ in progress(done, total, plan.dataset):
+            continue
+
+
+def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Encoding) -> Prepared:
+    people: dict[str, str | int | None] = {}
+    first: dict[str, str] = {}
+    skipped = list(plan.skipped)
+    dropped: set[str] = set()
+    for number in range(count):
+        entries, skips = parts.entries(number)
+        skipped += skips
+        for entry in entries:
+            if entry.key in people:
+                raise UserError(f"'{entry.name}' and another image have the key '{entry.key}'; remove one.")
+            twin = first.setdefault(entry.digest, entry.key)
+            if plan.unique and twin != entry.key:
+                dropped.add(entry.key)
+                skipped.append(Skip(entry.name, DUPLICATE, f"has the pixels of '{twin}'"))
+            else:
+                people[entry.key] = entry.person
+    origin = Origin(
+        dataset=plan.dataset,
+        protocol=json.loads(json.dumps(plan.protocol)),
+        found=len(people) + len(skipped),
+        skipped=dict(sorted(Counter(skip.reason for skip in skipped).items())),
+    )
+    if not people:
+        parts.remove()
+        raise UserError(f'No image of {plan.dataset} is left: {account(origin.skipped)}. {_example(skipped)}')
+    labels = _labels(people.values())
+    faces = (
+        face._replace(identity=labels.get(people[face.key]))
+        for number in range(count)
+        for face in parts.faces(number)
+        if face.key not in dropped
+    )
+    documents = {REPORT: _report(origin, len(people), skipped)}
+    shown = progress(faces, len(people), 'writing')
+    if form == 'lmdb':
+        with LmdbWriter(parts.dst, encoding, origin=origin, documents=documents) as writer:
+            for face in shown:
+                writer.add_encoded(face)
+    else:
+        write_encoded_folder(parts.dst, shown, origin=origin, documents=documents)
+    return Prepared(str(parts.dst), len(people), len(labels), len(skipped), origin.skipped)
+
+
+def _labels(people: Iterable[str | int | None]) -> dict[str | int | None, int]:
+    """The label of each person: a number as it is, names by their order."""
+    known = {person for person in people if person is not None}
+    names = sorted(person for person in known if isinstance(person, str))
+    labels: dict[str | int | None, int] = {person: person for person in known if isinstance(person, int)}
+    labels.update((name, label) for label, name in enumerate(names))
+    return labels
+
+
+def account(skipped: dict[str, int]) -> str:
+    """``3 corrupt, 1 no face``."""
+    return ', '.join(f'{number} {reason}' for reason, number in skipped.items()) or 'there were none'
+
+
+def _example(skipped: Sequence[Skip]) -> str:
+    return f'For instance {skipped[0].name}: {skipped[0].detail or skipped[0].reason}' if skipped else ''
+
+
+def _report(origin: Origin, kept: int, skipped: Sequence[Skip]) -> str:
+    content: dict[str, Any] = {
+        'dataset': origin.dataset,
+        'protocol': origin.protocol,
+        'found': origin.found,
+        'kept': kept,
+        'skipped': origin.skipped,
+        'images': [{'name': skip.name, 'reason': skip.reason, 'detail': skip.detail} for skip in skipped],
+    }
+    return json.dumps(content, indent=1) + '\n'

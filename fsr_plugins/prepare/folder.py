@@ -1,0 +1,186 @@
+"""Anybody's own pictures: a folder or archive of photographs in any structure, cut or searched for faces."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.carry_out import carry_out
+from fsr_plugins.prepare.centre import centre_faces
+from fsr_plugins.prepare.found_faces import Align, Finding, find_faces
+from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one
+from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.sources import open_source
+from fsr_plugins.stores.encoding import Encoding
+from fsr_plugins.stores.images import EXTENSIONS
+from fsr_plugins.stores.records import Face
+
+Crop = Literal['none', 'centre']
+
+#: Bytes of a key, so that what a preparer appends still fits into a store.
+_KEY_BYTES = 200
+
+
+def prepare_folder(
+    src: Path,
+    dst: Path,
+    *,
+    crop: Crop = 'centre',
+    size: int | None = 128,
+    finding: Finding | None = None,
+    person_from_folder: bool = False,
+    keep_duplicates: bool = False,
+    form: Format | None = None,
+    encoding: Encoding = 'raw',
+) -> Prepared:
+    """Makes faces of all pictures below a folder or in an archive.
+
+    A key is the picture's path without its ending, all but letters, digits, ``_``, ``+`` and ``-`` replaced by ``_``;
+    where several paths become the same, those behind the first by name get ``_2``, ``_3`` and so on. Where all faces
+    of a picture are taken they have ``_01``, ``_02`` and so on behind its key, by descending score.
+
+    Args:
+        src: Folder, zip or tar, or folder of these. Hidden files are left alone, and so is what is no picture by its
+            ending.
+        dst: Folder or ``*.lmdb`` to write.
+        crop: Without ``finding``: the ``centre`` square of a picture, or ``none``, the whole of it.
+        size: Side to which squares are reduced, as MATLAB's ``imresize`` does; smaller ones are left out. None: as
+            they are.
+        finding: Search the pictures for faces, and how to cut these out; ``crop`` and ``size`` do not count then.
+        person_from_folder: A picture's folder says who it is: an identity label is the folder's place by path.
+        keep_duplicates: Keep faces whose pixels are those of an earlier one.
+        form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
+        encoding: Of an LMDB.
+
+    Raises:
+        UserError: there are no pictures, no face is left, an argument is out of range, or a detector cannot be opened.
+    """
+    if finding is None and size is not None and (crop == 'none' or size < 1):
+        raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
+    with open_source(src) as source:
+        names = [name for name in source.names if is_picture(name)]
+        if not names:
+            raise not_this(source, 'a collection of pictures', f'files ending in {", ".join(sorted(EXTENSIONS))}')
+        items = [
+            Item(key, name, PurePosixPath(name).parent.as_posix() if person_from_folder else None)
+            for key, name in keys_of(names).items()
+        ]
+        skipped = [Skip(name, 'link', 'links are not followed') for name in source.links]
+        protocol: Mapping[str, Any]
+        if finding is not None:
+            protocol, make = finding.protocol(), find_faces(source, finding)
+        else:
+            protocol = {'crop': crop, 'size': size}
+            make = centre_faces(source, size) if crop == 'centre' else one_by_one(lambda item: _whole(source, item))
+        plan = Plan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
+        return carry_out(plan, dst, form=form, encoding=encoding)
+
+
+def _whole(source: Source, item: Item) -> Face:
+    return Face(item.key, source.image(item.name))
+
+
+def is_picture(name: str) -> bool:
+    """Whether a path is that of a picture by its ending, and nothing in it is hidden (``.…``, ``__MACOSX``)."""
+    path = PurePosixPath(name)
+    hidden = any(part.startswith('.') and part != '..' or part == '__MACOSX' for part in path.parts)
+    return path.suffix.lower() in EXTENSIONS and not hidden
+
+
+def keys_of(names: Iterable[str]) -> dict[str, str]:
+    """Paths by keys that a store can hold, all different, in the order of the paths."""
+    keys: dict[str, str] = {}
+    for name in sorted(names):
+        key = first = _key(name)
+        number = 1
+        while key in keys:
+            number += 1
+            key = f'{first}_{number}'
+        keys[key] = name
+    return keys
+
+
+def _key(name: str) -> str:
+    key = re.sub(r'[^\w+-]+', '_', PurePosixPath(name).with_suffix('').as_posix()).strip('_') or '_'
+    if len(key.encode()) > _KEY_BYTES:
+        # A long path is cut; what is cut away still tells keys apart.
+        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+        key = f'{key.encode()[:_KEY_BYTES].decode(errors="ignore")}_{digest}'
+    return key
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of :func:`prepare_folder`."""
+    parser.add_argument('src', metavar='SRC', type=Path, help='folder, zip or tar of pictures')
+    add_output_arguments(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--crop', choices=['none', 'centre'], default='centre', help='what is cut out (default: centre)')
+    how.add_argument(
+        '--align',
+        choices=['ffhq', '112x96', 'box'],
+        help="search for faces, and cut them out as FFHQ's, as SphereFace's 112x96, or by a square round the box",
+    )
+    parser.add_argument('--size', type=int, help='side of the faces (default: 128; 112x96 has its own)')
+    parser.add_argument('--person-from-folder', action='store_true', help="a picture's folder says who it is")
+    parser.add_argument('--keep-duplicates', action='store_true', help='keep faces with equal pixels')
+    usual = Finding('box')
+    search = parser.add_argument_group('with --align')
+    search.add_argument('--detector', metavar='NAME', default=usual.detector, help=f'(default: {usual.detector})')
+    search.add_argument('--weights', type=Path, metavar='FILE', help='local weights; of mediapipe a folder')
+    search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
+    search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
+    search.add_argument('--margin', type=float, default=usual.margin, help=f'of box (default: {usual.margin})')
+    search.add_argument(
+        '--faces', choices=['all', 'largest'], default=usual.faces, help=f'of a picture (default: {usual.faces})'
+    )
+
+
+def run(args: Namespace) -> Prepared:
+    """Runs :func:`prepare_folder` from parsed arguments."""
+    return prepare_folder(
+        args.src,
+        args.dst,
+        crop=args.crop,
+        size=(None if args.crop == 'none' and not args.align else 128) if args.size is None else args.size,
+        finding=_finding(args),
+        person_from_folder=args.person_from_folder,
+        keep_duplicates=args.keep_duplicates,
+        form=args.format,
+        encoding=args.encoding,
+    )
+
+
+def _finding(args: Namespace) -> Finding | None:
+    align: Align | None = args.align
+    if align is None:
+        return None
+    if align == '112x96' and args.size is not None:
+        raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
+    return Finding(
+        align=align,
+        size=128 if args.size is None else args.size,
+        margin=args.margin,
+        min_size=args.min_size,
+        faces=args.faces,
+        detector=args.detector,
+        weights=args.weights,
+        device=args.device,
+    )
+
+
+register(
+    Preparer(
+        name='folder',
+        summary='your own pictures, cut in the centre or searched for faces',
+        example='fsr prepare folder holiday/ datasets/holiday.lmdb --align ffhq --size 128',
+        add_arguments=add_arguments,
+        run=run,
+        layout='pictures in folders of any depth, or an archive of them',
+    )
+)

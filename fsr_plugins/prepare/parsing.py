@@ -1,0 +1,54 @@
+"""Parsing maps of every face of a prepared dataset, made by a network."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from fsr_plugins.prepare.adding import Addition, Finder, add
+from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_said
+
+
+def prepare_parsing(
+    dst: Path, *, engine: str = 'bisenet', weights: Path | None = None, device: str = 'cpu'
+) -> Prepared:
+    """Adds maps of CelebAMask-HQ's parts (19 ids); earlier ones are replaced, images without a face are left out.
+
+    Args:
+        dst: A folder or LMDB that ``fsr prepare`` has written, of aligned or cropped faces.
+        engine: One of :data:`fsr_plugins.faces.PARSERS`; ``mediapipe`` draws a face mesh, without hair, neck and ears.
+        weights: A local file (``mediapipe``: a folder) in the place of the published weights.
+        device: Where a network runs.
+
+    Raises:
+        UserError: no prepared dataset, no such engine, or its weights or package are not there.
+    """
+
+    def open_finder() -> Finder:
+        from fsr_plugins.faces import open_parser
+
+        return open_parser(engine, weights, device).parse
+
+    return add(dst, Addition('parsing', {'engine': engine, 'weights': weights_said(weights)}, open_finder))
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declares the arguments of :func:`prepare_parsing`."""
+    parser.add_argument('dst', metavar='DST', type=Path, help='folder or LMDB that fsr prepare has written')
+    add_engine_arguments(parser, 'bisenet', 'parsenet, mediapipe')
+
+
+def run(args: Namespace) -> Prepared:
+    """Runs :func:`prepare_parsing` from parsed arguments."""
+    return prepare_parsing(args.dst, engine=args.engine, weights=args.weights, device=args.device)
+
+
+register(
+    Preparer(
+        name='parsing',
+        summary='adds parsing maps of every face to a prepared dataset',
+        example='fsr prepare parsing datasets/lfw/hr128.lmdb --engine mediapipe',
+        add_arguments=add_arguments,
+        run=run,
+    )
+)

@@ -1,0 +1,146 @@
+"""Parts of a dataset that is being prepared, kept until all are there: what makes it resumable.
+
+They lie beside the destination in ``.<name>.parts/``: a file a part, written atomically, and the fingerprint of
+the plan.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.errors import UserError
+from fsr_plugins.prepare.plan import Item, Made, Skip
+from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
+
+#: Items of a part: what an interruption can cost each thread.
+PART = 64
+
+
+class Entry(NamedTuple):
+    """A face of a part without its bytes: key, name in the source, person, SHA-256 of the stored pixels."""
+
+    key: str
+    name: str
+    person: str | int | None
+    digest: str
+
+
+class Parts:
+    """The parts of one destination.
+
+    Args:
+        dst: where the whole will be.
+        fingerprint: of the plan, see :meth:`fsr_plugins.prepare.plan.Plan.fingerprint`.
+    """
+
+    def __init__(self, dst: Path, fingerprint: str) -> None:
+        self.dst, self.fingerprint = dst, fingerprint
+        self.folder = dst.parent / f'.{dst.name}.parts'
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Alone with the folder, which is made; the system gives the right back however the process ends.
+
+        Raises:
+            UserError: another process has it, it cannot be written, or its parts are of another plan.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / 'lock').open('w')
+        except OSError as error:
+            raise UserError(
+                f"'{self.dst.parent}' cannot be written: {error.strerror}; choose another place."
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
+            self._claim()
+            yield
+
+    def _claim(self) -> None:
+        said = self.folder / 'plan'
+        if not said.exists():
+            write_text(said, self.fingerprint)
+        elif said.read_text(encoding='utf-8') != self.fingerprint:
+            raise UserError(
+                f"'{self.folder}' holds the beginning of another preparation of '{self.dst}' (other arguments, or "
+                'another source): finish it with the command that began it, or remove that folder.'
+            )
+
+    def file(self, number: int) -> Path:
+        """Where part ``number`` lies once it is made."""
+        return self.folder / f'{number:06d}.npz'
+
+    def write(self, number: int, items: Sequence[Item], made: Iterable[Made], encoding: Encoding) -> None:
+        """Encodes what the items of a part have become and writes it.
+
+        Raises:
+            RunError: the disk is full.
+            ValueError: an item has become nothing, or something of another item was said.
+        """
+        faces: list[dict[str, Any]] = []
+        skips: list[Skip] = []
+        blobs: list[bytes | memoryview] = []
+        for item, results in zip(items, made, strict=True):
+            if not results:
+                raise ValueError(f"Nothing is said of '{item.name}': an item gives a face or a reason.")
+            for result in results:
+                if isinstance(result, Skip):
+                    skips.append(result)
+                else:
+                    face = encode_face(result, encoding)
+                    faces.append(_described(face, item))
+                    blobs += [face.image] if face.parsing is None else [face.image, face.parsing]
+        index = json.dumps({'faces': faces, 'skipped': skips}).encode()
+        arrays = {'index': np.frombuffer(index, np.uint8), 'data': np.frombuffer(b''.join(blobs), np.uint8)}
+        write_atomically(self.file(number), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
+
+    def entries(self, number: int) -> tuple[list[Entry], list[Skip]]:
+        """What a part holds, without its images, and what it left out."""
+        with np.load(self.file(number), allow_pickle=False) as arrays:
+            index = json.loads(arrays['index'].tobytes())
+        faces = [Entry(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
+        return faces, [Skip(*skip) for skip in index['skipped']]
+
+    def faces(self, number: int) -> Iterator[EncodedFace]:
+        """The faces of a part, encoded, without identity."""
+        with np.load(self.file(number), allow_pickle=False) as arrays:
+            index, data = json.loads(arrays['index'].tobytes()), memoryview(arrays['data'])
+        place = 0
+        for face in index['faces']:
+            image = data[place : place + face['bytes']]
+            place += face['bytes']
+            parsing = data[place : place + face['parsing_bytes']] if face['parsing_bytes'] else None
+            place += face['parsing_bytes']
+            points = None if face['landmarks'] is None else np.array(face['landmarks'], np.float32)
+            yield EncodedFace(face['key'], face['height'], face['width'], image, None, points, parsing)
+
+    def remove(self) -> None:
+        """Deletes all parts."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _described(face: EncodedFace, item: Item) -> dict[str, Any]:
+    return {
+        'key': face.key,
+        'name': item.name,
+        'person': item.person,
+        'height': face.height,
+        'width': face.width,
+        'landmarks': None if face.landmarks is None else face.landmarks.tolist(),
+        'bytes': len(face.image),
+        'parsing_bytes': 0 if face.parsing is None else len(face.parsing),
+        'digest': hashlib.sha256(face.image).hexdigest(),
+    }

@@ -1,0 +1,108 @@
+"""Tar archives, compressed or not, as a source of files."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+import tarfile
+import tempfile
+import zlib
+from collections.abc import Callable
+from io import BufferedIOBase
+from pathlib import Path
+from typing import IO
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.prepare.source import MAX_FILES, Source, bounded
+
+#: A compressed archive is unpacked to at most this many times its size, and at least to the bytes below: pictures are
+#: compressed already, so what grows more is no archive of pictures.
+_GROWTH, _LEAST = 20, 1 << 30
+_BLOCK = 4 << 20
+
+_OPENERS: dict[str, Callable[[Path], BufferedIOBase]] = {
+    '.tgz': gzip.GzipFile,
+    '.gz': gzip.GzipFile,
+    '.bz2': bz2.BZ2File,
+    '.xz': lzma.LZMAFile,
+}
+
+
+class TarSource(Source):
+    """The regular members of a tar archive that nobody vouches for.
+
+    A compressed one is unpacked as a whole, once, into a nameless temporary file (``$TMPDIR``), since its members can
+    be reached in no other way but from the beginning.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = self._opened()
+        try:
+            self._places = self._listed()
+        except BaseException:
+            self._file.close()
+            raise
+        self.sizes = {name: size for name, (_, size) in sorted(self._places.items())}
+
+    def _opened(self) -> IO[bytes]:
+        opener = _OPENERS.get(self.path.suffix.lower())
+        try:
+            if opener is None:
+                return self.path.open('rb')
+            most = max(_GROWTH * self.path.stat().st_size, _LEAST)
+            spool = tempfile.TemporaryFile()  # noqa: SIM115  closed with the source
+            try:
+                with opener(self.path) as packed:
+                    while block := packed.read(_BLOCK):
+                        spool.write(block)
+                        if spool.tell() > most:
+                            raise UserError(
+                                f"'{self.path}' unpacks to more than {_GROWTH} times its size; this is no archive of "
+                                'pictures, it is not unpacked.'
+                            )
+            except BaseException:
+                spool.close()
+                raise
+            spool.seek(0)
+            return spool
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise UserError(
+                f"'{self.path}' cannot be unpacked ({error}): download it again, or make room in "
+                f"'{tempfile.gettempdir()}' (or set TMPDIR)."
+            ) from error
+
+    def _listed(self) -> dict[str, tuple[int, int]]:
+        """Offset and size of every regular file, by name."""
+        places: dict[str, tuple[int, int]] = {}
+        self.links = []
+        try:
+            with tarfile.open(fileobj=self._file, mode='r:') as archive:
+                for member in archive:
+                    if member.islnk() or member.issym():
+                        self.links.append(member.name)
+                    elif member.isreg() and not member.issparse():
+                        if member.name in places:
+                            raise UserError(f"'{self.path}' holds '{member.name}' twice; download it again.")
+                        places[member.name] = (member.offset_data, member.size)
+                    if len(places) > MAX_FILES:
+                        raise UserError(f"'{self.path}' claims more than {MAX_FILES} files; this is not the dataset.")
+        except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+            raise UserError(f"'{self.path}' is no readable tar archive ({error}); download it again.") from error
+        return places
+
+    def read(self, name: str) -> bytes:
+        """See :meth:`Source.read`."""
+        bounded(self, name)
+        offset, size = self._places[name]
+        # pread has no position that threads would share.
+        data = os.pread(self._file.fileno(), size, offset)
+        if len(data) != size:
+            raise UserError(f"'{self.where(name)}' is cut short; download the archive again.")
+        return data
+
+    def close(self) -> None:
+        """See :meth:`Source.close`."""
+        self._file.close()

@@ -1,0 +1,27 @@
+"""A store's content as one SHA-256, so that what is computed from it can be told from what other data would give."""
+
+from __future__ import annotations
+
+from fsr_plugins.stores.cache import StoreCache
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.union import joint_checksum
+
+
+def store_checksum(store: Store) -> str:
+    """SHA-256 in hex over the images of a store: the manifest's, or else found by reading all of them.
+
+    What was read is remembered while the files keep their names, lengths and times (:mod:`fsr_plugins.stores.cache`).
+
+    Raises:
+        UserError: an image file cannot be read.
+    """
+    if len(store.parts) > 1:
+        return joint_checksum(store_checksum(part) for part in store.parts)
+    if store.manifest.checksum is not None:
+        return store.manifest.checksum
+    cache = StoreCache(store, 'checksum')
+    found = cache.recall()
+    if not isinstance(found, str):
+        found = store.content_checksum()
+        cache.remember(found)
+    return found

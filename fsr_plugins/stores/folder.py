@@ -1,0 +1,164 @@
+"""A folder of image files as a store."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.stores.images import EXTENSIONS, Image, read_image, read_labels
+from fsr_plugins.stores.manifest import NAME, Holding, Manifest, read_manifest
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.verify import verify
+
+TABLE = 'faces.csv'
+_POINTS = [f'l{axis}{point}' for point in range(5) for axis in 'xy']
+HEADER = ['key', 'identity', *_POINTS]
+
+
+class FolderStore(Store):
+    """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` if there.
+
+    A key is a file's name without its ending. ``faces.csv`` has the header key,identity,lx0,ly0,…,lx4,ly4; a column of
+    which all cells are empty is not held. A prepared folder has ``manifest.json``, too.
+
+    Raises:
+        UserError: no image, two files of one key, a table that does not fit the images, or other images than the
+            manifest names.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = str(path)
+        root = Path(path)
+        inner = root / 'images'
+        self.folder = inner if inner.is_dir() else root
+        self.files_by_key = _image_files(self.folder)
+        self.keys = sorted(self.files_by_key)
+        if not self.keys:
+            raise UserError(f"The folder '{self.folder}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
+        maps = root / 'parsing'
+        self._maps = maps if self.folder is inner and maps.is_dir() else None
+        table = root / TABLE
+        if self.folder is inner and table.is_file():
+            self.identities, self.landmarks = _read_table(table, self.keys)
+        described = self.folder is inner and (root / NAME).is_file()
+        self._manifest = _read_manifest(root, self.keys) if described else None
+
+    @property
+    def has_parsing(self) -> bool:
+        """Whether there is a folder ``parsing`` beside ``images``."""
+        return self._maps is not None
+
+    @property
+    def manifest(self) -> Manifest:
+        """As written in the folder. Without one: keys and what is held; sizes are known by decoding only."""
+        if self._manifest is not None:
+            return self._manifest
+        held: dict[Holding, bool] = {
+            'identity': self.identities is not None,
+            'landmarks': self.landmarks is not None,
+            'parsing': self.has_parsing,
+        }
+        holds = [name for name, there in held.items() if there]
+        return Manifest(kind='folder', encoding='files', count=len(self), keys=list(self.keys), holds=holds)
+
+    def image(self, key: str) -> Image:
+        """See :meth:`Store.image`."""
+        return read_image(self.files_by_key[key])
+
+    def parsing(self, key: str) -> Image:
+        """See :meth:`Store.parsing`."""
+        path = self.parsing_path(key)
+        if not path.is_file():
+            raise UserError(f"The parsing map '{path}' is missing; add it, or do without the view 'parsing'.")
+        return read_labels(path)
+
+    def parsing_path(self, key: str) -> Path:
+        """Where the key's parsing map belongs."""
+        return (self._maps or self.folder.parent / 'parsing') / f'{key}.png'
+
+    def sizes(self) -> npt.NDArray[np.int32]:
+        """See :meth:`Store.sizes`."""
+        return verify(self)
+
+    def files(self) -> Iterator[str]:
+        """Images and parsing maps, key by key."""
+        for key in self.keys:
+            yield self.files_by_key[key]
+            if self.has_parsing:
+                yield str(self.parsing_path(key))
+
+    def content_checksum(self) -> str:
+        """See :meth:`Store.content_checksum`; over the bytes of the files as they are."""
+        return files_checksum((key, Path(self.files_by_key[key])) for key in self.keys)
+
+    def where(self, key: str) -> str:
+        """The file's path."""
+        return str(self.files_by_key.get(key, self.folder / key))
+
+
+def _image_files(folder: Path) -> dict[str, str]:
+    files: dict[str, str] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in EXTENSIONS or path.name.startswith('.'):
+            continue
+        if path.stem in files:
+            raise UserError(f"'{files[path.stem]}' and '{path}' have the same key '{path.stem}'; remove one of them.")
+        files[path.stem] = str(path)
+    return files
+
+
+def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.float32] | None]:
+    with path.open(newline='', encoding='utf-8') as file:
+        rows = csv.reader(file)
+        header = next(rows, [])
+        if header != HEADER:
+            raise UserError(f"The header of '{path}' is {','.join(header)!r}; expected {','.join(HEADER)!r}.")
+        table = {row[0]: row[1:] for row in rows if row}
+    missing = [key for key in keys if key not in table]
+    if missing:
+        raise UserError(
+            f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); add or remove it."
+        )
+    try:
+        cells = [table[key] for key in keys]
+        people = None if not any(row[0] for row in cells) else np.array([int(row[0]) for row in cells], np.int64)
+        marked = any(any(row[1:]) for row in cells)
+        points = np.array([row[1:] for row in cells], np.float32).reshape(-1, 5, 2) if marked else None
+    except (ValueError, IndexError) as error:
+        raise UserError(f"'{path}' has a row that does not fit its header: {error}.") from error
+    return people, points
+
+
+def _read_manifest(root: Path, keys: list[str]) -> Manifest:
+    manifest = read_manifest(root)
+    different = sorted(set(manifest.keys).symmetric_difference(keys))
+    if different:
+        raise UserError(
+            f"'{root}' holds {len(keys)} images and its manifest names {len(manifest.keys)}; '{different[0]}' is in "
+            f"one of them only. Prepare it again, or remove '{root / NAME}' if the change was meant."
+        )
+    return manifest
+
+
+def files_checksum(files: Iterable[tuple[str, Path]]) -> str:
+    """SHA-256 in hex over every key and the bytes of its file, in the order given.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    digest = hashlib.sha256()
+    for key, path in files:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
+        # Lengths keep what belongs to one file apart from the next.
+        digest.update(f'{key}\n{len(content)}\n'.encode())
+        digest.update(content)
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""What a store says about itself: ``manifest.json`` beside an LMDB's ``data.mdb`` or in a prepared folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fsr_plugins.errors import UserError
+
+NAME = 'manifest.json'
+
+Holding = Literal['identity', 'landmarks', 'parsing']
+
+
+class Origin(BaseModel):
+    """Where a store's images come from, and how they were made.
+
+    ``protocol`` holds every argument on which pixels or choice depend; ``found`` images were looked at, and those that
+    were not kept are counted in ``skipped`` by reason.
+    """
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+    dataset: str
+    protocol: dict[str, Any] = {}
+    found: int = Field(ge=0)
+    skipped: dict[str, int] = {}
+
+
+class Manifest(BaseModel):
+    """The contents of a store.
+
+    ``sizes`` is one (height, width) for all images or one for each key; empty while a folder has not been verified.
+    ``checksum`` is the SHA-256 over every key and its stored bytes in key order, of a union that over its parts';
+    ``bytes`` the length of ``data.mdb``; ``origin`` is there in what ``fsr prepare`` makes.
+    """
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+    version: Literal[1] = 1
+    kind: Literal['folder', 'lmdb', 'union']
+    encoding: Literal['files', 'png', 'raw', 'mixed']
+    count: int = Field(ge=0)
+    keys: list[str]
+    sizes: list[tuple[int, int]] = []
+    holds: list[Holding] = []
+    checksum: str | None = None
+    bytes: int | None = None
+    origin: Origin | None = None
+
+    def provenance(self) -> dict[str, Any]:
+        """What tells this set from another, in few plain values: all but keys and sizes."""
+        return self.model_dump(exclude={'keys', 'sizes'}, exclude_none=True)
+
+
+def compact_sizes(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The sizes as a manifest says them: one if all are equal."""
+    return list(sizes[:1] if len(set(sizes)) == 1 else sizes)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an LMDB or of a prepared folder.
+
+    Raises:
+        UserError: it is not JSON of the expected form, or contradicts itself.
+    """
+    path = folder / NAME
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise UserError(f"'{path}' is no manifest of this toolkit; prepare the data again: {error}") from error
+    if len(manifest.keys) != manifest.count or len(manifest.sizes) not in (1, manifest.count):
+        raise UserError(
+            f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; prepare the data again."
+        )
+    return manifest

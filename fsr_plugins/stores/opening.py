@@ -1,0 +1,73 @@
+"""Opening a store by its spec: a folder, an LMDB, or ``<scheme>://…`` of whoever registered the scheme."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.registry import load_plugins, near
+from fsr_plugins.stores.folder import FolderStore
+from fsr_plugins.stores.lmdb import LmdbStore
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.union import UnionStore
+
+#: What opens the specs of a scheme; it gets the whole spec.
+Opener = Callable[[str], Store]
+OpenerT = TypeVar('OpenerT', bound=Opener)
+
+#: Openers by scheme, the part of a spec before ``://``.
+SCHEMES: dict[str, Opener] = {}
+_SEPARATOR = '://'
+
+
+def register_scheme(scheme: str) -> Callable[[OpenerT], OpenerT]:
+    """Registers the decorated function, or class of a store, as what opens ``<scheme>://…``.
+
+    Raises:
+        ValueError: the scheme is taken.
+    """
+
+    def register(opener: OpenerT) -> OpenerT:
+        if SCHEMES.setdefault(scheme, opener) is not opener:
+            raise ValueError(f"The scheme '{scheme}' is registered already, for {SCHEMES[scheme]}.")
+        return opener
+
+    return register
+
+
+def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
+    """Opens a folder, an LMDB (a path ending in ``.lmdb``) or what a scheme stands for (``portraits://…``).
+
+    Args:
+        spec: One of these, or a list of them that is seen as one store (:class:`~fsr_plugins.stores.UnionStore`).
+
+    Raises:
+        UserError: nothing is there, it is empty or damaged, the scheme is unknown, or the list is empty.
+    """
+    if not isinstance(spec, str | os.PathLike):
+        return UnionStore([open_store(part) for part in spec])
+    spec = os.fspath(spec)
+    scheme, separator, _ = spec.partition(_SEPARATOR)
+    if separator and not Path(spec).exists():
+        return _opener(scheme, spec)(spec)
+    path = Path(spec).expanduser()
+    if not path.exists():
+        raise UserError(
+            f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); see datasets/README.md."
+        )
+    if not path.is_dir():
+        raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")
+    return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path)
+
+
+def _opener(scheme: str, spec: str) -> Opener:
+    if scheme not in SCHEMES:
+        load_plugins()
+    if scheme not in SCHEMES:
+        raise UserError(
+            f"'{spec}': no store has the scheme '{scheme}'.{near(scheme, SCHEMES)} Known: {', '.join(sorted(SCHEMES))}."
+        )
+    return SCHEMES[scheme]

@@ -1,0 +1,102 @@
+"""Decoding every image of a store once, before anything is trained on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.stores.cache import StoreCache
+from fsr_plugins.stores.store import Store
+
+Sizes = npt.NDArray[np.int32]
+
+
+def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads: int | None = None) -> Sizes:
+    """Decodes every image and parsing map and returns the images' sizes, int32 (n, 2) by key order.
+
+    The result is remembered (:mod:`fsr_plugins.stores.cache`), so that a second run only looks at the files' names,
+    lengths and times. What a manifest says of sizes and checksum is compared.
+
+    Raises:
+        UserError: naming the first image, in key order, that does not decode or is smaller than ``min_size`` (height,
+            width), or a parsing map that is missing or of another size.
+    """
+    if len(store.parts) > 1:
+        sizes = np.concatenate([verify(part, threads=threads) for part in store.parts])
+    else:
+        sizes = _sizes(store, threads or os.cpu_count() or 1)
+    if min_size is not None:
+        minimum = (min_size, min_size) if isinstance(min_size, int) else min_size
+        check_minimum(store, np.arange(len(store)), sizes, minimum)
+    return sizes
+
+
+def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, minimum: tuple[int, int]) -> None:
+    """Refuses images, at ``positions`` in the store and of ``sizes`` there, under ``minimum`` (height, width).
+
+    Raises:
+        UserError: naming the first.
+    """
+    small = positions[(sizes[positions] < np.array(minimum)).any(axis=1)]
+    if small.size:
+        height, width = sizes[small[0]]
+        raise UserError(
+            f"The image '{store.where(store.keys[small[0]])}' is {width}x{height} (width x height), smaller than the "
+            f'{minimum[1]}x{minimum[0]} that is needed; {small.size} of {len(positions)} are: remove them or crop less.'
+        )
+
+
+def _sizes(store: Store, threads: int) -> Sizes:
+    cache = StoreCache(store, 'sizes')
+    sizes = _spread(cache.recall(), len(store))
+    if sizes is None:
+        sizes = _measure(store, threads)
+        cache.remember((sizes[:1] if (sizes == sizes[:1]).all() else sizes).tolist())
+    return sizes
+
+
+def _spread(known: Any, count: int) -> Sizes | None:
+    """The sizes as remembered, one for all or one an image, as int32 (count, 2); None if they are no such thing."""
+    if not isinstance(known, list) or len(known) not in (1, count):
+        return None
+    return np.array(np.broadcast_to(np.array(known, np.int32), (count, 2)))
+
+
+def _measure(store: Store, threads: int) -> Sizes:
+    cv2.setNumThreads(0)
+    with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
+        measure = _measurer(store)
+        sizes = np.array(list(pool.map(measure, store.keys)), np.int32).reshape(-1, 2)
+    _compare(store, sizes)
+    return sizes
+
+
+def _compare(store: Store, sizes: Sizes) -> None:
+    """The sizes found and the content against the manifest, as far as it says."""
+    manifest = store.manifest
+    if manifest.sizes:
+        expected = _spread([list(size) for size in manifest.sizes], len(store))
+        wrong = np.flatnonzero((sizes != expected).any(axis=1))
+        if wrong.size:
+            raise UserError(
+                f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again."
+            )
+    if manifest.checksum is not None and store.content_checksum() != manifest.checksum:
+        raise UserError(f"The images of '{store.path}' do not have the checksum of its manifest; prepare it again.")
+
+
+def _measurer(store: Store) -> Callable[[str], tuple[int, int]]:
+    def measure(key: str) -> tuple[int, int]:
+        height, width = store.image(key).shape[:2]
+        if store.has_parsing and store.parsing(key).shape != (height, width):
+            raise UserError(f"The parsing map of '{store.where(key)}' is not of its image's size {width}x{height}.")
+        return height, width
+
+    return measure

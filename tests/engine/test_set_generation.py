@@ -1,0 +1,108 @@
+"""Stages that make a set of images: what is in it, in which order they run, how they go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tiny
+import torch
+
+import fsr_plugins
+from fsr_plugins import config, pipeline
+from fsr_plugins.degradations import BicubicDown
+from fsr_plugins.engine import set_generation as producer
+from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.models.set_generation import SuperResolveModel
+from fsr_plugins.preflight import inspection
+from fsr_plugins.stores.opening import open_store
+
+FACES = 10
+
+
+def options() -> dict[str, Any]:
+    """Trains, restores the training set, trains on what came out."""
+    values = tiny.options()
+    values['datasets']['train'].pop('gt_size')
+    values['train']['total_iter'] = 2
+    restore = {
+        'model_type': 'SuperResolveModel',
+        'path': {'pretrain_network_g': 'stage:first/net_g'},
+        'train': None,
+        'val': None,
+        'datasets': {'train': {'batch_size_per_gpu': 3}},
+    }
+    again = {'datasets': {'train': {'dataroot_gt': 'stage:restore/images.lmdb'}}}
+    return {**values, 'stages': {'first': {}, 'restore': restore, 'again': again}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_faces(tmp_path / 'faces', FACES)
+    return tmp_path
+
+
+def load(folder: Path, *overrides: str) -> config.Experiment:
+    return config.load(tiny.write_options(folder / 'o.yml', options()), overrides)
+
+
+def test_every_image_of_the_set_is_restored_and_trained_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, 'PART', 4)
+    summary = pipeline.run(load(folder))
+    made = open_store(folder / 'experiments/tiny/restore/images.lmdb')
+    assert list(made.keys) == sorted(str(number) for number in range(FACES))
+    assert summary['stages']['restore']['iterations'] == FACES
+    assert summary['stages']['restore']['sha256'] == made.manifest.checksum
+    net = fsr_plugins.load(summary['stages']['first']['checkpoint'])
+    for key in made.keys:
+        hr = torch.from_numpy(cv2.imread(str(folder / f'faces/{key}.png'))[..., ::-1].copy()).permute(2, 0, 1)[None]
+        with torch.no_grad():
+            sr = net(BicubicDown(4)(hr / 255)).clamp(0, 1)
+        # A batch of three may be summed in another order than a batch of one.
+        assert np.abs(made.image(key).astype(int) - sr[0].permute(1, 2, 0).mul(255).round().numpy()).max() <= 1
+    assert (folder / 'experiments/tiny/again/images/gt.txt').read_text().split() == list(made.keys)
+    assert not (folder / 'experiments/tiny/restore/parts').exists()
+
+
+def test_stopped_it_goes_on_with_the_parts_that_are_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(producer, 'PART', 4)
+    made: list[int] = []
+    produce = SuperResolveModel.produce
+
+    def stopping(self: SuperResolveModel) -> torch.Tensor:
+        made.extend(self.batch['index'].tolist())
+        if len(made) == 3:
+            stops[-1].number = 15
+        return produce(self)
+
+    stops: list[Any] = []
+    original = producer.StopSignal
+
+    def remembered() -> Any:
+        stops.append(original())
+        return stops[-1]
+
+    monkeypatch.setattr(producer, 'StopSignal', remembered)
+    monkeypatch.setattr(SuperResolveModel, 'produce', stopping)
+    monkeypatch.setattr(inspection, 'dry_step', lambda *arguments: [])
+    with pytest.raises(Interrupted, match='to go on'):
+        pipeline.run(load(folder))
+    assert made == [0, 1, 2, 3]
+    assert [path.name for path in (folder / 'experiments/tiny/restore/parts').iterdir()] == ['000000.npz']
+    pipeline.run(load(folder))
+    assert made == list(range(FACES))
+    pipeline.run(load(folder))
+    assert made == list(range(FACES))
+
+
+def test_what_cannot_be_gone_over_is_refused(folder: Path) -> None:
+    with pytest.raises(UserError, match="use_hflip' is for training"):
+        load(folder, 'stages.restore.datasets.train.use_hflip=true')
+    values = options()
+    values['stages']['restore'].pop('train')
+    with pytest.raises(UserError, match="'restore' trains nothing: set 'train: null'"):
+        config.load(tiny.write_options(folder / 'o.yml', values))

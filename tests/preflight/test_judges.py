@@ -1,0 +1,77 @@
+"""A recogniser that was trained with does not judge, unless the option file says that it is known."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from fsr_plugins import config
+from fsr_plugins.errors import UserError
+from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.registry import METRIC_REGISTRY
+
+
+@METRIC_REGISTRY.register()
+class JudgesTestMetric:
+    """Has a judge."""
+
+    def __init__(self, recogniser: dict[str, Any], trained_with: bool = False) -> None: ...
+
+    def update(self) -> None: ...
+
+
+def experiment(folder: Path, judge: dict[str, Any], **metric: Any) -> config.Experiment:
+    """Learns with a recogniser in its second stage, and is judged there by another."""
+    own = {'type': 'MobileFaceNet', 'path': str(folder / 'own.pth')}
+    loss = {'type': 'IdentityLoss', 'recogniser': own}
+    metrics = {'who': {'type': 'JudgesTestMetric', 'recogniser': judge, **metric}}
+    second = {
+        'model_type': 'ISRKDPretrainModel',
+        'network_g': {'type': 'ISRKDGenerator', 'num_feat': 4},
+        'path': {'pretrain_network_g': None},
+        'train': {'id_opt': loss, 'optim': {'type': 'Adam', 'lr': 1e-4}},
+        'val': {'metrics': metrics},
+    }
+    third = {
+        'path': {'pretrain_network_g': 'stage:second/net_g'},
+        **{k: second[k] for k in ('model_type', 'network_g')},
+    }
+    common = tiny.options()
+    common.pop('network_g')
+    common['train'].pop('optim_g')
+    values = {
+        **common,
+        'stages': {
+            'second': second,
+            'third': {**third, 'train': {'optim': {'type': 'Adam'}}, 'val': {'metrics': metrics}},
+        },
+    }
+    values['scale'], values['degradation']['scale'] = 8, 8
+    return config.load(tiny.write_options(folder / 'o.yml', values))
+
+
+def test_a_judge_that_was_trained_with_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'own.pth').write_bytes(b'weights')
+    shutil.copy(tmp_path / 'own.pth', tmp_path / 'copy.pth')
+    (tmp_path / 'other.pth').write_bytes(b'weightS')
+    for name in ('own.pth', 'copy.pth'):
+        found = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / name)})
+        for stage in found.stages.values():  # the third builds on the second, which learned with it
+            with pytest.raises(UserError, match=r"val\.metrics\.who.*trained with.*'trained_with: true'"):
+                judges(found, stage)
+    known = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / 'own.pth')}, trained_with=True)
+    other = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / 'other.pth')})
+    published = experiment(tmp_path, {'type': 'MobileFaceNet'})
+    assert [judges(found, found.stages['third']) for found in (known, other, published)] == [[], [], []]
+
+
+def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) -> None:
+    features = {'type': 'MobileFaceNet', 'layers': ['blocks.4']}
+    found = experiment(tmp_path, {'type': 'MobileFaceNet'})
+    found.stages['second'].opt['train']['id_opt'] = {'type': 'FeatureLoss', 'features': features}
+    with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
+        judges(found, found.stages['third'])

@@ -1,0 +1,384 @@
+"""Stores: bit-equal images through every encoding, BasicSR's LMDBs both ways, processes, damage."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from basicsr.utils import FileClient, imfrombytes
+from basicsr.utils.lmdb_util import make_lmdb_from_imgs
+
+from fsr_plugins.data.seeding import mix, permutation, splitmix64
+from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.portraits import render
+from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
+from fsr_plugins.portraits.workers import draw
+from fsr_plugins.stores.folder import FolderStore
+from fsr_plugins.stores.folder_writer import write_folder
+from fsr_plugins.stores.lmdb import LmdbStore
+from fsr_plugins.stores.lmdb_env import release
+from fsr_plugins.stores.lmdb_writer import LmdbWriter, write_lmdb
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.records import Face
+from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.verify import verify
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+def make_faces(number: int = 6, size: tuple[int, int] = (20, 16), full: bool = True) -> list[Face]:
+    rng = np.random.default_rng(0)
+    faces = []
+    for index in reversed(range(number)):
+        image = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        points = rng.uniform(0, 15, (5, 2)).astype(np.float32).round(2)
+        labels = rng.integers(0, 19, size, dtype=np.uint8)
+        faces.append(Face(f'f{index:03d}', image, index // 2, points, labels) if full else Face(f'f{index:03d}', image))
+    return faces
+
+
+def written(folder: Path, how: str, faces: list[Face]) -> Store:
+    path = folder / ('faces' if how == 'folder' else f'{how}.lmdb')
+    if how == 'folder':
+        write_folder(path, faces)
+    else:
+        write_lmdb(path, faces, how)
+    return open_store(str(path))
+
+
+@pytest.mark.parametrize('how', ['folder', 'png', 'raw'])
+@pytest.mark.parametrize('full', [True, False])
+def test_everything_comes_back_bit_equal(tmp_path: Path, how: str, full: bool) -> None:
+    faces = {face.key: face for face in make_faces(full=full)}
+    store = written(tmp_path, how, list(faces.values()))
+    assert list(store.keys) == sorted(faces)
+    held = [store.has_parsing, store.identities is not None, store.landmarks is not None]
+    assert held == [full] * 3
+    with store.reader() as read:
+        for place, key in enumerate(store.keys):
+            face = faces[key]
+            assert np.array_equal(store.image(key), face.image) and np.array_equal(read(key), face.image)
+            if full:
+                assert np.array_equal(store.parsing(key), face.parsing)
+                assert store.identities[place] == face.identity
+                np.testing.assert_allclose(store.landmarks[place], face.landmarks, atol=1e-4)
+    assert store.manifest.count == len(faces)
+    assert verify(store).tolist() == store.sizes().tolist() == [[20, 16]] * len(faces)
+
+
+def test_colours_are_those_of_opencv(tmp_path: Path) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    for name, content in (('a.png', image), ('b.jpg', image), ('c.bmp', image[..., 0])):
+        cv2.imwrite(str(tmp_path / name), content)
+    store = FolderStore(tmp_path)
+    for key, name in (('a', 'a.png'), ('b', 'b.jpg'), ('c', 'c.bmp')):
+        expected = cv2.cvtColor(cv2.imread(str(tmp_path / name), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        assert np.array_equal(store.image(key), expected)
+
+
+def test_a_raw_image_is_its_readers_own(tmp_path: Path) -> None:
+    store = written(tmp_path, 'raw', make_faces())
+    image = store.image('f000')
+    image[:] = 0
+    assert store.image('f000').any()
+
+
+def test_basicsr_reads_our_png_lmdb(tmp_path: Path) -> None:
+    faces = make_faces()
+    write_lmdb(tmp_path / 'ours.lmdb', faces, 'png')
+    keys = [line.split('.')[0] for line in (tmp_path / 'ours.lmdb' / 'meta_info.txt').read_text().splitlines()]
+    assert keys == sorted(face.key for face in faces)
+    client = FileClient('lmdb', db_paths=[str(tmp_path / 'ours.lmdb')], client_keys=['gt'])
+    for face in faces:
+        assert np.array_equal(imfrombytes(client.get(face.key, 'gt'))[..., ::-1], face.image)
+
+
+def test_we_read_basicsrs_lmdb(tmp_path: Path) -> None:
+    faces = make_faces(full=False)
+    for face in faces:
+        cv2.imwrite(str(tmp_path / f'{face.key}.png'), face.image[..., ::-1])
+    names = sorted(f'{face.key}.png' for face in faces)
+    path = tmp_path / 'theirs.lmdb'
+    make_lmdb_from_imgs(str(tmp_path), str(path), names, [name[:-4] for name in names])
+    store = open_store(path)
+    assert verify(store).tolist() == [[20, 16]] * len(faces)
+    assert all(np.array_equal(store.image(face.key), face.image) for face in faces)
+    # BasicSR cuts keys at the first dot when it reads meta_info.txt, and so do we.
+    text = (path / 'meta_info.txt').read_text().replace('f000.png', 'f000.x.png')
+    (path / 'meta_info.txt').write_text(text)
+    assert open_store(path).keys[0] == 'f000'
+
+
+@pytest.mark.parametrize('method', ['fork', 'spawn'])
+def test_forked_and_spawned_processes_read_too(tmp_path: Path, method: str) -> None:
+    stores = [written(tmp_path, how, make_faces()) for how in ('folder', 'raw')]
+    expected = stores[0].image('f002')
+    assert np.array_equal(stores[1].image('f002'), expected)
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context(method)) as pool:
+        for store in stores:
+            assert np.array_equal(pool.submit(store.image, 'f002').result(timeout=100), expected)
+    assert np.array_equal(stores[1].image('f002'), expected)
+
+
+def test_one_environment_serves_two_stores_and_a_pickled_one(tmp_path: Path) -> None:
+    first = written(tmp_path, 'raw', make_faces())
+    second = LmdbStore(first.path)
+    third = pickle.loads(pickle.dumps(first))
+    assert np.array_equal(first.image('f001'), second.image('f001'))
+    assert np.array_equal(first.image('f001'), third.image('f001'))
+
+
+@pytest.mark.parametrize('keep_manifest', [True, False])
+def test_a_truncated_lmdb_is_refused(tmp_path: Path, keep_manifest: bool) -> None:
+    path = tmp_path / 'cut.lmdb'
+    write_lmdb(path, make_faces(60, full=False), 'png')
+    release(path)
+    if not keep_manifest:
+        (path / 'manifest.json').unlink()
+    data = path / 'data.mdb'
+    for share in (0.6, 0.01):
+        with data.open('r+b') as file:
+            file.truncate(int(data.stat().st_size * share))
+        with pytest.raises(UserError, match='damaged|truncated'):
+            open_store(path)
+
+
+def test_changed_pixels_are_found(tmp_path: Path) -> None:
+    path = tmp_path / 'raw.lmdb'
+    faces = make_faces(full=False)
+    write_lmdb(path, faces, 'raw')
+    content = (path / 'data.mdb').read_bytes()
+    pixels = faces[0].image.tobytes()
+    # Wherever they stand: LMDB may leave a stale copy in a page it has used before.
+    (path / 'data.mdb').write_bytes(content.replace(pixels, bytes([pixels[0] ^ 255]) + pixels[1:]))
+    with pytest.raises(UserError, match='checksum'):
+        verify(open_store(path))
+
+
+def test_a_manifest_of_other_data_is_refused(tmp_path: Path) -> None:
+    store = written(tmp_path, 'raw', make_faces(full=False))
+    manifest = json.loads((Path(store.path) / 'manifest.json').read_text())
+    manifest['keys'].append('more')
+    manifest['count'] += 1
+    (Path(store.path) / 'manifest.json').write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match='records'):
+        open_store(store.path)
+    (Path(store.path) / 'manifest.json').write_text('{')
+    with pytest.raises(UserError, match='manifest'):
+        open_store(store.path)
+
+
+def test_the_map_grows(tmp_path: Path) -> None:
+    faces = make_faces(40, (64, 64), full=False)
+    with LmdbWriter(tmp_path / 'g.lmdb', 'raw', map_size=1 << 16) as writer:
+        for face in faces:
+            writer.add(face)
+    store = open_store(tmp_path / 'g.lmdb')
+    assert all(np.array_equal(store.image(face.key), face.image) for face in faces)
+
+
+def test_interrupted_writing_leaves_nothing(tmp_path: Path) -> None:
+    def broken():
+        yield from make_faces()
+        raise RuntimeError('power cut')
+
+    with pytest.raises(RuntimeError, match='power cut'):
+        write_lmdb(tmp_path / 'x.lmdb', broken())
+    with pytest.raises(RuntimeError, match='power cut'):
+        write_folder(tmp_path / 'x', broken())
+    assert not (tmp_path / 'x.lmdb').exists() and not (tmp_path / 'x').exists()
+
+
+@pytest.mark.parametrize('write', [write_folder, write_lmdb])
+def test_writers_refuse(tmp_path: Path, write) -> None:
+    path = tmp_path / 'w.lmdb'
+    face = make_faces()[0]
+    with pytest.raises(UserError, match='twice'):
+        write(path, [face, face])
+    with pytest.raises(UserError, match='no faces'):
+        write(path, [])
+    with pytest.raises(ValueError, match='brings'):
+        write(path, [face, Face('other', face.image)])
+    with pytest.raises(ValueError, match='uint8'):
+        write(path, [Face('grey', face.image[..., 0])])
+    assert write(path, [face]) == 1
+    with pytest.raises(UserError, match='exists already'):
+        write(path, [face])
+
+
+def test_a_png_lmdb_has_no_keys_that_basicsr_would_cut(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='dot'):
+        write_lmdb(tmp_path / 'd.lmdb', [Face('a.b', make_faces()[0].image)], 'png')
+
+
+def test_folders_are_looked_at_closely(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='does not exist'):
+        open_store(tmp_path / 'missing')
+    with pytest.raises(UserError, match='no images'):
+        open_store(tmp_path)
+    image = make_faces()[0].image
+    cv2.imwrite(str(tmp_path / 'a.png'), image)
+    with pytest.raises(UserError, match='is a file'):
+        open_store(tmp_path / 'a.png')
+    cv2.imwrite(str(tmp_path / 'a.jpg'), image)
+    with pytest.raises(UserError, match=r'a\.jpg.*a\.png.*same key'):
+        open_store(tmp_path)
+
+
+def test_deep_and_damaged_images_are_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'good.png'), make_faces()[0].image)
+    cv2.imwrite(str(tmp_path / 'deep.png'), np.full((8, 8, 3), 40000, np.uint16))
+    with pytest.raises(UserError, match=r'deep\.png.*uint16'):
+        verify(open_store(tmp_path))
+    (tmp_path / 'deep.png').write_bytes((tmp_path / 'good.png').read_bytes()[:60])
+    with pytest.raises(UserError, match=r'deep\.png.*cannot be decoded'):
+        verify(open_store(tmp_path))
+
+
+def test_verify_names_what_is_too_small_and_remembers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / 'set', [*make_faces(3, (32, 32), False), Face('zz', np.zeros((8, 40, 3), np.uint8))])
+    store = open_store(tmp_path / 'set')
+    with pytest.raises(UserError, match=r'zz\.png.*40x8'):
+        verify(store, min_size=16)
+
+    def decoded_again(path: str) -> None:
+        raise AssertionError(path)
+
+    monkeypatch.setattr('fsr_plugins.stores.folder.read_image', decoded_again)
+    assert verify(store, min_size=8).tolist() == [[32, 32]] * 3 + [[8, 40]]
+    (tmp_path / 'set' / 'images' / 'zz.png').touch()
+    with pytest.raises(AssertionError, match='png'):
+        verify(store)
+
+
+def test_tables_must_fit(tmp_path: Path) -> None:
+    write_folder(tmp_path / 'set', make_faces())
+    table = tmp_path / 'set' / 'faces.csv'
+    lines = table.read_text().splitlines()
+    table.write_text('\n'.join(lines[:-1]))
+    with pytest.raises(UserError, match='no row for the image'):
+        open_store(tmp_path / 'set')
+    table.write_text('\n'.join(['key,who', *lines[1:]]))
+    with pytest.raises(UserError, match='header'):
+        open_store(tmp_path / 'set')
+    table.write_text('\n'.join([*lines[:-1], lines[-1].rpartition(',')[0] + ',far']))
+    with pytest.raises(UserError, match='does not fit'):
+        open_store(tmp_path / 'set')
+
+
+@pytest.mark.parametrize(
+    ('spec', 'message'),
+    [
+        ('portraits://studo/train', "Did you mean 'studio'"),
+        ('portraits://studio/trian', "Did you mean 'train'"),
+        ('portraits://studio/train?numbr=3', "Did you mean 'number'"),
+        ('portraits://studio/train?number=many', 'whole number'),
+        ('portraits://harsh/train?azimuth=120&elevation=0', 'from -95 to 95'),
+        ('portraits://harsh/train?azimuth=20', 'both together'),
+        ('portraits://studio/train?azimuth=20&elevation=0', "domain 'harsh'"),
+        ('portraits://studio/train?number=0', 'at least 1'),
+    ],
+)
+def test_portrait_specs_are_checked(spec: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        parse_spec(spec)
+
+
+def test_portraits_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fsr_plugins.portraits import iterate
+
+    monkeypatch.setenv('FSR_DATASETS', str(tmp_path))
+    spec = 'portraits://studio/val?number=3&size=16&seed=5'
+    store = open_store(spec)
+    for face in iterate('studio', 'val', 3, 16, 5):
+        assert np.array_equal(store.image(face.key), face.image)
+        assert np.array_equal(store.parsing(face.key), face.parsing)
+    assert len(store) == 3
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
+    assert len(times) == 1 and len(open_store(spec)) == 3
+    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
+
+
+def test_portraits_of_another_number_or_version_are_drawn_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv('FSR_DATASETS', str(tmp_path))
+    spec = 'portraits://studio/val?number=3&size=16'
+    path = Path(open_store(spec).path)
+    faces = make_faces(2, (16, 16))
+    shutil.rmtree(path)
+    write_lmdb(path, faces)
+    assert len(open_store(spec)) == 3 and 'does not hold 3 faces' in caplog.text
+    monkeypatch.setattr('fsr_plugins.portraits.spec.RENDERER_VERSION', 1_000_000)
+    assert open_store(spec).path != str(path) and path.exists()
+
+
+def test_portraits_are_drawn_by_processes_from_standard_input(tmp_path: Path) -> None:
+    # Neither a main script to import nor a guard: what multiprocessing's children would need.
+    code = (
+        'from fsr_plugins.portraits.store import PortraitSpec\n'
+        'from fsr_plugins.portraits.workers import draw\n'
+        "faces = list(draw(PortraitSpec('studio', 'val', 70, 16, 5), processes=2))\n"
+        'print(*(face.key for face in faces), faces[68].image.tobytes().hex())\n'
+    )
+    done = subprocess.run([sys.executable], input=code, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    *keys, pixels = done.stdout.split()
+    assert keys == [f'{index:06d}' for index in range(70)]
+    assert bytes.fromhex(pixels) == render('studio', 'val', [68], 16, 5)[0].image.tobytes()
+
+
+def test_a_drawing_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, 'executable', shutil.which('false'))
+    spec = PortraitSpec('studio', 'val', 70, 16, 5)
+    with pytest.raises(RunError, match='ended with status 1'):
+        list(draw(spec, processes=2))
+
+
+@pytest.mark.parametrize('name', ['faces', 'faces.lmdb'])
+def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> None:
+    ended = subprocess.Popen(['true'])
+    ended.wait()
+    left, living = (tmp_path / f'.{name}.{socket.gethostname()}.{pid}.partial' for pid in (ended.pid, 1))
+    left.mkdir()
+    elsewhere = tmp_path / f'.{name}.elsewhere.99.partial'
+    living.mkdir()
+    elsewhere.mkdir()
+    (write_lmdb if name.endswith('.lmdb') else write_folder)(tmp_path / name, make_faces(2))
+    assert {path.name for path in tmp_path.iterdir()} == {name, living.name, elsewhere.name}
+
+
+def test_splitmix64_is_the_published_one() -> None:
+    # The reference's sequence from state 1234567 (Vigna, prng.di.unimi.it/splitmix64.c): each step adds the constant.
+    step = 0x9E3779B97F4A7C15
+    outputs = [splitmix64((1234567 + index * step) & ((1 << 64) - 1)) for index in range(5)]
+    assert outputs == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+    values = {mix(seed, epoch, index) for seed in range(5) for epoch in range(5) for index in range(20)}
+    assert len(values) == 500 and all(0 <= value < 1 << 63 for value in values)
+
+
+def test_permutations_are_uniform() -> None:
+    orders = np.stack([permutation(0, epoch, 5) for epoch in range(2000)])
+    assert np.array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(5), orders.shape))
+    counts = np.stack([(orders == value).sum(axis=0) for value in range(5)])
+    chi_squared = ((counts - 400) ** 2 / 400).sum()
+    assert chi_squared < 39.25  # 16 degrees of freedom, p = 0.001

@@ -1,11 +1,19 @@
-"""Keeping torch's threads out of the way of the decoders'."""
+"""How many cores there are for threads, and keeping torch's threads out of the way of the decoders'."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
 import torch
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    process = psutil.Process()
+    # Not every system lets a process be bound to cores.
+    return len(process.cpu_affinity()) if hasattr(process, 'cpu_affinity') else psutil.cpu_count() or 1
 
 
 @contextmanager

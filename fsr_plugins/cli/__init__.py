@@ -1,4 +1,4 @@
-"""The command ``fsr``. Each command is a module with ``EXAMPLE``, ``add_arguments``, ``run``, imported when it is used.
+"""The command ``fsr``. Each command has ``EXAMPLE``, ``add_arguments`` and ``run``, and is imported when it is used.
 
 Exit status: 0 done, 1 failed while running, 2 the user's input is wrong, 128 + n ended by signal n.
 """
@@ -6,34 +6,19 @@ Exit status: 0 done, 1 failed while running, 2 the user's input is wrong, 128 + 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from fsr_plugins.cli.outcome import Outcome, add_json
+from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
+from fsr_plugins.cli.outcome import CommandOutcome, add_json
 from fsr_plugins.errors import Interrupted, RunError, UserError
 
-__all__ = ['Outcome', 'main']
-
-#: Every command and what it does, so that ``fsr --help`` imports none of them.
-COMMANDS = {
-    'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
-    'test': 'measure a trained experiment again on its validation sets',
-    'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
-    'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
-    'adapt': 'adapt a trained network to a new domain by one or more of its faces',
-    'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
-    'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
-    'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
-    'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
-    'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
-}
+__all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,10 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after ``fsr``; those of the process if None.
     """
-    argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        arguments, module = _parse(argv)
-        status = _run(module, arguments)
+        status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
     except SystemExit as end:  # argparse: help, or wrong arguments
@@ -58,55 +41,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGPIPE
 
 
-def _parse(argv: list[str]) -> tuple[argparse.Namespace, ModuleType]:
+def _run(argv: list[str]) -> int:
+    json_file: Path | None = None
+    try:
+        command, arguments = _parse(argv)
+        json_file = arguments.json
+        outcome = command.run(arguments)
+        _write_json(json_file, outcome.found)
+        return outcome.status
+    except (UserError, RunError) as error:
+        rank = os.environ.get('RANK', '0')
+        print(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}', file=sys.stderr)
+        with suppress(UserError):  # said already, if it was this file
+            _write_json(json_file, {'error': str(error)})
+        if isinstance(error, Interrupted):
+            return error.status
+        return 2 if isinstance(error, UserError) else 1
+
+
+def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     parser = argparse.ArgumentParser(
         prog='fsr',
         description='Face super-resolution on top of BasicSR.',
         epilog='Example: fsr train -opt options/tsnet.yml',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
+    parsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     chosen = next((argument for argument in argv if not argument.startswith('-')), '')
-    module: ModuleType | None = None
-    for name, summary in COMMANDS.items():
-        command = commands.add_parser(
+    outside = outside_commands()
+    command: Command | None = None
+    for name, summary in summaries(outside).items():
+        described = parsers.add_parser(
             name,
-            help=summary,
+            help=summary.replace('%', '%%'),  # argparse formats it
             description=f'{summary[0].upper()}{summary[1:]}.',
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
         )
         if name == chosen:
-            module = importlib.import_module(f'fsr_plugins.cli.{name}_command')
-            command.epilog = f'Example: {module.EXAMPLE}'
-            command.set_defaults(json=None)
-            add_json(command)
-            module.add_arguments(command)
+            command = load_command(name, outside)
+            described.epilog = f'Example: {command.EXAMPLE}'
+            described.set_defaults(json=None)
+            add_json(described)
+            command.add_arguments(described)
     arguments = parser.parse_args(argv)
-    assert module is not None  # argparse ends otherwise
-    return arguments, module
+    assert command is not None  # argparse ends otherwise
+    return command, arguments
 
 
-def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
-    try:
-        outcome = module.run(arguments)
-        _write_json(arguments.json, outcome.found)
-    except (UserError, RunError) as error:
-        outcome = Outcome({'error': str(error)}, _status(error))
-        rank = os.environ.get('RANK', '0')
-        print(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}', file=sys.stderr)
-        if arguments.json is not None and arguments.json.parent.is_dir():
-            _write_json(arguments.json, outcome.found)
-    return outcome.status
-
-
-def _status(error: UserError | RunError) -> int:
-    if isinstance(error, Interrupted):
-        return error.status
-    return 2 if isinstance(error, UserError) else 1
-
-
-def _write_json(path: Path | None, found: dict[str, Any]) -> None:
+def _write_json(path: Path | None, found: Mapping[str, object]) -> None:
     if path is None or os.environ.get('RANK', '0') != '0':
         return
     try:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from fsr_plugins.cli.checkpoint import add_checkpoint
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
          fsr adapt -c net_sr.pth --exemplar a.png b.png -o adapted.pth -opt options/dapfsr.yml --seed 1"""
@@ -35,7 +35,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Adapts and says what was written."""
     from fsr_plugins.adaptation.adapt import Request, adapt
 
@@ -53,4 +53,4 @@ def run(arguments: Namespace) -> Outcome:
     )
     preview = f', preview {found["preview"]}' if found['preview'] else ''
     print(f'{found["checkpoint"]}: {found["iterations"]} iterations in {found["seconds"]} s{preview}')
-    return Outcome(found)
+    return CommandOutcome(found)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.cli.experiment import show_tables
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = """fsr bench -opt options/bench/portraits_x8.yml
          fsr bench -opt options/bench/portraits_x8.yml --evaluate-only --entries bicubic,edsr"""
@@ -25,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--evaluate-only', action='store_true', help='train nothing')
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Trains, measures and reports; the outcome is the content of ``results.json``."""
     from fsr_plugins.bench import run as bench
     from fsr_plugins.bench import suite as suites
@@ -35,11 +33,8 @@ def run(arguments: Namespace) -> Outcome:
     suite = suites.load(arguments.opt, arguments.overrides, only=only)
     results = bench.run(suite, evaluate_only=arguments.evaluate_only)
     content = table.quality(results)
-    show_tables({content.title: _rows(content)})
+    columns = ['', *(f'{title} ({small})' if small else title for title, small in content.columns)]
+    rows = [[row.name, *(cell.text for cell in row.cells)] for row in content.rows]
+    show_tables({content.title: [dict(zip(columns, row, strict=True)) for row in rows]})
     print(f'{suite.folder / "report.html"}')
-    return Outcome(results)
-
-
-def _rows(content: Any) -> list[Mapping[str, str]]:
-    names = [f'{title} ({small})' if small else title for title, small in content.columns]
-    return [{'': row.name, **dict(zip(names, (cell.text for cell in row.cells), strict=True))} for row in content.rows]
+    return CommandOutcome(results)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_option_file, load
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = 'fsr doctor -opt options/tsnet.yml'
 
@@ -15,7 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_option_file(parser)
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Prints one line a check; the status is 2 if one found an error."""
     experiment = load(arguments)
     from fsr_plugins import preflight
@@ -23,4 +23,4 @@ def run(arguments: Namespace) -> Outcome:
     report = preflight.inspect(experiment, dry_steps=True)
     for finding in report.findings:
         print(f'{finding.level:<8}{finding.stage or experiment.name:<16}{finding.check:<16}{finding.message}')
-    return Outcome(report.as_dict(), status=2 if report.errors else 0)
+    return CommandOutcome(report.as_dict(), status=2 if report.errors else 0)

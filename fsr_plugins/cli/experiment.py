@@ -6,7 +6,7 @@ import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fsr_plugins.config import Experiment
@@ -73,7 +73,7 @@ def show_figures(
         Console().print(f'{name}: {text}', markup=False, highlight=False)
 
 
-def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+def show_tables(tables: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
     """Prints tables given as rows of named cells, in the first process only."""
     from rich.console import Console
     from rich.table import Table
@@ -86,7 +86,7 @@ def show_tables(tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         Console().print(table)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if value is None:
         return ''
     return f'{value:.4f}' if isinstance(value, float) else str(value)

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = """fsr export -c experiments/tsnet/joint/models/net_s_latest.pth -o net_s.onnx
          fsr export -c net_g.pth -o net_g.pt2 --size 24 24"""
@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Exports, and says what the file takes and gives."""
     from fsr_plugins.restore.exporting import Request, export
 
@@ -41,4 +41,4 @@ def run(arguments: Namespace) -> Outcome:
         f'{found["file"]}: {" to ".join(shapes)}, RGB in [0, 1], {found["bytes"] / 2**20:.1f} MiB; '
         f"differs from the network's images by at most {found['largest']:.1g}"
     )
-    return Outcome(found)
+    return CommandOutcome(found)

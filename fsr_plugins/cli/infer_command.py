@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.errors import UserError
 
 EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
@@ -61,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: 0.5")
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Enlarges and says what was written."""
     from fsr_plugins.engine import logs
     from fsr_plugins.restore.run import Request, restore
@@ -91,4 +91,4 @@ def run(arguments: Namespace) -> Outcome:
     faces = [face for picture in found['pictures'].values() for face in picture.get('faces', [])]
     of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if faces else ''
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
-    return Outcome(found)
+    return CommandOutcome(found)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import sys
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from collections.abc import Callable
 
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = 'fsr list archs'
 
@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('kind', choices=KINDS)
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Prints a table on a terminal, lines separated by tabs elsewhere."""
     from fsr_plugins.registry import REGISTRIES, load_plugins
 
@@ -31,26 +31,23 @@ def run(arguments: Namespace) -> Outcome:
     else:
         for row in rows:
             print('\t'.join(row[column] for column in COLUMNS))
-    return Outcome({arguments.kind: rows})
+    return CommandOutcome({arguments.kind: rows})
 
 
-def describe(name: str, target: Any) -> dict[str, str]:
+def describe(name: str, target: Callable[..., object]) -> dict[str, str]:
     """Name, package it comes from, first line of its docstring, and signature of a registered class or function."""
+    try:
+        signature = inspect.signature(target, eval_str=True)
+    except NameError:  # names that only a type checker imports
+        signature = inspect.signature(target)
     # a class without a docstring would show its parents'
     text = inspect.cleandoc(target.__doc__ or '')
     return {
         'name': name,
         'origin': target.__module__.partition('.')[0],
         'summary': text.partition('\n')[0],
-        'signature': _signature(target),
+        'signature': str(signature),
     }
-
-
-def _signature(target: Any) -> str:
-    try:
-        return str(inspect.signature(target, eval_str=True))
-    except NameError:  # names that only a type checker imports
-        return str(inspect.signature(target))
 
 
 def _print_table(rows: list[dict[str, str]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_option_file, load, show_tables
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = """fsr oneshot -opt options/dapfsr.yml
          fsr oneshot -opt options/dapfsr.yml --set oneshot.exemplars=3 --json figures.json"""
@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_option_file(parser)
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Adapts and measures; the outcome is the content of ``oneshot.json``."""
     experiment = load(arguments)
     from fsr_plugins.adaptation import oneshot
@@ -27,4 +27,4 @@ def run(arguments: Namespace) -> Outcome:
     for name, metric in summary['metrics'].items():
         print(f'{name}: {metric["convention"]}')
     print(summary['how'])
-    return Outcome(summary)
+    return CommandOutcome(summary)

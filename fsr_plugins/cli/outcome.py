@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CommandOutcome:
     """What a command found, as plain values for ``--json``, and its exit status."""
 
-    found: dict[str, Any] = field(default_factory=dict)
+    found: Mapping[str, object] = field(default_factory=dict)
     status: int = 0
 
 

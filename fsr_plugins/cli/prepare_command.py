@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
-from fsr_plugins.cli.outcome import Outcome, add_json
+from fsr_plugins.cli.outcome import CommandOutcome, add_json
 
 EXAMPLE = 'fsr prepare portraits --help'
 
@@ -28,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         preparer.add_arguments(command)
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Prepares the dataset and says what was written."""
     from fsr_plugins.prepare import PREPARERS
 
@@ -40,4 +40,4 @@ def run(arguments: Namespace) -> Outcome:
     if prepared.left_out:
         which = f'; {Path(prepared.path) / REPORT} says which' if prepared.skipped else ''
         print(f'left out: {account(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
-    return Outcome(prepared.as_dict())
+    return CommandOutcome(prepared.as_dict())

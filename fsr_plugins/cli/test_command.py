@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = 'fsr test -opt options/tsnet.yml --json figures.json'
 
@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_launcher(parser)
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Measures; the outcome is the figures by set, net and metric."""
     experiment = load(arguments)
     from fsr_plugins import pipeline
@@ -24,4 +24,4 @@ def run(arguments: Namespace) -> Outcome:
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)
     show_figures(found['validation'], found['metrics'])
     show_tables(found['tables'])
-    return Outcome(found)
+    return CommandOutcome(found)

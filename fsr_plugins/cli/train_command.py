@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
-from fsr_plugins.cli.outcome import Outcome
+from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = """fsr train -opt options/tsnet.yml --set train.total_iter=200
          torchrun --nproc_per_node=2 fsr_plugins/train.py -opt options/tsnet.yml --launcher pytorch"""
@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(arguments: Namespace) -> Outcome:
+def run(arguments: Namespace) -> CommandOutcome:
     """Trains; the outcome is the experiment's summary."""
     experiment = load(arguments)
     from fsr_plugins import pipeline
@@ -28,4 +28,4 @@ def run(arguments: Namespace) -> Outcome:
     summary = pipeline.run(experiment, launcher=arguments.launcher)
     show_figures(summary['validation'], summary['metrics'])
     show_tables(summary['tables'])
-    return Outcome(summary)
+    return CommandOutcome(summary)

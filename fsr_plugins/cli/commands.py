@@ -1,0 +1,99 @@
+"""Which commands there are: the toolkit's own, and those that installed packages bring.
+
+A package names its commands as entry points of the group ``fsr_plugins.commands``. Only metadata are read to list them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Protocol, cast
+
+from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.errors import UserError
+
+#: The toolkit's own commands and what each does, so that ``fsr --help`` imports none of them.
+COMMANDS = {
+    'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
+    'test': 'measure a trained experiment again on its validation sets',
+    'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
+    'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
+    'adapt': 'adapt a trained network to a new domain by one or more of its faces',
+    'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
+    'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
+    'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
+    'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
+    'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
+}
+
+ENTRY_POINT_GROUP = 'fsr_plugins.commands'
+
+
+class Command(Protocol):
+    """A module, or any object, with these three names.
+
+    Attributes:
+        EXAMPLE: one line or several that show how it is called; the end of its help.
+    """
+
+    EXAMPLE: str
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Adds its arguments to its parser. ``--json`` is there already."""
+
+    def run(self, arguments: Namespace) -> CommandOutcome:
+        """Does the work, and says what was found.
+
+        Raises:
+            UserError: the input is wrong; the message is shown, and the exit status is 2.
+            RunError: it failed while running; the message is shown, and the exit status is 1.
+        """
+
+
+def outside_commands() -> dict[str, list[EntryPoint]]:
+    """The entry points of installed packages by the command they name; more than one where packages disagree."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        found.setdefault(point.name, []).append(point)
+    return dict(sorted(found.items()))
+
+
+def summaries(outside: Mapping[str, list[EntryPoint]]) -> dict[str, str]:
+    """What every command does, ours first; of an outside one, the summary of the package that brings it."""
+    found = dict(COMMANDS)
+    for name, points in outside.items():
+        package, about = points[0].dist, 'no summary'
+        if package is not None and 'Summary' in package.metadata:
+            about = package.metadata['Summary']
+        found.setdefault(name, f'{about} (from {" and ".join(map(_origin, points))})')
+    return found
+
+
+def load_command(name: str, outside: Mapping[str, list[EntryPoint]]) -> Command:
+    """Imports one command, and nothing of the others.
+
+    Raises:
+        UserError: two packages bring the command, or one brings a name of ours; it cannot be imported, or is none.
+    """
+    points = outside.get(name, [])
+    if len(points) + (name in COMMANDS) > 1:
+        owners = [*(['fsr itself'] if name in COMMANDS else []), *map(_origin, points)]
+        raise UserError(f"The command '{name}' is brought by {' and by '.join(owners)}: uninstall all but one.")
+    if not points:
+        return cast(Command, importlib.import_module(f'fsr_plugins.cli.{name}_command'))
+    where = f"The command '{name}' of {_origin(points[0])} ({points[0].value})"
+    try:
+        command = points[0].load()
+    except Exception as error:
+        raise UserError(f'{where} cannot be imported; mend or uninstall it:\n{traceback.format_exc()}') from error
+    missing = [part for part in ('EXAMPLE', 'add_arguments', 'run') if not hasattr(command, part)]
+    if missing:
+        raise UserError(f"{where} has no '{missing[0]}': a command needs EXAMPLE, add_arguments and run.")
+    return cast(Command, command)
+
+
+def _origin(point: EntryPoint) -> str:
+    return f'{point.dist.name} {point.dist.version}' if point.dist is not None else point.value

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-from importlib import metadata
 from pathlib import Path
 
 import cv2
 import pytest
+from outside import EXAMPLES, check_small_and_unknown, entry_points, fsr, install
 
-ROOT = Path(__file__).parents[1]
-EXAMPLE = ROOT / 'examples' / 'fsr_softedge'
-OPTIONS = EXAMPLE / 'options' / 'softedge.yml'
+OPTIONS = EXAMPLES / 'fsr_softedge' / 'options' / 'softedge.yml'
 #: Seconds on two busy cores, instead of the minutes of the option file as it is.
 TINY = (
     'datasets.train.dataroot_gt=portraits://studio/train?number=6&size=32',
@@ -30,20 +24,7 @@ TINY = (
 @pytest.fixture(scope='module')
 def site(tmp_path_factory) -> Path:
     """A folder into which the plugin, and nothing else, is installed."""
-    folder = tmp_path_factory.mktemp('outside')
-    # From a copy: building leaves files beside the sources.
-    source = shutil.copytree(EXAMPLE, folder / 'source')
-    command = [sys.executable, '-m', 'pip', 'install', '--quiet', '--no-deps', '--no-build-isolation', '--no-index']
-    done = subprocess.run([*command, '--target', folder / 'site', source], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder / 'site'
-
-
-def fsr(site: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs the command ``fsr`` in ``place``, with the plugin on the path."""
-    environment = {**os.environ, 'PYTHONPATH': str(site), 'FSR_DATASETS': str(place / 'datasets')}
-    command = [str(Path(sys.executable).with_name('fsr')), *arguments]
-    return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=180)
+    return install('fsr_softedge', tmp_path_factory.mktemp('outside'))
 
 
 @pytest.fixture(scope='module')
@@ -57,15 +38,11 @@ def trained(site, tmp_path_factory) -> Path:
 
 
 def test_it_is_small_and_unknown_to_the_repository():
-    lines = [line for file in (EXAMPLE / 'fsr_softedge').glob('*.py') for line in file.read_text().splitlines()]
-    assert len(lines) < 100
-    for file in (ROOT / 'fsr_plugins').rglob('*.py'):
-        assert 'softedge' not in file.read_text().lower(), file
+    check_small_and_unknown('fsr_softedge', 'softedge')
 
 
 def test_it_brings_one_entry_point(site):
-    (installed,) = metadata.distributions(path=[str(site)])
-    assert [(point.group, point.value) for point in installed.entry_points] == [('fsr_plugins', 'fsr_softedge')]
+    assert entry_points(site) == [('fsr_plugins', 'softedge', 'fsr_softedge')]
 
 
 def test_both_stages_train_and_the_result_is_measured(trained):

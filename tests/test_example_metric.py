@@ -1,0 +1,110 @@
+"""The example of a metric from outside: named in an option file, measured, and compared with its published form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from outside import EXAMPLES, check_small_and_unknown, entry_points, fsr, install, python
+from scipy.signal import convolve2d
+
+OPTIONS = EXAMPLES / 'fsr_edge_metric' / 'options' / 'gmsd.yml'
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder into which the metric, and nothing else, is installed."""
+    return install('fsr_edge_metric', tmp_path_factory.mktemp('outside'))
+
+
+@pytest.fixture(scope='module')
+def place(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with faces, and the option file's experiment trained on them for two iterations."""
+    place = tmp_path_factory.mktemp('work')
+    generator = np.random.default_rng(0)
+    (place / 'faces').mkdir()
+    for name in 'abc':
+        image = cv2.resize(generator.integers(0, 256, (9, 9, 3), np.uint8), (36, 28), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(place / 'faces' / f'{name}.png'), image)
+    settings = [
+        'train.total_iter=2', 'val.val_freq=2', 'val.save_img=true', 'datasets.train.batch_size_per_gpu=2',
+        'datasets.train.dataroot_gt=faces', 'datasets.val.dataroot_gt=faces', 'num_gpu=0',
+    ]  # fmt: skip
+    done = fsr(site, place, 'train', '-opt', OPTIONS, *(word for each in settings for word in ('--set', each)))
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def published(sr: Path, gt: Path, reduce: bool) -> float:
+    """GMSD as its authors' MATLAB code takes it of two image files, one filter after the other."""
+    gradients = []
+    for file in (sr, gt):
+        blue, green, red = np.moveaxis(cv2.imread(str(file)).astype(np.float64), 2, 0)
+        grey = 0.298936021293775 * red + 0.587043074451121 * green + 0.114020904255103 * blue
+        if reduce:
+            # conv2(…, 'same') of MATLAB begins with the mean of the first two rows and columns.
+            grey = convolve2d(grey, np.full((2, 2), 0.25))[1:, 1:][::2, ::2]
+        across = np.array([[1, 0, -1], [1, 0, -1], [1, 0, -1]]) / 3
+        gradients.append(np.hypot(convolve2d(grey, across, mode='same'), convolve2d(grey, across.T, mode='same')))
+    similarity = (2 * gradients[0] * gradients[1] + 170) / (gradients[0] ** 2 + gradients[1] ** 2 + 170)
+    return float(similarity.std(ddof=1))
+
+
+def test_it_is_small_and_unknown_to_the_repository() -> None:
+    check_small_and_unknown('fsr_edge_metric', 'gmsd')
+
+
+def test_it_brings_one_entry_point(site: Path) -> None:
+    assert entry_points(site) == [('fsr_plugins', 'edge_metric', 'fsr_edge_metric')]
+
+
+def test_it_is_listed_with_where_it_comes_from(site: Path, tmp_path: Path) -> None:
+    done = fsr(site, tmp_path, 'list', 'metrics')
+    (row,) = [line.split('\t') for line in done.stdout.splitlines() if line.startswith('GMSD')]
+    assert row[:2] == ['GMSD', 'fsr_edge_metric'] and 'reduce: int = 2' in row[3]
+
+
+@pytest.mark.parametrize(('entry', 'reduce'), [('gmsd', True), ('gmsd_fine', False)])
+def test_its_figure_is_the_published_one(place: Path, entry: str, reduce: bool) -> None:
+    summary = json.loads((place / 'experiments' / 'gmsd' / 'summary.json').read_text())
+    written = sorted((place / 'experiments' / 'gmsd').rglob('unseen/*.png'))
+    assert [file.name[0] for file in written] == ['a', 'b', 'c']
+    expected = [published(file, place / 'faces' / f'{file.name[0]}.png', reduce) for file in written]
+    assert min(expected) > 0.01
+    assert summary['validation']['unseen']['result'][entry] == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_sides_that_are_not_even_are_filled_up(site: Path, tmp_path: Path) -> None:
+    generator = np.random.default_rng(1)
+    images = generator.integers(0, 256, (2, 13, 15, 3), np.uint8)
+    for name, image in zip(('sr', 'gt'), images, strict=True):
+        cv2.imwrite(str(tmp_path / f'{name}.png'), image)
+    code = """
+import torch
+from fsr_edge_metric import GMSD
+from fsr_plugins.stores.images import read_image
+sr, gt = (torch.from_numpy(read_image(f'{name}.png')).permute(2, 0, 1)[None] / 255 for name in ('sr', 'gt'))
+metric = GMSD()
+metric.update(torch.cat([sr, gt]), torch.cat([gt, gt]), {})
+print(metric.last['gmsd'].tolist(), metric.compute()['gmsd'])
+"""
+    values = python(site, tmp_path, code)
+    expected = published(tmp_path / 'sr.png', tmp_path / 'gt.png', reduce=True)
+    (first, second), mean = json.loads(values[: values.index(']') + 1]), float(values.split()[-1])
+    assert (first, second, mean) == pytest.approx((expected, 0, expected / 2), rel=1e-6)
+
+
+def test_a_wrong_argument_is_refused_before_anything_is_trained(site: Path, place: Path) -> None:
+    settings = ('datasets.train.dataroot_gt=faces', 'datasets.val.dataroot_gt=faces', 'val.metrics.gmsd.redcue=1')
+    done = fsr(site, place, 'doctor', '-opt', OPTIONS, *(word for each in settings for word in ('--set', each)))
+    assert done.returncode == 2
+    assert 'redcue' in done.stderr + done.stdout and "'reduce'" in done.stderr + done.stdout
+
+
+def test_without_it_the_option_file_is_refused(tmp_path: Path) -> None:
+    done = fsr(tmp_path / 'nothing', tmp_path, 'doctor', '-opt', OPTIONS)
+    assert done.returncode == 2
+    assert "'GMSD'" in done.stderr and 'Traceback' not in done.stderr

@@ -103,24 +103,29 @@ def test_a_list_without_one_of_the_faces_is_refused(site: Path, place: Path) -> 
     assert 'Traceback' not in done.stderr and not (place / 'experiments').exists()
 
 
-def test_lists_that_are_none_are_refused(site: Path, place: Path) -> None:
+def test_lists_that_are_none_and_crops_are_refused(site: Path, place: Path) -> None:
     code = """
 from pathlib import Path
 from fsr_pairs_dataset import PairListDataset
 from fsr_plugins.errors import UserError
 root = 'datasets/recorded'
-opt = {'scale': 4, 'dataroot_gt': f'{root}/gt', 'dataroot_lq': f'{root}/lq', 'pairs': 'list.csv'}
+opt = {'name': 'x', 'scale': 4, 'dataroot_gt': f'{root}/gt', 'dataroot_lq': f'{root}/lq', 'pairs': 'list.csv'}
 for text in ('anna,one_anna ben,four_ben carl,two_carl', 'anna;one_anna', None):
     Path('list.csv').write_text('\\n'.join(text.split())) if text else Path('list.csv').unlink()
     try:
         PairListDataset(opt)
     except UserError as error:
         print(error)
+try:
+    PairListDataset({**opt, 'gt_size': 16})
+except UserError as error:
+    print(error)
 """
-    unknown, unlike, absent = python(site, place, code).splitlines()
+    unknown, unlike, absent, crop = python(site, place, code).splitlines()
     assert unknown == "'list.csv' names no LR for 'ben', or one not in 'datasets/recorded/lq'."
     assert unlike.startswith("'pairs: list.csv' has to be a file of lines gt,lq: ")
     assert absent.startswith("'pairs: list.csv' has to be a file of lines gt,lq: [Errno 2] No such file")
+    assert crop == "The dataset 'x': 'gt_size': Input should be None (it is 16)."
 
 
 def test_a_recording_of_another_size_is_refused(site: Path, place: Path) -> None:
@@ -128,8 +133,3 @@ def test_a_recording_of_another_size_is_refused(site: Path, place: Path) -> None
     done = fsr_with_options(site, place, 'train')
     assert done.returncode == 2
     assert 'far_anna.png' in done.stderr and '[7, 6]' in done.stderr and '[6, 6]' in done.stderr
-
-
-def test_a_crop_is_refused_with_the_key(site: Path, place: Path) -> None:
-    done = fsr(site, place, 'train', '-opt', OPTIONS, '--set', 'datasets.train.gt_size=16')
-    assert done.returncode == 2 and "'datasets.train.gt_size'" in done.stderr

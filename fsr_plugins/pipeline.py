@@ -13,11 +13,11 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.machine import machine
-from fsr_plugins.engine.set_generation import Producer
+from fsr_plugins.engine.set_generation import SetGenerator
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import HR, build_metrics
+from fsr_plugins.models.evaluation import HR, build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256
 
@@ -73,7 +73,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
         loaders = make_val_loaders(stage.opt, world, pin_memory=False)
         figures = {name: model.validate(loader) for name, loader in loaders.items()}
         metrics = _conventions({stage.name: stage})
-        found = {'metrics': metrics, 'validation': figures, 'tables': type(model).tables(figures)}
+        found = {'metrics': metrics, 'validation': figures, 'tables': model.evaluation.tables(figures)}
         return {'name': experiment.name, 'stage': stage.name, **found}
     finally:
         distributed.stop()
@@ -109,8 +109,8 @@ def _train(stage: Stage, world: World) -> dict[str, Any]:
         stage.folder.mkdir(parents=True, exist_ok=True)
         write_text(stage.folder / 'options.yml', config.dump(stage.opt))
     distributed.barrier()
-    if stage.produces:
-        made = Producer(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
+    if stage.generates_set:
+        made = SetGenerator(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
         return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
     outcome = Trainer(opt, stage.folder, world).run()
     return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
@@ -184,7 +184,7 @@ def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str
     """What the models show besides, by table; the later stage's where both show one."""
     tables: dict[str, list[dict[str, Any]]] = {}
     for name, stage in experiment.stages.items():
-        tables |= lookup('models', stage.opt['model_type']).tables(done[name]['validation'])
+        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
     return tables
 
 
@@ -206,7 +206,7 @@ def _last_validating(experiment: Experiment, with_images: bool = False) -> Stage
     """The last stage that has sets to validate on, if any has; with images: of those whose networks give some."""
     for stage in reversed(experiment.stages.values()):
         validates = (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1
-        if validates and (not with_images or lookup('models', stage.opt['model_type']).shows_images):
+        if validates and (not with_images or lookup('models', stage.opt['model_type']).evaluation.shows_images):
             return stage
     return None
 
@@ -217,7 +217,7 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
     cls = lookup('models', opt['model_type'])
     for label, use in cls.networks.items():
         path = stage.folder / 'models' / f'{label}_latest.pth'
-        if not use.frozen and not use.only_training and path.exists():
+        if not use.frozen and not use.train_only and path.exists():
             short = label.removeprefix('net_')
             opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': 'params_ema'}
     return cls(opt)

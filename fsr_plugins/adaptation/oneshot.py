@@ -28,8 +28,8 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import Outcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import build_metrics
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.models.validation import build_metrics
 from fsr_plugins.preflight import checks
 from fsr_plugins.registry import lookup
 from fsr_plugins.stores.images import encode_png

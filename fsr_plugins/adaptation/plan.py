@@ -93,7 +93,7 @@ def _stage(experiment: Experiment, name: str) -> Stage:
             f"{experiment.file} has no stage '{name}' to repeat (there are: {there}): name one in 'oneshot.stages'."
             f'{near(name, experiment.stages)}'
         )
-    if stage.produces:
+    if stage.generates_set:
         raise UserError(f"{stage.where(('model_type',))}: stage '{name}' trains nothing and cannot be repeated.")
     if not (stage.opt.get('val') or {}).get('metrics'):
         raise UserError(f"{stage.where(('val',))}: stage '{name}' has no 'val.metrics' to compare by.")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fsr_plugins.adaptation.plan import Plan
 from fsr_plugins.engine import report
-from fsr_plugins.models.validation import Results
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.stores.images import read_image
 
 #: Metrics by class in the order of the paper's table; others follow as the option file has them.

@@ -19,7 +19,14 @@ from fsr_plugins.registry import ARCH_REGISTRY
 
 #: What of this package takes part in a figure; training and reports do not.
 _ROOMS = ('archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'data')
-_FILES = ('models/base.py', 'models/networks.py', 'models/validation.py', 'bench/data.py', 'bench/evaluation.py')
+_FILES = (
+    'models/base.py',
+    'models/networks.py',
+    'models/evaluation.py',
+    'models/strategies.py',
+    'bench/data.py',
+    'bench/evaluation.py',
+)
 
 
 class Cache:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fsr_plugins.bench.memory import PeakMemory
 from fsr_plugins.bench.options import Cost
-from fsr_plugins.models.validation import Network
+from fsr_plugins.models.evaluation import Network
 
 logger = logging.getLogger(__name__)
 

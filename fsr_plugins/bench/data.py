@@ -15,7 +15,7 @@ from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import lq_of, meta_of
+from fsr_plugins.models.strategies import lq_of, meta_of
 from fsr_plugins.stores.checksum import store_checksum
 
 

@@ -21,7 +21,7 @@ from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT
-from fsr_plugins.models.validation import HR, Network, SetEvaluation, build_metrics
+from fsr_plugins.models.evaluation import HR, Network, SetEvaluation, build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256, locate
 

@@ -43,7 +43,7 @@ class Contestant:
         return tuple(
             name
             for name, opt in stages.items()
-            if opt.get('degradation') and lookup('models', opt['model_type']).shows_images
+            if opt.get('degradation') and lookup('models', opt['model_type']).evaluation.shows_images
         )
 
 
@@ -58,11 +58,11 @@ def contestant(experiment: Experiment, entry: Entry) -> Contestant:
         there = ', '.join(experiment.stages)
         raise UserError(f"there is no stage '{name}' (there are: {there}).{near(name, experiment.stages)}")
     stage = experiment.stages[name]
-    if stage.produces:
+    if stage.generates_set:
         raise UserError(f"stage '{name}' trains nothing: name the stage of the network by 'stage'.")
     model = lookup('models', stage.opt['model_type'])
     label = entry.net or model.result_label(stage.opt)
-    products = model.product_blocks(stage.opt)
+    products = model.composite_blocks(stage.opt)
     known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
     if label not in known:
         raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
@@ -89,11 +89,11 @@ def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
     """The stages in which a network, or what it is put together of, learns."""
     stage = experiment.stages[name]
     model = lookup('models', stage.opt['model_type'])
-    product = label in model.product_blocks(stage.opt)
+    product = label in model.composite_blocks(stage.opt)
     labels = [
         key
         for key, use in model.networks.items()
-        if (key == label or product) and not use.only_training and stage.opt.get(option_name(key)) is not None
+        if (key == label or product) and not use.train_only and stage.opt.get(option_name(key)) is not None
     ]
     for key in labels:
         source = _source(experiment, stage, key)

@@ -18,7 +18,7 @@ from fsr_plugins.bench.evaluation import Rival
 from fsr_plugins.bench.options import Pictures
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine.report import grid
-from fsr_plugins.models.validation import quantise
+from fsr_plugins.models.evaluation import quantise
 
 #: Side of a face in a picture, in pixels, and the quality of its JPEG.
 CELL, QUALITY = 128, 92

@@ -23,7 +23,7 @@ from fsr_plugins.config.dependencies import is_finished
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine, versions
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.validation import HR
+from fsr_plugins.models.evaluation import HR
 from fsr_plugins.preflight import checks
 from fsr_plugins.registry import build_network
 from fsr_plugins.weights import file_sha256

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsr_plugins.bench.options import Statistics
 from fsr_plugins.bench.statistics import Values, bootstrap_interval, holm, sign_flip_test
-from fsr_plugins.models.validation import HR
+from fsr_plugins.models.evaluation import HR
 
 #: Figures measured of an entry, as :meth:`Evaluator.measure` gives them.
 Measured = Mapping[str, Any]

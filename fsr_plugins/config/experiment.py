@@ -21,7 +21,7 @@ from fsr_plugins.config.fingerprint import changed, fingerprint
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
-from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, produces
+from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
@@ -46,9 +46,9 @@ class Stage:
     file: Path = Path()
 
     @property
-    def produces(self) -> bool:
+    def generates_set(self) -> bool:
         """Whether the stage makes a set of images instead of training."""
-        return produces(MODEL_REGISTRY.get(self.opt['model_type']))
+        return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
 
     def where(self, keys: Keys) -> str:
         """``file:line`` of a key, or of the nearest mapping around it that was written."""

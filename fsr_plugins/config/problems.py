@@ -62,14 +62,21 @@ class Problems:
             place = _existing(values, detail['loc'], missing=detail['type'] == 'missing')
             if detail['type'] == 'extra_forbidden':
                 self.add((*keys, *place), f'is not known to {of}.')
+            elif detail['type'] == 'value_error' and not detail['loc']:
+                # What does not fit together is said in a sentence of its own.
+                self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}': {_said(detail['msg'])}."] = None
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:
-                message = detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
-                expected.setdefault(place, []).append(message)
+                expected.setdefault(place, []).append(_said(detail['msg']))
         for place, messages in expected.items():
             value = _at(values, place)
             self.add((*keys, *place), f'is {value!r}, but must be {" or ".join(dict.fromkeys(messages))}.')
+
+
+def _said(message: str) -> str:
+    """Pydantic's message without its own words."""
+    return message.removeprefix('Input should be ').removeprefix('Value error, ')
 
 
 def _all(known: Mapping[str, Any] | set[str]) -> str:

@@ -62,7 +62,7 @@ def _problem(stage: str, thing: str, stages: Mapping[str, Any]) -> str:
     cls = MODEL_REGISTRY.get(model) if model in MODEL_REGISTRY else None
     networks: Collection[str] = getattr(cls, 'networks', ())
     if cls is not None and networks:
-        networks = [*networks, *cls.product_blocks(stages[stage])]
+        networks = [*networks, *cls.composite_blocks(stages[stage])]
     if networks and thing not in networks:
         has = ', '.join(networks)
         return f"{model} of stage '{stage}' has no network '{thing}' (it has: {has}).{near(thing, networks)}"

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fsr_plugins.config.blocks import check_block
 from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import Block, CompileMode, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
@@ -71,7 +72,7 @@ class StageOptions(StrictOptions):
     find_unused_parameters: bool = False
 
 
-def produces(model: Any) -> bool:
+def generates_set(model: Any) -> bool:
     """Whether a model's stage makes a set of images instead of training."""
     return bool(getattr(model, 'generates_set', False))
 
@@ -92,18 +93,21 @@ def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
         problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
     if opt.get('degradation') is not None:
         check_block(opt['degradation'], ('degradation',), problems, 'degradations')
-    _check_datasets(stage, opt, problems, 'val' if produces(model) else 'train')
+    _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train')
     _check_val_and_logger(opt, problems)
     if model is None:
         return
     _check_networks(stage, model, opt, labels, problems)
     _check_path(opt.get('path'), labels, problems)
-    if produces(model):
+    if generates_set(model):
         for key in ('train', 'val'):
             if opt.get(key) is not None:
                 problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
         return
     _check_train(stage, model, opt, labels, problems)
+    refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
+    if refusal is not None and opt.get('val') is not None:
+        problems.add(('val',), f'cannot be had: {refusal}')
 
 
 def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None:
@@ -165,7 +169,11 @@ def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[st
     options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
     trained = [label.removeprefix('net_') for label, net in labels.items() if not net.frozen]
     beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
-    problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
+    read = problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
+    for label, reason in read.required_networks().items() if read is not None else ():
+        key = 'network_' + label.removeprefix('net_')
+        if opt.get(key) is None:
+            problems.add((key,), f"is missing: {reason} of stage '{stage}' needs it.")
     for key, value in train.items():
         keys = ('train', key)
         if value is None:
@@ -185,8 +193,10 @@ def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[st
 
 def loss_keys(model: Any) -> set[str]:
     """The keys of ``train`` under which a model takes a loss's block."""
-    fields = getattr(model, 'Train', TrainOptions).model_fields
-    return {key for key, field in fields.items() if field.annotation in (Block, Block | None)} - {'optim', 'scheduler'}
+    options = getattr(model, 'Train', TrainOptions)
+    # Methods of version 0.1 declare their losses as plain blocks.
+    plain = {key for key, field in options.model_fields.items() if field.annotation in (Block, Block | None)}
+    return loss_fields(options).keys() | plain - {'optim', 'scheduler'}
 
 
 def loss_blocks(opt: Mapping[str, Any]) -> dict[str, Any]:

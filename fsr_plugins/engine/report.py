@@ -17,7 +17,8 @@ from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import lq_of, quantise
+from fsr_plugins.models.evaluation import quantise
+from fsr_plugins.models.strategies import lq_of
 
 #: Least width of the column with the labels, the white beside a label and that between the faces, in pixels.
 LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
@@ -52,7 +53,7 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
         images (1, 3, H, W) RGB in [0, 1] by name; a network under two names (`result`, `snet`) is there once.
     """
     dataset: Any = loader.dataset
-    nets = {net: name for name, net in reversed(model.validation_nets().items())}
+    nets = {net: name for name, net in reversed(model.evaluation.networks(model).items())}
     found: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:

@@ -20,7 +20,7 @@ from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import StopSignal, make_dataset
 from fsr_plugins.errors import Interrupted, UserError
-from fsr_plugins.models.set_generation import ProductionModel
+from fsr_plugins.models.set_generation import SetGeneration
 from fsr_plugins.registry import lookup
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
 from fsr_plugins.stores.manifest import read_manifest
@@ -48,7 +48,7 @@ def make_source(opt: Mapping[str, Any]) -> ImageSet:
     return dataset
 
 
-class Producer:
+class SetGenerator:
     """Makes what is not made yet, a part after the other, and puts the parts together.
 
     Args:
@@ -70,7 +70,7 @@ class Producer:
         """
         started = time.perf_counter()
         model = lookup('models', self.opt['model_type'])(self.opt)
-        target = self.folder / model.product
+        target = self.folder / model.output
         if not target.exists():
             self.parts.mkdir(parents=True, exist_ok=True)
             with self.stop.watching():
@@ -91,7 +91,7 @@ class Producer:
     def _numbers(self, part: int) -> range:
         return range(part * PART, min((part + 1) * PART, len(self.dataset)))
 
-    def _make(self, model: ProductionModel) -> None:
+    def _make(self, model: SetGeneration) -> None:
         """Every rank makes its share of the missing parts; after each, all agree whether to go on."""
         total = -(-len(self.dataset) // PART)
         missing = distributed.on_main(lambda: [part for part in range(total) if not self._file(part).exists()])
@@ -114,7 +114,7 @@ class Producer:
                     self.stop.number or signal.SIGTERM,
                 )
 
-    def _images(self, model: ProductionModel, parts: list[int]) -> Iterator[Part]:
+    def _images(self, model: SetGeneration, parts: list[int]) -> Iterator[Part]:
         """The images of each part, by its numbers."""
         block = self.opt['datasets']['train']
         loader = OrderedLoader(
@@ -130,7 +130,7 @@ class Producer:
         with loader:
             for batch in loader:
                 model.feed_data(batch)
-                images.extend(model.produce_bytes().numpy())
+                images.extend(model.generate_bytes().numpy())
                 if part is not None and len(images) == len(self._numbers(part)):
                     yield images
                     images, part = [], next(waiting, None)

@@ -23,7 +23,7 @@ from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.engine.states import TrainingStates
 from fsr_plugins.errors import Interrupted
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import Results
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.registry import lookup
 
 logger = logging.getLogger(__name__)

@@ -24,8 +24,8 @@ class Net:
     result: bool = False  #: what the model is trained for: averaged (EMA), validated, handed on
     frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
     optional: bool = False  #: may be absent from the option file
-    only_training: bool = False  #: not built for testing (discriminators)
-    twice: bool = False  #: differentiated twice (gradient penalties), so never compiled
+    train_only: bool = False  #: not built for testing (discriminators)
+    double_backward: bool = False  #: its gradient is differentiated (gradient penalties), so it is never compiled
 
 
 def option_name(label: str) -> str:
@@ -50,7 +50,7 @@ def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.dev
     """
     short = option_name(label)
     suffix, block, path = short.removeprefix('network_'), opt.get(short), opt.get('path') or {}
-    if block is None or (use.only_training and not opt['is_train']):
+    if block is None or (use.train_only and not opt['is_train']):
         if use.optional or not opt['is_train']:
             return None
         raise UserError(f"Stage '{opt.get('name')}' needs a block '{short}' in the option file.")

@@ -63,7 +63,7 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     place = stage.where(('datasets', phase))
     try:
         with explained(f"the set '{block['name']}' cannot be built"):
-            if stage.produces:
+            if stage.generates_set:
                 dataset: Any = make_source(stage.opt)
             else:
                 dataset = make_dataset(block, phase.split('_')[0], stage.opt)
@@ -117,7 +117,7 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
 def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
     label = path.name.removesuffix('_latest.pth')
     theirs_key = option_name(label)
-    products = lookup('models', source.opt['model_type']).product_blocks(source.opt)
+    products = lookup('models', source.opt['model_type']).composite_blocks(source.opt)
     ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)
     if theirs is None:
         raise UserError(f"{place}: stage '{source.name}' has no '{theirs_key}', so it will not make these weights.")
@@ -160,7 +160,7 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
 
     Images are written twice, in parts and then together; of a set that a stage has yet to make nothing is known.
     """
-    if stage.produces:
+    if stage.generates_set:
         waiting = unfinished_stage(experiment, stage, stage.opt['datasets']['train'])
         return 0 if waiting else 2 * 3 * int(make_source(stage.opt).sizes().prod(axis=1).sum())
     uses = lookup('models', stage.opt['model_type']).networks

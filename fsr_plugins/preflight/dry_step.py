@@ -26,12 +26,12 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
     blocks = [*stage.opt['datasets'].values(), *loss_blocks(stage.opt).values()]
     if any(unfinished_stage(experiment, stage, block) for block in blocks):
         return [f"Stage '{stage.name}' has no dry step before the stages it takes data or losses from are done."]
-    opt = runtime(stage, is_train=not stage.produces)
+    opt = runtime(stage, is_train=not stage.generates_set)
     opt['compile'] = False
     opt['path'] = {key: value for key, value in opt['path'].items() if not _is_to_come(experiment, stage, key, value)}
     place = stage.where(('model_type',))
     with explained(f"{place}: the first iteration of stage '{stage.name}' fails"):
-        _produce_once(opt) if stage.produces else _train_once(opt)
+        _generate_once(opt) if stage.generates_set else _train_once(opt)
     return []
 
 
@@ -41,13 +41,13 @@ def _is_to_come(experiment: Experiment, stage: Stage, key: str, value: Any) -> b
     return source_stage(experiment, stage, value) is not None and not Path(value).exists()
 
 
-def _produce_once(opt: dict[str, Any]) -> None:
+def _generate_once(opt: dict[str, Any]) -> None:
     dataset = make_source(opt)
     size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
     with _freed(size), OrderedLoader(dataset, size, [range(size)]) as loader:
         model = lookup('models', opt['model_type'])(opt)
         model.feed_data(next(iter(loader)))
-        model.produce_bytes()
+        model.generate_bytes()
 
 
 def _train_once(opt: dict[str, Any]) -> None:

@@ -15,12 +15,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import read_weights
+from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import Block, TrainOptions
 from fsr_plugins.errors import UserError
+from fsr_plugins.losses.features import FeatureLoss
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
 from fsr_plugins.methods.dapfsr.damma import Mixing, spread, style_transferred
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze
+from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.weights import locate, torchvision_weights
 
@@ -30,8 +33,8 @@ from torchvision.utils import make_grid  # isort: skip  after the mends
 class DAPTrainOptions(TrainOptions):
     """The two terms of Eq. 5."""
 
-    pixel_opt: Block = Field(description='L_mse, Eq. 3')
-    perceptual_opt: Block | None = Field(None, description='L_percept, Eq. 4: a FeatureLoss, whose network is F')
+    pixel_opt: Loss = Loss.required('L_mse, Eq. 3')
+    perceptual_opt: Loss | None = Loss.field('L_percept, Eq. 4: a FeatureLoss, whose network is F')
 
 
 class DAPModel(FSRModel):
@@ -39,17 +42,29 @@ class DAPModel(FSRModel):
 
     Train = DAPTrainOptions
 
-    def init_losses(self) -> None:
-        """Builds the losses."""
-        self.cri_pix: Any = self.build_loss('pixel_opt')
-        self.cri_percept: Any = self.build_loss('perceptual_opt')
-
     def reconstruction(self, losses: dict[str, Tensor], sr: Tensor, hr: Tensor | None) -> None:
         """Adds the terms of Eq. 5."""
         assert hr is not None
-        losses['l_mse'] = self.cri_pix(sr, hr)
-        if self.cri_percept is not None:
-            losses['l_percept'] = self.cri_percept(sr, hr)
+        losses['l_mse'] = self.losses.pixel_opt(sr, hr)
+        if 'perceptual_opt' in self.losses:
+            losses['l_percept'] = self.losses.perceptual_opt(sr, hr)
+
+
+class WholeNetwork(SuperResolution['DAPEncoderModel']):
+    """Encoder and decoder together are what is measured."""
+
+    def networks(self, model: DAPEncoderModel) -> dict[str, nn.Module]:
+        """The whole network."""
+        return {'result': model.composites()['net_sr']}
+
+
+class BeforeAndAfter(SuperResolution['DAPAdaptModel']):
+    """The network before adaptation (where the option file has it as ``network_source``) and after."""
+
+    def networks(self, model: DAPAdaptModel) -> dict[str, nn.Module]:
+        """``source_only`` and ``result``."""
+        before = {'source_only': model.net_source} if model.net_source is not None else {}
+        return {**before, 'result': model.evaluated('net_sr')}
 
 
 @MODEL_REGISTRY.register()
@@ -59,6 +74,7 @@ class DAPEncoderModel(DAPModel):
     networks = {'net_e': Net(result=True), 'net_g': Net(frozen=True)}
     net_e: nn.Module
     net_g: nn.Module
+    evaluation = WholeNetwork()
 
     class Train(DAPTrainOptions):
         """Those of Eq. 5, and where the encoder begins."""
@@ -70,9 +86,8 @@ class DAPEncoderModel(DAPModel):
 
     train_opt: Train
 
-    def init_losses(self) -> None:
-        """Builds the losses; gives E the statistics of G's w, which training keeps, and a new E its backbone."""
-        super().init_losses()
+    def prepare_training(self) -> None:
+        """Gives E the statistics of G's w, which training keeps, and a new E its backbone."""
         net_e: Any = bare(self.net_e)
         generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
         net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
@@ -107,11 +122,11 @@ class DAPEncoderModel(DAPModel):
             self.reconstruction(losses, sr, self.gt)
 
     @classmethod
-    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def composite_blocks(cls, opt: Mapping[str, Any]) -> dict[str, Block]:
         """``net_sr``, a DAPFSR."""
         return {'net_sr': {'type': 'DAPFSR', 'encoder': opt['network_e'], 'decoder': opt['network_g']}}
 
-    def products(self) -> dict[str, nn.Module]:
+    def composites(self) -> dict[str, nn.Module]:
         """Encoder and decoder as one network."""
         return {'net_sr': DAPFSR(encoder=self.evaluated('net_e'), decoder=self.decoder)}  # type: ignore[arg-type]
 
@@ -119,10 +134,6 @@ class DAPEncoderModel(DAPModel):
     def result_label(cls, opt: Mapping[str, Any]) -> str:
         """Of a trained stage the whole network."""
         return 'net_sr'
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """The whole network."""
-        return {'result': self.products()['net_sr']}
 
 
 @MODEL_REGISTRY.register()
@@ -136,6 +147,7 @@ class DAPAdaptModel(DAPModel):
     networks = {'net_sr': Net(result=True), 'net_source': Net(frozen=True, optional=True)}
     net_sr: nn.Module
     net_source: nn.Module | None
+    evaluation = BeforeAndAfter()
 
     class Train(DAPTrainOptions):
         """The switches of Tables 2 and 3, and what Algorithm 1 leaves open."""
@@ -160,7 +172,7 @@ class DAPAdaptModel(DAPModel):
         if self.is_train:
             freeze(self.network.encoder)
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         """Of G the affine layers of its styles, or all that makes an image of w; of E nothing."""
         net: Any = bare(self.net_sr)
         part, _, rest = name.partition('.')
@@ -170,14 +182,13 @@ class DAPAdaptModel(DAPModel):
             return rest in set(net.decoder.style_affine_parameters())
         return not rest.startswith('style_mlp')
 
-    def init_losses(self) -> None:
-        """Builds the losses.
+    def prepare_training(self) -> None:
+        """Sees that what the switches call for is there.
 
         Raises:
             UserError: alpha is to be learned, and there is no F to learn it by; faces are to be made, and nothing
                 makes their LR; more layers are to be swapped than there are.
         """
-        super().init_losses()
         layers = self.network.encoder.num_latent
         if self.train_opt.swapped_layers > layers:
             raise UserError(f"'train.swapped_layers' is {self.train_opt.swapped_layers}, but w has {layers} layers.")
@@ -186,7 +197,7 @@ class DAPAdaptModel(DAPModel):
                 "Faces besides the exemplars need an LR too: give the option file a 'degradation', or take 'train.aug: "
                 "direct'."
             )
-        if self.mixes and self.train_opt.mixing == 'soft' and self.cri_percept is None:
+        if self.mixes and self.train_opt.mixing == 'soft' and 'perceptual_opt' not in self.losses:
             raise UserError(
                 "'train.mixing: soft' learns alpha by the features of 'train.perceptual_opt' (Eq. 7): give it, or take "
                 "'mixing: hard'."
@@ -233,7 +244,11 @@ class DAPAdaptModel(DAPModel):
             if self.train_opt.aug == 'adain':
                 return style_transferred(self.draw(self.mixing.source), self.mixing.exemplar).clamp(0, 1)
             if self.train_opt.mixing == 'soft':  # line 6
-                self.mixing.learn(self.network.decoder, self.cri_percept.extractor, self.train_opt.alpha_lr)
+                self.mixing.learn(
+                    self.network.decoder,
+                    self.losses.typed('perceptual_opt', FeatureLoss).extractor,
+                    self.train_opt.alpha_lr,
+                )
                 self.log('alpha', self.mixing.alpha.mean())
             return self.draw(self.mixing.mixed()).clamp(0, 1)  # line 7
 
@@ -241,11 +256,6 @@ class DAPAdaptModel(DAPModel):
         """G of w (N, num_latent, num_style_feat): (N, 3, H, W)."""
         decoder: Any = self.network.decoder
         return decoder(latents, input_is_latent=True, noise=decoder.no_noise()).float()
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """The network before (where the option file has it as ``network_source``) and after."""
-        before = {'source_only': self.net_source} if self.net_source is not None else {}
-        return {**before, 'result': self.evaluated('net_sr')}
 
     @torch.no_grad()
     def preview(self) -> Tensor | None:

@@ -35,13 +35,13 @@ class DAPWarmUpModel(DAPEncoderModel):
     train_opt: Train
     net_g: nn.Module
 
-    def init_losses(self) -> None:
-        """Builds the losses.
+    def prepare_training(self) -> None:
+        """As the encoder's training; and sees that codes can be whitened.
 
         Raises:
             UserError: an encoder that predicts no offsets, or a moving average, which would not be whitened.
         """
-        super().init_losses()
+        super().prepare_training()
         if not self.encoder.predict_offset:
             raise UserError("DAPWarmUpModel whitens offsets: it needs 'predict_offset: true' in 'network_e'.")
         if self.train_opt.ema_decay:
@@ -53,7 +53,7 @@ class DAPWarmUpModel(DAPEncoderModel):
         """E, without wrappers."""
         return bare(self.net_e)
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         """Everything but the mapping network, which has no part in it."""
         return not name.startswith('style_mlp')
 

@@ -51,10 +51,15 @@ def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _leaves(item, (*keys, str(key)))
-    elif isinstance(value, str):
-        yield keys, re.sub(r'^.*/experiments/', 'experiments/', value)
     else:
-        yield keys, value
+        yield keys, _placeless(value)
+
+
+def _placeless(value: Any) -> Any:
+    """The value with paths below the experiments folder as if it lay here, in lists too."""
+    if isinstance(value, str):
+        return re.sub(r'^.*/experiments/', 'experiments/', value)
+    return [_placeless(item) for item in value] if isinstance(value, list) else value
 
 
 def _is_aside(keys: tuple[str, ...]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
@@ -19,12 +18,13 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> dict[str, Any]:
+def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> Record:
     """Checks everything, then trains what is not done yet, stage by stage, and sums up.
 
     Args:
@@ -51,7 +51,7 @@ def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False
         distributed.stop()
 
 
-def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
     """Validates the networks of the last stage that validates anything, as its finished experiment left them.
 
     Returns:
@@ -79,7 +79,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
         distributed.stop()
 
 
-def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def check(experiment: Experiment) -> dict[str, Record]:
     """Everything that is looked at before the first iteration; as :func:`done_records`.
 
     Raises:
@@ -92,18 +92,18 @@ def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
     return done
 
 
-def done_records(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def done_records(experiment: Experiment) -> dict[str, Record]:
     """What the finished stages left in ``done.json``, by name."""
     records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
     return {name: record for name, record in records.items() if record is not None}
 
 
-def _done_record(stage: Stage) -> dict[str, Any] | None:
+def _done_record(stage: Stage) -> Record | None:
     path = stage.folder / 'done.json'
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _train(stage: Stage, world: World) -> dict[str, Any]:
+def _train(stage: Stage, world: World) -> Record:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
     if world.is_main:
         stage.folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ def _train(stage: Stage, world: World) -> dict[str, Any]:
     return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
 
 
-def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+def _trained(stage: Stage, outcome: Outcome) -> Record:
     """What a trained stage leaves: the result network first, every other too."""
     result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
     return {
@@ -131,14 +131,14 @@ def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _write_record(stage: Stage, made: dict[str, Any]) -> dict[str, Any]:
+def _write_record(stage: Stage, made: Record) -> Record:
     """Writes ``done.json``."""
     record = {**made, 'options': config.fingerprint(stage.opt), 'machine': machine()}
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
     return record
 
 
-def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
+def _sum_up(experiment: Experiment, done: dict[str, Record], world: World) -> Record:
     keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
     summary = {
         'name': experiment.name,
@@ -155,10 +155,10 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
     return summary
 
 
-def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _validation(stages: dict[str, Record]) -> Record:
     """The figures of all stages by set and net, of the last stage where names meet; results by their stages too."""
     several = sum(bool(sets) for sets in stages.values()) > 1
-    validation: dict[str, Any] = {}
+    validation: Record = {}
     for stage, sets in stages.items():
         for dataset, nets in sets.items():
             own = {stage: nets['result']} if several and 'result' in nets else {}
@@ -180,9 +180,9 @@ def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
     }
 
 
-def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _tables(experiment: Experiment, done: dict[str, Record]) -> dict[str, list[Record]]:
     """What the models show besides, by table; the later stage's where both show one."""
-    tables: dict[str, list[dict[str, Any]]] = {}
+    tables: dict[str, list[Record]] = {}
     for name, stage in experiment.stages.items():
         tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
     return tables

@@ -27,6 +27,7 @@ from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins, lookup, near
 from fsr_plugins.stores.images import encode_png, read_image
 from fsr_plugins.stores.partial import partial_folder
+from fsr_plugins.values import Options, Record
 from fsr_plugins.weights import file_sha256
 
 #: What options start from; only the end is saved.
@@ -40,7 +41,7 @@ class Adapter(Protocol):
     """What a model class, an FSRModel, must have besides to be named as an arch's ``adapter``."""
 
     @classmethod
-    def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+    def adaptation_options(cls, meta: Record) -> Record:
         """A stage's options for a network: what follows from its checkpoint, and what serves without an option file.
 
         Needed are ``train``, ``network_<x>`` of the network that is adapted (the model's ``result``) and, where that
@@ -56,7 +57,7 @@ class Adapter(Protocol):
         ...
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """See ``FSRModel``."""
         ...
 
@@ -86,7 +87,7 @@ class Request:
     overwrite: bool = False
 
 
-def adapt(request: Request) -> dict[str, Any]:
+def adapt(request: Request) -> Record:
     """Adapts and writes the network; everything is checked before, and what goes wrong leaves nothing behind.
 
     The file says of itself what the source said, and in ``adapted`` by what it was adapted, the latest last. The same
@@ -149,7 +150,7 @@ def _adapter(arch: Mapping[str, Any], file: Path) -> str:
     return adapter
 
 
-def _document(request: Request, source: Mapping[str, Any], model_type: str, images: Path) -> Document:
+def _document(request: Request, source: Record, model_type: str, images: Path) -> Document:
     """The options of the only stage as an option file would give them, overrides applied."""
     cls: Adapter = lookup('models', model_type)
     meta = source['meta']
@@ -242,9 +243,7 @@ def _train(experiment: Experiment, stage: Stage) -> Outcome:
         ) from None
 
 
-def _write(
-    out: Path, stage: Stage, outcome: Outcome, source: Mapping[str, Any], adapted: Mapping[str, Any]
-) -> Path | None:
+def _write(out: Path, stage: Stage, outcome: Outcome, source: Record, adapted: Record) -> Path | None:
     """Writes the network with what it says of itself, and the picture; returns the picture's path if there is one."""
     content = described(outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)])
     meta = {**source, 'versions': content['meta']['versions'], 'adapted': [*source.get('adapted', []), adapted]}

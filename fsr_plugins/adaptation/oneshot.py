@@ -33,6 +33,7 @@ from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight import checks
 from fsr_plugins.registry import lookup
 from fsr_plugins.stores.images import encode_png
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ logger = logging.getLogger(__name__)
 FACES = 'faces'
 
 
-def run(experiment: Experiment) -> dict[str, Any]:
+def run(experiment: Experiment) -> Record:
     """Checks everything, adapts what is not adapted yet, and sums up in ``oneshot.json``, ``.md`` and ``.png``.
 
     Returns:
@@ -138,7 +139,7 @@ def _keep_differences(stage: Stage, outcome: Outcome) -> None:
         content, suffix = load_state(file), option_name(label).removeprefix('network_')
         base = stage.opt['path'].get(f'pretrain_network_{suffix}')
         before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', 'params')) if base else {}
-        kept: dict[str, Any] = {
+        kept: Record = {
             key: {name: tensor for name, tensor in weights.items() if not _equal(tensor, before.get(name))}
             for key, weights in content.items()
             if key != 'meta'
@@ -167,7 +168,7 @@ def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:
     }
 
 
-def _write(folder: Path, todo: Plan, summary: dict[str, Any]) -> None:
+def _write(folder: Path, todo: Plan, summary: Record) -> None:
     write_text(folder / 'oneshot.json', json.dumps(summary, indent=2) + '\n')
     write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
     faces = {(repeat.base, repeat.split): repeat.stage.folder / FACES for repeat in todo.repeats if repeat.number == 0}

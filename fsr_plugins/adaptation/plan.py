@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions
@@ -19,6 +18,7 @@ from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options, Record
 
 #: The keys of a set's block by which it chooses among its images.
 _CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
@@ -156,7 +156,7 @@ def _repeat(stage: Stage, phase: str, split: Split, number: int, keys: list[str]
     return Repeat(stage.name, split.name, number, exemplar, made)
 
 
-def _datasets(opt: Mapping[str, Any], phase: str, keys: list[str], exemplar: str) -> dict[str, Any]:
+def _datasets(opt: Options, phase: str, keys: list[str], exemplar: str) -> Record:
     target, train = dict(opt['datasets'][phase]), dict(opt['datasets']['train'])
     for key in (*_CHOICE, *_PLACE):
         train.pop(key, None)

@@ -16,6 +16,7 @@ from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Options
 
 #: Registries whose classes may hold another of theirs, given as a block; for a block of another kind a class of any
 #: registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
@@ -101,11 +102,11 @@ def check_arguments(
             problems.add((*keys, key), f'is missing: {name} needs it.')
 
 
-def _hints(target: Any) -> dict[str, Any]:
+def _hints(target: Any) -> Options:
     try:
         if not inspect.isclass(target):
             return typing.get_type_hints(target)
-        merged: dict[str, Any] = {}
+        merged: Options = {}
         for cls in reversed(target.__mro__):
             if '__init__' in vars(cls) and cls is not object:
                 merged.update(typing.get_type_hints(vars(cls)['__init__']))

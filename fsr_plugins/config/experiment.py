@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -25,6 +24,7 @@ from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, ge
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
+from fsr_plugins.values import Block, Options
 
 __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
 
@@ -39,7 +39,7 @@ class Stage:
     """One stage: a complete BasicSR experiment."""
 
     name: str
-    opt: dict[str, Any]  #: complete, plain options; references are paths
+    opt: Options  #: complete, plain options; references are paths
     folder: Path  #: experiments/<experiment>/<stage>
     needs: tuple[str, ...] = ()  #: the stages whose results it takes
     places: Places = field(default_factory=dict, repr=False, compare=False)
@@ -166,9 +166,9 @@ def place_of(places: Places, keys: Keys, file: Path) -> str:
     return str(file)
 
 
-def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> dict[str, Any]:
+def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
     """The options with everything that BasicSR's own training expects to find. Wrong types are left for the schema."""
-    opt: dict[str, Any] = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
+    opt: Options = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
     opt.update(copy.deepcopy(dict(values)))
     opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
     for key, model in (('logger', LoggerOptions), ('val', ValOptions)):
@@ -193,7 +193,7 @@ def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> 
     return opt
 
 
-def _round(opt: dict[str, Any]) -> None:
+def _round(opt: Options) -> None:
     # BasicSR's files write frequencies as 5e3
     for block, keys in (
         ('train', ('total_iter', 'warmup_iter')),
@@ -208,18 +208,18 @@ def _round(opt: dict[str, Any]) -> None:
             values.update({key: int(value) for key, value in whole.items()})
 
 
-def _expand_user(block: dict[str, Any]) -> None:
+def _expand_user(block: Block) -> None:
     for key, value in block.items():
         if isinstance(value, str) and value.startswith('~'):
             block[key] = os.path.expanduser(value)
 
 
-def dump(opt: Mapping[str, Any]) -> str:
+def dump(opt: Options) -> str:
     """The options as YAML, which BasicSR's own reader takes too."""
     return yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True, width=120)
 
 
-def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = True) -> dict[str, Any]:
+def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = True) -> Options:
     """A copy of a stage's options with what BasicSR's ``parse_options`` adds while running.
 
     Args:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fsr_plugins.values import Options
+
 #: Keys that change how a run is watched, stored or fed, and not what comes out of it.
 _ASIDE = {
     ('logger',),
@@ -25,7 +27,7 @@ _ASIDE_IN_DATASETS = {
 }
 
 
-def fingerprint(opt: Mapping[str, Any]) -> str:
+def fingerprint(opt: Options) -> str:
     """SHA-256 (hex) over a stage's options, wherever the experiments folder lies.
 
     Options that leave the result as it is (logging, number of GPUs, workers, prefetching, progress bars) do not count.
@@ -33,7 +35,7 @@ def fingerprint(opt: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_semantic(opt), sort_keys=True).encode()).hexdigest()
 
 
-def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changed(old: Options, new: Options) -> list[str]:
     """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``."""
     before, after = _semantic(old), _semantic(new)
     lines = []
@@ -43,7 +45,7 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _semantic(opt: Mapping[str, Any]) -> dict[str, str]:
+def _semantic(opt: Options) -> dict[str, str]:
     return {'.'.join(keys): json.dumps(value) for keys, value in _leaves(opt, ()) if not _is_aside(keys)}
 
 

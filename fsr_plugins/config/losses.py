@@ -10,6 +10,8 @@ from pydantic import BaseModel, Field, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
+from fsr_plugins.values import Block
+
 #: Under which key a field keeps the labels of the networks that its loss needs.
 _NEEDS = 'needs'
 
@@ -27,7 +29,7 @@ class Loss:
         block: ``type`` and the arguments of the registered class.
     """
 
-    block: dict[str, Any]
+    block: Block
 
     @classmethod
     def field(cls, description: str, *, needs: str | Sequence[str] = ()) -> Any:

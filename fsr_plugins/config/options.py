@@ -5,17 +5,14 @@ A method adds its own switches by subclassing :class:`TrainOptions` as ``Train``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
 from fsr_plugins.config.losses import Loss, loss_fields, needed_networks
 from fsr_plugins.errors import UserError
-
-#: A block with a key ``type`` and the arguments of the registered class; checked against its signature by preflight.
-Block = dict[str, Any]
+from fsr_plugins.values import Block, Options
 
 #: The modes of ``torch.compile``.
 CompileMode = Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs']
@@ -66,7 +63,7 @@ class TrainOptions(StrictOptions):
 OptionsT = TypeVar('OptionsT', bound=TrainOptions)
 
 
-def read_train(options: type[OptionsT], block: Mapping[str, Any] | None) -> OptionsT:
+def read_train(options: type[OptionsT], block: Options | None) -> OptionsT:
     """The block ``train`` as options; the defaults where there is none, as when a network is only tested.
 
     Raises:

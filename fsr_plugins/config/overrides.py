@@ -8,6 +8,7 @@ from typing import Any
 from fsr_plugins.config.yamlfile import DELETE, Document, Keys, parse_value
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options
 
 
 def apply(document: Document, overrides: Sequence[str]) -> Document:
@@ -31,7 +32,7 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
     return document
 
 
-def _targets(values: dict[str, Any], keys: Keys, override: str) -> list[Keys]:
+def _targets(values: Options, keys: Keys, override: str) -> list[Keys]:
     stages = values.get('stages')
     names = list(stages) if isinstance(stages, dict) else []
     if keys[0] == 'stages':

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Problems:
         """Notes that ``of`` has no such key."""
         self.add(keys, f'is not known to {of}.{near(keys[-1], known) or _all(known)}')
 
-    def validate(self, model: type[BaseModel], values: Mapping[str, Any], keys: Keys, extra: set[str], of: str) -> Any:
+    def validate(self, model: type[BaseModel], values: Options, keys: Keys, extra: set[str], of: str) -> Any:
         """The values as ``model``, or None after noting every problem; keys beyond its fields must be in ``extra``."""
         known = set(model.model_fields) | extra
         for key in values:

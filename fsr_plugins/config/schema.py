@@ -5,7 +5,6 @@ A stage is checked as it stands after inheritance, ``--set`` and the merging of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field
@@ -14,9 +13,10 @@ from fsr_plugins.config.blocks import check_block
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
-from fsr_plugins.config.options import Block, CompileMode, StrictOptions, TrainOptions
+from fsr_plugins.config.options import CompileMode, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.values import Block, Options
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
 NamedBlocks = dict[str, Block]
@@ -59,12 +59,12 @@ class StageOptions(StrictOptions):
     manual_seed: int = Field(0, ge=0)
     plugins: list[str] = []
     degradation: Block | None = None
-    datasets: dict[str, dict[str, Any]] = {}
-    path: dict[str, Any] = {}
-    train: dict[str, Any] | None = None
-    val: dict[str, Any] | None = None
-    logger: dict[str, Any] = {}
-    dist_params: dict[str, Any] | None = None
+    datasets: dict[str, Block] = {}
+    path: Options = {}
+    train: Options | None = None
+    val: Options | None = None
+    logger: Options = {}
+    dist_params: Options | None = None
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = 'fp32'
     compile: bool | CompileMode = False
     channels_last: bool = False
@@ -77,7 +77,7 @@ def generates_set(model: Any) -> bool:
     return bool(getattr(model, 'generates_set', False))
 
 
-def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
+def check_stage(stage: str, opt: Options, problems: Problems) -> None:
     """Checks one stage's complete options; everything wrong is added to ``problems``."""
     model = _model(stage, opt, problems)
     labels = dict(getattr(model, 'networks', {}))
@@ -110,7 +110,7 @@ def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
         problems.add(('val',), f'cannot be had: {refusal}')
 
 
-def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None:
+def _model(stage: str, opt: Options, problems: Problems) -> Any | None:
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
@@ -129,7 +129,7 @@ def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None
     return model
 
 
-def _check_networks(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
+def _check_networks(stage: str, model: Any, opt: Options, labels: Options, problems: Problems) -> None:
     known = {'network_' + label.removeprefix('net_') for label in labels}
     for key, block in opt.items():
         if not key.startswith('network_'):
@@ -144,7 +144,7 @@ def _check_networks(stage: str, model: Any, opt: Mapping[str, Any], labels: dict
             problems.add((key,), f"is missing: {model.__name__} of stage '{stage}' needs it.")
 
 
-def _check_path(path: Any, labels: dict[str, Any], problems: Problems) -> None:
+def _check_path(path: Any, labels: Options, problems: Problems) -> None:
     if not isinstance(path, dict):
         return
     types: dict[str, tuple[type, str]] = {'resume_state': (str, 'a path')}
@@ -160,7 +160,7 @@ def _check_path(path: Any, labels: dict[str, Any], problems: Problems) -> None:
             problems.add(('path', key), f'is {value!r}, but must be {types[key][1]}.')
 
 
-def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
+def _check_train(stage: str, model: Any, opt: Options, labels: Options, problems: Problems) -> None:
     train = opt.get('train')
     if not isinstance(train, dict):
         if train is None:
@@ -199,13 +199,13 @@ def loss_keys(model: Any) -> set[str]:
     return loss_fields(options).keys() | plain - {'optim', 'scheduler'}
 
 
-def loss_blocks(opt: Mapping[str, Any]) -> dict[str, Any]:
+def loss_blocks(opt: Options) -> Options:
     """The losses of a stage's ``train`` by their keys, None for one that is switched off."""
     known = loss_keys(MODEL_REGISTRY.get(opt['model_type']))
     return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
 
 
-def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, first: str) -> None:
+def _check_datasets(stage: str, opt: Options, problems: Problems, first: str) -> None:
     """Checks every set; that called ``train`` as one of the phase ``first``."""
     datasets = opt.get('datasets')
     if not isinstance(datasets, dict) or 'train' not in datasets:
@@ -221,7 +221,7 @@ def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, firs
             problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
 
 
-def _check_val_and_logger(opt: Mapping[str, Any], problems: Problems) -> None:
+def _check_val_and_logger(opt: Options, problems: Problems) -> None:
     if isinstance(opt.get('logger'), dict):
         problems.validate(LoggerOptions, opt['logger'], ('logger',), set(), "'logger'")
     val = opt.get('val')

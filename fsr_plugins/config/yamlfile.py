@@ -12,6 +12,7 @@ import yaml
 from mmengine.config import Config
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Options
 
 #: A key's way from the top of a document; list items by their number.
 Keys = tuple[str, ...]
@@ -26,7 +27,7 @@ DELETE = '_delete_'
 class Document:
     """The values of an option file, and where each key stands."""
 
-    values: dict[str, Any]
+    values: Options
     places: Places = field(default_factory=dict)
 
 

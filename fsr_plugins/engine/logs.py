@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')
@@ -77,7 +78,7 @@ class StageLog:
         if lines != kept:
             write_text(self._records, ''.join(line + '\n' for line in kept))
 
-    def record(self, iteration: int, values: Mapping[str, Any]) -> None:
+    def record(self, iteration: int, values: Record) -> None:
         """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files."""
         with open(self._records, 'a') as file:
             file.write(json.dumps({'iter': iteration, **values}) + '\n')

@@ -6,10 +6,11 @@ import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
+
+from fsr_plugins.values import Record
 
 PACKAGES = ('fsr_plugins', 'basicsr', 'torch', 'torchvision', 'numpy', 'lmdb')
 
@@ -21,7 +22,7 @@ def _cpu() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Record:
     """Processor, cores in use, memory, GPU and system of this process's machine."""
     return {
         'cpu': _cpu(),

@@ -19,13 +19,14 @@ from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import quantise
 from fsr_plugins.models.strategies import lq_of
+from fsr_plugins.values import Record
 
 #: Least width of the column with the labels, the white beside a label and that between the faces, in pixels.
 LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
-def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
+def write_summary(folder: Path, summary: Record) -> Path:
     """Writes ``summary.json`` into an experiment's folder."""
     path = folder / 'summary.json'
     write_text(path, json.dumps(summary, indent=2) + '\n')
@@ -94,7 +95,7 @@ def write_preview(folder: Path, model: FSRModel) -> None:
         write_comparison(folder / 'preview.png', np.ascontiguousarray(pixels(picture[None])))
 
 
-def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
+def _batch_of_one(sample: Mapping[str, Any]) -> Record:
     return torch.utils.data.default_collate([dict(sample)])
 
 

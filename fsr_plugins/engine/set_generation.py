@@ -6,9 +6,8 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +24,7 @@ from fsr_plugins.registry import lookup
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
 from fsr_plugins.stores.manifest import read_manifest
 from fsr_plugins.stores.records import Face
+from fsr_plugins.values import Options, Record
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _LINES = 10
 Part = list[npt.NDArray[np.uint8]]
 
 
-def make_source(opt: Mapping[str, Any]) -> ImageSet:
+def make_source(opt: Options) -> ImageSet:
     """The set that is gone over: ``datasets.train``, unturned and uncut.
 
     Raises:
@@ -56,13 +56,13 @@ class SetGenerator:
         folder: the stage's folder; parts lie in ``parts/`` until all are there.
     """
 
-    def __init__(self, opt: dict[str, Any], folder: Path, world: World) -> None:
+    def __init__(self, opt: Options, folder: Path, world: World) -> None:
         self.opt, self.folder, self.world = opt, folder, world
         self.parts = folder / 'parts'
         self.dataset = make_source(opt)
         self.stop = StopSignal()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Makes the set; returns the stage's record but for its options.
 
         Raises:

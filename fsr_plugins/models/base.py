@@ -24,6 +24,7 @@ from fsr_plugins.models.networks import bare, option_name
 from fsr_plugins.models.optim import Schedule, make_optimizers
 from fsr_plugins.models.saved_model import SavedModel
 from fsr_plugins.models.strategies import Evaluation, SuperResolution
+from fsr_plugins.values import Options
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class FSRModel(legacy.Version01, SavedModel):
 
     train_opt: TrainOptions
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         """
         Args:
             opt: a complete stage, as in an option file, with BasicSR's run-time keys.

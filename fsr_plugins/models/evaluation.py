@@ -12,6 +12,7 @@ from torch import Tensor
 from fsr_plugins.metrics.base import Metric
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Block, Record
 
 #: Values of a set by network and metric.
 Results = dict[str, dict[str, float]]
@@ -29,7 +30,7 @@ def quantise(image: Tensor) -> Tensor:
 HR = 'HR'
 
 
-def build_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
+def build_metrics(blocks: Mapping[str, Block]) -> dict[str, Metric]:
     """The metrics an option block ``val.metrics`` names, by the names of their entries."""
     return {name: build('metrics', block) for name, block in blocks.items()}
 
@@ -57,7 +58,7 @@ class SetEvaluation:
     def __init__(
         self,
         nets: Mapping[str, Network],
-        metrics: Mapping[str, Mapping[str, Any]],
+        metrics: Mapping[str, Block],
         has_gt: bool,
         pairs: Mapping[str, tuple[str, str]] | None = None,
         rate_hr: bool = True,
@@ -76,7 +77,7 @@ class SetEvaluation:
             self.metrics |= {HR: rating} if rating else {}
 
     def update(
-        self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any], cache: dict[Any, Any] | None = None
+        self, lq: Tensor, gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None
     ) -> dict[str, Tensor]:
         """Runs every network on one batch; returns the quantised images by network.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from fsr_plugins.checkpoints import load_weights
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build_network
+from fsr_plugins.values import Options, Record
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def bare(net: nn.Module) -> nn.Module:
     return net.module if isinstance(net, DistributedDataParallel) else net
 
 
-def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.device) -> nn.Module | None:
+def make_network(label: str, use: Net, opt: Options, device: torch.device) -> nn.Module | None:
     """The network ``label`` of a stage: built, weighted by ``path.pretrain_network_<x>``, and frozen if it is used so.
 
     Args:
@@ -59,7 +59,7 @@ def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.dev
         key, strict = path.get(f'param_key_{suffix}', 'params'), path.get(f'strict_load_{suffix}', True)
         load_weights(net, weights, param_key=key, strict=strict)
     if opt.get('channels_last'):
-        layout: dict[str, Any] = {'memory_format': torch.channels_last}  # which not every torch's signature admits
+        layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net
 

@@ -1,7 +1,8 @@
 """The place of these classes in version 0.1; it goes with version 0.3."""
 
-from fsr_plugins.config.options import Block, StrictOptions, TrainOptions
+from fsr_plugins.config.options import StrictOptions, TrainOptions
 from fsr_plugins.models.legacy import warn
+from fsr_plugins.values import Block
 
 __all__ = ['Block', 'StrictOptions', 'TrainOptions']
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -17,6 +15,7 @@ from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name
 from fsr_plugins.models.stage_model import StageModel
 from fsr_plugins.models.watch import LossWatch
+from fsr_plugins.values import Options, Record, State
 
 
 class SavedModel(StageModel):
@@ -32,12 +31,12 @@ class SavedModel(StageModel):
     optimizers: list[Optimizer]
     schedulers: list[LRScheduler]
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         super().__init__(opt)
         self.watch = LossWatch(self.device)
         self.current_iter = 0
         self.average: dict[str, MovingAverage] = {}
-        self.manifests: dict[str, Any] = {}
+        self.manifests: Record = {}
         #: The checksum of each frozen network at the start.
         self.frozen: dict[str, str] = {}
         #: Of networks that are trained in part: the other parameters, and their checksum at the start.
@@ -49,7 +48,7 @@ class SavedModel(StageModel):
         return average.net if average is not None else bare(getattr(self, label))
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """The network that is the result of training with these options."""
         return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
 
@@ -87,7 +86,7 @@ class SavedModel(StageModel):
             save_network(files[label], weights, meta)
         return files
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """Everything that training changes here, by reference: weights, averages, optimisers, schedules, scaler."""
         return {
             'nets': {label: net.state_dict() for label, net in self.trainable().items()},
@@ -98,7 +97,7 @@ class SavedModel(StageModel):
             'log': self.watch.last,
         }
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         for label, net in self.trainable().items():
             net.load_state_dict(state['nets'][label])

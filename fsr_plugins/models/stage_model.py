@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.config.options import Block
 from fsr_plugins.models import networks
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.precision import Precision
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Batch, Block, Options
 
 from basicsr.models.base_model import BaseModel  # isort: skip
 
@@ -37,7 +37,7 @@ class StageModel(BaseModel):
     batch: dict[str, Tensor]
     files: list[str]
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         """
         Args:
             opt: a complete stage, as in an option file, with BasicSR's run-time keys.
@@ -56,7 +56,7 @@ class StageModel(BaseModel):
         for label, use in self.networks.items():
             setattr(self, label, networks.make_network(label, use, opt, self.device))
 
-    def feed_data(self, data: Mapping[str, Any]) -> None:
+    def feed_data(self, data: Batch) -> None:
         """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
         self.files = list(data.get('gt_path') or data.get('lq_path') or [])
         with one_thread(self.device):
@@ -83,6 +83,6 @@ class StageModel(BaseModel):
         }
 
     @classmethod
-    def composite_blocks(cls, opt: Mapping[str, Any]) -> dict[str, Block]:
+    def composite_blocks(cls, opt: Options) -> dict[str, Block]:
         """The networks that are put together of others when they are saved: by label, the block that builds each."""
         return {}

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.config.options import Block
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
@@ -20,9 +19,10 @@ from fsr_plugins.models import legacy
 from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, write_images
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Batch, Block, Options, Record
 
 #: Rows of named cells, as the tables of a paper have them.
-Table = list[dict[str, Any]]
+Table = list[Record]
 #: The views of a dataset that metrics are told of.
 _VIEWS = ('landmarks', 'identity')
 #: The seed of the z that generated faces are made of.
@@ -40,7 +40,7 @@ class Autocast(Protocol):
 class Evaluated(Protocol):
     """What evaluation needs of a model; :class:`~fsr_plugins.models.FSRModel` has it."""
 
-    opt: dict[str, Any]
+    opt: Options
     precision: Any
     gt: Tensor | None
     lq: Tensor | None
@@ -49,14 +49,14 @@ class Evaluated(Protocol):
     #: By dataset, what does not change between validations: the figures of bicubic and of HR itself.
     fixed_results: dict[str, Results]
 
-    def feed_data(self, data: Mapping[str, Any]) -> None:
+    def feed_data(self, data: Batch) -> None:
         """Brings a batch to the device."""
 
     def evaluated(self, label: str) -> nn.Module:
         """The network that is measured and handed on."""
         ...
 
-    def result_label(self, opt: Mapping[str, Any]) -> str:
+    def result_label(self, opt: Options) -> str:
         """The network that is the result."""
         ...
 
@@ -103,7 +103,7 @@ class Evaluation(ABC, Generic[ModelT]):
         return {}
 
 
-def metric_blocks(opt: Mapping[str, Any]) -> dict[str, Block]:
+def metric_blocks(opt: Options) -> dict[str, Block]:
     """The blocks of ``val.metrics`` by name."""
     return (opt.get('val') or {}).get('metrics') or {}
 
@@ -120,7 +120,7 @@ def lq_of(model: Evaluated, batch: Mapping[str, Any], name: str) -> Tensor:
     return model.lq
 
 
-def meta_of(model: Evaluated) -> dict[str, Any]:
+def meta_of(model: Evaluated) -> Record:
     """What metrics learn of the batch fed last besides its images: ``keys``, and the views that its dataset has."""
     return {'keys': model.files, **{view: model.batch[view] for view in _VIEWS if view in model.batch}}
 

@@ -26,6 +26,7 @@ from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import build_network, lookup
+from fsr_plugins.values import Block
 
 
 def devices(stage: Stage) -> list[str]:
@@ -148,7 +149,7 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     return warnings
 
 
-def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
+def _needed(kind: str, block: Block) -> list[weight_files.WeightFile]:
     if kind == 'losses':
         return losses.requirements(block)
     options = {key: value for key, value in block.items() if key != 'type'}

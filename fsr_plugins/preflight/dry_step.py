@@ -19,6 +19,7 @@ from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_train_loader
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Options
 
 
 def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
@@ -41,7 +42,7 @@ def _is_to_come(experiment: Experiment, stage: Stage, key: str, value: Any) -> b
     return source_stage(experiment, stage, value) is not None and not Path(value).exists()
 
 
-def _generate_once(opt: dict[str, Any]) -> None:
+def _generate_once(opt: Options) -> None:
     dataset = make_source(opt)
     size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
     with _freed(size), OrderedLoader(dataset, size, [range(size)]) as loader:
@@ -50,7 +51,7 @@ def _generate_once(opt: dict[str, Any]) -> None:
         model.generate_bytes()
 
 
-def _train_once(opt: dict[str, Any]) -> None:
+def _train_once(opt: Options) -> None:
     with _freed(opt['datasets']['train']['batch_size_per_gpu']):
         model = lookup('models', opt['model_type'])(opt)
         loader = make_train_loader(opt, World(), 0, False)

@@ -15,6 +15,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating
 from fsr_plugins.models.strategies import GeneratedFaces
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import State
 
 from torchvision.utils import make_grid  # isort: skip  after the mends
 
@@ -103,7 +104,7 @@ class DAPDecoderModel(FSRModel):
         faces = self.faces(_SHOWN, torch.Generator().manual_seed(_SEED)).clamp(0, 1)
         return make_grid(faces, nrow=_SHOWN // 2, padding=0)
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with the mean of the path lengths."""
         return {**super().training_state(), 'mean_path_length': self.mean_path_length}
 

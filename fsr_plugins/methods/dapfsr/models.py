@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import read_weights
 from fsr_plugins.config.losses import Loss
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.features import FeatureLoss
 from fsr_plugins.methods.dapfsr.archs import DAPFSR
@@ -25,6 +25,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze
 from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import Block, Options, Record, State
 from fsr_plugins.weights import locate, torchvision_weights
 
 from torchvision.utils import make_grid  # isort: skip  after the mends
@@ -122,7 +123,7 @@ class DAPEncoderModel(DAPModel):
             self.reconstruction(losses, sr, self.gt)
 
     @classmethod
-    def composite_blocks(cls, opt: Mapping[str, Any]) -> dict[str, Block]:
+    def composite_blocks(cls, opt: Options) -> dict[str, Block]:
         """``net_sr``, a DAPFSR."""
         return {'net_sr': {'type': 'DAPFSR', 'encoder': opt['network_e'], 'decoder': opt['network_g']}}
 
@@ -131,7 +132,7 @@ class DAPEncoderModel(DAPModel):
         return {'net_sr': DAPFSR(encoder=self.evaluated('net_e'), decoder=self.decoder)}  # type: ignore[arg-type]
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """Of a trained stage the whole network."""
         return 'net_sr'
 
@@ -166,7 +167,7 @@ class DAPAdaptModel(DAPModel):
 
     train_opt: Train
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         self.mixing: Mixing | None = None
         super().__init__(opt)
         if self.is_train:
@@ -267,17 +268,17 @@ class DAPAdaptModel(DAPModel):
         rows = [source, mixed, spread(self.mixing.exemplar, len(source))]
         return make_grid(torch.cat(rows).clamp(0, 1), nrow=len(source), padding=0)
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with what the inner loop holds."""
         return {**super().training_state(), 'mixing': self.mixing.state() if self.mixing else None}
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.mixing = Mixing.of(state['mixing'], self.device) if state['mixing'] else None
 
     @classmethod
-    def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+    def adaptation_options(cls, meta: Record) -> Record:
         """A stage of this model for a network with this ``meta``, without data: what ``fsr adapt`` begins with."""
         return {
             'network_sr': copy.deepcopy(meta['arch']),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from fsr_plugins.methods.dapfsr.models import DAPEncoderModel
 from fsr_plugins.methods.dapfsr.whitening import Moments, whiten
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import State
 
 
 @MODEL_REGISTRY.register()
@@ -79,11 +79,11 @@ class DAPWarmUpModel(DAPEncoderModel):
             net.load_state_dict(state)
         return files
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with the moments of the codes."""
         return {**super().training_state(), 'moments': self.moments.state()}
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.moments.load(state['moments'])

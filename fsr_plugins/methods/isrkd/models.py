@@ -7,7 +7,7 @@ the domain that is to be kept. Images are in [0, 1]; ``loss_range`` says on whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from fsr_plugins.models.networks import Net
 from fsr_plugins.models.strategies import SuperResolution, Table
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Batch
 
 #: What validation calls the likeness of the incremental network's images to the teacher's.
 SIMILARITY = 'incremental_vs_pretrained'
@@ -190,7 +191,7 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
         """Whether a step looks at source images."""
         return 'kd_opt' in self.losses or self.train_opt.supervise_source
 
-    def feed_data(self, data: Mapping[str, Any]) -> None:
+    def feed_data(self, data: Batch) -> None:
         """As :meth:`FSRModel.feed_data`; LR of the source images is made here, outside of any lower precision."""
         super().feed_data(data)
         self.source_gt, self.source_lq = self.batch.get('source_gt'), None

@@ -12,13 +12,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fsr_plugins.config.losses import Loss
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.distillation import DistillationLoss
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY, lookup
+from fsr_plugins.values import Block
 
 #: The view of a dataset that gives the maps.
 VIEW = 'parsing'

@@ -5,8 +5,7 @@ A batch holds ``gt``, HR faces, and ``real_lq``, LR faces of other people as the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -19,6 +18,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.strategies import NoEvaluation, SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import Options
 
 
 def discriminator_loss(criterion: nn.Module, net_d: nn.Module, real: Tensor | None, fake: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ class TSNetJointModel(FSRModel):
         return images[-1]
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """SNet, or TNet where ``train.eval_net`` says so or nothing but TNet is trained."""
         train = opt.get('train') or {}
         student = train.get('train_mode', 'kd') == 'kd' and train.get('eval_net', 's') == 's'

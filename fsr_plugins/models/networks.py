@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from fsr_plugins.checkpoints import load_weights
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build_network
 from fsr_plugins.values import Options, Record
+
+ModuleT = TypeVar('ModuleT', bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ def option_name(label: str) -> str:
     return 'network_' + label.removeprefix('net_')
 
 
-def bare(net: nn.Module) -> nn.Module:
+def bare(net: ModuleT) -> ModuleT:
     """The network itself, without the wrapper for several processes."""
-    return net.module if isinstance(net, DistributedDataParallel) else net
+    return cast(ModuleT, net.module) if isinstance(net, DistributedDataParallel) else net
 
 
 def make_network(label: str, use: Net, opt: Options, device: torch.device) -> nn.Module | None:

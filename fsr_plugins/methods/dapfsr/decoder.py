@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr_plugins.archs.stylegan2 import StyleGAN2Critic, StyleGAN2Decoder
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.losses.stylegan import PathLengthPenalty, R1Penalty
@@ -31,8 +30,8 @@ class DAPDecoderModel(FSRModel):
     """
 
     networks = {'net_g': Net(result=True, double_backward=True), 'net_d': Net(train_only=True, double_backward=True)}
-    net_g: nn.Module
-    net_d: nn.Module
+    net_g: StyleGAN2Decoder
+    net_d: StyleGAN2Critic
     evaluation = GeneratedFaces()
 
     class Train(TrainOptions):
@@ -73,7 +72,7 @@ class DAPDecoderModel(FSRModel):
 
     def draw_styles(self, num: int) -> list[Tensor]:
         """One z (num, num_style_feat), or two to mix at a layer that the decoder draws."""
-        net_g: Any = bare(self.net_g)
+        net_g = bare(self.net_g)
         several = 1 + int(torch.rand(()) < self.train_opt.mixing_prob)
         return list(torch.randn(several, num, net_g.num_style_feat, device=self.device))
 
@@ -94,8 +93,8 @@ class DAPDecoderModel(FSRModel):
 
     def faces(self, num: int, generator: torch.Generator) -> Tensor:
         """``num`` faces of the averaged G with its fixed noise, (num, 3, size, size) RGB, not clamped."""
-        net_g: Any = self.evaluated('net_g')
-        z = torch.randn(num, net_g.num_style_feat, generator=generator).to(self.device)
+        net_g = self.evaluated('net_g')
+        z = torch.randn(num, bare(self.net_g).num_style_feat, generator=generator).to(self.device)
         with evaluating(net_g), self.precision.autocast():
             return net_g(z, randomize_noise=False).float()
 
@@ -108,7 +107,7 @@ class DAPDecoderModel(FSRModel):
         """See :meth:`FSRModel.training_state`; with the mean of the path lengths."""
         return {**super().training_state(), 'mean_path_length': self.mean_path_length}
 
-    def load_training_state(self, state: Any) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.mean_path_length = state['mean_path_length'].to(self.device)

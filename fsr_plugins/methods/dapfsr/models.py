@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.archs.stylegan2 import StyleGAN2Decoder
 from fsr_plugins.checkpoints import read_weights
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.features import FeatureLoss
-from fsr_plugins.methods.dapfsr.archs import DAPFSR
+from fsr_plugins.methods.dapfsr.archs import DAPFSR, DAPEncoder
 from fsr_plugins.methods.dapfsr.damma import Mixing, spread, style_transferred
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze
@@ -73,8 +74,8 @@ class DAPEncoderModel(DAPModel):
     """E by Eq. 5 with G fixed; what it hands on, ``net_sr``, is both together."""
 
     networks = {'net_e': Net(result=True), 'net_g': Net(frozen=True)}
-    net_e: nn.Module
-    net_g: nn.Module
+    net_e: DAPEncoder
+    net_g: StyleGAN2Decoder
     evaluation = WholeNetwork()
 
     class Train(DAPTrainOptions):
@@ -89,7 +90,7 @@ class DAPEncoderModel(DAPModel):
 
     def prepare_training(self) -> None:
         """Gives E the statistics of G's w, which training keeps, and a new E its backbone."""
-        net_e: Any = bare(self.net_e)
+        net_e = bare(self.net_e)
         generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
         net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
         begun = (self.opt.get('path') or {}).get('pretrain_network_e')
@@ -112,7 +113,7 @@ class DAPEncoderModel(DAPModel):
         return read_weights(str(found), None)
 
     @property
-    def decoder(self) -> Any:
+    def decoder(self) -> StyleGAN2Decoder:
         """G, without wrappers."""
         return bare(self.net_g)
 
@@ -146,7 +147,7 @@ class DAPAdaptModel(DAPModel):
     """
 
     networks = {'net_sr': Net(result=True), 'net_source': Net(frozen=True, optional=True)}
-    net_sr: nn.Module
+    net_sr: DAPFSR
     net_source: nn.Module | None
     evaluation = BeforeAndAfter()
 
@@ -175,7 +176,7 @@ class DAPAdaptModel(DAPModel):
 
     def is_trainable(self, label: str, name: str) -> bool:
         """Of G the affine layers of its styles, or all that makes an image of w; of E nothing."""
-        net: Any = bare(self.net_sr)
+        net = bare(self.net_sr)
         part, _, rest = name.partition('.')
         if part != 'decoder':
             return False
@@ -207,8 +208,7 @@ class DAPAdaptModel(DAPModel):
     @property
     def network(self) -> DAPFSR:
         """E and G, without wrappers."""
-        net: Any = bare(self.net_sr)
-        return net
+        return bare(self.net_sr)
 
     @property
     def mixes(self) -> bool:
@@ -255,7 +255,7 @@ class DAPAdaptModel(DAPModel):
 
     def draw(self, latents: Tensor) -> Tensor:
         """G of w (N, num_latent, num_style_feat): (N, 3, H, W)."""
-        decoder: Any = self.network.decoder
+        decoder = self.network.decoder
         return decoder(latents, input_is_latent=True, noise=decoder.no_noise()).float()
 
     @torch.no_grad()

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
-from torch import nn
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.methods.dapfsr.archs import DAPEncoder
 from fsr_plugins.methods.dapfsr.models import DAPEncoderModel
 from fsr_plugins.methods.dapfsr.whitening import Moments, whiten
 from fsr_plugins.models.networks import Net, bare
@@ -33,7 +32,6 @@ class DAPWarmUpModel(DAPEncoderModel):
         agree_weight: float = Field(0.01, ge=0, description="of the squared distance of the layers' E from their mean")
 
     train_opt: Train
-    net_g: nn.Module
 
     def prepare_training(self) -> None:
         """As the encoder's training; and sees that codes can be whitened.
@@ -49,7 +47,7 @@ class DAPWarmUpModel(DAPEncoderModel):
         self.moments = Moments(self.encoder.num_style_feat, self.device)
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> DAPEncoder:
         """E, without wrappers."""
         return bare(self.net_e)
 

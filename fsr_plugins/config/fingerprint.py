@@ -6,7 +6,6 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from fsr_plugins.values import Options
 
@@ -49,7 +48,7 @@ def _semantic(opt: Options) -> dict[str, str]:
     return {'.'.join(keys): json.dumps(value) for keys, value in _leaves(opt, ()) if not _is_aside(keys)}
 
 
-def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _leaves(item, (*keys, str(key)))
@@ -57,7 +56,7 @@ def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
         yield keys, _placeless(value)
 
 
-def _placeless(value: Any) -> Any:
+def _placeless(value: object) -> object:
     """The value with paths below the experiments folder as if it lay here, in lists too."""
     if isinstance(value, str):
         return re.sub(r'^.*/experiments/', 'experiments/', value)

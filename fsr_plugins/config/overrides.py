@@ -51,7 +51,7 @@ class _Nothing:
     """What a key that holds null is not."""
 
 
-def _find(value: Any, keys: Keys) -> Any:
+def _find(value: object, keys: Keys) -> object:
     """What stands at ``keys``; null counts as something, nothing as None."""
     for key in keys:
         if isinstance(value, dict) and key in value:
@@ -63,7 +63,7 @@ def _find(value: Any, keys: Keys) -> Any:
     return _Nothing if value is None else value
 
 
-def _set(document: Document, keys: Keys, value: Any, place: str) -> Document:
+def _set(document: Document, keys: Keys, value: object, place: str) -> Document:
     # a mapping also replaces what its stage would inherit
     value = {**value, DELETE: True} if isinstance(value, dict) else value
     places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}

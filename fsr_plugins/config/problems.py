@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,7 +37,7 @@ class Problems:
         """Notes that the key at ``keys`` is wrong: ``message`` continues the sentence ``key 'a.b' …``."""
         self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}' {message}"] = None
 
-    def unknown(self, keys: Keys, known: Mapping[str, Any] | set[str], of: str) -> None:
+    def unknown(self, keys: Keys, known: Collection[str], of: str) -> None:
         """Notes that ``of`` has no such key."""
         self.add(keys, f'is not known to {of}.{near(keys[-1], known) or _all(known)}')
 
@@ -54,7 +54,7 @@ class Problems:
             self.explain(error, values, keys, of)
             return None
 
-    def explain(self, error: ValidationError, values: Any, keys: Keys, of: str) -> None:
+    def explain(self, error: ValidationError, values: object, keys: Keys, of: str) -> None:
         """Notes each wrong key of a failed validation in words; what the branches of a union expect is joined."""
         expected: dict[Keys, list[str]] = {}
         for detail in error.errors():
@@ -80,7 +80,7 @@ def _said(message: str) -> str:
     return message.removeprefix('Input should be ').removeprefix('Value error, ')
 
 
-def _all(known: Mapping[str, Any] | set[str]) -> str:
+def _all(known: Collection[str]) -> str:
     return f' Known are: {", ".join(sorted(known))}.' if known else ''
 
 

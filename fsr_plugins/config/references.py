@@ -10,11 +10,12 @@ from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.values import Options
 
 PREFIX = 'stage:'
 
 
-def resolve(opt: Any, folder: Path, stages: Mapping[str, Any], problems: Problems) -> tuple[Any, tuple[str, ...]]:
+def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Problems) -> tuple[Any, tuple[str, ...]]:
     """Replaces every reference in a stage's options by the path it stands for.
 
     ``stage:a/net_g`` is ``<folder>/a/models/net_g_latest.pth``; ``stage:a/thing`` is ``<folder>/a/thing``.
@@ -29,7 +30,7 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Any], problems: Problem
     """
     needs: dict[str, None] = {}
 
-    def walk(value: Any, keys: Keys) -> Any:
+    def walk(value: object, keys: Keys) -> object:
         if isinstance(value, dict):
             return {key: walk(item, (*keys, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -51,7 +52,7 @@ def _file(thing: str) -> str:
     return f'{thing}_latest.pth' if thing.startswith('net_') else thing
 
 
-def _problem(stage: str, thing: str, stages: Mapping[str, Any]) -> str:
+def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:
     if stage not in stages:
         return f"there is no stage '{stage}' (there are: {', '.join(stages)}).{near(stage, stages)}"
     if not thing:

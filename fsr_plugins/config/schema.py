@@ -5,12 +5,13 @@ A stage is checked as it stands after inheritance, ``--set`` and the merging of 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from fsr_plugins.config.blocks import check_block
 from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.declared import DeclaredModel
 from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import CompileMode, StrictOptions, TrainOptions
@@ -72,7 +73,7 @@ class StageOptions(StrictOptions):
     find_unused_parameters: bool = False
 
 
-def generates_set(model: Any) -> bool:
+def generates_set(model: object) -> bool:
     """Whether a model's stage makes a set of images instead of training."""
     return bool(getattr(model, 'generates_set', False))
 
@@ -80,7 +81,6 @@ def generates_set(model: Any) -> bool:
 def check_stage(stage: str, opt: Options, problems: Problems) -> None:
     """Checks one stage's complete options; everything wrong is added to ``problems``."""
     model = _model(stage, opt, problems)
-    labels = dict(getattr(model, 'networks', {}))
     blocks = {key for key in opt if key.startswith('network_')}
     own = getattr(model, 'Options', None)
     extra = blocks | (set(own.model_fields) if own is not None else set())
@@ -97,20 +97,20 @@ def check_stage(stage: str, opt: Options, problems: Problems) -> None:
     _check_val_and_logger(opt, problems)
     if model is None:
         return
-    _check_networks(stage, model, opt, labels, problems)
-    _check_path(opt.get('path'), labels, problems)
+    _check_networks(stage, model, opt, problems)
+    _check_path(opt.get('path'), model, problems)
     if generates_set(model):
         for key in ('train', 'val'):
             if opt.get(key) is not None:
                 problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
         return
-    _check_train(stage, model, opt, labels, problems)
+    _check_train(stage, model, opt, problems)
     refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
     if refusal is not None and opt.get('val') is not None:
         problems.add(('val',), f'cannot be had: {refusal}')
 
 
-def _model(stage: str, opt: Options, problems: Problems) -> Any | None:
+def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None:
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
@@ -129,8 +129,8 @@ def _model(stage: str, opt: Options, problems: Problems) -> Any | None:
     return model
 
 
-def _check_networks(stage: str, model: Any, opt: Options, labels: Options, problems: Problems) -> None:
-    known = {'network_' + label.removeprefix('net_') for label in labels}
+def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
+    known = {'network_' + label.removeprefix('net_') for label in model.networks}
     for key, block in opt.items():
         if not key.startswith('network_'):
             continue
@@ -138,17 +138,17 @@ def _check_networks(stage: str, model: Any, opt: Options, labels: Options, probl
             problems.unknown((key,), known, model.__name__)
         elif block is not None:
             check_block(block, (key,), problems, 'archs')
-    for label, net in labels.items():
+    for label, net in model.networks.items():
         key = 'network_' + label.removeprefix('net_')
         if opt.get(key) is None and not net.optional:
             problems.add((key,), f"is missing: {model.__name__} of stage '{stage}' needs it.")
 
 
-def _check_path(path: Any, labels: Options, problems: Problems) -> None:
+def _check_path(path: object, model: DeclaredModel, problems: Problems) -> None:
     if not isinstance(path, dict):
         return
     types: dict[str, tuple[type, str]] = {'resume_state': (str, 'a path')}
-    for label in labels:
+    for label in model.networks:
         suffix = label.removeprefix('net_')
         types[f'pretrain_network_{suffix}'] = (str, 'a path')
         types[f'strict_load_{suffix}'] = (bool, 'true or false')
@@ -160,19 +160,19 @@ def _check_path(path: Any, labels: Options, problems: Problems) -> None:
             problems.add(('path', key), f'is {value!r}, but must be {types[key][1]}.')
 
 
-def _check_train(stage: str, model: Any, opt: Options, labels: Options, problems: Problems) -> None:
+def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
     train = opt.get('train')
     if not isinstance(train, dict):
         if train is None:
             problems.add(('train',), f"is missing: stage '{stage}' needs it.")
         return
     options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
-    trained = [label.removeprefix('net_') for label, net in labels.items() if not net.frozen]
+    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not net.frozen]
     beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
     read = problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
     for label, reason in read.required_networks().items() if read is not None else ():
         key = 'network_' + label.removeprefix('net_')
-        if opt.get(key) is None:
+        if opt.get(key) is None and model.networks[label].optional:
             problems.add((key,), f"is missing: {reason} of stage '{stage}' needs it.")
     for key, value in train.items():
         keys = ('train', key)
@@ -191,7 +191,7 @@ def _check_train(stage: str, model: Any, opt: Options, labels: Options, problems
             problems.add(('train', 'optim'), f"is missing, and 'optim_{suffix}' too: net_{suffix} needs an optimiser.")
 
 
-def loss_keys(model: Any) -> set[str]:
+def loss_keys(model: object) -> set[str]:
     """The keys of ``train`` under which a model takes a loss's block."""
     options = getattr(model, 'Train', TrainOptions)
     # Methods of version 0.1 declare their losses as plain blocks.

@@ -140,12 +140,16 @@ def _write_record(stage: Stage, made: Record) -> Record:
 
 def _sum_up(experiment: Experiment, done: dict[str, Record], world: World) -> Record:
     keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
+    # The later stage's where both show one.
+    tables: dict[str, list[Record]] = {}
+    for name, stage in experiment.stages.items():
+        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
     summary = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
         'metrics': _conventions(experiment.stages),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
-        'tables': _tables(experiment, done),
+        'tables': tables,
     }
     if world.is_main:
         path = report.write_summary(experiment.folder, summary)
@@ -178,14 +182,6 @@ def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
         for stage, metrics in blocks.items()
         if metrics
     }
-
-
-def _tables(experiment: Experiment, done: dict[str, Record]) -> dict[str, list[Record]]:
-    """What the models show besides, by table; the later stage's where both show one."""
-    tables: dict[str, list[Record]] = {}
-    for name, stage in experiment.stages.items():
-        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
-    return tables
 
 
 def _write_comparison(experiment: Experiment) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,7 +80,11 @@ def plan(experiment: Experiment) -> Plan:
         for split in splits
         for number in range(len(split.exemplars))
     ]
-    _check({repeat.base: repeat.stage for repeat in reversed(repeats)})
+    # Whether what repeats change is known to the stages' datasets; it is the same for all of a stage.
+    lines: dict[str, None] = {}
+    for stage in {repeat.base: repeat.stage for repeat in reversed(repeats)}.values():
+        check_stage(stage.name, stage.opt, Problems(stage.where, lines))
+    fail(lines)
     return Plan(options, block['name'], splits, repeats)
 
 
@@ -166,11 +169,3 @@ def _datasets(opt: Options, phase: str, keys: list[str], exemplar: str) -> Recor
     # Without it the seed of the repeat would change how the faces to test with are degraded.
     target.setdefault('seed', opt['manual_seed'])
     return {'train': train, phase: {**target, 'keys': keys, 'without_keys': [exemplar]}}
-
-
-def _check(stages: Mapping[str, Stage]) -> None:
-    """Whether what repeats change is known to the stages' datasets: it is the same for all of a stage."""
-    lines: dict[str, None] = {}
-    for stage in stages.values():
-        check_stage(stage.name, stage.opt, Problems(stage.where, lines))
-    fail(lines)

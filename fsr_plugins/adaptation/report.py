@@ -143,23 +143,19 @@ def cells(summary: Record) -> list[dict[str, str]]:
     shown: list[str] = []
     for metric in summary['metrics']:
         shown += [metric, *(key for key in columns if _further(key, metric, list(summary['metrics'])))]
+    arrows = {'higher': ' ↑', 'lower': ' ↓'}
+    titles = {key: key + arrows.get(summary['metrics'].get(key, {}).get('better', ''), '') for key in shown}
     return [
-        {'': row['network'], **{_title(key, summary): _cell(row['figures'].get(key)) for key in shown}}
+        {'': row['network'], **{title: _cell(row['figures'].get(key)) for key, title in titles.items()}}
         for row in summary['table']
     ]
-
-
-def _title(key: str, summary: Record) -> str:
-    better = summary['metrics'].get(key, {}).get('better')
-    return f'{key} {"↑" if better == "higher" else "↓"}' if better else key
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> str:
     if figure is None:
         return '-'
-    if figure['deviation'] is None:
-        return f'{figure["mean"]:.4f}'
-    return f'{figure["mean"]:.4f} ± {figure["deviation"]:.4f}'
+    deviation = '' if figure['deviation'] is None else f' ± {figure["deviation"]:.4f}'
+    return f'{figure["mean"]:.4f}{deviation}'
 
 
 def markdown(summary: Record) -> str:

@@ -32,6 +32,12 @@ __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', '
 ONLY_STAGE = 'train'
 #: The folder of all experiments.
 EXPERIMENTS = 'experiments'
+#: Whole numbers that BasicSR's files write as 5e3.
+_WHOLE = {
+    'train': ('total_iter', 'warmup_iter'),
+    'val': ('val_freq',),
+    'logger': ('print_freq', 'save_checkpoint_freq'),
+}
 
 
 @dataclass(frozen=True)
@@ -176,7 +182,11 @@ def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
             opt[key] = {**model.model_validate({}).model_dump(exclude_none=True), **opt[key]}
     for key in ('path', 'logger'):
         opt[key] = {} if opt[key] is None else opt[key]
-    _round(opt)
+    for key, names in _WHOLE.items():
+        given = opt.get(key) or {}
+        for name in names if isinstance(given, dict) else ():
+            if isinstance(given.get(name), float) and given[name].is_integer():
+                given[name] = int(given[name])
     for phase, block in opt['datasets'].items() if isinstance(opt['datasets'], dict) else ():
         if isinstance(block, dict):
             block.setdefault('name', phase)
@@ -191,21 +201,6 @@ def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
         if isinstance(opt.get('val'), dict):
             opt['val']['val_freq'] = 8
     return opt
-
-
-def _round(opt: Options) -> None:
-    # BasicSR's files write frequencies as 5e3
-    for block, keys in (
-        ('train', ('total_iter', 'warmup_iter')),
-        ('val', ('val_freq',)),
-        ('logger', ('print_freq', 'save_checkpoint_freq')),
-    ):
-        values = opt.get(block)
-        if isinstance(values, dict):
-            whole = {
-                key: values[key] for key in keys if isinstance(values.get(key), float) and values[key].is_integer()
-            }
-            values.update({key: int(value) for key, value in whole.items()})
 
 
 def _expand_user(block: Block) -> None:

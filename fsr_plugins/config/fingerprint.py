@@ -45,7 +45,12 @@ def changed(old: Options, new: Options) -> list[str]:
 
 
 def _semantic(opt: Options) -> dict[str, str]:
-    return {'.'.join(keys): json.dumps(value) for keys, value in _leaves(opt, ()) if not _is_aside(keys)}
+    return {
+        '.'.join(keys): json.dumps(value)
+        for keys, value in _leaves(opt, ())
+        if not any(keys[: len(aside)] == aside for aside in _ASIDE)
+        and not (keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS)
+    }
 
 
 def _leaves(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
@@ -61,9 +66,3 @@ def _placeless(value: object) -> object:
     if isinstance(value, str):
         return re.sub(r'^.*/experiments/', 'experiments/', value)
     return [_placeless(item) for item in value] if isinstance(value, list) else value
-
-
-def _is_aside(keys: tuple[str, ...]) -> bool:
-    if keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS:
-        return True
-    return any(keys[: len(aside)] == aside for aside in _ASIDE)

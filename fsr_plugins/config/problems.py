@@ -39,7 +39,8 @@ class Problems:
 
     def unknown(self, keys: Keys, known: Collection[str], of: str) -> None:
         """Notes that ``of`` has no such key."""
-        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or _all(known)}')
+        every = f' Known are: {", ".join(sorted(known))}.' if known else ''
+        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or every}')
 
     def validate(self, model: type[BaseModel], values: Options, keys: Keys, extra: set[str], of: str) -> Any:
         """The values as ``model``, or None after noting every problem; keys beyond its fields must be in ``extra``."""
@@ -78,10 +79,6 @@ class Problems:
 def _said(message: str) -> str:
     """Pydantic's message without its own words."""
     return message.removeprefix('Input should be ').removeprefix('Value error, ')
-
-
-def _all(known: Collection[str]) -> str:
-    return f' Known are: {", ".join(sorted(known))}.' if known else ''
 
 
 def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Keys:

@@ -43,13 +43,10 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
             problems.add(keys, f"is '{value}': {problem}")
             return value
         needs[stage] = None
-        return str(folder / stage / ('models' if thing.startswith('net_') else '') / _file(thing))
+        is_network = thing.startswith('net_')
+        return str(folder / stage / ('models' if is_network else '') / (f'{thing}_latest.pth' if is_network else thing))
 
     return walk(opt, ()), tuple(needs)
-
-
-def _file(thing: str) -> str:
-    return f'{thing}_latest.pth' if thing.startswith('net_') else thing
 
 
 def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:

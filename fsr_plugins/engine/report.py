@@ -58,7 +58,7 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
     found: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
-            lq = lq_of(model, _batch_of_one(dataset[index]), dataset.opt['name'])
+            lq = lq_of(model, torch.utils.data.default_collate([dict(dataset[index])]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
             images |= {name: net(lq) for net, name in nets.items()}
             if model.gt is not None:
@@ -78,8 +78,18 @@ def grid(rows: Mapping[str, Sequence[Tensor]], cell: int = 128) -> np.ndarray:
     Returns:
         uint8 HWC BGR, labelled at the left.
     """
-    width = max(LABEL_WIDTH, *(_text_width(name) + 2 * LABEL_MARGIN for name in rows))
-    return np.concatenate([_row(name, width, [_cell(image, cell) for image in row]) for name, row in rows.items()])
+    widths = [cv2.getTextSize(name, _FONT, _FONT_SCALE, 1)[0][0] + 2 * LABEL_MARGIN for name in rows]
+    lines = []
+    for name, images in rows.items():
+        label = np.full((cell + GAP, max(LABEL_WIDTH, *widths), 3), 255, np.uint8)
+        place = (LABEL_MARGIN, label.shape[0] // 2 + 5)
+        cv2.putText(label, name, place, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+        cells = [np.full((cell + GAP, cell + GAP, 3), 255, np.uint8) for _ in images]
+        for framed, image in zip(cells, images, strict=True):
+            enlarged = np.ascontiguousarray(pixels(image))
+            framed[:cell, :cell] = cv2.resize(enlarged, (cell, cell), interpolation=cv2.INTER_NEAREST)
+        lines.append(np.concatenate([label, *cells], axis=1))
+    return np.concatenate(lines)
 
 
 def write_comparison(path: Path, picture: np.ndarray) -> None:
@@ -95,26 +105,6 @@ def write_preview(folder: Path, model: FSRModel) -> None:
         write_comparison(folder / 'preview.png', np.ascontiguousarray(pixels(picture[None])))
 
 
-def _batch_of_one(sample: Mapping[str, Any]) -> Record:
-    return torch.utils.data.default_collate([dict(sample)])
-
-
 def pixels(image: Tensor) -> np.ndarray:
     """(1, 3, H, W) RGB in [0, 1] to uint8 HWC BGR."""
     return quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
-
-
-def _cell(image: Tensor, size: int) -> np.ndarray:
-    enlarged = cv2.resize(np.ascontiguousarray(pixels(image)), (size, size), interpolation=cv2.INTER_NEAREST)
-    return cv2.copyMakeBorder(enlarged, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-
-
-def _text_width(text: str) -> int:
-    return cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
-
-
-def _row(name: str, width: int, cells: list[np.ndarray]) -> np.ndarray:
-    label = np.full((cells[0].shape[0], width, 3), 255, np.uint8)
-    place = (LABEL_MARGIN, label.shape[0] // 2 + 5)
-    cv2.putText(label, name, place, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([label, *cells], axis=1)

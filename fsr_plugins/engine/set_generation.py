@@ -103,7 +103,8 @@ class SetGenerator:
         report = -(-rounds // _LINES)
         for step in range(rounds):
             if step < len(mine):
-                self._write(mine[step], next(made))
+                arrays = dict(zip(map(str, self._numbers(mine[step])), next(made), strict=True))
+                write_atomically(self._file(mine[step]), lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
             if step % report == 0 or step == rounds - 1:
                 done = (total - len(missing) + (step + 1) * self.world.size) * PART
                 logger.info('%s: %d of %d images', self.opt['name'], min(done, len(self.dataset)), len(self.dataset))
@@ -134,10 +135,6 @@ class SetGenerator:
                 if part is not None and len(images) == len(self._numbers(part)):
                     yield images
                     images, part = [], next(waiting, None)
-
-    def _write(self, part: int, images: Part) -> None:
-        arrays = {str(number): image for number, image in zip(self._numbers(part), images, strict=True)}
-        write_atomically(self._file(part), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
     def _assemble(self, target: Path) -> None:
         """All parts into one LMDB, with what is known of the faces they were made from."""

@@ -26,7 +26,6 @@ from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import build_network, lookup
-from fsr_plugins.values import Block
 
 
 def devices(stage: Stage) -> list[str]:
@@ -142,18 +141,16 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
             warnings.append(f"The weights for '{'.'.join(keys)}' are there when stage '{waiting}' has made them.")
             continue
         try:
-            for weight in _needed(kind, block) if block else ():
+            if kind == 'losses':
+                needed = losses.requirements(block) if block else []
+            else:
+                options = {key: value for key, value in block.items() if key != 'type'}
+                needed = lookup(kind, block['type']).requirements(**options)
+            for weight in needed:
                 weight_files.locate(weight)
         except UserError as error:
             raise UserError(f"{stage.where(keys)}: key '{'.'.join(keys)}': {error}") from error
     return warnings
-
-
-def _needed(kind: str, block: Block) -> list[weight_files.WeightFile]:
-    if kind == 'losses':
-        return losses.requirements(block)
-    options = {key: value for key, value in block.items() if key != 'type'}
-    return lookup(kind, block['type']).requirements(**options)
 
 
 def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) -> int:

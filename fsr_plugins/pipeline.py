@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
+from fsr_plugins.checkpoints import PARAMS_EMA, network_file
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
@@ -212,8 +213,8 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
     cls = lookup('models', opt['model_type'])
     for label, use in cls.networks.items():
-        path = stage.folder / 'models' / f'{label}_latest.pth'
+        path = network_file(stage.folder / 'models', label)
         if not use.frozen and not use.train_only and path.exists():
             short = label.removeprefix('net_')
-            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': 'params_ema'}
+            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': PARAMS_EMA}
     return cls(opt)

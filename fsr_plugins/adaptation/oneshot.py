@@ -19,7 +19,7 @@ from fsr_plugins import config, preflight
 from fsr_plugins.adaptation import report as oneshot_report
 from fsr_plugins.adaptation.plan import Plan, Repeat, plan
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import load_state, read_weights, write_tensors
+from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_tensors
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import is_finished
 from fsr_plugins.engine import distributed, logs, report
@@ -136,7 +136,7 @@ def _keep_differences(stage: Stage, outcome: Outcome) -> None:
     for label, file in outcome.checkpoints.items():
         content, suffix = load_state(file), option_name(label).removeprefix('network_')
         base = stage.opt['path'].get(f'pretrain_network_{suffix}')
-        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', 'params')) if base else {}
+        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', PARAMS)) if base else {}
         kept: Record = {
             key: {
                 name: tensor
@@ -144,9 +144,9 @@ def _keep_differences(stage: Stage, outcome: Outcome) -> None:
                 if name not in before or not torch.equal(tensor, before[name])
             }
             for key, weights in content.items()
-            if key != 'meta'
+            if key != META
         }
-        kept['meta'] = {**content['meta'], 'base': base and file_sha256(Path(base))}
+        kept[META] = {**content[META], 'base': base and file_sha256(Path(base))}
         target = stage.folder / f'{label}_difference.pth'
         write_tensors(target, kept)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from fsr_plugins.checkpoints import network_file
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
@@ -43,8 +44,9 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
             problems.add(keys, f"is '{value}': {problem}")
             return value
         needs[stage] = None
-        is_network = thing.startswith('net_')
-        return str(folder / stage / ('models' if is_network else '') / (f'{thing}_latest.pth' if is_network else thing))
+        if thing.startswith('net_'):
+            return str(network_file(folder / stage / 'models', thing))
+        return str(folder / stage / thing)
 
     return walk(opt, ()), tuple(needs)
 

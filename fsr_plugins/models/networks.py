@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.checkpoints import PARAMS, load_weights
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build_network
 from fsr_plugins.values import Options, Record
@@ -59,7 +59,7 @@ def make_network(label: str, use: Net, opt: Options, device: torch.device) -> nn
         raise UserError(f"Stage '{opt.get('name')}' needs a block '{short}' in the option file.")
     net = build_network(block).to(device)
     if weights := path.get(f'pretrain_{short}'):
-        key, strict = path.get(f'param_key_{suffix}', 'params'), path.get(f'strict_load_{suffix}', True)
+        key, strict = path.get(f'param_key_{suffix}', PARAMS), path.get(f'strict_load_{suffix}', True)
         load_weights(net, weights, param_key=key, strict=strict)
     if opt.get('channels_last'):
         layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits

@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, save_network
+from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name
@@ -79,7 +79,7 @@ class SavedModel(StageModel):
         blocks = {label: self.opt[option_name(label)] for label in nets}
         if suffix == 'latest':
             nets, blocks = nets | self.composites(), blocks | self.composite_blocks(self.opt)
-        files = {label: Path(self.opt['path']['models']) / f'{label}_{suffix}.pth' for label in nets}
+        files = {label: network_file(Path(self.opt['path']['models']), label, suffix) for label in nets}
         for label, net in nets.items() if self.opt.get('rank', 0) == 0 else ():
             weights = {PARAMS: net} | ({PARAMS_EMA: self.average[label].net} if label in self.average else {})
             meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)

@@ -15,7 +15,7 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
 from fsr_plugins.config import Experiment, Stage, changed
 from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
 from fsr_plugins.config.problems import explained
@@ -106,7 +106,7 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
             if strict:
                 _compare_blocks(stage, short, source, Path(path), place)
             continue
-        key = stage.opt['path'].get(f'param_key_{suffix}', 'params')
+        key = stage.opt['path'].get(f'param_key_{suffix}', PARAMS)
         try:
             load_weights(net, path, param_key=key, strict=strict)
         except UserError as error:
@@ -115,7 +115,7 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
 
 
 def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
-    label = path.name.removesuffix('_latest.pth')
+    label = label_of(path)
     theirs_key = option_name(label)
     products = lookup('models', source.opt['model_type']).composite_blocks(source.opt)
     ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)

@@ -1,4 +1,4 @@
-"""What a suite prescribes, laid over an entry's option file: data, degradation, scale, seed and device."""
+"""A suite's data, degradation, scale, seed and device, applied to an entry's option file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fsr_plugins.config.yamlfile import DELETE, Document
 
 #: The keys of a set's block by which it chooses among its images.
 CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
-#: The name of the set by which training is watched.
-WATCHED = 'val_bench'
+#: The name of the validation set by which training is monitored.
+MONITORED = 'val_bench'
 #: What is measured while training: how, the test set's block, and of which stages.
-Watching = tuple[Curves, Mapping[str, Any], Collection[str]]
+Monitoring = tuple[Curves, Mapping[str, Any], Collection[str]]
 
 
-def lay_over(
-    written: Document, name: str, suite: SuiteOptions, train: TrainStore | None, watching: Watching | None
+def apply_suite(
+    written: Document, name: str, suite: SuiteOptions, train: TrainStore | None, monitoring: Monitoring | None
 ) -> Document:
     """An entry's option file as it takes part in the suite.
 
     Training sets: wherever a stage names HR that no stage makes, the suite's store stands instead; what a stage makes
-    of it stays. Other sets and what validation measures are left out, but for ``watching``. The degradation is the
+    of it stays. Other sets and what validation measures are left out, but for ``monitoring``. The degradation is the
     suite's wherever there is one.
 
     Args:
@@ -48,10 +48,10 @@ def lay_over(
         if isinstance(part, dict):
             _stage(part, store, suite)
             part['val'] = None
-            if watching is not None and stage in watching[2]:
-                _watch(part, watching)
-    if 'stages' not in values and watching is not None and watching[2]:
-        _watch(values, watching)
+            if monitoring is not None and stage in monitoring[2]:
+                _monitor(part, monitoring)
+    if 'stages' not in values and monitoring is not None and monitoring[2]:
+        _monitor(values, monitoring)
     return Document(values, written.places)
 
 
@@ -90,7 +90,7 @@ def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, 
     return {**made, **inherited, 'dataroot_gt': joint if isinstance(root, list) else joint[0]}
 
 
-def _watch(part: dict[str, Any], watching: Watching) -> None:
-    curves, test, _ = watching
-    part.setdefault('datasets', {})[WATCHED] = {DELETE: True, **test, 'name': WATCHED, 'number': curves.number}
+def _monitor(part: dict[str, Any], monitoring: Monitoring) -> None:
+    curves, test, _ = monitoring
+    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'number': curves.number}
     part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

@@ -18,17 +18,17 @@ from fsr_plugins.engine.machine import versions
 from fsr_plugins.registry import ARCH_REGISTRY
 
 #: What of this package takes part in a figure; training and reports do not.
-_ROOMS = ('archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'data')
+_ROOMS = ('archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'stores', 'portraits', 'data')
 _FILES = ('models/base.py', 'models/networks.py', 'models/validation.py', 'bench/data.py', 'bench/evaluation.py')
 
 
-class Cache:
+class MeasurementCache:
     """JSON files ``<kind>_<digest>.json`` in a folder, each written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def recall(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def get_or_measure(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What was kept for ``key``, or else what ``make`` gives, which is kept.
 
         Args:

@@ -30,7 +30,7 @@ class Point:
     strong: bool = False  #: the reference
 
 
-def outside(values: Sequence[float]) -> list[float]:
+def outliers(values: Sequence[float]) -> list[float]:
     """Values that would press all others together: they stand at the end of an axis and not on it.
 
     A value is outside if it is further from its neighbour than twice what all others spread; three stay in any case.
@@ -145,7 +145,7 @@ def scatter(
 def _ends(points: Sequence[Point], others: Iterable[float] = ()) -> list[float]:
     """What an axis of y must have on it: values and intervals, but for those outside."""
     lines = list(others)
-    out = set(outside([*(point.y for point in points), *lines]))
+    out = set(outliers([*(point.y for point in points), *lines]))
     ends = [(point.y, point.low, point.high) for point in points if point.y not in out]
     return [value for each in ends for value in each if value is not None] + [each for each in lines if each not in out]
 
@@ -228,7 +228,7 @@ def _svg(parts: Sequence[str], description: str, width: int = WIDTH, height: int
     )
 
 
-def whiskers(points: Sequence[Point], title: str, digits: int, description: str) -> str:
+def interval_plot(points: Sequence[Point], title: str, digits: int, description: str) -> str:
     """A row a name, with its value and its interval along a common axis; ``x`` of the points is not looked at."""
     rows = 24
     left = 12 + max(_width(point.name) for point in points)

@@ -20,7 +20,7 @@ from fsr_plugins.stores.checksum import store_checksum
 
 
 @dataclass(frozen=True)
-class Identity:
+class DatasetFingerprint:
     """Which images a set has: equal for equal sets, wherever they lie."""
 
     checksums: tuple[str, ...]  #: of its stores, in order
@@ -36,11 +36,11 @@ class Identity:
         return f'{self.images} images of {stores} (keys {self.keys[:8]})'
 
 
-def identity(dataset: ImageSet) -> Identity:
+def fingerprint(dataset: ImageSet) -> DatasetFingerprint:
     """Of a dataset; folders are read for it once."""
     keys = dataset.lists()[dataset.role]
     checksums = tuple(store_checksum(part) for store in dataset.stores for part in store.parts)
-    return Identity(checksums, hashlib.sha256('\n'.join(keys).encode()).hexdigest(), len(keys))
+    return DatasetFingerprint(checksums, hashlib.sha256('\n'.join(keys).encode()).hexdigest(), len(keys))
 
 
 class TestSet:
@@ -52,7 +52,7 @@ class TestSet:
 
     Attributes:
         dataset: the images.
-        identity: which they are.
+        fingerprint: which they are.
         device: where LR and HR are put.
     """
 
@@ -62,7 +62,7 @@ class TestSet:
         self.dataset = make_dataset(block, 'val', options)
         if not isinstance(self.dataset, ImageSet) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
-        self.identity = identity(self.dataset)
+        self.fingerprint = fingerprint(self.dataset)
         self.scale: int = options['scale']
         # A model without networks: it brings batches to the device and makes LR as in training.
         self._feeder = FSRModel(dict(options))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fsr_plugins.bench.apply_suite import CHOICE
-from fsr_plugins.bench.data import Identity, identity
-from fsr_plugins.bench.lineage import Contestant
+from fsr_plugins.bench.data import DatasetFingerprint, fingerprint
+from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.options import Budget
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
@@ -31,11 +31,11 @@ class Difference:
     excused: bool = False
 
 
-def training_identity(suite: Suite) -> Identity | None:
+def training_fingerprint(suite: Suite) -> DatasetFingerprint | None:
     """Which images the entries are trained with; None for a suite without ``train``."""
     if suite.train is None:
         return None
-    return identity(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
+    return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
 
 
 def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet:
@@ -44,7 +44,7 @@ def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet
     return dataset
 
 
-def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, list[str]]:
+def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerprint) -> dict[str, list[str]]:
     """Compares every entry with the suite, and the training set with the test set.
 
     Returns:
@@ -55,7 +55,7 @@ def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, lis
     found = list(_overlap(train, test))
     for name, entry in suite.entries.items():
         if entry.opt is not None:
-            found += _experiment(suite, name, suite.contestants[name], train)
+            found += _experiment(suite, name, suite.lineages[name], train)
         elif entry.checkpoint is not None:
             found += _checkpoint(suite, name, entry.checkpoint, train, test)
     excused: dict[str, list[str]] = {}
@@ -75,12 +75,12 @@ def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, lis
     return excused
 
 
-def _overlap(train: Identity | None, test: Identity) -> Iterator[Difference]:
+def _overlap(train: DatasetFingerprint | None, test: DatasetFingerprint) -> Iterator[Difference]:
     if train is not None and set(train.checksums) & set(test.checksums):
         yield Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}")
 
 
-def _experiment(suite: Suite, name: str, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
     if stage.opt['scale'] != suite.options.scale:
         yield Difference(name, f"stage '{stage.name}' has scale {stage.opt['scale']}, the suite {suite.options.scale}")
@@ -98,20 +98,20 @@ def _experiment(suite: Suite, name: str, entry: Contestant, train: Identity | No
     for stage in entry.experiment.stages.values():
         yield from _weights(name, stage, entry)
         yield from _data(name, stage, entry, train)
-    yield from _judged(suite, name, entry)
+    yield from _recognisers(suite, name, entry)
 
 
 def _too_much(budget: Budget, amount: int, each: str) -> str:
     return f'its network sees {amount:,} {budget.unit} ({each}), the budget is {budget.most:,}'
 
 
-def _weights(name: str, stage: Stage, entry: Contestant) -> Iterator[Difference]:
+def _weights(name: str, stage: Stage, entry: Lineage) -> Iterator[Difference]:
     for key, path in stage.opt['path'].items():
         if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
             yield Difference(name, f"'path.{key}' of stage '{stage.name}' brings weights along: {path}", excused=True)
 
 
-def _data(name: str, stage: Stage, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     """What a stage learns from, teachers' stages too: the suite's training set, and what its own stages make of it."""
     block, folder = stage.opt['datasets']['train'], entry.experiment.folder
     outside = [root for key in block if key.startswith('dataroot_') for root in _roots(block[key], folder)]
@@ -123,7 +123,7 @@ def _data(name: str, stage: Stage, entry: Contestant, train: Identity | None) ->
     roots = block.get('dataroot_gt')
     if train is None or not roots or _roots(roots, folder) != _roots(roots, None):
         return
-    chosen = identity(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
+    chosen = fingerprint(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
     if chosen.keys != train.keys:
         yield Difference(name, f"stage '{stage.name}' learns from {chosen}, the suite's is {train}", True)
 
@@ -134,7 +134,7 @@ def _roots(value: Any, made_in: Path | None) -> list[str]:
     return [root for root in roots if isinstance(root, str) and not (made_in and Path(root).is_relative_to(made_in))]
 
 
-def _judged(suite: Suite, name: str, entry: Contestant) -> Iterator[Difference]:
+def _recognisers(suite: Suite, name: str, entry: Lineage) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
     asked = replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
     try:
@@ -143,7 +143,9 @@ def _judged(suite: Suite, name: str, entry: Contestant) -> Iterator[Difference]:
         yield Difference(name, str(error))
 
 
-def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test: Identity) -> Iterator[Difference]:
+def _checkpoint(
+    suite: Suite, name: str, file: str, train: DatasetFingerprint | None, test: DatasetFingerprint
+) -> Iterator[Difference]:
     meta = described(file)['meta']
     if meta.get('scale') != suite.options.scale:
         yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')
@@ -164,7 +166,7 @@ def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test
 
 
 def _seen(
-    name: str, file: str, meta: Mapping[str, Any], train: Identity | None, test: Identity
+    name: str, file: str, meta: Mapping[str, Any], train: DatasetFingerprint | None, test: DatasetFingerprint
 ) -> Iterator[Difference]:
     stores = (meta.get('manifests') or {}).get('train')
     checksums = [store.get('checksum') for store in stores or ()]

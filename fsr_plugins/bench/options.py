@@ -50,7 +50,7 @@ class Budget(StrictOptions):
         return self.iterations or self.images or 0
 
 
-class Entry(StrictOptions):
+class SuiteEntry(StrictOptions):
     """One of ``entries``: bicubic enlargement, an experiment of this toolkit, or any of its checkpoints."""
 
     type: Literal['bicubic'] | None = None
@@ -65,7 +65,7 @@ class Entry(StrictOptions):
     unfair: str | None = Field(None, description='why other training data or another budget is all the same admitted')
 
     @model_validator(mode='after')
-    def _one_kind(self) -> Entry:
+    def _one_kind(self) -> SuiteEntry:
         kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise ValueError('one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')

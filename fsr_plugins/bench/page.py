@@ -10,8 +10,8 @@ from importlib import resources
 from fsr_plugins.bench import charts, table
 from fsr_plugins.bench.curves import Line
 from fsr_plugins.bench.pictures import Picture
-from fsr_plugins.bench.table import Results, Table
-from fsr_plugins.bench.words import entries_in_words, facts, how_in_words, protocol_in_words
+from fsr_plugins.bench.table import ReportTable, Results
+from fsr_plugins.bench.words import entries_in_words, experimental_setup, how_in_words, protocol_in_words
 
 
 def page(results: Results, pictures: Sequence[Picture], lines: Mapping[str, Line], watched: str) -> str:
@@ -60,12 +60,13 @@ def _sections(
 
 def _facts(results: Results) -> str:
     items = ''.join(
-        f'<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>' for name, value in facts(results).items()
+        f'<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>'
+        for name, value in experimental_setup(results).items()
     )
     return f'<dl class="facts">{items}</dl>'
 
 
-def _table(content: Table) -> str:
+def _table(content: ReportTable) -> str:
     head = ''.join(f'<th scope="col">{escape(title)}{_small(small)}</th>' for title, small in content.columns)
     rows = ''.join(_row(row) for row in content.rows)
     return (
@@ -116,14 +117,14 @@ def _quality_chart(results: Results) -> str:
     points.sort(key=lambda point: point.y, reverse=results['metrics'][metric]['better'] == 'higher')
     title = table.metric_title(results, metric)
     description = f'{metric} of every entry with its interval, the best first.'
-    drawn = charts.whiskers(points, title, table.digits_of(results, metric), description)
+    drawn = charts.interval_plot(points, title, table.digits_of(results, metric), description)
     confidence = results['statistics']['confidence'] * 100
     caption = f'{title} with its {confidence:g} % interval, the best first; the reference in another colour.'
     return f'<div class="charts">{_figure(drawn, caption + _outside(points))}</div>'
 
 
 def _outside(points: Sequence[charts.Point]) -> str:
-    return ' Triangle: outside the axis.' if charts.outside([point.y for point in points]) else ''
+    return ' Triangle: outside the axis.' if charts.outliers([point.y for point in points]) else ''
 
 
 def _cost_charts(results: Results) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from fsr_plugins.atomic import write_text
 from fsr_plugins.bench import curves, pictures
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Rival
+from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.markdown import markdown
 from fsr_plugins.bench.page import page
 from fsr_plugins.bench.suite import Suite
@@ -22,7 +22,7 @@ def write(
     suite: Suite,
     results: Mapping[str, Any],
     tests: TestSet,
-    rivals: Mapping[str, Rival],
+    candidates: Mapping[str, Candidate],
     measured: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Writes everything into the suite's folder.
@@ -32,10 +32,10 @@ def write(
     """
     folder = suite.folder
     write_text(folder / 'results.json', json.dumps(results, indent=2) + '\n')
-    titled = {suite.title(name): rival for name, rival in rivals.items()}
+    titled = {suite.title(name): candidate for name, candidate in candidates.items()}
     shown = pictures.write_all(folder / 'figures', tests, titled, _worst(suite, results, measured), suite.pictures)
     write_text(folder / 'report.md', markdown(results, shown, folder))
-    write_text(folder / 'report.html', page(results, shown, curves.watched(suite), _watched(suite)))
+    write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), _caption(suite)))
     logger.info('Report: %s', folder / 'report.html')
 
 
@@ -51,7 +51,7 @@ def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapp
     }
 
 
-def _watched(suite: Suite) -> str:
+def _caption(suite: Suite) -> str:
     if suite.curves is None or suite.budget is None:
         return ''
     metric = next(iter(suite.curves.metrics))

@@ -11,9 +11,9 @@ from typing import Any
 from fsr_plugins import pipeline
 from fsr_plugins.adaptation import oneshot
 from fsr_plugins.bench import cost, fairness, summary
-from fsr_plugins.bench.cache import Cache, code_version, device_name
-from fsr_plugins.bench.data import Identity, TestSet
-from fsr_plugins.bench.evaluation import Evaluator, Metrics, Rival, available
+from fsr_plugins.bench.cache import MeasurementCache, code_version, device_name
+from fsr_plugins.bench.data import DatasetFingerprint, TestSet
+from fsr_plugins.bench.evaluation import Candidate, Evaluator, SuiteMetrics, available_metrics
 from fsr_plugins.bench.options import BICUBIC
 from fsr_plugins.bench.report import write
 from fsr_plugins.bench.suite import Suite
@@ -44,24 +44,24 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> dict[str, Any]:
     """
     logs.set_up(True)
     distributed.start('none', suite.options.num_gpu)
-    metrics = available(suite.options.metrics)
+    metrics = available_metrics(suite.options.metrics)
     tests = TestSet(suite.test, suite.run_options())
     tests.dataset.check(suite.options.scale)
-    train = fairness.training_identity(suite)
-    excused = fairness.check(suite, train, tests.identity)
+    train = fairness.training_fingerprint(suite)
+    excused = fairness.check(suite, train, tests.fingerprint)
     _train(suite, evaluate_only)
-    rivals = {name: _rival(suite, name) for name in suite.entries}
-    measured, costs = _measure(suite, tests, metrics, rivals)
+    candidates = {name: _candidate(suite, name) for name in suite.entries}
+    measured, costs = _measure(suite, tests, metrics, candidates)
     adapted = None if suite.oneshot is None else oneshot.run(suite.oneshot)
-    results = _results(suite, tests, metrics, train, excused, measured, costs, rivals)
+    results = _results(suite, tests, metrics, train, excused, measured, costs, candidates)
     results['oneshot'] = adapted
-    write(suite, results, tests, rivals, measured)
+    write(suite, results, tests, candidates, measured)
     return results
 
 
 def _train(suite: Suite, evaluate_only: bool) -> None:
     """Trains the entries that are not, after a look at everything that could stop one of them."""
-    experiments = {name: entry.experiment for name, entry in suite.contestants.items()}
+    experiments = {name: entry.experiment for name, entry in suite.lineages.items()}
     if suite.oneshot is not None:
         experiments['oneshot'] = suite.oneshot
     finished = {
@@ -95,56 +95,56 @@ def _look_at(experiment: Experiment, finished: bool) -> None:
         checks.unchanged(stage)
 
 
-def _rival(suite: Suite, name: str) -> Rival:
+def _candidate(suite: Suite, name: str) -> Candidate:
     entry = suite.entries[name]
     if entry.type == BICUBIC:
-        return Rival(name)
-    file = suite.contestants[name].checkpoint if entry.checkpoint is None else Path(entry.checkpoint)
-    return Rival(name, file, entry.param_key)
+        return Candidate(name)
+    file = suite.lineages[name].checkpoint if entry.checkpoint is None else Path(entry.checkpoint)
+    return Candidate(name, file, entry.param_key)
 
 
 def _measure(
-    suite: Suite, tests: TestSet, metrics: Metrics, rivals: Mapping[str, Rival]
+    suite: Suite, tests: TestSet, metrics: SuiteMetrics, candidates: Mapping[str, Candidate]
 ) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """Figures and costs of every entry, from the cache where they are there."""
-    cache, evaluator = Cache(suite.folder / 'cache'), Evaluator(tests, metrics)
+    cache, evaluator = MeasurementCache(suite.folder / 'cache'), Evaluator(tests, metrics)
     measured, costs = {}, {}
-    everybody = {**rivals, HR: Rival(HR)}
-    for name, rival in everybody.items():
+    everybody = {**candidates, HR: Candidate(HR)}
+    for name, candidate in everybody.items():
         key: dict[str, Any] = {
-            'network': rival.identity(),
-            'code': code_version(_arch(rival)),
-            'test': {**suite.test, **tests.identity.as_dict()},
+            'network': candidate.cache_key(),
+            'code': code_version(_arch(candidate)),
+            'test': {**suite.test, **tests.fingerprint.as_dict()},
             'options': suite.run_options(),
             'metrics': metrics.blocks,
             'conventions': metrics.conventions,
             'device': device_name(tests.device),
         }
-        measured[name] = cache.recall('figures', key, partial(evaluator.measure, rival))
+        measured[name] = cache.get_or_measure('figures', key, partial(evaluator.measure, candidate))
         if name != HR:
             key = {
-                'network': rival.identity(),
-                'code': code_version(_arch(rival)),
+                'network': candidate.cache_key(),
+                'code': code_version(_arch(candidate)),
                 'size': list(tests.lr_size),
                 'scale': suite.options.scale,
                 'how': suite.cost.model_dump(),
                 'machine': machine(),
             }
-            costs[name] = cache.recall('cost', key, partial(_cost, suite, tests, rival))
+            costs[name] = cache.get_or_measure('cost', key, partial(_cost, suite, tests, candidate))
     return measured, costs
 
 
-def _arch(rival: Rival) -> str | None:
-    return None if rival.checkpoint is None else described(rival.checkpoint)['meta']['arch']['type']
+def _arch(candidate: Candidate) -> str | None:
+    return None if candidate.checkpoint is None else described(candidate.checkpoint)['meta']['arch']['type']
 
 
-def _cost(suite: Suite, tests: TestSet, rival: Rival) -> dict[str, Any]:
+def _cost(suite: Suite, tests: TestSet, candidate: Candidate) -> dict[str, Any]:
     found: dict[str, Any] = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
-    if rival.checkpoint is not None:
+    if candidate.checkpoint is not None:
         # One of its own: the analysis wraps what it counts.
-        meta = described(rival.checkpoint)['meta']
+        meta = described(candidate.checkpoint)['meta']
         found = cost.complexity(build_network(meta['arch']).eval(), tests.lr_size)
-    net = rival.network(tests.scale, tests.device)
+    net = candidate.network(tests.scale, tests.device)
     return {**found, 'device': device_name(tests.device),
             'speed': cost.speed(net, tests.lr_size, suite.cost, tests.device)}  # fmt: skip
 
@@ -152,12 +152,12 @@ def _cost(suite: Suite, tests: TestSet, rival: Rival) -> dict[str, Any]:
 def _results(
     suite: Suite,
     tests: TestSet,
-    metrics: Metrics,
-    train: Identity | None,
+    metrics: SuiteMetrics,
+    train: DatasetFingerprint | None,
     excused: Mapping[str, list[str]],
     measured: Mapping[str, dict[str, Any]],
     costs: Mapping[str, dict[str, Any]],
-    rivals: Mapping[str, Rival],
+    candidates: Mapping[str, Candidate],
 ) -> dict[str, Any]:
     """Everything that is known, as plain values."""
     taken = list(metrics.blocks)
@@ -176,7 +176,7 @@ def _results(
         'degradation': suite.options.degradation,
         'lr_size': list(tests.lr_size),
         'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
-        'test': {**tests.identity.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
+        'test': {**tests.fingerprint.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
         'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
         'metrics': {
             name: {
@@ -192,7 +192,7 @@ def _results(
         'quality': suite.options.quality or taken[0],
         'entries': {
             name: {
-                **_about(suite, name, rivals[name]),
+                **_about(suite, name, candidates[name]),
                 'differs': excused.get(name, []),
                 'figures': found[name],
                 'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
@@ -210,27 +210,27 @@ def _results(
     }  # fmt: skip
 
 
-def _about(suite: Suite, name: str, rival: Rival) -> dict[str, Any]:
+def _about(suite: Suite, name: str, candidate: Candidate) -> dict[str, Any]:
     """What an entry is, and what its training took."""
     entry = suite.entries[name]
     about: dict[str, Any] = {'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair}
-    if rival.checkpoint is None:
+    if candidate.checkpoint is None:
         return {**about, 'kind': BICUBIC, 'arch': None, 'checkpoint': None, 'sha256': None, 'training': None}
-    meta = described(rival.checkpoint)['meta']
+    meta = described(candidate.checkpoint)['meta']
     about |= {
         'kind': 'experiment' if entry.opt else 'checkpoint',
         'option_file': entry.opt,
         'arch': meta['arch'],
-        'checkpoint': _shown(rival.checkpoint, suite.root),
-        'sha256': file_sha256(rival.checkpoint),
+        'checkpoint': _shown(candidate.checkpoint, suite.root),
+        'sha256': file_sha256(candidate.checkpoint),
         'training': None,
     }
-    if name in suite.contestants:
-        contestant = suite.contestants[name]
-        records = pipeline.done_records(contestant.experiment)
-        about['training'] = cost.training(records, contestant.trained)
-        about['training'] |= {'iterations': sum(contestant.spent('iterations').values()),
-                              'images': sum(contestant.spent('images').values())}  # fmt: skip
+    if name in suite.lineages:
+        lineage = suite.lineages[name]
+        records = pipeline.done_records(lineage.experiment)
+        about['training'] = cost.training(records, lineage.trained)
+        about['training'] |= {'iterations': sum(lineage.spent('iterations').values()),
+                              'images': sum(lineage.spent('images').values())}  # fmt: skip
     return about
 
 

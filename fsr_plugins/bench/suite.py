@@ -1,4 +1,4 @@
-"""From a suite file to what is compared: read, checked, and every experiment composed with the suite laid over it."""
+"""From a suite file to what is compared: read, checked, and every experiment composed with the suite applied to it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from fsr_plugins import config
-from fsr_plugins.bench.apply_suite import lay_over
-from fsr_plugins.bench.lineage import Contestant, contestant
+from fsr_plugins.bench.apply_suite import apply_suite
+from fsr_plugins.bench.lineage import Lineage, lineage_of
 from fsr_plugins.bench.options import (
     Budget,
     Cost,
     Curves,
-    Entry,
     OneShot,
     Paper,
     PaperRow,
     Pictures,
     Statistics,
+    SuiteEntry,
     SuiteOptions,
     TrainStore,
 )
@@ -41,7 +41,7 @@ _TEST = {'type': 'FaceDataset', 'name': 'test', 'batch_size_per_gpu': 16, 'num_w
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file, checked. ``contestants`` holds the entries that are experiments, ready to be trained."""
+    """A suite file, checked. ``lineages`` has those of the entries that are experiments."""
 
     options: SuiteOptions
     file: Path
@@ -49,8 +49,8 @@ class Suite:
     train: TrainStore | None
     test: dict[str, Any]
     budget: Budget | None
-    entries: dict[str, Entry]
-    contestants: dict[str, Contestant]
+    entries: dict[str, SuiteEntry]
+    lineages: dict[str, Lineage]
     curves: Curves | None
     cost: Cost
     statistics: Statistics
@@ -110,7 +110,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     check_block(options.degradation, ('degradation',), problems, 'degradations')
     check_dataset(test, ('test',), problems, {'phase': 'test', 'scale': options.scale})
     _check_metrics(options, problems)
-    entries = _blocks(problems, Entry, options.entries, 'entries')
+    entries = _blocks(problems, SuiteEntry, options.entries, 'entries')
     papers = _blocks(problems, Paper, options.papers, 'papers')
     parts = _parts(options, problems)
     fail(lines)
@@ -120,7 +120,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     fail(lines)
     chosen = {name: entry for name, entry in entries.items() if not only or name in only}
     root = Path.cwd() if root is None else root
-    made = Maker(options, parts['train'], parts['curves'], test, document, file, root)
+    made = ExperimentComposer(options, parts['train'], parts['curves'], test, document, file, root)
     oneshot: OneShot | None = parts.pop('oneshot')
     return Suite(
         options=options,
@@ -128,7 +128,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         root=root,
         test=test,
         entries=chosen,
-        contestants=made.contestants(chosen),
+        lineages=made.lineages(chosen),
         papers=papers,
         paper_rows=rows,
         oneshot=None if oneshot is None else made.oneshot(oneshot),
@@ -156,7 +156,7 @@ def _parts(options: SuiteOptions, problems: Problems) -> dict[str, Any]:
 
 
 def _paper_rows(
-    papers: Mapping[str, Paper], entries: Mapping[str, Entry], problems: Problems
+    papers: Mapping[str, Paper], entries: Mapping[str, SuiteEntry], problems: Problems
 ) -> dict[str, dict[str, PaperRow]]:
     """The rows of the papers' tables, each of an entry that there is, or of none."""
     rows: dict[str, dict[str, PaperRow]] = {
@@ -203,7 +203,9 @@ def metric_arguments(block: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key != 'optional' or knows}
 
 
-def _check_names(options: SuiteOptions, entries: Mapping[str, Entry], only: Sequence[str], problems: Problems) -> None:
+def _check_names(
+    options: SuiteOptions, entries: Mapping[str, SuiteEntry], only: Sequence[str], problems: Problems
+) -> None:
     if options.reference is not None and options.reference not in entries:
         hint = near(options.reference, entries)
         problems.add(('reference',), f"is '{options.reference}': no entry is named so.{hint}")
@@ -214,7 +216,7 @@ def _check_names(options: SuiteOptions, entries: Mapping[str, Entry], only: Sequ
 
 
 def _check_needs(
-    entries: Mapping[str, Entry], train: TrainStore | None, budget: Budget | None, problems: Problems
+    entries: Mapping[str, SuiteEntry], train: TrainStore | None, budget: Budget | None, problems: Problems
 ) -> None:
     if any(entry.opt for entry in entries.values()):
         for key, block in (('train', train), ('budget', budget)):
@@ -223,7 +225,7 @@ def _check_needs(
 
 
 @dataclass(frozen=True)
-class Maker:
+class ExperimentComposer:
     """Composes the experiments of a suite."""
 
     options: SuiteOptions
@@ -234,29 +236,31 @@ class Maker:
     file: Path
     root: Path
 
-    def contestants(self, entries: Mapping[str, Entry]) -> dict[str, Contestant]:
+    def lineages(self, entries: Mapping[str, SuiteEntry]) -> dict[str, Lineage]:
         """Those of the entries that are experiments. Raises UserError with the lines of all."""
         found, lines = {}, dict[str, None]()
         for name, entry in entries.items():
             if entry.opt is None:
                 continue
             try:
-                found[name] = self._contestant(name, entry)
+                found[name] = self._lineage(name, entry)
             except UserError as error:
                 lines |= dict.fromkeys(f"entry '{name}': {line}" for line in str(error).splitlines())
         fail(lines)
         return found
 
-    def _contestant(self, name: str, entry: Entry) -> Contestant:
+    def _lineage(self, name: str, entry: SuiteEntry) -> Lineage:
         written = self._merged(('entries', name), entry.opt or '', entry.set)
-        plain = lay_over(written, name, self.options, self.train, None)
+        plain = apply_suite(written, name, self.options, self.train, None)
         file = Path(entry.opt or '')
-        found = contestant(config.compose(plain, file, root=self.root, within=self.options.name), entry)
+        found = lineage_of(config.compose(plain, file, root=self.root, within=self.options.name), entry)
         if self.curves is None:
             return found
         # Whose validation is worth drawing is known only now: of the stages that train the network.
-        watched = lay_over(written, name, self.options, self.train, (self.curves, self.test, found.watched()))
-        return contestant(config.compose(watched, file, root=self.root, within=self.options.name), entry)
+        monitored = apply_suite(
+            written, name, self.options, self.train, (self.curves, self.test, found.monitored_stages())
+        )
+        return lineage_of(config.compose(monitored, file, root=self.root, within=self.options.name), entry)
 
     def oneshot(self, block: OneShot) -> Experiment:
         """The experiment of ``oneshot``, as its option file has it but for ``set`` and its place."""

@@ -36,7 +36,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """``columns`` are (title, what is written small beneath it)."""
 
     title: str
@@ -62,12 +62,12 @@ def metric_title(results: Results, metric: str) -> str:
     return f'{metric} {ARROWS[results["metrics"][metric]["better"]]}'
 
 
-def present(results: Results) -> list[str]:
+def measured_metrics(results: Results) -> list[str]:
     """The metrics that are not absent."""
     return [name for name, about in results['metrics'].items() if about['absent'] is None]
 
 
-def quality(results: Results) -> Table:
+def quality(results: Results) -> ReportTable:
     """Every entry's figures with their intervals; best and second best are those of the fair entries."""
     metrics = list(results['metrics'])
     ranks = {metric: _ranks(results, metric) for metric in metrics}
@@ -93,7 +93,7 @@ def quality(results: Results) -> Table:
     if absent:
         notes.append(f'Not measured, for want of what they need: {", ".join(absent)}; results.json says what to do.')
     notes += _left_out(results)
-    return Table(
+    return ReportTable(
         'Quality', [(metric_title(results, metric), _unit(results, metric)) for metric in metrics], rows, notes
     )
 
@@ -136,14 +136,16 @@ def _left_out(results: Results) -> Iterable[str]:
                 )
 
 
-def against(results: Results) -> Table | None:
+def against(results: Results) -> ReportTable | None:
     """Every entry's difference from the reference; None without one."""
     if results['reference'] is None:
         return None
     reference = results['entries'][results['reference']]['title']
     tested = {name: about for name, about in results['entries'].items() if about['against_reference']}
     metrics = [
-        metric for metric in present(results) if any(metric in about['against_reference'] for about in tested.values())
+        metric
+        for metric in measured_metrics(results)
+        if any(metric in about['against_reference'] for about in tested.values())
     ]
     if not metrics:
         return None
@@ -160,7 +162,7 @@ def against(results: Results) -> Table | None:
         f'draws, seed {options["seed"]}, corrected over the entries by Holm. * p < 0.05, ** p < 0.01, *** p < 0.001.'
     )
     columns = [(f'Δ {metric_title(results, metric)}', _unit(results, metric)) for metric in metrics]
-    return Table(f'Against {reference}', columns, rows, [note])
+    return ReportTable(f'Against {reference}', columns, rows, [note])
 
 
 def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) -> Cell:
@@ -173,7 +175,7 @@ def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) 
     return Cell(number(found['difference'], digits, True), small, stars=stars)
 
 
-def costs(results: Results) -> Table:
+def costs(results: Results) -> ReportTable:
     """What every entry takes to run and to train."""
     batches = list(next(iter(results['entries'].values()))['cost']['speed'])
     columns = [('parameters', 'M'), ('MACs', 'G')]
@@ -196,7 +198,7 @@ def costs(results: Results) -> Table:
             minutes = [number(training[key] / 60, 1) for key in ('seconds', 'seconds_all')]
             cells += [Cell(number(training[unit], 0)), *map(Cell, minutes)]
         rows.append(Row(about['title'], cells))
-    return Table('Cost', columns, rows, _cost_notes(results))
+    return ReportTable('Cost', columns, rows, _cost_notes(results))
 
 
 def _seen_unit(results: Results) -> str:
@@ -234,14 +236,14 @@ def machine_in_words(machine: Mapping[str, Any]) -> str:
     return f'{gpu}{machine["cpu"]}, {machine["cores"]} cores, {machine["memory"]}, {machine["torch_threads"]} threads'
 
 
-def papers(results: Results) -> list[Table]:
+def papers(results: Results) -> list[ReportTable]:
     """The papers' own tables, each figure beside what is measured here of the entry that it belongs to."""
     return [_paper(results, paper) for paper in results['papers'].values()]
 
 
-def _paper(results: Results, paper: Mapping[str, Any]) -> Table:
+def _paper(results: Results, paper: Mapping[str, Any]) -> ReportTable:
     names = list(dict.fromkeys(name for row in paper['rows'].values() for name in row['figures']))
-    beside = [name for name in names if name in present(results) and any(
+    beside = [name for name in names if name in measured_metrics(results) and any(
         row['entry'] in results['entries'] for row in paper['rows'].values())]  # fmt: skip
     columns: list[tuple[str, str]] = []
     for name in names:
@@ -259,10 +261,10 @@ def _paper(results: Results, paper: Mapping[str, Any]) -> Table:
                 cells.append(Cell(NONE) if entry is None else _figure(results, name, entry['figures'], 0))
         rows.append(Row(title, cells))
     notes = [f'Protocol of the paper: {paper["protocol"]}', f'Here otherwise: {paper["differs"]}']
-    return Table(f'{paper["table"]} (not measured here)', columns, rows, notes)
+    return ReportTable(f'{paper["table"]} (not measured here)', columns, rows, notes)
 
 
-def adapted(results: Results) -> Table | None:
+def adapted(results: Results) -> ReportTable | None:
     """The table of ``fsr oneshot``; None without one."""
     summary = results['oneshot']
     if summary is None:
@@ -273,7 +275,7 @@ def adapted(results: Results) -> Table | None:
         (f'{key} {ARROWS[summary["metrics"][key]["better"]]}' if key in summary['metrics'] else key, '')
         for key in columns
     ]
-    return Table(f"One-shot adaptation to '{summary['set']}'", titles, rows, [summary['how']])
+    return ReportTable(f"One-shot adaptation to '{summary['set']}'", titles, rows, [summary['how']])
 
 
 def _deviating(figure: Mapping[str, float | None] | None) -> Cell:

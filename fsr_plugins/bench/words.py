@@ -10,7 +10,7 @@ import yaml
 from fsr_plugins.bench.table import Results, machine_in_words
 
 
-def flow(value: Any) -> str:
+def inline_yaml(value: Any) -> str:
     """A plain value as YAML on one line."""
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix('...\n').strip()
 
@@ -29,9 +29,9 @@ def protocol_in_words(results: Results) -> str:
     return text
 
 
-def facts(results: Results) -> dict[str, str]:
+def experimental_setup(results: Results) -> dict[str, str]:
     """What must be known before the table, briefly."""
-    found = {'Degradation': flow(results['degradation']).strip('{}')}
+    found = {'Degradation': inline_yaml(results['degradation']).strip('{}')}
     if results['train'] is not None:
         found['Training faces'] = f'{results["train"]["images"]:,} of {_store(results["train"]["store"])}'
     found['Test faces'] = f'{results["test"]["images"]:,} of {_store(results["test"]["store"])}'
@@ -59,7 +59,7 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
         if about['arch'] is None:
             lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
         else:
-            lines.append(f'Network: {flow(about["arch"])}')
+            lines.append(f'Network: {inline_yaml(about["arch"])}')
             lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
         if about.get('option_file'):
             lines.append(f'Trained by {about["option_file"]}, with the suite laid over it:')

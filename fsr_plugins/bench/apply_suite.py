@@ -42,7 +42,9 @@ def apply_suite(
         'plugins': [*(values.get('plugins') or []), *suite.plugins],
     }
     store = {} if train is None else train.model_dump(exclude_none=True)
-    values['datasets'] = _common_sets(values.get('datasets'), store)
+    sets = values.get('datasets')
+    train_set = (sets.get('train') if isinstance(sets, dict) else None) or {}
+    values['datasets'] = {'train': {**{key: value for key, value in train_set.items() if key not in CHOICE}, **store}}
     values['val'] = None
     for stage, part in (values.get('stages') or {}).items():
         if isinstance(part, dict):
@@ -63,12 +65,6 @@ def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) 
         if isinstance(sets.get('train'), dict):
             sets['train'] = _train_set(sets['train'], store)
         part['datasets'] = sets
-
-
-def _common_sets(sets: Any, store: Mapping[str, Any]) -> dict[str, Any]:
-    train = sets.get('train') if isinstance(sets, dict) else None
-    train = {key: value for key, value in (train or {}).items() if key not in CHOICE}
-    return {'train': {**train, **store}}
 
 
 def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, Any]:

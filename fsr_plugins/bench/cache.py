@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,8 @@ def code_version(arch: str | None) -> dict[str, Any]:
 def _package_version() -> str:
     root = Path(fsr_plugins.__file__).parent
     files = [file for room in _ROOMS for file in sorted((root / room).rglob('*.py'))]
-    return _digest([*files, *(root / name for name in _FILES)], root)
-
-
-def _digest(files: Iterable[Path], root: Path) -> str:
     sha256 = hashlib.sha256()
-    for file in files:
+    for file in [*files, *(root / name for name in _FILES)]:
         sha256.update(f'{file.relative_to(root)}\n'.encode() + file.read_bytes())
     return sha256.hexdigest()
 

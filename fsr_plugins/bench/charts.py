@@ -176,7 +176,10 @@ def _name(name: str, across: float, down: float, placed: list[tuple[float, float
                 middle = down + sign * step * _LINE * 0.75
                 box = (left, middle - _LINE / 2, left + width, middle + _LINE / 2)
                 inside = box[0] >= _LEFT + 2 and box[2] <= WIDTH - 2 and box[1] >= 1 and box[3] <= HEIGHT - _BOTTOM
-                if inside and not any(_meet(box, other) for other in placed):
+                if inside and not any(
+                    box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+                    for other in placed
+                ):
                     placed.append(box)
                     start, near = (left, left - 3) if anchor == 'start' else (left + width, left + width + 3)
                     leader = '' if step < 2 else _line('leader', across, down, near, middle)
@@ -187,10 +190,6 @@ def _name(name: str, across: float, down: float, placed: list[tuple[float, float
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _frame(x: Axis, y: Axis, x_title: str, y_title: str, height: int = HEIGHT) -> list[str]:

@@ -79,7 +79,11 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
     times: list[float] = []
     begun, elapsed = time.perf_counter(), 0.0
     while (len(times) < options.repeats or elapsed < _LEAST_SECONDS) and elapsed < options.seconds:
-        times.append(_seconds(net, lq, device))
+        synchronise(device)
+        started = time.perf_counter()
+        net(lq)
+        synchronise(device)
+        times.append(time.perf_counter() - started)
         elapsed = time.perf_counter() - begun
     return {
         'images_per_second': batch / statistics.median(times),
@@ -90,14 +94,6 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
 
 def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
-
-
-def _seconds(net: Network, lq: Tensor, device: torch.device) -> float:
-    synchronise(device)
-    started = time.perf_counter()
-    net(lq)
-    synchronise(device)
-    return time.perf_counter() - started
 
 
 def synchronise(device: torch.device) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from fsr_plugins.bench.apply_suite import CHOICE
 from fsr_plugins.bench.data import DatasetFingerprint, fingerprint
 from fsr_plugins.bench.lineage import Lineage
-from fsr_plugins.bench.options import Budget
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
@@ -52,7 +51,9 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
     Raises:
         UserError: all that differs and is not, entry by entry.
     """
-    found = list(_overlap(train, test))
+    found: list[Difference] = []
+    if train is not None and set(train.checksums) & set(test.checksums):
+        found.append(Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}"))
     for name, entry in suite.entries.items():
         if entry.opt is not None:
             found += _experiment(suite, name, suite.lineages[name], train)
@@ -75,11 +76,6 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
     return excused
 
 
-def _overlap(train: DatasetFingerprint | None, test: DatasetFingerprint) -> Iterator[Difference]:
-    if train is not None and set(train.checksums) & set(test.checksums):
-        yield Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}")
-
-
 def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
     if stage.opt['scale'] != suite.options.scale:
@@ -91,24 +87,21 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
             f'{suite.options.degradation}',
         )
     if suite.budget is not None:
-        spent = entry.spent(suite.budget.unit)
-        if sum(spent.values()) > suite.budget.most:
+        unit, most, spent = suite.budget.unit, suite.budget.most, entry.spent(suite.budget.unit)
+        if sum(spent.values()) > most:
             each = ' + '.join(f'{stage} {amount:,}' for stage, amount in spent.items())
-            yield Difference(name, _too_much(suite.budget, sum(spent.values()), each), excused=True)
-    for stage in entry.experiment.stages.values():
-        yield from _weights(name, stage, entry)
-        yield from _data(name, stage, entry, train)
-    yield from _recognisers(suite, name, entry)
-
-
-def _too_much(budget: Budget, amount: int, each: str) -> str:
-    return f'its network sees {amount:,} {budget.unit} ({each}), the budget is {budget.most:,}'
-
-
-def _weights(name: str, stage: Stage, entry: Lineage) -> Iterator[Difference]:
-    for key, path in stage.opt['path'].items():
-        if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
-            yield Difference(name, f"'path.{key}' of stage '{stage.name}' brings weights along: {path}", excused=True)
+            seen = f'its network sees {sum(spent.values()):,} {unit} ({each}), the budget is {most:,}'
+            yield Difference(name, seen, excused=True)
+    for other in entry.experiment.stages.values():
+        for key, path in other.opt['path'].items():
+            if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
+                brought = f"'path.{key}' of stage '{other.name}' brings weights along: {path}"
+                yield Difference(name, brought, excused=True)
+        yield from _data(name, other, entry, train)
+    try:
+        judges(entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}}))
+    except UserError as error:
+        yield Difference(name, str(error))
 
 
 def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
@@ -132,15 +125,6 @@ def _roots(value: Any, made_in: Path | None) -> list[str]:
     """The stores of a ``dataroot_…``, without those that lie in a folder."""
     roots = value if isinstance(value, list) else [value]
     return [root for root in roots if isinstance(root, str) and not (made_in and Path(root).is_relative_to(made_in))]
-
-
-def _recognisers(suite: Suite, name: str, entry: Lineage) -> Iterator[Difference]:
-    stage = entry.experiment.stages[entry.stage]
-    asked = replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
-    try:
-        judges(entry.experiment, asked)
-    except UserError as error:
-        yield Difference(name, str(error))
 
 
 def _checkpoint(

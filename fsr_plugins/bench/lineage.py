@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.bench.options import SuiteEntry
 from fsr_plugins.config import Experiment, Stage
@@ -96,15 +95,9 @@ def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
         if (key == label or product) and not use.only_training and stage.opt.get(option_name(key)) is not None
     ]
     for key in labels:
-        source = _source(experiment, stage, key)
+        path = stage.opt['path'].get(f'pretrain_{option_name(key)}')
+        source = source_stage(experiment, stage, path) if path is not None else None
         if source is not None:
-            yield from _trained(experiment, *source)
+            yield from _trained(experiment, source.name, Path(path).name.removesuffix('_latest.pth'))
         if not model.networks[key].frozen:
             yield name
-
-
-def _source(experiment: Experiment, stage: Stage, label: str) -> tuple[str, str] | None:
-    """The stage and the network of it that a network begins as."""
-    path: Any = stage.opt['path'].get(f'pretrain_{option_name(label)}')
-    found = source_stage(experiment, stage, path) if path is not None else None
-    return None if found is None else (found.name, Path(path).name.removesuffix('_latest.pth'))

@@ -151,12 +151,10 @@ def _boxes(points: Tensor | None, height: int, width: int) -> list[Box]:
     eye, other, _, left, right = points.double()
     side = float(min((other - eye).norm() * 1.1, min(height, width) / 2))
     side = max(side, 8.0)
-    return [_around(centre, side, height, width) for centre in (eye, (left + right) / 2)]
-
-
-def _around(centre: Tensor, side: float, height: int, width: int) -> Box:
-    x, y = centre.tolist()
-    return min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side
+    centres = [centre.tolist() for centre in (eye, (left + right) / 2)]
+    return [
+        (min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side) for x, y in centres
+    ]
 
 
 def _cut(image: Tensor, box: Box, share: float) -> Tensor:

@@ -35,7 +35,13 @@ def write(
     titled = {suite.title(name): candidate for name, candidate in candidates.items()}
     shown = pictures.write_all(folder / 'figures', tests, titled, _worst(suite, results, measured), suite.pictures)
     write_text(folder / 'report.md', markdown(results, shown, folder))
-    write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), _caption(suite)))
+    caption = ''
+    if suite.curves is not None and suite.budget is not None:
+        caption = (
+            f'{next(iter(suite.curves.metrics))} of the first {suite.curves.number} test faces over the '
+            f'{suite.budget.unit} that a network has seen; nothing was chosen by it'
+        )
+    write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), caption))
     logger.info('Report: %s', folder / 'report.html')
 
 
@@ -49,13 +55,3 @@ def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapp
         suite.title(name): pictures.worst_faces(measured[name], metrics[0], better, suite.pictures.worst)
         for name in suite.entries
     }
-
-
-def _caption(suite: Suite) -> str:
-    if suite.curves is None or suite.budget is None:
-        return ''
-    metric = next(iter(suite.curves.metrics))
-    return (
-        f'{metric} of the first {suite.curves.number} test faces over the {suite.budget.unit} that a network has seen; '
-        'nothing was chosen by it'
-    )

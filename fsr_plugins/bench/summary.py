@@ -27,8 +27,9 @@ def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: S
         for unit in ('images', 'pairs'):
             columns = {name: _column(content, unit, metric) for name, content in measured.items()}
             columns = {name: column for name, column in columns.items() if len(column)}
-            for members in _of_one_length(columns):
-                _intervals(found, metric, unit, {name: columns[name] for name in members}, options)
+            for length in dict.fromkeys(map(len, columns.values())):  # one resampling serves columns of one length
+                alike = {name: column for name, column in columns.items() if len(column) == length}
+                _intervals(found, metric, unit, alike, options)
         for name, content in measured.items():
             value = content['figures'].get(metric)
             if metric in found[name]:
@@ -41,12 +42,6 @@ def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: S
 
 def _column(content: Measured, unit: str, metric: str) -> Values:
     return np.array(content[unit].get(metric, []), dtype=np.float64)  # None becomes NaN
-
-
-def _of_one_length(columns: Mapping[str, Values]) -> list[list[str]]:
-    """The names of columns that one resampling serves."""
-    lengths = dict.fromkeys(len(column) for column in columns.values())
-    return [[name for name, column in columns.items() if len(column) == length] for length in lengths]
 
 
 def _intervals(

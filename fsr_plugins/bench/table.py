@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -92,7 +92,13 @@ def quality(results: Results) -> ReportTable:
     absent = [metric for metric, about in results['metrics'].items() if about['absent']]
     if absent:
         notes.append(f'Not measured, for want of what they need: {", ".join(absent)}; results.json says what to do.')
-    notes += _left_out(results)
+    notes += [
+        f'{metric} of {about["title"]} leaves out {figure["left_out"]} of {figure["n"]} {figure["unit"]} that have no '
+        'finite value.'
+        for about in results['entries'].values()
+        for metric, figure in about['figures'].items()
+        if figure['left_out']
+    ]
     return ReportTable(
         'Quality', [(metric_title(results, metric), _unit(results, metric)) for metric in metrics], rows, notes
     )
@@ -124,16 +130,6 @@ def _ranks(results: Results, metric: str) -> dict[str, int]:
     order = sorted(set(shown.values()), reverse=results['metrics'][metric]['better'] == 'higher')
     places = {value: place for place, value in enumerate(order[:2], 1)}
     return {name: places[value] for name, value in shown.items() if value in places}
-
-
-def _left_out(results: Results) -> Iterable[str]:
-    for about in results['entries'].values():
-        for metric, figure in about['figures'].items():
-            if figure['left_out']:
-                yield (
-                    f'{metric} of {about["title"]} leaves out {figure["left_out"]} of {figure["n"]} {figure["unit"]} '
-                    'that have no finite value.'
-                )
 
 
 def against(results: Results) -> ReportTable | None:
@@ -181,7 +177,8 @@ def costs(results: Results) -> ReportTable:
     columns = [('parameters', 'M'), ('MACs', 'G')]
     columns += [('images/s', f'batch {batch}') for batch in batches]
     columns += [('MiB', f'batch {batch}') for batch in batches]
-    columns += [('seen', _seen_unit(results)), ('training', 'min'), ('with teachers', 'min')]
+    seen = '' if results['budget'] is None else results['budget']['unit']
+    columns += [('seen', seen), ('training', 'min'), ('with teachers', 'min')]
     rows = []
     for about in results['entries'].values():
         cost, training = about['cost'], about['training']
@@ -199,12 +196,6 @@ def costs(results: Results) -> ReportTable:
             cells += [Cell(number(training[unit], 0)), *map(Cell, minutes)]
         rows.append(Row(about['title'], cells))
     return ReportTable('Cost', columns, rows, _cost_notes(results))
-
-
-def _seen_unit(results: Results) -> str:
-    if results['budget'] is None:
-        return ''
-    return str(results['budget']['unit'])
 
 
 def _cost_notes(results: Results) -> list[str]:

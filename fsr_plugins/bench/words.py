@@ -63,14 +63,14 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
             lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
         if about.get('option_file'):
             lines.append(f'Trained by {about["option_file"]}, with the suite laid over it:')
-            lines += [_stage(name, stage) for name, stage in about['training']['stages'].items()]
+            for name, stage in about['training']['stages'].items():
+                taught = 'trains or makes what the network is taught by'
+                whose = 'trains the network' if stage['trains_network'] else taught
+                lines.append(
+                    f"stage '{name}': {stage['iterations']:,} iterations in {stage['seconds'] / 60:.1f} min, {whose}"
+                )
         found[about['title']] = lines
     return found
-
-
-def _stage(name: str, stage: Mapping[str, Any]) -> str:
-    whose = 'trains the network' if stage['trains_network'] else 'trains or makes what the network is taught by'
-    return f"stage '{name}': {stage['iterations']:,} iterations in {stage['seconds'] / 60:.1f} min, {whose}"
 
 
 def how_in_words(results: Results) -> list[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from fsr_plugins.bench.options import Curves, SuiteOptions, TrainStore
 from fsr_plugins.config.oneshot import ONESHOT
+from fsr_plugins.config.options import Block
 from fsr_plugins.config.references import PREFIX
 from fsr_plugins.config.yamlfile import DELETE, Document
 
@@ -16,7 +16,7 @@ CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
 #: The name of the validation set by which training is monitored.
 MONITORED = 'val_bench'
 #: What is measured while training: how, the test set's block, and of which stages.
-Monitoring = tuple[Curves, Mapping[str, Any], Collection[str]]
+Monitoring = tuple[Curves, Block, Collection[str]]
 
 
 def apply_suite(
@@ -57,7 +57,7 @@ def apply_suite(
     return Document(values, written.places)
 
 
-def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) -> None:
+def _stage(part: Block, store: Block, suite: SuiteOptions) -> None:
     if isinstance(part.get('degradation'), dict):
         part['degradation'] = {DELETE: True, **suite.degradation}
     if isinstance(part.get('datasets'), dict):
@@ -67,7 +67,7 @@ def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) 
         part['datasets'] = sets
 
 
-def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, Any]:
+def _train_set(block: Block, store: Block) -> Block:
     """A stage's training set on the suite's store; one that holds what a stage makes keeps that."""
     made = {key: value for key, value in block.items() if key not in CHOICE}
     root = block.get('dataroot_gt')
@@ -78,7 +78,7 @@ def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, 
     if not own:
         return {**made, **store}
     # The choice among the store's images does not fit what a stage made of them.
-    inherited: dict[str, Any] = {key: None for key in CHOICE if key in store}
+    inherited: Block = {key: None for key in CHOICE if key in store}
     given = store.get('dataroot_gt', [])
     given = given if isinstance(given, list) else [given]
     theirs = given if len(own) < len(roots) else []
@@ -86,7 +86,7 @@ def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, 
     return {**made, **inherited, 'dataroot_gt': joint if isinstance(root, list) else joint[0]}
 
 
-def _monitor(part: dict[str, Any], monitoring: Monitoring) -> None:
+def _monitor(part: Block, monitoring: Monitoring) -> None:
     curves, test, _ = monitoring
     part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'number': curves.number}
     part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

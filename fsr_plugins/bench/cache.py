@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ from fsr_plugins.registry import ARCH_REGISTRY
 #: What of this package takes part in a figure; training and reports do not.
 _ROOMS = ('archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'stores', 'portraits', 'data')
 _FILES = ('models/base.py', 'models/networks.py', 'models/validation.py', 'bench/data.py', 'bench/evaluation.py')
+Found = TypeVar('Found')
 
 
 class MeasurementCache:
@@ -28,7 +29,7 @@ class MeasurementCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def get_or_measure(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def get_or_measure(self, kind: str, key: Mapping[str, object], make: Callable[[], Found]) -> Found:
         """What was kept for ``key``, or else what ``make`` gives, which is kept.
 
         Args:
@@ -48,7 +49,7 @@ class MeasurementCache:
         return json.loads(json.dumps(found))
 
 
-def code_version(arch: str | None) -> dict[str, Any]:
+def code_version(arch: str | None) -> dict[str, object]:
     """The code that gives an image and its figures: this package's, the arch's own file, and the packages below.
 
     Args:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from fsr_plugins.bench.results import Json, SetResults
+from fsr_plugins.config.options import Block
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
@@ -27,7 +28,7 @@ class DatasetFingerprint:
     keys: str  #: SHA-256 of the keys in use
     images: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SetResults:
         """Plain values."""
         return {'images': self.images, 'checksums': list(self.checksums), 'keys_sha256': self.keys}
 
@@ -58,7 +59,7 @@ class TestSet:
 
     __test__ = False  # it is no test, whatever pytest makes of the name
 
-    def __init__(self, block: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, block: Block, options: Block) -> None:
         self.dataset = make_dataset(block, 'val', options)
         if not isinstance(self.dataset, ImageSet) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
@@ -84,7 +85,7 @@ class TestSet:
                 pass
         return self._lr_sha256.hexdigest()
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Any]]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Json]]:
         """LR and HR, NCHW RGB in [0, 1], and what metrics learn besides; in the same batches each time."""
         for batch in self._loader:
             lq = lq_of(self._feeder, batch, self.dataset.name)

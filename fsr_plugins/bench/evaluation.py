@@ -7,15 +7,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.results import Measured, MetricResults
 from fsr_plugins.bench.suite import metric_arguments
 from fsr_plugins.checkpoints import load
+from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
@@ -36,7 +37,7 @@ class Candidate:
     checkpoint: Path | None = None  #: None: bicubic enlargement, or HR itself
     param_key: str | None = None
 
-    def cache_key(self) -> dict[str, Any]:
+    def cache_key(self) -> dict[str, str | None]:
         """What its images depend on, for the cache."""
         if self.checkpoint is None:
             return {'name': self.name}
@@ -56,24 +57,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SuiteMetrics:
-    """The metrics of a suite: those that can be taken here, and why the others are absent."""
+    """The metrics of a suite: the blocks of those that can be taken here, and how each is taken or why it is absent."""
 
-    blocks: dict[str, dict[str, Any]]
-    conventions: dict[str, str]
-    better: dict[str, str]
-    kinds: dict[str, str]
-    absent: dict[str, str]
+    blocks: dict[str, Block]
+    about: dict[str, MetricResults]
 
 
-def available_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> SuiteMetrics:
+def available_metrics(blocks: Mapping[str, Block]) -> SuiteMetrics:
     """Looks for the weights of every metric, before anything is trained.
 
     Raises:
         UserError: a metric's weights are not to be had, and its block does not say ``optional: true``.
     """
-    present: dict[str, dict[str, Any]] = {}
-    conventions: dict[str, str] = {}
-    absent: dict[str, str] = {}
+    present: dict[str, Block] = {}
+    about: dict[str, MetricResults] = {}
     for name, block in blocks.items():
         arguments = metric_arguments(block)
         cls = lookup('metrics', arguments['type'])
@@ -88,13 +85,11 @@ def available_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> SuiteMetrics:
                     "'optional: true'."
                 ) from error
             convention = f'{ABSENT}{error}'
-        conventions[name] = convention
-        if convention.startswith(ABSENT):
-            absent[name] = convention.removeprefix(ABSENT)
-        else:
+        absent = convention.removeprefix(ABSENT) if convention.startswith(ABSENT) else None
+        if absent is None:
             present[name] = arguments
-    better = {name: lookup('metrics', block['type']).better for name, block in blocks.items()}
-    return SuiteMetrics(present, conventions, better, {name: block['type'] for name, block in blocks.items()}, absent)
+        about[name] = {'type': block['type'], 'convention': convention, 'better': cls.better, 'absent': absent}
+    return SuiteMetrics(present, about)
 
 
 class Evaluator:
@@ -108,14 +103,11 @@ class Evaluator:
     def __init__(self, tests: TestSet, metrics: SuiteMetrics) -> None:
         self.tests, self.metrics = tests, metrics
         #: By batch, what metrics computed of HR, which is the same for every network.
-        self._of_hr: dict[int, dict[Any, Any]] = {}
+        self._of_hr: dict[int, dict[tuple[object, ...], object]] = {}
 
-    def measure(self, candidate: Candidate) -> dict[str, Any]:
+    def measure(self, candidate: Candidate) -> Measured:
         """Figures of one network, or of HR itself by the metrics that rate it.
 
-        Returns:
-            ``{"figures": {value: number}, "keys": [image], "images": {metric: [value of each image]},
-            "pairs": {metric: [value of each pair]}}``; what is not finite is None.
         Raises:
             UserError: the network's images are not of HR's size.
         """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.bench.apply_suite import CHOICE
 from fsr_plugins.bench.data import DatasetFingerprint, fingerprint
 from fsr_plugins.bench.lineage import Lineage
+from fsr_plugins.bench.results import Json
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
+from fsr_plugins.config.options import Block
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -37,7 +38,7 @@ def training_fingerprint(suite: Suite) -> DatasetFingerprint | None:
     return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
 
 
-def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet:
+def _plain_set(block: Block, options: Block) -> ImageSet:
     """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
     dataset: ImageSet = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
     return dataset
@@ -121,7 +122,7 @@ def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | N
         yield Difference(name, f"stage '{stage.name}' learns from {chosen}, the suite's is {train}", True)
 
 
-def _roots(value: Any, made_in: Path | None) -> list[str]:
+def _roots(value: object, made_in: Path | None) -> list[str]:
     """The stores of a ``dataroot_…``, without those that lie in a folder."""
     roots = value if isinstance(value, list) else [value]
     return [root for root in roots if isinstance(root, str) and not (made_in and Path(root).is_relative_to(made_in))]
@@ -150,7 +151,7 @@ def _checkpoint(
 
 
 def _seen(
-    name: str, file: str, meta: Mapping[str, Any], train: DatasetFingerprint | None, test: DatasetFingerprint
+    name: str, file: str, meta: Json, train: DatasetFingerprint | None, test: DatasetFingerprint
 ) -> Iterator[Difference]:
     stores = (meta.get('manifests') or {}).get('train')
     checksums = [store.get('checksum') for store in stores or ()]

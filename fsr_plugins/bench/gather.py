@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from fsr_plugins import pipeline
 from fsr_plugins.bench import cost, summary
@@ -11,6 +10,7 @@ from fsr_plugins.bench.cache import device_name
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
 from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
 from fsr_plugins.bench.options import BICUBIC
+from fsr_plugins.bench.results import EntryCost, EntryDescription, EntryTraining, Json, Measured, PaperResults, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.engine.machine import machine, versions
@@ -24,11 +24,11 @@ def gather(
     metrics: SuiteMetrics,
     train: DatasetFingerprint | None,
     excused: Mapping[str, list[str]],
-    measured: Mapping[str, dict[str, Any]],
-    costs: Mapping[str, dict[str, Any]],
+    measured: Mapping[str, Measured],
+    costs: Mapping[str, EntryCost],
     candidates: Mapping[str, Candidate],
-    oneshot: dict[str, Any] | None,
-) -> dict[str, Any]:
+    oneshot: Json | None,
+) -> Results:
     """Everything that is known, as plain values.
 
     Args:
@@ -36,10 +36,10 @@ def gather(
         measured, costs: of every candidate, and figures of HR.
         oneshot: what ``fsr oneshot`` found.
     """
-    taken = list(metrics.blocks)
-    found = summary.figures(measured, taken, suite.statistics)
+    taken, options = list(metrics.blocks), suite.statistics
+    found = summary.figures(measured, taken, options)
     reference = suite.options.reference if suite.options.reference in suite.entries else None
-    tested = summary.against(reference, measured, taken, suite.statistics) if reference else {}
+    tested = summary.against(reference, measured, taken, options) if reference else {}
     return {
         'name': suite.name,
         'title': suite.options.title or suite.name,
@@ -54,21 +54,13 @@ def gather(
         'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
         'test': {**tests.fingerprint.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
         'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
-        'metrics': {
-            name: {
-                'type': metrics.kinds[name],
-                'convention': metrics.conventions[name],
-                'better': metrics.better[name],
-                'absent': metrics.absent.get(name),
-            }
-            for name in suite.options.metrics
-        },
-        'statistics': suite.statistics.model_dump(),
+        'metrics': metrics.about,
+        'statistics': {'seed': options.seed, 'resamples': options.resamples, 'confidence': options.confidence},
         'reference': reference,
         'quality': suite.options.quality or taken[0],
         'entries': {
             name: {
-                **_about(suite, name, candidates[name]),
+                **_describe(suite, name, candidates[name]),
                 'differs': excused.get(name, []),
                 'figures': found[name],
                 'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
@@ -78,35 +70,50 @@ def gather(
             for name in suite.entries
         },
         'HR': {'figures': found[HR]},
-        'papers': {
-            name: {**paper.model_dump(exclude={'rows'}),
-                   'rows': {row: content.model_dump() for row, content in suite.paper_rows[name].items()}}
-            for name, paper in suite.papers.items()
-        },
+        'papers': _papers(suite),
         'oneshot': oneshot,
     }  # fmt: skip
 
 
-def _about(suite: Suite, name: str, candidate: Candidate) -> dict[str, Any]:
+def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:
     """What an entry is, and what its training took."""
-    entry = suite.entries[name]
-    about: dict[str, Any] = {'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair}
-    if candidate.checkpoint is None:
-        return {**about, 'kind': BICUBIC, 'arch': None, 'checkpoint': None, 'sha256': None, 'training': None}
-    file = candidate.checkpoint
-    meta = described(file)['meta']
-    about |= {
-        'kind': 'experiment' if entry.opt else 'checkpoint',
-        'option_file': entry.opt,
-        'arch': meta['arch'],
-        'checkpoint': str(file.relative_to(suite.root) if file.is_relative_to(suite.root) else file),
-        'sha256': file_sha256(file),
-        'training': None,
-    }
+    entry, file = suite.entries[name], candidate.checkpoint
+    if file is None:
+        return {
+            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
+            'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
+        }  # fmt: skip
+    training: EntryTraining | None = None
     if name in suite.lineages:
         lineage = suite.lineages[name]
-        records = pipeline.done_records(lineage.experiment)
-        about['training'] = cost.training(records, lineage.trained)
-        about['training'] |= {'iterations': sum(lineage.spent('iterations').values()),
-                              'images': sum(lineage.spent('images').values())}  # fmt: skip
-    return about
+        training = {
+            **cost.training(pipeline.done_records(lineage.experiment), lineage.trained),
+            'iterations': sum(lineage.spent('iterations').values()),
+            'images': sum(lineage.spent('images').values()),
+        }
+    return {
+        'title': suite.title(name),
+        'note': entry.note,
+        'unfair': entry.unfair,
+        'kind': 'experiment' if entry.opt else 'checkpoint',
+        'option_file': entry.opt,
+        'arch': described(file)['meta']['arch'],
+        'checkpoint': str(file.relative_to(suite.root) if file.is_relative_to(suite.root) else file),
+        'sha256': file_sha256(file),
+        'training': training,
+    }
+
+
+def _papers(suite: Suite) -> dict[str, PaperResults]:
+    return {
+        name: {
+            'table': paper.table,
+            'protocol': paper.protocol,
+            'differs': paper.differs,
+            'rows': {
+                row: {'figures': content.figures, 'entry': content.entry}
+                for row, content in suite.paper_rows[name].items()
+            },
+        }
+        for name, paper in suite.papers.items()
+    }

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsr_plugins.bench import table
+from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.pictures import Picture
-from fsr_plugins.bench.table import Cell, ReportTable, Results
+from fsr_plugins.bench.results import Results
+from fsr_plugins.bench.table import Cell, ReportTable
 from fsr_plugins.bench.words import entries_in_words, experimental_setup, how_in_words, protocol_in_words
 
 
@@ -17,7 +19,7 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
     if results['note']:
         lines += [results['note'], '']
     lines += [*(f'- {name}: {value}' for name, value in experimental_setup(results).items()), '']
-    tables = [table.quality(results), table.against(results), table.costs(results), table.adapted(results)]
+    tables = [table.quality(results), table.against(results), costs(results), table.adapted(results)]
     for content in [each for each in tables if each is not None] + table.papers(results):
         lines += [f'## {content.title}', '', *_table(content), '', *(f'- {note}' for note in content.notes), '']
     lines += ['## Pictures', '']

@@ -10,10 +10,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fsr_plugins.bench import table
+from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.curves import Line
 from fsr_plugins.bench.pictures import Picture
 from fsr_plugins.bench.report_charts import cost_charts, curve_charts, quality_charts
-from fsr_plugins.bench.table import Results
+from fsr_plugins.bench.results import Results
 from fsr_plugins.bench.words import entries_in_words, experimental_setup, how_in_words, protocol_in_words
 
 _ENVIRONMENT = Environment(
@@ -57,7 +58,7 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         quality=table.quality(results),
         quality_charts=quality_charts(results),
         against=against,
-        cost=table.costs(results),
+        cost=costs(results),
         cost_charts=cost_charts(results),
         pictures=pictures,
         curves=curve_charts(curves, caption),

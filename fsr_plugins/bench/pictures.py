@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.bench.data import TestSet
 from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.options import Pictures
+from fsr_plugins.bench.results import Measured
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine.report import grid
 from fsr_plugins.models.validation import quantise
@@ -164,7 +164,7 @@ def _cut(image: Tensor, box: Box, share: float) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def worst_faces(measured: Mapping[str, Any], metric: str, better: str, number: int) -> list[str]:
+def worst_faces(measured: Measured, metric: str, better: str, number: int) -> list[str]:
     """The keys of an entry's worst images by a metric that each image has, the worst first; none where it has none."""
     values = measured['images'].get(metric)
     if not values or not number:

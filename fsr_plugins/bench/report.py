@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.bench import curves, pictures
@@ -13,6 +12,7 @@ from fsr_plugins.bench.data import TestSet
 from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.markdown import markdown
 from fsr_plugins.bench.page import page
+from fsr_plugins.bench.results import Measured, Results
 from fsr_plugins.bench.suite import Suite
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 def write(
     suite: Suite,
-    results: Mapping[str, Any],
+    results: Results,
     tests: TestSet,
     candidates: Mapping[str, Candidate],
-    measured: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, Measured],
 ) -> None:
     """Writes everything into the suite's folder.
 
@@ -45,7 +45,7 @@ def write(
     logger.info('Report: %s', folder / 'report.html')
 
 
-def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _worst(suite: Suite, results: Results, measured: Mapping[str, Measured]) -> dict[str, list[str]]:
     """The worst faces of every entry by the first metric that has a value for each image."""
     metrics = [name for name in results['metrics'] if any(name in found['images'] for found in measured.values())]
     if not metrics:

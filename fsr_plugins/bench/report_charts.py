@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from fsr_plugins.bench import charts, table
 from fsr_plugins.bench.curves import Line
-from fsr_plugins.bench.table import Results
+from fsr_plugins.bench.results import Results
 
 
 @dataclass(frozen=True)

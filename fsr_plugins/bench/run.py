@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.adaptation import oneshot
 from fsr_plugins.bench import cost, fairness
@@ -14,6 +13,7 @@ from fsr_plugins.bench.data import TestSet
 from fsr_plugins.bench.evaluation import Candidate, Evaluator, SuiteMetrics, available_metrics
 from fsr_plugins.bench.gather import gather
 from fsr_plugins.bench.report import write
+from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.train_entries import train_entries
 from fsr_plugins.checkpoints import described
@@ -23,7 +23,7 @@ from fsr_plugins.models.validation import HR
 from fsr_plugins.registry import build_network
 
 
-def run(suite: Suite, *, evaluate_only: bool = False) -> dict[str, Any]:
+def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
     """Checks everything, trains what is not trained, measures what is not measured, and writes the report.
 
     Args:
@@ -56,19 +56,20 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> dict[str, Any]:
 
 def _measure(
     suite: Suite, tests: TestSet, metrics: SuiteMetrics, candidates: Mapping[str, Candidate]
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+) -> tuple[dict[str, Measured], dict[str, EntryCost]]:
     """Figures and costs of every entry, from the cache where they are there."""
     cache, evaluator = MeasurementCache(suite.folder / 'cache'), Evaluator(tests, metrics)
-    measured, costs = {}, {}
+    measured: dict[str, Measured] = {}
+    costs: dict[str, EntryCost] = {}
     everybody = {**candidates, HR: Candidate(HR)}
     for name, candidate in everybody.items():
-        key: dict[str, Any] = {
+        key: dict[str, object] = {
             'network': candidate.cache_key(),
             'code': code_version(_arch(candidate)),
             'test': {**suite.test, **tests.fingerprint.as_dict()},
             'options': suite.run_options(),
             'metrics': metrics.blocks,
-            'conventions': metrics.conventions,
+            'conventions': {name: about['convention'] for name, about in metrics.about.items()},
             'device': device_name(tests.device),
         }
         measured[name] = cache.get_or_measure('figures', key, partial(evaluator.measure, candidate))
@@ -89,8 +90,8 @@ def _arch(candidate: Candidate) -> str | None:
     return None if candidate.checkpoint is None else described(candidate.checkpoint)['meta']['arch']['type']
 
 
-def _cost(suite: Suite, tests: TestSet, candidate: Candidate) -> dict[str, Any]:
-    found: dict[str, Any] = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
+def _cost(suite: Suite, tests: TestSet, candidate: Candidate) -> EntryCost:
+    found: Complexity = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
     if candidate.checkpoint is not None:
         # One of its own: the analysis wraps what it counts.
         meta = described(candidate.checkpoint)['meta']

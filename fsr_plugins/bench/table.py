@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from fsr_plugins.bench.results import Figure, PairedDifference, PaperResults, Results
+
+#: A place in a column: 1 best, 2 second best, 0 another or none.
+Rank = Literal[0, 1, 2]
 #: Digits behind the point by a metric's class; four for others.
 _DIGITS = {'PSNR': 2, 'FID': 2, 'NIQE': 2, 'FIQ': 3, 'IdentitySimilarity': 3}
 ARROWS = {'higher': '↑', 'lower': '↓'}
 #: What stands where there is nothing.
 NONE = '–'
-
-Results = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Cell:
 
     text: str
     small: str = ''
-    rank: Literal[0, 1, 2] = 0  #: 1 best, 2 second best
+    rank: Rank = 0
     stars: str = ''  #: how sure a difference is
 
 
@@ -84,7 +86,7 @@ def quality(results: Results) -> ReportTable:
         for name, about in results['entries'].items()
     ]
     if results['HR']['figures']:
-        rows.append(Row('HR', [_figure(results, metric, results['HR']['figures'], 0) for metric in metrics]))
+        rows.append(Row('HR', [_figure(results, metric, results['HR']['figures']) for metric in metrics]))
     confidence = f'{results["statistics"]["confidence"] * 100:g} %'
     units = {figure['unit'] for about in results['entries'].values() for figure in about['figures'].values()}
     pairs = ', of verification over pairs' if 'pairs' in units else ''
@@ -111,7 +113,7 @@ def _unit(results: Results, metric: str) -> str:
     return 'dB' if about['type'] == 'PSNR' else ''
 
 
-def _figure(results: Results, metric: str, figures: Mapping[str, Any], rank: Any) -> Cell:
+def _figure(results: Results, metric: str, figures: Mapping[str, Figure], rank: Rank = 0) -> Cell:
     figure, digits = figures.get(metric), digits_of(results, metric)
     if figure is None:
         return Cell(NONE)
@@ -119,16 +121,18 @@ def _figure(results: Results, metric: str, figures: Mapping[str, Any], rank: Any
     return Cell(number(figure['mean'], digits), small, rank)
 
 
-def _ranks(results: Results, metric: str) -> dict[str, int]:
+def _ranks(results: Results, metric: str) -> dict[str, Rank]:
     """The best and the second best fair entry, as they are printed: equal figures share a place."""
     digits = digits_of(results, metric)
     shown = {
-        name: round(about['figures'][metric]['mean'], digits)
+        name: round(mean, digits)
         for name, about in results['entries'].items()
-        if not about['unfair'] and about['figures'].get(metric, {}).get('mean') is not None
+        if not about['unfair'] and metric in about['figures']
+        if (mean := about['figures'][metric]['mean']) is not None
     }
     order = sorted(set(shown.values()), reverse=results['metrics'][metric]['better'] == 'higher')
-    places = {value: place for place, value in enumerate(order[:2], 1)}
+    best_two: tuple[Rank, Rank] = (1, 2)
+    places = dict(zip(order, best_two, strict=False))
     return {name: places[value] for name, value in shown.items() if value in places}
 
 
@@ -137,19 +141,16 @@ def against(results: Results) -> ReportTable | None:
     if results['reference'] is None:
         return None
     reference = results['entries'][results['reference']]['title']
-    tested = {name: about for name, about in results['entries'].items() if about['against_reference']}
-    metrics = [
-        metric
-        for metric in measured_metrics(results)
-        if any(metric in about['against_reference'] for about in tested.values())
+    tested = [
+        (about['title'], about['against_reference'])
+        for about in results['entries'].values()
+        if about['against_reference']
     ]
+    metrics = [metric for metric in measured_metrics(results) if any(metric in found for _, found in tested)]
     if not metrics:
         return None
     rows = [
-        Row(
-            about['title'], [_difference(results, metric, about['against_reference'].get(metric)) for metric in metrics]
-        )
-        for about in tested.values()
+        Row(title, [_difference(results, metric, found.get(metric)) for metric in metrics]) for title, found in tested
     ]
     options = results['statistics']
     note = (
@@ -161,7 +162,7 @@ def against(results: Results) -> ReportTable | None:
     return ReportTable(f'Against {reference}', columns, rows, [note])
 
 
-def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) -> Cell:
+def _difference(results: Results, metric: str, found: PairedDifference | None) -> Cell:
     if found is None:
         return Cell(NONE)
     digits, p = digits_of(results, metric), found['p_holm']
@@ -171,68 +172,12 @@ def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) 
     return Cell(number(found['difference'], digits, True), small, stars=stars)
 
 
-def costs(results: Results) -> ReportTable:
-    """What every entry takes to run and to train."""
-    batches = list(next(iter(results['entries'].values()))['cost']['speed'])
-    columns = [('parameters', 'M'), ('MACs', 'G')]
-    columns += [('images/s', f'batch {batch}') for batch in batches]
-    columns += [('MiB', f'batch {batch}') for batch in batches]
-    seen = '' if results['budget'] is None else results['budget']['unit']
-    columns += [('seen', seen), ('training', 'min'), ('with teachers', 'min')]
-    rows = []
-    for about in results['entries'].values():
-        cost, training = about['cost'], about['training']
-        cells = [
-            Cell(number(cost['parameters'] / 1e6, 3)),
-            Cell(NONE if cost['macs'] is None else number(cost['macs'] / 1e9, 3)),
-            *(Cell(number(cost['speed'][batch]['images_per_second'], 1)) for batch in batches),
-            *(Cell(number(cost['speed'][batch]['peak_bytes'] / 2**20, 1)) for batch in batches),
-        ]
-        if training is None:
-            cells += [Cell(NONE)] * 3
-        else:
-            unit = results['budget']['unit']
-            minutes = [number(training[key] / 60, 1) for key in ('seconds', 'seconds_all')]
-            cells += [Cell(number(training[unit], 0)), *map(Cell, minutes)]
-        rows.append(Row(about['title'], cells))
-    return ReportTable('Cost', columns, rows, _cost_notes(results))
-
-
-def _cost_notes(results: Results) -> list[str]:
-    height, width = results['lr_size']
-    notes = [
-        f'MACs are multiply-adds by mmengine for one LR image of {width}×{height} (products inside operations that it '
-        'does not know are not counted). Images a second: median pass after a warm-up. MiB: the most that tensors '
-        'take at once, weights and input included'
-        + ('.' if results['device'] != 'cpu' else '; what an operation needs inside is not seen on a CPU.'),
-        f'Speed was measured on: {machine_in_words(results["machine"])}. Training counts the stages that train the '
-        'network itself; with teachers, every stage it needs.',
-    ]
-    machines = [
-        machine for about in results['entries'].values() for machine in (about['training'] or {}).get('machines', [])
-    ]
-    for machine in {machine_in_words(machine): None for machine in machines}:
-        notes.append(f'Trained on: {machine}.')
-    notes += [
-        f'{about["title"]}: MACs could not be counted ({about["cost"]["why_not"]}).'
-        for about in results['entries'].values()
-        if about['cost']['macs'] is None and about['arch'] is not None
-    ]
-    return notes
-
-
-def machine_in_words(machine: Mapping[str, Any]) -> str:
-    """Processor or GPU, cores and memory."""
-    gpu = f'{machine["gpu"]}, ' if machine['gpu'] else ''
-    return f'{gpu}{machine["cpu"]}, {machine["cores"]} cores, {machine["memory"]}, {machine["torch_threads"]} threads'
-
-
 def papers(results: Results) -> list[ReportTable]:
     """The papers' own tables, each figure beside what is measured here of the entry that it belongs to."""
     return [_paper(results, paper) for paper in results['papers'].values()]
 
 
-def _paper(results: Results, paper: Mapping[str, Any]) -> ReportTable:
+def _paper(results: Results, paper: PaperResults) -> ReportTable:
     names = list(dict.fromkeys(name for row in paper['rows'].values() for name in row['figures']))
     beside = [name for name in names if name in measured_metrics(results) and any(
         row['entry'] in results['entries'] for row in paper['rows'].values())]  # fmt: skip
@@ -248,8 +193,8 @@ def _paper(results: Results, paper: Mapping[str, Any]) -> ReportTable:
             published = row['figures'].get(name)
             cells.append(Cell(NONE if published is None else str(published)))
             if name in beside:
-                entry = results['entries'].get(row['entry'])
-                cells.append(Cell(NONE) if entry is None else _figure(results, name, entry['figures'], 0))
+                entry = results['entries'].get(row['entry'] or '')
+                cells.append(Cell(NONE) if entry is None else _figure(results, name, entry['figures']))
         rows.append(Row(title, cells))
     notes = [f'Protocol of the paper: {paper["protocol"]}', f'Here otherwise: {paper["differs"]}']
     return ReportTable(f'{paper["table"]} (not measured here)', columns, rows, notes)

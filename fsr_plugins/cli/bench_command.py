@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> Outcome:
     content = table.quality(results)
     show_tables({content.title: _rows(content)})
     print(f'{suite.folder / "report.html"}')
-    return Outcome(results)
+    return Outcome({**results})
 
 
 def _rows(content: Any) -> list[Mapping[str, str]]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from fsr_plugins.config.losses import Loss
-from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.config.options import TrainOptions, read_train
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.strategies import NoEvaluation, SuperResolution
@@ -168,6 +168,6 @@ class TSNetJointModel(FSRModel):
     @classmethod
     def result_label(cls, opt: Options) -> str:
         """SNet, or TNet where ``train.eval_net`` says so or nothing but TNet is trained."""
-        train = opt.get('train') or {}
-        student = train.get('train_mode', 'kd') == 'kd' and train.get('eval_net', 's') == 's'
+        train = read_train(cls.Train, opt.get('train'))
+        student = train.train_mode == 'kd' and train.eval_net == 's'
         return 'net_s' if student else 'net_t'

@@ -49,7 +49,16 @@ setup(
     python_requires='>=3.10,<3.13',
     packages=find_packages(include=['fsr_plugins', 'fsr_plugins.*']),
     package_data={
-        'fsr_plugins': ['**/NOTICE', '**/NOTICE.*', '**/*.yml', '**/*.txt', '**/README.md', '**/*.css', 'py.typed']
+        'fsr_plugins': [
+            '**/NOTICE',
+            '**/NOTICE.*',
+            '**/*.yml',
+            '**/*.txt',
+            '**/README.md',
+            '**/*.css',
+            '**/*.j2',
+            'py.typed',
+        ]
     },
     install_requires=[
         'basicsr==1.4.2',

@@ -5,26 +5,27 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
+from fsr_plugins.checkpoints import PARAMS_EMA, network_file
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.machine import machine
-from fsr_plugins.engine.set_generation import Producer
+from fsr_plugins.engine.set_generation import SetGenerator
 from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import HR, build_metrics
+from fsr_plugins.models.evaluation import HR, build_metrics
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> dict[str, Any]:
+def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> Record:
     """Checks everything, then trains what is not done yet, stage by stage, and sums up.
 
     Args:
@@ -51,7 +52,7 @@ def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False
         distributed.stop()
 
 
-def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
+def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
     """Validates the networks of the last stage that validates anything, as its finished experiment left them.
 
     Returns:
@@ -73,13 +74,13 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> dict[str, Any]:
         loaders = make_val_loaders(stage.opt, world, pin_memory=False)
         figures = {name: model.validate(loader) for name, loader in loaders.items()}
         metrics = _conventions({stage.name: stage})
-        found = {'metrics': metrics, 'validation': figures, 'tables': type(model).tables(figures)}
+        found = {'metrics': metrics, 'validation': figures, 'tables': model.evaluation.tables(figures)}
         return {'name': experiment.name, 'stage': stage.name, **found}
     finally:
         distributed.stop()
 
 
-def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def check(experiment: Experiment) -> dict[str, Record]:
     """Everything that is looked at before the first iteration; as :func:`done_records`.
 
     Raises:
@@ -92,31 +93,31 @@ def check(experiment: Experiment) -> dict[str, dict[str, Any]]:
     return done
 
 
-def done_records(experiment: Experiment) -> dict[str, dict[str, Any]]:
+def done_records(experiment: Experiment) -> dict[str, Record]:
     """What the finished stages left in ``done.json``, by name."""
     records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
     return {name: record for name, record in records.items() if record is not None}
 
 
-def _done_record(stage: Stage) -> dict[str, Any] | None:
+def _done_record(stage: Stage) -> Record | None:
     path = stage.folder / 'done.json'
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def _train(stage: Stage, world: World) -> dict[str, Any]:
+def _train(stage: Stage, world: World) -> Record:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
     if world.is_main:
         stage.folder.mkdir(parents=True, exist_ok=True)
         write_text(stage.folder / 'options.yml', config.dump(stage.opt))
     distributed.barrier()
-    if stage.produces:
-        made = Producer(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
+    if stage.generates_set:
+        made = SetGenerator(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
         return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
     outcome = Trainer(opt, stage.folder, world).run()
     return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
 
 
-def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
+def _trained(stage: Stage, outcome: Outcome) -> Record:
     """What a trained stage leaves: the result network first, every other too."""
     result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
     return {
@@ -131,21 +132,25 @@ def _trained(stage: Stage, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _write_record(stage: Stage, made: dict[str, Any]) -> dict[str, Any]:
+def _write_record(stage: Stage, made: Record) -> Record:
     """Writes ``done.json``."""
     record = {**made, 'options': config.fingerprint(stage.opt), 'machine': machine()}
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
     return record
 
 
-def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: World) -> dict[str, Any]:
+def _sum_up(experiment: Experiment, done: dict[str, Record], world: World) -> Record:
     keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
+    # The later stage's where both show one.
+    tables: dict[str, list[Record]] = {}
+    for name, stage in experiment.stages.items():
+        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
     summary = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
         'metrics': _conventions(experiment.stages),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
-        'tables': _tables(experiment, done),
+        'tables': tables,
     }
     if world.is_main:
         path = report.write_summary(experiment.folder, summary)
@@ -155,10 +160,10 @@ def _sum_up(experiment: Experiment, done: dict[str, dict[str, Any]], world: Worl
     return summary
 
 
-def _validation(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _validation(stages: dict[str, Record]) -> Record:
     """The figures of all stages by set and net, of the last stage where names meet; results by their stages too."""
     several = sum(bool(sets) for sets in stages.values()) > 1
-    validation: dict[str, Any] = {}
+    validation: Record = {}
     for stage, sets in stages.items():
         for dataset, nets in sets.items():
             own = {stage: nets['result']} if several and 'result' in nets else {}
@@ -180,14 +185,6 @@ def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
     }
 
 
-def _tables(experiment: Experiment, done: dict[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """What the models show besides, by table; the later stage's where both show one."""
-    tables: dict[str, list[dict[str, Any]]] = {}
-    for name, stage in experiment.stages.items():
-        tables |= lookup('models', stage.opt['model_type']).tables(done[name]['validation'])
-    return tables
-
-
 def _write_comparison(experiment: Experiment) -> None:
     """``comparison.png`` of the first set that has HR, ``comparison_<set>.png`` of the others."""
     stage = _last_validating(experiment, with_images=True)
@@ -206,7 +203,7 @@ def _last_validating(experiment: Experiment, with_images: bool = False) -> Stage
     """The last stage that has sets to validate on, if any has; with images: of those whose networks give some."""
     for stage in reversed(experiment.stages.values()):
         validates = (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1
-        if validates and (not with_images or lookup('models', stage.opt['model_type']).shows_images):
+        if validates and (not with_images or lookup('models', stage.opt['model_type']).evaluation.shows_images):
             return stage
     return None
 
@@ -216,8 +213,8 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
     cls = lookup('models', opt['model_type'])
     for label, use in cls.networks.items():
-        path = stage.folder / 'models' / f'{label}_latest.pth'
-        if not use.frozen and not use.only_training and path.exists():
+        path = network_file(stage.folder / 'models', label)
+        if not use.frozen and not use.train_only and path.exists():
             short = label.removeprefix('net_')
-            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': 'params_ema'}
+            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': PARAMS_EMA}
     return cls(opt)

@@ -67,3 +67,13 @@ def write_faces(folder: Path, number: int = 5, size: int = 24) -> Path:
     for index in range(number):
         cv2.imwrite(str(folder / f'{index}.png'), generator.integers(0, 256, (size, size, 3), dtype=np.uint8))
     return folder
+
+
+def networks_of(model: Any) -> dict[str, Any]:
+    """What a model's evaluation compares, by name."""
+    return model.evaluation.networks(model)
+
+
+def replace_loss(model: Any, key: str, loss: Any) -> None:
+    """Puts a test's own loss in the place of the one of ``train.<key>``."""
+    model.losses._modules[key] = loss

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import describe, save_network
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, freeze
+from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 SIZE = 16
@@ -37,13 +39,21 @@ class TinyAdaptNet(nn.Module):
         return nn.functional.pixel_shuffle(self.style(self.body(lq)), 2)
 
 
+class BesideSource(SuperResolution[Any]):
+    """The network before and after."""
+
+    def networks(self, model: Any) -> dict[str, nn.Module]:
+        return {'source_only': model.source, **super().networks(model)}
+
+
 @MODEL_REGISTRY.register()
 class TinyAdaptModel(FSRModel):
     networks = {'net_sr': Net(result=True)}
+    evaluation = BesideSource()
 
     class Train(TrainOptions):
-        pixel_opt: Block
-        feature_opt: Block | None = None
+        pixel_opt: Loss = Loss.required('L1 to HR')
+        feature_opt: Loss | None = Loss.field('distance by features')
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)
@@ -58,22 +68,15 @@ class TinyAdaptModel(FSRModel):
             'datasets': {'train': {'gt_size': SIZE}},
         }
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         return name.startswith('style.')
-
-    def init_losses(self) -> None:
-        self.cri_pix = self.build_loss('pixel_opt')
-        self.cri_feature = self.build_loss('feature_opt')
 
     def step(self) -> None:
         with self.phase('net_sr') as losses:
             sr = self.net_sr(self.lq)
-            losses['l_pix'] = self.cri_pix(sr, self.gt)
-            if self.cri_feature is not None:
-                losses['l_feature'] = self.cri_feature(sr, self.gt)
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        return {'source_only': self.source, **super().validation_nets()}
+            losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
+            if 'feature_opt' in self.losses:
+                losses['l_feature'] = self.losses.feature_opt(sr, self.gt)
 
     def preview(self) -> Tensor:
         return torch.cat([self.net_sr(self.lq)[0], self.gt[0]], dim=2)

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints import described, write_tensors
+from fsr_plugins.checkpoints import META, PARAMS_EMA, described, write_tensors
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import unfinished_stage
@@ -27,6 +27,7 @@ from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins, lookup, near
 from fsr_plugins.stores.images import encode_png, read_image
 from fsr_plugins.stores.partial import partial_folder
+from fsr_plugins.values import Options, Record
 from fsr_plugins.weights import file_sha256
 
 #: What options start from; only the end is saved.
@@ -40,7 +41,7 @@ class Adapter(Protocol):
     """What a model class, an FSRModel, must have besides to be named as an arch's ``adapter``."""
 
     @classmethod
-    def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+    def adaptation_options(cls, meta: Record) -> Record:
         """A stage's options for a network: what follows from its checkpoint, and what serves without an option file.
 
         Needed are ``train``, ``network_<x>`` of the network that is adapted (the model's ``result``) and, where that
@@ -56,7 +57,7 @@ class Adapter(Protocol):
         ...
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """See ``FSRModel``."""
         ...
 
@@ -86,7 +87,7 @@ class Request:
     overwrite: bool = False
 
 
-def adapt(request: Request) -> dict[str, Any]:
+def adapt(request: Request) -> Record:
     """Adapts and writes the network; everything is checked before, and what goes wrong leaves nothing behind.
 
     The file says of itself what the source said, and in ``adapted`` by what it was adapted, the latest last. The same
@@ -101,7 +102,7 @@ def adapt(request: Request) -> dict[str, Any]:
     _check_place(request)
     load_plugins()
     source = described(request.checkpoint)
-    model_type = _adapter(source['meta']['arch'], request.checkpoint)
+    model_type = _adapter(source[META]['arch'], request.checkpoint)
     with partial_folder(request.out) as work:
         document = _document(request, source, model_type, work / 'exemplars')
         experiment = config.compose(document, request.checkpoint, root=work)
@@ -115,7 +116,7 @@ def adapt(request: Request) -> dict[str, Any]:
             'seed': stage.opt['manual_seed'],
             'iterations': outcome.iterations,
         }
-        preview = _write(request.out, stage, outcome, source['meta'], adapted)
+        preview = _write(request.out, stage, outcome, source[META], adapted)
     return {
         'checkpoint': str(request.out),
         'sha256': file_sha256(request.out),
@@ -149,10 +150,10 @@ def _adapter(arch: Mapping[str, Any], file: Path) -> str:
     return adapter
 
 
-def _document(request: Request, source: Mapping[str, Any], model_type: str, images: Path) -> Document:
+def _document(request: Request, source: Record, model_type: str, images: Path) -> Document:
     """The options of the only stage as an option file would give them, overrides applied."""
     cls: Adapter = lookup('models', model_type)
-    meta = source['meta']
+    meta = source[META]
     options = {**_DEFAULTS, 'scale': meta.get('scale'), 'degradation': meta.get('degradation')}
     options |= {**cls.adaptation_options(meta), 'model_type': model_type}
     network = option_name(cls.result_label(options))
@@ -163,8 +164,8 @@ def _document(request: Request, source: Mapping[str, Any], model_type: str, imag
     if request.option_file is not None:
         document = _with_settings_of(request, model_type, document)
     weights = {f'pretrain_{network}': str(request.checkpoint.resolve())}
-    if 'params_ema' in source:
-        weights['param_key_' + network.removeprefix('network_')] = 'params_ema'
+    if PARAMS_EMA in source:
+        weights['param_key_' + network.removeprefix('network_')] = PARAMS_EMA
     given = Document({**document.values, 'path': weights}, document.places)
     fixed: list[Keys] = [('model_type',), (network,), ('path',), ('datasets', 'train', 'dataroot_gt'), ('stages',)]
     changed = command_line.apply(given, request.overrides)
@@ -242,14 +243,12 @@ def _train(experiment: Experiment, stage: Stage) -> Outcome:
         ) from None
 
 
-def _write(
-    out: Path, stage: Stage, outcome: Outcome, source: Mapping[str, Any], adapted: Mapping[str, Any]
-) -> Path | None:
+def _write(out: Path, stage: Stage, outcome: Outcome, source: Record, adapted: Record) -> Path | None:
     """Writes the network with what it says of itself, and the picture; returns the picture's path if there is one."""
     content = described(outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)])
-    meta = {**source, 'versions': content['meta']['versions'], 'adapted': [*source.get('adapted', []), adapted]}
+    meta = {**source, 'versions': content[META]['versions'], 'adapted': [*source.get('adapted', []), adapted]}
     # Through text: equal values are then equal objects, or not, in every run, on which the bytes of a pickle depend.
-    content['meta'] = json.loads(json.dumps(meta))
+    content[META] = json.loads(json.dumps(meta))
     write_tensors(out, content)
     picture = stage.folder / 'preview.png'
     if not picture.exists():

@@ -12,27 +12,25 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fsr_plugins import config, preflight
 from fsr_plugins.adaptation import report as oneshot_report
 from fsr_plugins.adaptation.plan import Plan, Repeat, plan
-from fsr_plugins.atomic import write_atomically, write_text
-from fsr_plugins.checkpoints import load_state, read_weights, write_tensors
+from fsr_plugins.atomic import write_text
+from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_tensors
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import is_finished
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import Outcome, Trainer
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import build_metrics
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.models.validation import build_metrics
 from fsr_plugins.preflight import checks
 from fsr_plugins.registry import lookup
-from fsr_plugins.stores.images import encode_png
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -41,7 +39,7 @@ logger = logging.getLogger(__name__)
 FACES = 'faces'
 
 
-def run(experiment: Experiment) -> dict[str, Any]:
+def run(experiment: Experiment) -> Record:
     """Checks everything, adapts what is not adapted yet, and sums up in ``oneshot.json``, ``.md`` and ``.png``.
 
     Returns:
@@ -62,10 +60,17 @@ def run(experiment: Experiment) -> dict[str, Any]:
                 number, len(todo.repeats), repeat.base, repeat.split, repeat.exemplar,
             )  # fmt: skip
             _adapt(repeat, todo)
-        _tidy(repeat.stage.folder)
+        # What only training needs, and whole networks: a hundred repeats of them would fill a disk.
+        for name in ('training_states', 'models'):
+            shutil.rmtree(repeat.stage.folder / name, ignore_errors=True)
         records.append(json.loads((repeat.stage.folder / 'done.json').read_text()))
     summary = oneshot_report.summary(experiment.name, todo, records, _metrics(experiment, todo))
-    _write(experiment.folder, todo, summary)
+    folder = experiment.folder
+    write_text(folder / 'oneshot.json', json.dumps(summary, indent=2) + '\n')
+    write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
+    faces = {(repeat.base, repeat.split): repeat.stage.folder / FACES for repeat in todo.repeats if repeat.number == 0}
+    report.write_comparison(folder / 'oneshot.png', oneshot_report.picture(faces))
+    logger.info('Table: %s, picture: %s', folder / 'oneshot.md', folder / 'oneshot.png')
     return summary
 
 
@@ -105,7 +110,8 @@ def _adapt(repeat: Repeat, todo: Plan) -> None:
     trainer = Trainer(config.runtime(stage), stage.folder, World())
     outcome = trainer.run()
     if repeat.number == 0:
-        _write_faces(stage.folder / FACES, trainer.model, trainer.val_loaders[todo.target])
+        for name, (image,) in report.rows(trainer.model, trainer.val_loaders[todo.target], [0]).items():
+            report.write_comparison(stage.folder / FACES / f'{name}.png', report.pixels(image))
     result = outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)]
     record = {
         'stage': repeat.base,
@@ -122,13 +128,6 @@ def _adapt(repeat: Repeat, todo: Plan) -> None:
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
 
 
-def _write_faces(folder: Path, model: FSRModel, loader: Any) -> None:
-    """Writes the first face of the set as LR, by every network and in HR, ``<name>.png`` each."""
-    for name, (image,) in report.rows(model, loader, [0]).items():
-        data = encode_png(report.pixels(image)[..., ::-1].copy())
-        write_atomically(folder / f'{name}.png', lambda file, data=data: file.write(data))  # type: ignore[misc]
-
-
 def _keep_differences(stage: Stage, outcome: Outcome) -> None:
     """Writes ``<net>_difference.pth`` for every trained network: the tensors that are not those it began with.
 
@@ -137,25 +136,19 @@ def _keep_differences(stage: Stage, outcome: Outcome) -> None:
     for label, file in outcome.checkpoints.items():
         content, suffix = load_state(file), option_name(label).removeprefix('network_')
         base = stage.opt['path'].get(f'pretrain_network_{suffix}')
-        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', 'params')) if base else {}
-        kept: dict[str, Any] = {
-            key: {name: tensor for name, tensor in weights.items() if not _equal(tensor, before.get(name))}
+        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', PARAMS)) if base else {}
+        kept: Record = {
+            key: {
+                name: tensor
+                for name, tensor in weights.items()
+                if name not in before or not torch.equal(tensor, before[name])
+            }
             for key, weights in content.items()
-            if key != 'meta'
+            if key != META
         }
-        kept['meta'] = {**content['meta'], 'base': base and file_sha256(Path(base))}
+        kept[META] = {**content[META], 'base': base and file_sha256(Path(base))}
         target = stage.folder / f'{label}_difference.pth'
         write_tensors(target, kept)
-
-
-def _equal(one: torch.Tensor, other: torch.Tensor | None) -> bool:
-    return other is not None and torch.equal(one, other)
-
-
-def _tidy(folder: Path) -> None:
-    """Removes what only training needs, and whole networks: a hundred repeats of them would fill a disk."""
-    for name in ('training_states', 'models'):
-        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:
@@ -165,11 +158,3 @@ def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:
         name: {'type': blocks[name]['type'], 'convention': metric.convention, 'better': metric.better}
         for name, metric in build_metrics(blocks).items()
     }
-
-
-def _write(folder: Path, todo: Plan, summary: dict[str, Any]) -> None:
-    write_text(folder / 'oneshot.json', json.dumps(summary, indent=2) + '\n')
-    write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
-    faces = {(repeat.base, repeat.split): repeat.stage.folder / FACES for repeat in todo.repeats if repeat.number == 0}
-    report.write_comparison(folder / 'oneshot.png', oneshot_report.picture(faces))
-    logger.info('Table: %s, picture: %s', folder / 'oneshot.md', folder / 'oneshot.png')

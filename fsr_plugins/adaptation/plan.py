@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions
@@ -19,6 +17,7 @@ from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options, Record
 
 #: The keys of a set's block by which it chooses among its images.
 _CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
@@ -81,7 +80,11 @@ def plan(experiment: Experiment) -> Plan:
         for split in splits
         for number in range(len(split.exemplars))
     ]
-    _check({repeat.base: repeat.stage for repeat in reversed(repeats)})
+    # Whether what repeats change is known to the stages' datasets; it is the same for all of a stage.
+    lines: dict[str, None] = {}
+    for stage in {repeat.base: repeat.stage for repeat in reversed(repeats)}.values():
+        check_stage(stage.name, stage.opt, Problems(stage.where, lines))
+    fail(lines)
     return Plan(options, block['name'], splits, repeats)
 
 
@@ -93,7 +96,7 @@ def _stage(experiment: Experiment, name: str) -> Stage:
             f"{experiment.file} has no stage '{name}' to repeat (there are: {there}): name one in 'oneshot.stages'."
             f'{near(name, experiment.stages)}'
         )
-    if stage.produces:
+    if stage.generates_set:
         raise UserError(f"{stage.where(('model_type',))}: stage '{name}' trains nothing and cannot be repeated.")
     if not (stage.opt.get('val') or {}).get('metrics'):
         raise UserError(f"{stage.where(('val',))}: stage '{name}' has no 'val.metrics' to compare by.")
@@ -156,7 +159,7 @@ def _repeat(stage: Stage, phase: str, split: Split, number: int, keys: list[str]
     return Repeat(stage.name, split.name, number, exemplar, made)
 
 
-def _datasets(opt: Mapping[str, Any], phase: str, keys: list[str], exemplar: str) -> dict[str, Any]:
+def _datasets(opt: Options, phase: str, keys: list[str], exemplar: str) -> Record:
     target, train = dict(opt['datasets'][phase]), dict(opt['datasets']['train'])
     for key in (*_CHOICE, *_PLACE):
         train.pop(key, None)
@@ -166,11 +169,3 @@ def _datasets(opt: Mapping[str, Any], phase: str, keys: list[str], exemplar: str
     # Without it the seed of the repeat would change how the faces to test with are degraded.
     target.setdefault('seed', opt['manual_seed'])
     return {'train': train, phase: {**target, 'keys': keys, 'without_keys': [exemplar]}}
-
-
-def _check(stages: Mapping[str, Stage]) -> None:
-    """Whether what repeats change is known to the stages' datasets: it is the same for all of a stage."""
-    lines: dict[str, None] = {}
-    for stage in stages.values():
-        check_stage(stage.name, stage.opt, Problems(stage.where, lines))
-    fail(lines)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from fsr_plugins.adaptation.plan import Plan
 from fsr_plugins.engine import report
-from fsr_plugins.models.validation import Results
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.stores.images import read_image
+from fsr_plugins.values import Record
 
 #: Metrics by class in the order of the paper's table; others follow as the option file has them.
 _ORDER = ('LPIPS', 'FIQ', 'PSNR', 'SSIM')
@@ -38,7 +39,7 @@ BySplit = Mapping[str, Sequence[Results]]
 
 def summary(
     name: str, todo: Plan, records: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, str]]
-) -> dict[str, Any]:
+) -> Record:
     """What is known after all repeats.
 
     Args:
@@ -76,7 +77,7 @@ def _in_order(metrics: Mapping[str, Mapping[str, str]]) -> list[str]:
     return sorted(metrics, key=place)
 
 
-def table(figures: Mapping[str, BySplit], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def table(figures: Mapping[str, BySplit], metrics: Sequence[str]) -> list[Record]:
     """The rows of the table.
 
     Args:
@@ -136,32 +137,28 @@ def _statistics(by_split: BySplit, network: str, metric: str) -> dict[str, float
     }
 
 
-def cells(summary: Mapping[str, Any]) -> list[dict[str, str]]:
+def cells(summary: Record) -> list[dict[str, str]]:
     """The table in words: rows of named cells; what is absent is ``-``."""
     columns = dict.fromkeys(key for row in summary['table'] for key in row['figures'])
     shown: list[str] = []
     for metric in summary['metrics']:
         shown += [metric, *(key for key in columns if _further(key, metric, list(summary['metrics'])))]
+    arrows = {'higher': ' ↑', 'lower': ' ↓'}
+    titles = {key: key + arrows.get(summary['metrics'].get(key, {}).get('better', ''), '') for key in shown}
     return [
-        {'': row['network'], **{_title(key, summary): _cell(row['figures'].get(key)) for key in shown}}
+        {'': row['network'], **{title: _cell(row['figures'].get(key)) for key, title in titles.items()}}
         for row in summary['table']
     ]
-
-
-def _title(key: str, summary: Mapping[str, Any]) -> str:
-    better = summary['metrics'].get(key, {}).get('better')
-    return f'{key} {"↑" if better == "higher" else "↓"}' if better else key
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> str:
     if figure is None:
         return '-'
-    if figure['deviation'] is None:
-        return f'{figure["mean"]:.4f}'
-    return f'{figure["mean"]:.4f} ± {figure["deviation"]:.4f}'
+    deviation = '' if figure['deviation'] is None else f' ± {figure["deviation"]:.4f}'
+    return f'{figure["mean"]:.4f}{deviation}'
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
+def markdown(summary: Record) -> str:
     """The table with all that must be known to read it."""
     rows = cells(summary)
     lines = [

@@ -1,31 +1,31 @@
-"""What a suite prescribes, laid over an entry's option file: data, degradation, scale, seed and device."""
+"""A suite's data, degradation, scale, seed and device, applied to an entry's option file."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 
 from fsr_plugins.bench.options import Curves, SuiteOptions, TrainStore
 from fsr_plugins.config.oneshot import ONESHOT
+from fsr_plugins.config.options import Block
 from fsr_plugins.config.references import PREFIX
 from fsr_plugins.config.yamlfile import DELETE, Document
 
 #: The keys of a set's block by which it chooses among its images.
 CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
-#: The name of the set by which training is watched.
-WATCHED = 'val_bench'
+#: The name of the validation set by which training is monitored.
+MONITORED = 'val_bench'
 #: What is measured while training: how, the test set's block, and of which stages.
-Watching = tuple[Curves, Mapping[str, Any], Collection[str]]
+Monitoring = tuple[Curves, Block, Collection[str]]
 
 
-def lay_over(
-    written: Document, name: str, suite: SuiteOptions, train: TrainStore | None, watching: Watching | None
+def apply_suite(
+    written: Document, name: str, suite: SuiteOptions, train: TrainStore | None, monitoring: Monitoring | None
 ) -> Document:
     """An entry's option file as it takes part in the suite.
 
     Training sets: wherever a stage names HR that no stage makes, the suite's store stands instead; what a stage makes
-    of it stays. Other sets and what validation measures are left out, but for ``watching``. The degradation is the
+    of it stays. Other sets and what validation measures are left out, but for ``monitoring``. The degradation is the
     suite's wherever there is one.
 
     Args:
@@ -42,20 +42,22 @@ def lay_over(
         'plugins': [*(values.get('plugins') or []), *suite.plugins],
     }
     store = {} if train is None else train.model_dump(exclude_none=True)
-    values['datasets'] = _common_sets(values.get('datasets'), store)
+    sets = values.get('datasets')
+    train_set = (sets.get('train') if isinstance(sets, dict) else None) or {}
+    values['datasets'] = {'train': {**{key: value for key, value in train_set.items() if key not in CHOICE}, **store}}
     values['val'] = None
     for stage, part in (values.get('stages') or {}).items():
         if isinstance(part, dict):
             _stage(part, store, suite)
             part['val'] = None
-            if watching is not None and stage in watching[2]:
-                _watch(part, watching)
-    if 'stages' not in values and watching is not None and watching[2]:
-        _watch(values, watching)
+            if monitoring is not None and stage in monitoring[2]:
+                _monitor(part, monitoring)
+    if 'stages' not in values and monitoring is not None and monitoring[2]:
+        _monitor(values, monitoring)
     return Document(values, written.places)
 
 
-def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) -> None:
+def _stage(part: Block, store: Block, suite: SuiteOptions) -> None:
     if isinstance(part.get('degradation'), dict):
         part['degradation'] = {DELETE: True, **suite.degradation}
     if isinstance(part.get('datasets'), dict):
@@ -65,13 +67,7 @@ def _stage(part: dict[str, Any], store: Mapping[str, Any], suite: SuiteOptions) 
         part['datasets'] = sets
 
 
-def _common_sets(sets: Any, store: Mapping[str, Any]) -> dict[str, Any]:
-    train = sets.get('train') if isinstance(sets, dict) else None
-    train = {key: value for key, value in (train or {}).items() if key not in CHOICE}
-    return {'train': {**train, **store}}
-
-
-def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, Any]:
+def _train_set(block: Block, store: Block) -> Block:
     """A stage's training set on the suite's store; one that holds what a stage makes keeps that."""
     made = {key: value for key, value in block.items() if key not in CHOICE}
     root = block.get('dataroot_gt')
@@ -82,7 +78,7 @@ def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, 
     if not own:
         return {**made, **store}
     # The choice among the store's images does not fit what a stage made of them.
-    inherited: dict[str, Any] = {key: None for key in CHOICE if key in store}
+    inherited: Block = {key: None for key in CHOICE if key in store}
     given = store.get('dataroot_gt', [])
     given = given if isinstance(given, list) else [given]
     theirs = given if len(own) < len(roots) else []
@@ -90,7 +86,7 @@ def _train_set(block: Mapping[str, Any], store: Mapping[str, Any]) -> dict[str, 
     return {**made, **inherited, 'dataroot_gt': joint if isinstance(root, list) else joint[0]}
 
 
-def _watch(part: dict[str, Any], watching: Watching) -> None:
-    curves, test, _ = watching
-    part.setdefault('datasets', {})[WATCHED] = {DELETE: True, **test, 'name': WATCHED, 'number': curves.number}
+def _monitor(part: Block, monitoring: Monitoring) -> None:
+    curves, test, _ = monitoring
+    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'number': curves.number}
     part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

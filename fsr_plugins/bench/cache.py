@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 
@@ -18,17 +18,25 @@ from fsr_plugins.engine.machine import versions
 from fsr_plugins.registry import ARCH_REGISTRY
 
 #: What of this package takes part in a figure; training and reports do not.
-_ROOMS = ('archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'data')
-_FILES = ('models/base.py', 'models/networks.py', 'models/validation.py', 'bench/data.py', 'bench/evaluation.py')
+_ROOMS = ('checkpoints', 'archs', 'methods', 'metrics', 'degradations', 'edges', 'faces', 'stores', 'portraits', 'data')
+_MODELS = (
+    'models/base.py',
+    'models/networks.py',
+    'models/evaluation.py',
+    'models/stage_model.py',
+    'models/strategies.py',
+)
+_FILES = (*_MODELS, 'bench/data.py', 'bench/evaluation.py')
+Found = TypeVar('Found')
 
 
-class Cache:
+class MeasurementCache:
     """JSON files ``<kind>_<digest>.json`` in a folder, each written whole or not at all."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def recall(self, kind: str, key: Mapping[str, Any], make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def get_or_measure(self, kind: str, key: Mapping[str, object], make: Callable[[], Found]) -> Found:
         """What was kept for ``key``, or else what ``make`` gives, which is kept.
 
         Args:
@@ -48,7 +56,7 @@ class Cache:
         return json.loads(json.dumps(found))
 
 
-def code_version(arch: str | None) -> dict[str, Any]:
+def code_version(arch: str | None) -> dict[str, object]:
     """The code that gives an image and its figures: this package's, the arch's own file, and the packages below.
 
     Args:
@@ -66,12 +74,8 @@ def code_version(arch: str | None) -> dict[str, Any]:
 def _package_version() -> str:
     root = Path(fsr_plugins.__file__).parent
     files = [file for room in _ROOMS for file in sorted((root / room).rglob('*.py'))]
-    return _digest([*files, *(root / name for name in _FILES)], root)
-
-
-def _digest(files: Iterable[Path], root: Path) -> str:
     sha256 = hashlib.sha256()
-    for file in files:
+    for file in [*files, *(root / name for name in _FILES)]:
         sha256.update(f'{file.relative_to(root)}\n'.encode() + file.read_bytes())
     return sha256.hexdigest()
 

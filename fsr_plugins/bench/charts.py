@@ -30,7 +30,7 @@ class Point:
     strong: bool = False  #: the reference
 
 
-def outside(values: Sequence[float]) -> list[float]:
+def outliers(values: Sequence[float]) -> list[float]:
     """Values that would press all others together: they stand at the end of an axis and not on it.
 
     A value is outside if it is further from its neighbour than twice what all others spread; three stay in any case.
@@ -145,7 +145,7 @@ def scatter(
 def _ends(points: Sequence[Point], others: Iterable[float] = ()) -> list[float]:
     """What an axis of y must have on it: values and intervals, but for those outside."""
     lines = list(others)
-    out = set(outside([*(point.y for point in points), *lines]))
+    out = set(outliers([*(point.y for point in points), *lines]))
     ends = [(point.y, point.low, point.high) for point in points if point.y not in out]
     return [value for each in ends for value in each if value is not None] + [each for each in lines if each not in out]
 
@@ -176,7 +176,10 @@ def _name(name: str, across: float, down: float, placed: list[tuple[float, float
                 middle = down + sign * step * _LINE * 0.75
                 box = (left, middle - _LINE / 2, left + width, middle + _LINE / 2)
                 inside = box[0] >= _LEFT + 2 and box[2] <= WIDTH - 2 and box[1] >= 1 and box[3] <= HEIGHT - _BOTTOM
-                if inside and not any(_meet(box, other) for other in placed):
+                if inside and not any(
+                    box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+                    for other in placed
+                ):
                     placed.append(box)
                     start, near = (left, left - 3) if anchor == 'start' else (left + width, left + width + 3)
                     leader = '' if step < 2 else _line('leader', across, down, near, middle)
@@ -187,10 +190,6 @@ def _name(name: str, across: float, down: float, placed: list[tuple[float, float
 
 def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
-
-
-def _meet(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
 def _frame(x: Axis, y: Axis, x_title: str, y_title: str, height: int = HEIGHT) -> list[str]:
@@ -228,7 +227,7 @@ def _svg(parts: Sequence[str], description: str, width: int = WIDTH, height: int
     )
 
 
-def whiskers(points: Sequence[Point], title: str, digits: int, description: str) -> str:
+def interval_plot(points: Sequence[Point], title: str, digits: int, description: str) -> str:
     """A row a name, with its value and its interval along a common axis; ``x`` of the points is not looked at."""
     rows = 24
     left = 12 + max(_width(point.name) for point in points)

@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from mmengine.analysis import get_model_complexity_info
@@ -15,7 +14,8 @@ from torch import Tensor, nn
 
 from fsr_plugins.bench.memory import PeakMemory
 from fsr_plugins.bench.options import Cost
-from fsr_plugins.models.validation import Network
+from fsr_plugins.bench.results import Complexity, Json, Speed, Training
+from fsr_plugins.models.evaluation import Network
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +23,12 @@ logger = logging.getLogger(__name__)
 _LEAST_SECONDS = 0.2
 
 
-def complexity(net: nn.Module, size: tuple[int, int]) -> dict[str, Any]:
+def complexity(net: nn.Module, size: tuple[int, int]) -> Complexity:
     """Parameters, and multiply-adds of one LR image by mmengine's analysis, which counts a multiply-add once.
 
     Args:
         net: on the CPU, in evaluation mode.
         size: height and width of the LR image.
-
-    Returns:
-        ``{"parameters", "macs", "why_not"}``; ``macs`` is None where the network cannot be analysed.
     """
     parameters = sum(parameter.numel() for parameter in net.parameters())
     try:
@@ -56,20 +53,18 @@ def _quiet() -> Iterator[None]:
 
 
 @torch.inference_mode()
-def speed(net: Network, size: tuple[int, int], options: Cost, device: torch.device) -> dict[str, dict[str, float]]:
+def speed(net: Network, size: tuple[int, int], options: Cost, device: torch.device) -> dict[str, Speed]:
     """Images a second and the most memory that tensors took, by batch size.
 
     A pass warms up, and is the one whose memory is looked at; the median of the others counts.
 
-    Returns:
-        ``{batch: {"images_per_second", "peak_bytes", "repeats"}}``; ``peak_bytes`` holds weights, input and all that
-        lives at once of what lies between: on a GPU by the allocator's account, on a CPU the outputs of operations,
-        without what an operation needs inside.
+    ``peak_bytes`` holds weights, input and all that lives at once of what lies between: on a GPU by the allocator's
+    account, on a CPU the outputs of operations, without what an operation needs inside.
     """
     return {str(batch): _of_batch(net, size, batch, options, device) for batch in options.batches}
 
 
-def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, device: torch.device) -> dict[str, float]:
+def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, device: torch.device) -> Speed:
     lq = torch.rand((batch, 3, *size), generator=torch.Generator().manual_seed(0)).to(device)
     weights = sum(_bytes(tensor) for tensor in net.state_dict().values()) if isinstance(net, nn.Module) else 0
     with PeakMemory(device) as memory:
@@ -79,7 +74,11 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
     times: list[float] = []
     begun, elapsed = time.perf_counter(), 0.0
     while (len(times) < options.repeats or elapsed < _LEAST_SECONDS) and elapsed < options.seconds:
-        times.append(_seconds(net, lq, device))
+        synchronise(device)
+        started = time.perf_counter()
+        net(lq)
+        synchronise(device)
+        times.append(time.perf_counter() - started)
         elapsed = time.perf_counter() - begun
     return {
         'images_per_second': batch / statistics.median(times),
@@ -92,29 +91,18 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def _seconds(net: Network, lq: Tensor, device: torch.device) -> float:
-    synchronise(device)
-    started = time.perf_counter()
-    net(lq)
-    synchronise(device)
-    return time.perf_counter() - started
-
-
 def synchronise(device: torch.device) -> None:
     """Waits for a GPU."""
     if device.type == 'cuda':
         torch.cuda.synchronize(device)
 
 
-def training(records: Mapping[str, Mapping[str, Any]], trained: Sequence[str]) -> dict[str, Any]:
+def training(records: Mapping[str, Json], trained: Sequence[str]) -> Training:
     """What training took, by the records of its stages.
 
     Args:
         records: ``done.json`` of every stage that the entry needs.
         trained: the stages that train the network itself.
-
-    Returns:
-        ``{"seconds", "seconds_all", "machines", "stages"}``: of the network's own stages, and with its teachers'.
     """
     machines = [record.get('machine') for record in records.values()]
     return {

@@ -5,33 +5,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from fsr_plugins.bench.apply_suite import WATCHED
-from fsr_plugins.bench.lineage import Contestant, amount
+from fsr_plugins.bench.apply_suite import MONITORED
+from fsr_plugins.bench.lineage import Lineage, training_amount
 from fsr_plugins.bench.suite import Suite
 
 #: Places (amount seen, value) of one entry.
 Line = list[tuple[float, float]]
 
 
-def watched(suite: Suite) -> dict[str, Line]:
+def learning_curves(suite: Suite) -> dict[str, Line]:
     """By the titles of the entries, the first metric of ``curves`` over the budget's unit, stage after stage."""
     if suite.curves is None or suite.budget is None:
         return {}
     metric = next(iter(suite.curves.metrics))
-    found = {
-        suite.title(name): list(_line(entry, metric, suite.budget.unit)) for name, entry in suite.contestants.items()
-    }
+    found = {suite.title(name): list(_line(entry, metric, suite.budget.unit)) for name, entry in suite.lineages.items()}
     return {name: line for name, line in found.items() if line}
 
 
-def _line(entry: Contestant, metric: str, unit: str) -> Iterator[tuple[float, float]]:
+def _line(entry: Lineage, metric: str, unit: str) -> Iterator[tuple[float, float]]:
     before = 0
     for name in entry.trained:
         stage = entry.experiment.stages[name]
-        total, iterations = amount(stage, unit), stage.opt['train']['total_iter']
+        total, iterations = training_amount(stage, unit), stage.opt['train']['total_iter']
         file = stage.folder / 'metrics.jsonl'
         for record in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
-            value = record.get('validation', {}).get(WATCHED, {}).get('result', {}).get(metric)
+            value = record.get('validation', {}).get(MONITORED, {}).get('result', {}).get(metric)
             if value is not None:
                 yield before + record['iter'] * total / iterations, value
         before += total

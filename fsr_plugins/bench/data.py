@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from fsr_plugins.bench.results import Json, SetResults
+from fsr_plugins.config.options import Block
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import lq_of, meta_of
+from fsr_plugins.models.strategies import lq_of, meta_of
 from fsr_plugins.stores.checksum import store_checksum
 
 
 @dataclass(frozen=True)
-class Identity:
+class DatasetFingerprint:
     """Which images a set has: equal for equal sets, wherever they lie."""
 
     checksums: tuple[str, ...]  #: of its stores, in order
     keys: str  #: SHA-256 of the keys in use
     images: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> SetResults:
         """Plain values."""
         return {'images': self.images, 'checksums': list(self.checksums), 'keys_sha256': self.keys}
 
@@ -36,11 +37,11 @@ class Identity:
         return f'{self.images} images of {stores} (keys {self.keys[:8]})'
 
 
-def identity(dataset: ImageSet) -> Identity:
+def fingerprint(dataset: ImageSet) -> DatasetFingerprint:
     """Of a dataset; folders are read for it once."""
     keys = dataset.lists()[dataset.role]
     checksums = tuple(store_checksum(part) for store in dataset.stores for part in store.parts)
-    return Identity(checksums, hashlib.sha256('\n'.join(keys).encode()).hexdigest(), len(keys))
+    return DatasetFingerprint(checksums, hashlib.sha256('\n'.join(keys).encode()).hexdigest(), len(keys))
 
 
 class TestSet:
@@ -52,17 +53,17 @@ class TestSet:
 
     Attributes:
         dataset: the images.
-        identity: which they are.
+        fingerprint: which they are.
         device: where LR and HR are put.
     """
 
     __test__ = False  # it is no test, whatever pytest makes of the name
 
-    def __init__(self, block: Mapping[str, Any], options: Mapping[str, Any]) -> None:
+    def __init__(self, block: Block, options: Block) -> None:
         self.dataset = make_dataset(block, 'val', options)
         if not isinstance(self.dataset, ImageSet) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
-        self.identity = identity(self.dataset)
+        self.fingerprint = fingerprint(self.dataset)
         self.scale: int = options['scale']
         # A model without networks: it brings batches to the device and makes LR as in training.
         self._feeder = FSRModel(dict(options))
@@ -84,7 +85,7 @@ class TestSet:
                 pass
         return self._lr_sha256.hexdigest()
 
-    def batches(self) -> Iterator[tuple[Tensor, Tensor, dict[str, Any]]]:
+    def batches(self) -> Iterator[tuple[Tensor, Tensor, Json]]:
         """LR and HR, NCHW RGB in [0, 1], and what metrics learn besides; in the same batches each time."""
         for batch in self._loader:
             lq = lq_of(self._feeder, batch, self.dataset.name)

@@ -7,21 +7,22 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.results import Measured, MetricResults
 from fsr_plugins.bench.suite import metric_arguments
 from fsr_plugins.checkpoints import load
+from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT
-from fsr_plugins.models.validation import HR, Network, SetEvaluation, build_metrics
+from fsr_plugins.models.evaluation import HR, Network, SetEvaluation, build_metrics
 from fsr_plugins.registry import lookup
 from fsr_plugins.weights import file_sha256, locate
 
@@ -29,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Rival:
-    """What is compared: a name, and where its network comes from."""
+class Candidate:
+    """A network that is compared: its name, and the checkpoint it comes from."""
 
     name: str
     checkpoint: Path | None = None  #: None: bicubic enlargement, or HR itself
     param_key: str | None = None
 
-    def identity(self) -> dict[str, Any]:
-        """What tells its images from another's."""
+    def cache_key(self) -> dict[str, str | None]:
+        """What its images depend on, for the cache."""
         if self.checkpoint is None:
             return {'name': self.name}
         return {'sha256': file_sha256(self.checkpoint), 'param_key': self.param_key}
@@ -55,25 +56,21 @@ class Rival:
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """The metrics of a suite: those that can be taken here, and why the others are absent."""
+class SuiteMetrics:
+    """The metrics of a suite: the blocks of those that can be taken here, and how each is taken or why it is absent."""
 
-    blocks: dict[str, dict[str, Any]]
-    conventions: dict[str, str]
-    better: dict[str, str]
-    kinds: dict[str, str]
-    absent: dict[str, str]
+    blocks: dict[str, Block]
+    about: dict[str, MetricResults]
 
 
-def available(blocks: Mapping[str, Mapping[str, Any]]) -> Metrics:
+def available_metrics(blocks: Mapping[str, Block]) -> SuiteMetrics:
     """Looks for the weights of every metric, before anything is trained.
 
     Raises:
         UserError: a metric's weights are not to be had, and its block does not say ``optional: true``.
     """
-    present: dict[str, dict[str, Any]] = {}
-    conventions: dict[str, str] = {}
-    absent: dict[str, str] = {}
+    present: dict[str, Block] = {}
+    about: dict[str, MetricResults] = {}
     for name, block in blocks.items():
         arguments = metric_arguments(block)
         cls = lookup('metrics', arguments['type'])
@@ -88,13 +85,11 @@ def available(blocks: Mapping[str, Mapping[str, Any]]) -> Metrics:
                     "'optional: true'."
                 ) from error
             convention = f'{ABSENT}{error}'
-        conventions[name] = convention
-        if convention.startswith(ABSENT):
-            absent[name] = convention.removeprefix(ABSENT)
-        else:
+        absent = convention.removeprefix(ABSENT) if convention.startswith(ABSENT) else None
+        if absent is None:
             present[name] = arguments
-    better = {name: lookup('metrics', block['type']).better for name, block in blocks.items()}
-    return Metrics(present, conventions, better, {name: block['type'] for name, block in blocks.items()}, absent)
+        about[name] = {'type': block['type'], 'convention': convention, 'better': cls.better, 'absent': absent}
+    return SuiteMetrics(present, about)
 
 
 class Evaluator:
@@ -105,37 +100,34 @@ class Evaluator:
         metrics: what is taken of them.
     """
 
-    def __init__(self, tests: TestSet, metrics: Metrics) -> None:
+    def __init__(self, tests: TestSet, metrics: SuiteMetrics) -> None:
         self.tests, self.metrics = tests, metrics
         #: By batch, what metrics computed of HR, which is the same for every network.
-        self._of_hr: dict[int, dict[Any, Any]] = {}
+        self._of_hr: dict[int, dict[tuple[object, ...], object]] = {}
 
-    def measure(self, rival: Rival) -> dict[str, Any]:
+    def measure(self, candidate: Candidate) -> Measured:
         """Figures of one network, or of HR itself by the metrics that rate it.
 
-        Returns:
-            ``{"figures": {value: number}, "keys": [image], "images": {metric: [value of each image]},
-            "pairs": {metric: [value of each pair]}}``; what is not finite is None.
         Raises:
             UserError: the network's images are not of HR's size.
         """
-        logger.info("'%s' is measured on %d images.", rival.name, len(self.tests))
-        nets = {} if rival.name == HR else {rival.name: rival.network(self.tests.scale, self.tests.device)}
-        evaluation = SetEvaluation(nets, self.metrics.blocks, True, rate_hr=rival.name == HR)
-        taken = evaluation.metrics.get(rival.name, {})
+        logger.info("'%s' is measured on %d images.", candidate.name, len(self.tests))
+        nets = {} if candidate.name == HR else {candidate.name: candidate.network(self.tests.scale, self.tests.device)}
+        evaluation = SetEvaluation(nets, self.metrics.blocks, True, rate_hr=candidate.name == HR)
+        taken = evaluation.metrics.get(candidate.name, {})
         keys: list[str] = []
         images: dict[str, list[Tensor]] = {}
         with torch.inference_mode(), _repeatable():
             for number, (lq, gt, meta) in enumerate(self.tests.batches()):
                 cache = dict(self._of_hr.get(number, {}))
-                with explained(f"the entry '{rival.name}' fails on a batch of '{meta['keys'][0]}'"):
+                with explained(f"the entry '{candidate.name}' fails on a batch of '{meta['keys'][0]}'"):
                     evaluation.update(lq, gt, meta, cache)
                 self._of_hr[number] = {key: value for key, value in cache.items() if key[-1] == HR}
                 keys += meta['keys']
                 for name, metric in taken.items():
                     for values in list(metric.last.values())[:1]:
                         images.setdefault(name, []).append(values.double().cpu())
-            figures = evaluation.compute().get(rival.name, {})
+            figures = evaluation.compute().get(candidate.name, {})
         pairs = {name: value for name, metric in taken.items() for value in list(metric.outcomes.values())[:1]}
         return {
             'figures': {name: _plain(value) for name, value in figures.items()},

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.bench.apply_suite import CHOICE
-from fsr_plugins.bench.data import Identity, identity
-from fsr_plugins.bench.lineage import Contestant
-from fsr_plugins.bench.options import Budget
+from fsr_plugins.bench.data import DatasetFingerprint, fingerprint
+from fsr_plugins.bench.lineage import Lineage
+from fsr_plugins.bench.results import Json
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
+from fsr_plugins.config.options import Block
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -31,20 +31,20 @@ class Difference:
     excused: bool = False
 
 
-def training_identity(suite: Suite) -> Identity | None:
+def training_fingerprint(suite: Suite) -> DatasetFingerprint | None:
     """Which images the entries are trained with; None for a suite without ``train``."""
     if suite.train is None:
         return None
-    return identity(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
+    return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
 
 
-def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet:
+def _plain_set(block: Block, options: Block) -> ImageSet:
     """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
     dataset: ImageSet = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
     return dataset
 
 
-def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, list[str]]:
+def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerprint) -> dict[str, list[str]]:
     """Compares every entry with the suite, and the training set with the test set.
 
     Returns:
@@ -52,10 +52,12 @@ def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, lis
     Raises:
         UserError: all that differs and is not, entry by entry.
     """
-    found = list(_overlap(train, test))
+    found: list[Difference] = []
+    if train is not None and set(train.checksums) & set(test.checksums):
+        found.append(Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}"))
     for name, entry in suite.entries.items():
         if entry.opt is not None:
-            found += _experiment(suite, name, suite.contestants[name], train)
+            found += _experiment(suite, name, suite.lineages[name], train)
         elif entry.checkpoint is not None:
             found += _checkpoint(suite, name, entry.checkpoint, train, test)
     excused: dict[str, list[str]] = {}
@@ -75,12 +77,7 @@ def check(suite: Suite, train: Identity | None, test: Identity) -> dict[str, lis
     return excused
 
 
-def _overlap(train: Identity | None, test: Identity) -> Iterator[Difference]:
-    if train is not None and set(train.checksums) & set(test.checksums):
-        yield Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}")
-
-
-def _experiment(suite: Suite, name: str, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
     if stage.opt['scale'] != suite.options.scale:
         yield Difference(name, f"stage '{stage.name}' has scale {stage.opt['scale']}, the suite {suite.options.scale}")
@@ -91,27 +88,24 @@ def _experiment(suite: Suite, name: str, entry: Contestant, train: Identity | No
             f'{suite.options.degradation}',
         )
     if suite.budget is not None:
-        spent = entry.spent(suite.budget.unit)
-        if sum(spent.values()) > suite.budget.most:
+        unit, most, spent = suite.budget.unit, suite.budget.most, entry.spent(suite.budget.unit)
+        if sum(spent.values()) > most:
             each = ' + '.join(f'{stage} {amount:,}' for stage, amount in spent.items())
-            yield Difference(name, _too_much(suite.budget, sum(spent.values()), each), excused=True)
-    for stage in entry.experiment.stages.values():
-        yield from _weights(name, stage, entry)
-        yield from _data(name, stage, entry, train)
-    yield from _judged(suite, name, entry)
+            seen = f'its network sees {sum(spent.values()):,} {unit} ({each}), the budget is {most:,}'
+            yield Difference(name, seen, excused=True)
+    for other in entry.experiment.stages.values():
+        for key, path in other.opt['path'].items():
+            if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
+                brought = f"'path.{key}' of stage '{other.name}' brings weights along: {path}"
+                yield Difference(name, brought, excused=True)
+        yield from _data(name, other, entry, train)
+    try:
+        judges(entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}}))
+    except UserError as error:
+        yield Difference(name, str(error))
 
 
-def _too_much(budget: Budget, amount: int, each: str) -> str:
-    return f'its network sees {amount:,} {budget.unit} ({each}), the budget is {budget.most:,}'
-
-
-def _weights(name: str, stage: Stage, entry: Contestant) -> Iterator[Difference]:
-    for key, path in stage.opt['path'].items():
-        if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
-            yield Difference(name, f"'path.{key}' of stage '{stage.name}' brings weights along: {path}", excused=True)
-
-
-def _data(name: str, stage: Stage, entry: Contestant, train: Identity | None) -> Iterator[Difference]:
+def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     """What a stage learns from, teachers' stages too: the suite's training set, and what its own stages make of it."""
     block, folder = stage.opt['datasets']['train'], entry.experiment.folder
     outside = [root for key in block if key.startswith('dataroot_') for root in _roots(block[key], folder)]
@@ -123,27 +117,20 @@ def _data(name: str, stage: Stage, entry: Contestant, train: Identity | None) ->
     roots = block.get('dataroot_gt')
     if train is None or not roots or _roots(roots, folder) != _roots(roots, None):
         return
-    chosen = identity(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
+    chosen = fingerprint(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
     if chosen.keys != train.keys:
         yield Difference(name, f"stage '{stage.name}' learns from {chosen}, the suite's is {train}", True)
 
 
-def _roots(value: Any, made_in: Path | None) -> list[str]:
+def _roots(value: object, made_in: Path | None) -> list[str]:
     """The stores of a ``dataroot_…``, without those that lie in a folder."""
     roots = value if isinstance(value, list) else [value]
     return [root for root in roots if isinstance(root, str) and not (made_in and Path(root).is_relative_to(made_in))]
 
 
-def _judged(suite: Suite, name: str, entry: Contestant) -> Iterator[Difference]:
-    stage = entry.experiment.stages[entry.stage]
-    asked = replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
-    try:
-        judges(entry.experiment, asked)
-    except UserError as error:
-        yield Difference(name, str(error))
-
-
-def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test: Identity) -> Iterator[Difference]:
+def _checkpoint(
+    suite: Suite, name: str, file: str, train: DatasetFingerprint | None, test: DatasetFingerprint
+) -> Iterator[Difference]:
     meta = described(file)['meta']
     if meta.get('scale') != suite.options.scale:
         yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')
@@ -164,7 +151,7 @@ def _checkpoint(suite: Suite, name: str, file: str, train: Identity | None, test
 
 
 def _seen(
-    name: str, file: str, meta: Mapping[str, Any], train: Identity | None, test: Identity
+    name: str, file: str, meta: Json, train: DatasetFingerprint | None, test: DatasetFingerprint
 ) -> Iterator[Difference]:
     stores = (meta.get('manifests') or {}).get('train')
     checksums = [store.get('checksum') for store in stores or ()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from fsr_plugins.bench.options import Entry
+from fsr_plugins.bench.options import SuiteEntry
+from fsr_plugins.checkpoints import label_of, network_file
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage
 from fsr_plugins.errors import UserError
@@ -16,8 +16,8 @@ from fsr_plugins.registry import lookup, near
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """An experiment that takes part with one network of one stage.
+class Lineage:
+    """The stages that the network of an entry comes from.
 
     ``experiment`` has only the stages that this one needs; ``trained`` are those that train the network or what it is
     put together of, not those that only train its teachers.
@@ -31,23 +31,23 @@ class Contestant:
     @property
     def checkpoint(self) -> Path:
         """Where the network's file is, or will be."""
-        return self.experiment.stages[self.stage].folder / 'models' / f'{self.label}_latest.pth'
+        return network_file(self.experiment.stages[self.stage].folder / 'models', self.label)
 
     def spent(self, unit: str) -> dict[str, int]:
         """By stage of ``trained``, the iterations or images that the network sees there."""
-        return {name: amount(self.experiment.stages[name], unit) for name in self.trained}
+        return {name: training_amount(self.experiment.stages[name], unit) for name in self.trained}
 
-    def watched(self) -> tuple[str, ...]:
+    def monitored_stages(self) -> tuple[str, ...]:
         """The stages whose validation shows SR images."""
         stages = {name: self.experiment.stages[name].opt for name in self.trained}
         return tuple(
             name
             for name, opt in stages.items()
-            if opt.get('degradation') and lookup('models', opt['model_type']).shows_images
+            if opt.get('degradation') and lookup('models', opt['model_type']).evaluation.shows_images
         )
 
 
-def contestant(experiment: Experiment, entry: Entry) -> Contestant:
+def lineage_of(experiment: Experiment, entry: SuiteEntry) -> Lineage:
     """The part of an experiment that an entry needs.
 
     Raises:
@@ -58,11 +58,11 @@ def contestant(experiment: Experiment, entry: Entry) -> Contestant:
         there = ', '.join(experiment.stages)
         raise UserError(f"there is no stage '{name}' (there are: {there}).{near(name, experiment.stages)}")
     stage = experiment.stages[name]
-    if stage.produces:
+    if stage.generates_set:
         raise UserError(f"stage '{name}' trains nothing: name the stage of the network by 'stage'.")
     model = lookup('models', stage.opt['model_type'])
     label = entry.net or model.result_label(stage.opt)
-    products = model.product_blocks(stage.opt)
+    products = model.composite_blocks(stage.opt)
     known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
     if label not in known:
         raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
@@ -70,10 +70,10 @@ def contestant(experiment: Experiment, entry: Entry) -> Contestant:
     trained = tuple(other for other in experiment.stages if other in found)
     needed = set(_closure(experiment, name))
     stages = {other: stage for other, stage in experiment.stages.items() if other in needed}
-    return Contestant(replace(experiment, stages=stages), name, label, trained)
+    return Lineage(replace(experiment, stages=stages), name, label, trained)
 
 
-def amount(stage: Stage, unit: str) -> int:
+def training_amount(stage: Stage, unit: str) -> int:
     """How many iterations, or images of one process, a stage trains."""
     iterations: int = stage.opt['train']['total_iter']
     return iterations if unit == 'iterations' else iterations * stage.opt['datasets']['train']['batch_size_per_gpu']
@@ -89,22 +89,16 @@ def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
     """The stages in which a network, or what it is put together of, learns."""
     stage = experiment.stages[name]
     model = lookup('models', stage.opt['model_type'])
-    product = label in model.product_blocks(stage.opt)
+    product = label in model.composite_blocks(stage.opt)
     labels = [
         key
         for key, use in model.networks.items()
-        if (key == label or product) and not use.only_training and stage.opt.get(option_name(key)) is not None
+        if (key == label or product) and not use.train_only and stage.opt.get(option_name(key)) is not None
     ]
     for key in labels:
-        source = _source(experiment, stage, key)
+        path = stage.opt['path'].get(f'pretrain_{option_name(key)}')
+        source = source_stage(experiment, stage, path) if path is not None else None
         if source is not None:
-            yield from _trained(experiment, *source)
+            yield from _trained(experiment, source.name, label_of(Path(path)))
         if not model.networks[key].frozen:
             yield name
-
-
-def _source(experiment: Experiment, stage: Stage, label: str) -> tuple[str, str] | None:
-    """The stage and the network of it that a network begins as."""
-    path: Any = stage.opt['path'].get(f'pretrain_{option_name(label)}')
-    found = source_stage(experiment, stage, path) if path is not None else None
-    return None if found is None else (found.name, Path(path).name.removesuffix('_latest.pth'))

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fsr_plugins.bench import table
+from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.pictures import Picture
-from fsr_plugins.bench.table import Cell, Results, Table
-from fsr_plugins.bench.words import entries_in_words, facts, how_in_words, protocol_in_words
+from fsr_plugins.bench.results import Results
+from fsr_plugins.bench.table import Cell, ReportTable
+from fsr_plugins.bench.words import entries_in_words, experimental_setup, how_in_words, protocol_in_words
 
 
 def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str:
@@ -16,8 +18,8 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
     lines = [f'# {results["title"]}', '', protocol_in_words(results), '']
     if results['note']:
         lines += [results['note'], '']
-    lines += [*(f'- {name}: {value}' for name, value in facts(results).items()), '']
-    tables = [table.quality(results), table.against(results), table.costs(results), table.adapted(results)]
+    lines += [*(f'- {name}: {value}' for name, value in experimental_setup(results).items()), '']
+    tables = [table.quality(results), table.against(results), costs(results), table.adapted(results)]
     for content in [each for each in tables if each is not None] + table.papers(results):
         lines += [f'## {content.title}', '', *_table(content), '', *(f'- {note}' for note in content.notes), '']
     lines += ['## Pictures', '']
@@ -31,7 +33,7 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
     return '\n'.join(lines) + '\n'
 
 
-def _table(content: Table) -> list[str]:
+def _table(content: ReportTable) -> list[str]:
     head = [f'{title} ({small})' if small else title for title, small in content.columns]
     rows = [
         [' '.join([row.name, *(f'({mark})' for mark in row.marks)]), *(_cell(cell) for cell in row.cells)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,7 +11,7 @@ from fsr_plugins.config.options import Block, StrictOptions
 from fsr_plugins.data.options import Keys, Roots
 
 #: The entry that enlarges and learns nothing.
-BICUBIC = 'bicubic'
+BICUBIC: Literal['bicubic'] = 'bicubic'
 #: What stands beside the entries' folders in that of a suite.
 FOLDERS = ('cache', 'figures', 'oneshot')
 
@@ -40,7 +40,7 @@ class Budget(StrictOptions):
         return self
 
     @property
-    def unit(self) -> str:
+    def unit(self) -> Literal['iterations', 'images']:
         """What is counted."""
         return 'iterations' if self.iterations is not None else 'images'
 
@@ -50,12 +50,12 @@ class Budget(StrictOptions):
         return self.iterations or self.images or 0
 
 
-class Entry(StrictOptions):
+class SuiteEntry(StrictOptions):
     """One of ``entries``: bicubic enlargement, an experiment of this toolkit, or any of its checkpoints."""
 
     type: Literal['bicubic'] | None = None
     opt: str | None = Field(None, description='an option file; it is trained if it is not yet')
-    set: dict[str, Any] = Field({}, description='laid over the option file, as by a file that inherits it')
+    set: Block = Field({}, description='laid over the option file, as by a file that inherits it')
     stage: str | None = Field(None, description='whose network it is; none: the last')
     net: str | None = Field(None, description='which network of the stage, e.g. net_s; none: its result')
     checkpoint: str | None = Field(None, description='a file that this toolkit wrote')
@@ -65,7 +65,7 @@ class Entry(StrictOptions):
     unfair: str | None = Field(None, description='why other training data or another budget is all the same admitted')
 
     @model_validator(mode='after')
-    def _one_kind(self) -> Entry:
+    def _one_kind(self) -> SuiteEntry:
         kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise ValueError('one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
@@ -122,14 +122,14 @@ class Paper(StrictOptions):
     table: str = Field(description='which table of which paper')
     protocol: str = Field(description='data, scale, colours, recogniser: how its figures were taken')
     differs: str = Field(description='in what the suite does otherwise')
-    rows: dict[str, dict[str, Any]] = Field(min_length=1)
+    rows: dict[str, Block] = Field(min_length=1)
 
 
 class OneShot(StrictOptions):
     """``oneshot``: an experiment that is trained and then measured by ``fsr oneshot``'s repeats."""
 
     opt: str
-    set: dict[str, Any] = {}
+    set: Block = {}
 
 
 class SuiteOptions(StrictOptions):
@@ -143,19 +143,19 @@ class SuiteOptions(StrictOptions):
     manual_seed: int = Field(0, ge=0, description='of every training')
     plugins: list[str] = []
     degradation: Block
-    train: dict[str, Any] | None = None
-    test: dict[str, Any]
-    budget: dict[str, Any] | None = None
+    train: Block | None = None
+    test: Block
+    budget: Block | None = None
     metrics: dict[str, Block] = Field(min_length=1)
-    entries: dict[str, dict[str, Any]] = Field(min_length=1)
+    entries: dict[str, Block] = Field(min_length=1)
     reference: str | None = Field(None, description='the entry that all others are tested against')
     quality: str | None = Field(None, description='the metric that is drawn against cost; none: the first')
-    curves: dict[str, Any] | None = None
-    cost: dict[str, Any] = {}
-    statistics: dict[str, Any] = {}
-    pictures: dict[str, Any] = {}
-    papers: dict[str, dict[str, Any]] = {}
-    oneshot: dict[str, Any] | None = None
+    curves: Block | None = None
+    cost: Block = {}
+    statistics: Block = {}
+    pictures: Block = {}
+    papers: dict[str, Block] = {}
+    oneshot: Block | None = None
 
     @field_validator('name')
     @classmethod
@@ -164,7 +164,7 @@ class SuiteOptions(StrictOptions):
 
     @field_validator('entries')
     @classmethod
-    def _plain_entries(cls, entries: dict[str, Any]) -> dict[str, Any]:
+    def _plain_entries(cls, entries: Block) -> Block:
         for name in entries:
             if plain_name(name) in FOLDERS:
                 raise ValueError(f"without the name '{name}', which is that of a folder of the suite's own")

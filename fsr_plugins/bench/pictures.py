@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,11 +13,12 @@ from torch import Tensor
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Rival
+from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.options import Pictures
+from fsr_plugins.bench.results import Measured
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine.report import grid
-from fsr_plugins.models.validation import quantise
+from fsr_plugins.models.evaluation import quantise
 
 #: Side of a face in a picture, in pixels, and the quality of its JPEG.
 CELL, QUALITY = 128, 92
@@ -38,7 +38,7 @@ class Picture:
 
 
 @dataclass
-class Faces:
+class RestoredFaces:
     """Images (1, 3, H, W) RGB in [0, 1] of some test faces, by what made them, and the faces' landmarks."""
 
     rows: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -46,16 +46,20 @@ class Faces:
     keys: list[str] = field(default_factory=list)
 
 
-def fixed_faces(count: int, wanted: int) -> list[int]:
+def evenly_spread(count: int, wanted: int) -> list[int]:
     """Places that lie evenly spread over a set."""
     return np.unique(np.linspace(0, count - 1, min(wanted, count)).round().astype(int)).tolist()
 
 
 @torch.inference_mode()
-def restore(tests: TestSet, indices: Sequence[int], rivals: Mapping[str, Rival]) -> Faces:
-    """Some faces as LR, bicubic, by every entry of ``rivals`` (by their titles) and in HR."""
-    faces = Faces()
-    nets = {title: rival.network(tests.scale, tests.device) for title, rival in rivals.items() if rival.checkpoint}
+def restore_faces(tests: TestSet, indices: Sequence[int], candidates: Mapping[str, Candidate]) -> RestoredFaces:
+    """Some faces as LR, bicubic, by every entry of ``candidates`` (by their titles) and in HR."""
+    faces = RestoredFaces()
+    nets = {
+        title: candidate.network(tests.scale, tests.device)
+        for title, candidate in candidates.items()
+        if candidate.checkpoint
+    }
     for index in indices:
         lq, gt, landmarks = tests.pick(index)
         images = {'LR': lq, 'bicubic': bicubic_up(lq, tests.scale), **{title: net(lq) for title, net in nets.items()}}
@@ -67,15 +71,15 @@ def restore(tests: TestSet, indices: Sequence[int], rivals: Mapping[str, Rival])
 
 
 def write_all(
-    folder: Path, tests: TestSet, rivals: Mapping[str, Rival], worst: Mapping[str, list[str]], options: Pictures
+    folder: Path, tests: TestSet, candidates: Mapping[str, Candidate], worst: Mapping[str, list[str]], options: Pictures
 ) -> list[Picture]:
     """Writes every picture.
 
     Args:
-        rivals: by title.
+        candidates: by title.
         worst: by title, the keys of the test images that an entry does worst on, the worst first.
     """
-    faces = restore(tests, fixed_faces(len(tests), options.faces), rivals)
+    faces = restore_faces(tests, evenly_spread(len(tests), options.faces), candidates)
     named = ', '.join(faces.keys)
     pictures = [
         _write(folder / 'faces.jpg', faces.rows, 'Faces', f'Evenly spread over the test set: {named}.'),
@@ -88,12 +92,12 @@ def write_all(
         ),
     ]
     if options.details:
-        details, how = zoomed(faces, options.details)
+        details, how = detail_crops(faces, options.details)
         pictures.insert(1, _write(folder / 'details.jpg', details, 'Details', how))
     place = {tests.dataset.key(index): index for index in range(len(tests))}
     for number, (title, keys) in enumerate(worst.items()):
         if keys:
-            rows = restore(tests, [place[key] for key in keys], {title: rivals[title]}).rows
+            rows = restore_faces(tests, [place[key] for key in keys], {title: candidates[title]}).rows
             caption = f'The test faces that {title} does worst on, the worst first: {", ".join(keys)}.'
             pictures.append(_write(folder / f'worst_{number:02d}.jpg', rows, f'Worst of {title}', caption, narrow=True))
     return pictures
@@ -122,7 +126,7 @@ def _in_colours(error: Tensor) -> Tensor:
     return torch.from_numpy(coloured).permute(2, 0, 1)[None] / 255
 
 
-def zoomed(faces: Faces, number: int) -> tuple[dict[str, list[Tensor]], str]:
+def detail_crops(faces: RestoredFaces, number: int) -> tuple[dict[str, list[Tensor]], str]:
     """Eyes and mouths of the first faces, or their centres where landmarks are unknown; and which it is."""
     height, width = faces.rows['HR'][0].shape[-2:]
     boxes = [(place, box) for place in range(min(number, len(faces.keys)))
@@ -147,12 +151,10 @@ def _boxes(points: Tensor | None, height: int, width: int) -> list[Box]:
     eye, other, _, left, right = points.double()
     side = float(min((other - eye).norm() * 1.1, min(height, width) / 2))
     side = max(side, 8.0)
-    return [_around(centre, side, height, width) for centre in (eye, (left + right) / 2)]
-
-
-def _around(centre: Tensor, side: float, height: int, width: int) -> Box:
-    x, y = centre.tolist()
-    return min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side
+    centres = [centre.tolist() for centre in (eye, (left + right) / 2)]
+    return [
+        (min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side) for x, y in centres
+    ]
 
 
 def _cut(image: Tensor, box: Box, share: float) -> Tensor:
@@ -162,7 +164,7 @@ def _cut(image: Tensor, box: Box, share: float) -> Tensor:
     return image[..., top : top + side, left : left + side]
 
 
-def worst_faces(measured: Mapping[str, Any], metric: str, better: str, number: int) -> list[str]:
+def worst_faces(measured: Measured, metric: str, better: str, number: int) -> list[str]:
     """The keys of an entry's worst images by a metric that each image has, the worst first; none where it has none."""
     values = measured['images'].get(metric)
     if not values or not number:

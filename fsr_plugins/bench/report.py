@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.bench import curves, pictures
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Rival
+from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.markdown import markdown
 from fsr_plugins.bench.page import page
+from fsr_plugins.bench.results import Measured, Results
 from fsr_plugins.bench.suite import Suite
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ logger = logging.getLogger(__name__)
 
 def write(
     suite: Suite,
-    results: Mapping[str, Any],
+    results: Results,
     tests: TestSet,
-    rivals: Mapping[str, Rival],
-    measured: Mapping[str, Mapping[str, Any]],
+    candidates: Mapping[str, Candidate],
+    measured: Mapping[str, Measured],
 ) -> None:
     """Writes everything into the suite's folder.
 
@@ -32,14 +32,20 @@ def write(
     """
     folder = suite.folder
     write_text(folder / 'results.json', json.dumps(results, indent=2) + '\n')
-    titled = {suite.title(name): rival for name, rival in rivals.items()}
+    titled = {suite.title(name): candidate for name, candidate in candidates.items()}
     shown = pictures.write_all(folder / 'figures', tests, titled, _worst(suite, results, measured), suite.pictures)
     write_text(folder / 'report.md', markdown(results, shown, folder))
-    write_text(folder / 'report.html', page(results, shown, curves.watched(suite), _watched(suite)))
+    caption = ''
+    if suite.curves is not None and suite.budget is not None:
+        caption = (
+            f'{next(iter(suite.curves.metrics))} of the first {suite.curves.number} test faces over the '
+            f'{suite.budget.unit} that a network has seen; nothing was chosen by it'
+        )
+    write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), caption))
     logger.info('Report: %s', folder / 'report.html')
 
 
-def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+def _worst(suite: Suite, results: Results, measured: Mapping[str, Measured]) -> dict[str, list[str]]:
     """The worst faces of every entry by the first metric that has a value for each image."""
     metrics = [name for name in results['metrics'] if any(name in found['images'] for found in measured.values())]
     if not metrics:
@@ -49,13 +55,3 @@ def _worst(suite: Suite, results: Mapping[str, Any], measured: Mapping[str, Mapp
         suite.title(name): pictures.worst_faces(measured[name], metrics[0], better, suite.pictures.worst)
         for name in suite.entries
     }
-
-
-def _watched(suite: Suite) -> str:
-    if suite.curves is None or suite.budget is None:
-        return ''
-    metric = next(iter(suite.curves.metrics))
-    return (
-        f'{metric} of the first {suite.curves.number} test faces over the {suite.budget.unit} that a network has seen; '
-        'nothing was chosen by it'
-    )

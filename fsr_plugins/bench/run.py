@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from fsr_plugins import pipeline
 from fsr_plugins.adaptation import oneshot
-from fsr_plugins.bench import cost, fairness, summary
-from fsr_plugins.bench.cache import Cache, code_version, device_name
-from fsr_plugins.bench.data import Identity, TestSet
-from fsr_plugins.bench.evaluation import Evaluator, Metrics, Rival, available
-from fsr_plugins.bench.options import BICUBIC
+from fsr_plugins.bench import cost, fairness
+from fsr_plugins.bench.cache import MeasurementCache, code_version, device_name
+from fsr_plugins.bench.data import TestSet
+from fsr_plugins.bench.evaluation import Candidate, Evaluator, SuiteMetrics, available_metrics
+from fsr_plugins.bench.gather import gather
 from fsr_plugins.bench.report import write
+from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
+from fsr_plugins.bench.train_entries import train_entries
 from fsr_plugins.checkpoints import described
-from fsr_plugins.config import Experiment
-from fsr_plugins.config.dependencies import is_finished
 from fsr_plugins.engine import distributed, logs
-from fsr_plugins.engine.machine import machine, versions
-from fsr_plugins.errors import UserError
-from fsr_plugins.models.validation import HR
-from fsr_plugins.preflight import checks
+from fsr_plugins.engine.machine import machine
+from fsr_plugins.models.evaluation import HR
 from fsr_plugins.registry import build_network
-from fsr_plugins.weights import file_sha256
-
-logger = logging.getLogger(__name__)
 
 
-def run(suite: Suite, *, evaluate_only: bool = False) -> dict[str, Any]:
+def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
     """Checks everything, trains what is not trained, measures what is not measured, and writes the report.
 
     Args:
@@ -44,195 +36,66 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> dict[str, Any]:
     """
     logs.set_up(True)
     distributed.start('none', suite.options.num_gpu)
-    metrics = available(suite.options.metrics)
+    metrics = available_metrics(suite.options.metrics)
     tests = TestSet(suite.test, suite.run_options())
     tests.dataset.check(suite.options.scale)
-    train = fairness.training_identity(suite)
-    excused = fairness.check(suite, train, tests.identity)
-    _train(suite, evaluate_only)
-    rivals = {name: _rival(suite, name) for name in suite.entries}
-    measured, costs = _measure(suite, tests, metrics, rivals)
+    train = fairness.training_fingerprint(suite)
+    excused = fairness.check(suite, train, tests.fingerprint)
+    train_entries(suite, evaluate_only)
+    candidates = {}
+    for name, entry in suite.entries.items():
+        given = Path(entry.checkpoint) if entry.checkpoint is not None else None  # None too of bicubic
+        file = suite.lineages[name].checkpoint if name in suite.lineages else given
+        candidates[name] = Candidate(name, file, entry.param_key)
+    measured, costs = _measure(suite, tests, metrics, candidates)
     adapted = None if suite.oneshot is None else oneshot.run(suite.oneshot)
-    results = _results(suite, tests, metrics, train, excused, measured, costs, rivals)
-    results['oneshot'] = adapted
-    write(suite, results, tests, rivals, measured)
+    results = gather(suite, tests, metrics, train, excused, measured, costs, candidates, adapted)
+    write(suite, results, tests, candidates, measured)
     return results
 
 
-def _train(suite: Suite, evaluate_only: bool) -> None:
-    """Trains the entries that are not, after a look at everything that could stop one of them."""
-    experiments = {name: entry.experiment for name, entry in suite.contestants.items()}
-    if suite.oneshot is not None:
-        experiments['oneshot'] = suite.oneshot
-    finished = {
-        name: all(is_finished(stage) for stage in experiment.stages.values())
-        for name, experiment in experiments.items()
-    }
-    if evaluate_only and not all(finished.values()):
-        missing = ', '.join(name for name, done in finished.items() if not done)
-        raise UserError(f'Not trained yet: {missing}. Leave out --evaluate-only, or choose others by --entries.')
-    problems: dict[str, None] = {}
-    for name, experiment in experiments.items():
-        try:
-            _look_at(experiment, finished[name])
-        except UserError as error:
-            problems |= dict.fromkeys(f"entry '{name}': {line}" for line in str(error).splitlines())
-    if problems:
-        raise UserError('\n'.join(problems))
-    for number, (name, experiment) in enumerate(experiments.items(), 1):
-        if finished[name]:
-            logger.info("%d of %d: '%s' is trained.", number, len(experiments), name)
-        else:
-            logger.info("%d of %d: '%s' is trained now.", number, len(experiments), name)
-            pipeline.run(experiment, checked=True)
-
-
-def _look_at(experiment: Experiment, finished: bool) -> None:
-    if not finished:
-        pipeline.check(experiment)
-        return
-    for stage in experiment.stages.values():
-        checks.unchanged(stage)
-
-
-def _rival(suite: Suite, name: str) -> Rival:
-    entry = suite.entries[name]
-    if entry.type == BICUBIC:
-        return Rival(name)
-    file = suite.contestants[name].checkpoint if entry.checkpoint is None else Path(entry.checkpoint)
-    return Rival(name, file, entry.param_key)
-
-
 def _measure(
-    suite: Suite, tests: TestSet, metrics: Metrics, rivals: Mapping[str, Rival]
-) -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+    suite: Suite, tests: TestSet, metrics: SuiteMetrics, candidates: Mapping[str, Candidate]
+) -> tuple[dict[str, Measured], dict[str, EntryCost]]:
     """Figures and costs of every entry, from the cache where they are there."""
-    cache, evaluator = Cache(suite.folder / 'cache'), Evaluator(tests, metrics)
-    measured, costs = {}, {}
-    everybody = {**rivals, HR: Rival(HR)}
-    for name, rival in everybody.items():
-        key: dict[str, Any] = {
-            'network': rival.identity(),
-            'code': code_version(_arch(rival)),
-            'test': {**suite.test, **tests.identity.as_dict()},
+    cache, evaluator = MeasurementCache(suite.folder / 'cache'), Evaluator(tests, metrics)
+    measured: dict[str, Measured] = {}
+    costs: dict[str, EntryCost] = {}
+    everybody = {**candidates, HR: Candidate(HR)}
+    for name, candidate in everybody.items():
+        key: dict[str, object] = {
+            'network': candidate.cache_key(),
+            'code': code_version(_arch(candidate)),
+            'test': {**suite.test, **tests.fingerprint.as_dict()},
             'options': suite.run_options(),
             'metrics': metrics.blocks,
-            'conventions': metrics.conventions,
+            'conventions': {name: about['convention'] for name, about in metrics.about.items()},
             'device': device_name(tests.device),
         }
-        measured[name] = cache.recall('figures', key, partial(evaluator.measure, rival))
+        measured[name] = cache.get_or_measure('figures', key, partial(evaluator.measure, candidate))
         if name != HR:
             key = {
-                'network': rival.identity(),
-                'code': code_version(_arch(rival)),
+                'network': candidate.cache_key(),
+                'code': code_version(_arch(candidate)),
                 'size': list(tests.lr_size),
                 'scale': suite.options.scale,
                 'how': suite.cost.model_dump(),
                 'machine': machine(),
             }
-            costs[name] = cache.recall('cost', key, partial(_cost, suite, tests, rival))
+            costs[name] = cache.get_or_measure('cost', key, partial(_cost, suite, tests, candidate))
     return measured, costs
 
 
-def _arch(rival: Rival) -> str | None:
-    return None if rival.checkpoint is None else described(rival.checkpoint)['meta']['arch']['type']
+def _arch(candidate: Candidate) -> str | None:
+    return None if candidate.checkpoint is None else described(candidate.checkpoint)['meta']['arch']['type']
 
 
-def _cost(suite: Suite, tests: TestSet, rival: Rival) -> dict[str, Any]:
-    found: dict[str, Any] = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
-    if rival.checkpoint is not None:
+def _cost(suite: Suite, tests: TestSet, candidate: Candidate) -> EntryCost:
+    found: Complexity = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
+    if candidate.checkpoint is not None:
         # One of its own: the analysis wraps what it counts.
-        meta = described(rival.checkpoint)['meta']
+        meta = described(candidate.checkpoint)['meta']
         found = cost.complexity(build_network(meta['arch']).eval(), tests.lr_size)
-    net = rival.network(tests.scale, tests.device)
+    net = candidate.network(tests.scale, tests.device)
     return {**found, 'device': device_name(tests.device),
             'speed': cost.speed(net, tests.lr_size, suite.cost, tests.device)}  # fmt: skip
-
-
-def _results(
-    suite: Suite,
-    tests: TestSet,
-    metrics: Metrics,
-    train: Identity | None,
-    excused: Mapping[str, list[str]],
-    measured: Mapping[str, dict[str, Any]],
-    costs: Mapping[str, dict[str, Any]],
-    rivals: Mapping[str, Rival],
-) -> dict[str, Any]:
-    """Everything that is known, as plain values."""
-    taken = list(metrics.blocks)
-    found = summary.figures(measured, taken, suite.statistics)
-    reference = suite.options.reference if suite.options.reference in suite.entries else None
-    tested = summary.against(reference, measured, taken, suite.statistics) if reference else {}
-    return {
-        'name': suite.name,
-        'title': suite.options.title or suite.name,
-        'note': suite.options.note,
-        'suite_sha256': suite.sha256,
-        'machine': machine(),
-        'versions': versions(),
-        'device': device_name(tests.device),
-        'scale': suite.options.scale,
-        'degradation': suite.options.degradation,
-        'lr_size': list(tests.lr_size),
-        'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
-        'test': {**tests.identity.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
-        'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
-        'metrics': {
-            name: {
-                'type': metrics.kinds[name],
-                'convention': metrics.conventions[name],
-                'better': metrics.better[name],
-                'absent': metrics.absent.get(name),
-            }
-            for name in suite.options.metrics
-        },
-        'statistics': suite.statistics.model_dump(),
-        'reference': reference,
-        'quality': suite.options.quality or taken[0],
-        'entries': {
-            name: {
-                **_about(suite, name, rivals[name]),
-                'differs': excused.get(name, []),
-                'figures': found[name],
-                'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
-                'against_reference': tested.get(name),
-                'cost': costs[name],
-            }
-            for name in suite.entries
-        },
-        'HR': {'figures': found[HR]},
-        'papers': {
-            name: {**paper.model_dump(exclude={'rows'}),
-                   'rows': {row: content.model_dump() for row, content in suite.paper_rows[name].items()}}
-            for name, paper in suite.papers.items()
-        },
-    }  # fmt: skip
-
-
-def _about(suite: Suite, name: str, rival: Rival) -> dict[str, Any]:
-    """What an entry is, and what its training took."""
-    entry = suite.entries[name]
-    about: dict[str, Any] = {'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair}
-    if rival.checkpoint is None:
-        return {**about, 'kind': BICUBIC, 'arch': None, 'checkpoint': None, 'sha256': None, 'training': None}
-    meta = described(rival.checkpoint)['meta']
-    about |= {
-        'kind': 'experiment' if entry.opt else 'checkpoint',
-        'option_file': entry.opt,
-        'arch': meta['arch'],
-        'checkpoint': _shown(rival.checkpoint, suite.root),
-        'sha256': file_sha256(rival.checkpoint),
-        'training': None,
-    }
-    if name in suite.contestants:
-        contestant = suite.contestants[name]
-        records = pipeline.done_records(contestant.experiment)
-        about['training'] = cost.training(records, contestant.trained)
-        about['training'] |= {'iterations': sum(contestant.spent('iterations').values()),
-                              'images': sum(contestant.spent('images').values())}  # fmt: skip
-    return about
-
-
-def _shown(file: Path, root: Path) -> str:
-    return str(file.relative_to(root)) if file.is_relative_to(root) else str(file)

@@ -1,4 +1,8 @@
-"""How sure a mean and a difference of means are: bootstrap intervals and sign-flip tests, over images or pairs."""
+"""How sure a mean and a difference of means are: bootstrap intervals and sign-flip tests, over images or pairs.
+
+``scipy.stats`` draws the same resamples, but it gives no interval to a set of one image, nor to a column of which a
+resample has no value. Its permutation test draws other signs. Tests compare both.
+"""
 
 from __future__ import annotations
 

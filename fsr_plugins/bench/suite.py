@@ -1,4 +1,4 @@
-"""From a suite file to what is compared: read, checked, and every experiment composed with the suite laid over it."""
+"""From a suite file to what is compared: read, checked, and every experiment composed with the suite applied to it."""
 
 from __future__ import annotations
 
@@ -7,33 +7,36 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from pydantic import BaseModel
 
 from fsr_plugins import config
-from fsr_plugins.bench.apply_suite import lay_over
-from fsr_plugins.bench.lineage import Contestant, contestant
+from fsr_plugins.bench.compose import ExperimentComposer
+from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.options import (
     Budget,
     Cost,
     Curves,
-    Entry,
     OneShot,
     Paper,
     PaperRow,
     Pictures,
     Statistics,
+    SuiteEntry,
     SuiteOptions,
     TrainStore,
 )
 from fsr_plugins.config import Experiment, overrides
 from fsr_plugins.config.blocks import check_block, parameters
 from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import Problems, fail
-from fsr_plugins.config.yamlfile import Document, merge, read, without_marks
+from fsr_plugins.config.yamlfile import read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import load_plugins, near
+
+Options = TypeVar('Options', bound=BaseModel)
 
 #: What the test set's block says where the suite file does not.
 _TEST = {'type': 'FaceDataset', 'name': 'test', 'batch_size_per_gpu': 16, 'num_worker_per_gpu': 2}
@@ -41,16 +44,16 @@ _TEST = {'type': 'FaceDataset', 'name': 'test', 'batch_size_per_gpu': 16, 'num_w
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file, checked. ``contestants`` holds the entries that are experiments, ready to be trained."""
+    """A suite file, checked. ``lineages`` has those of the entries that are experiments."""
 
     options: SuiteOptions
     file: Path
     root: Path
     train: TrainStore | None
-    test: dict[str, Any]
+    test: Block
     budget: Budget | None
-    entries: dict[str, Entry]
-    contestants: dict[str, Contestant]
+    entries: dict[str, SuiteEntry]
+    lineages: dict[str, Lineage]
     curves: Curves | None
     cost: Cost
     statistics: Statistics
@@ -74,7 +77,7 @@ class Suite:
         """What an entry is called in the report."""
         return self.entries[entry].title or entry if entry in self.entries else entry
 
-    def run_options(self) -> dict[str, Any]:
+    def run_options(self) -> Block:
         """What a stage's options would say of device, degradation and scale."""
         return {
             'num_gpu': self.options.num_gpu if isinstance(self.options.num_gpu, int) else None,
@@ -110,56 +113,52 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     check_block(options.degradation, ('degradation',), problems, 'degradations')
     check_dataset(test, ('test',), problems, {'phase': 'test', 'scale': options.scale})
     _check_metrics(options, problems)
-    entries = _blocks(problems, Entry, options.entries, 'entries')
+    entries = _blocks(problems, SuiteEntry, options.entries, 'entries')
     papers = _blocks(problems, Paper, options.papers, 'papers')
-    parts = _parts(options, problems)
+    train = _optional(problems, TrainStore, options.train, 'train')
+    budget = _optional(problems, Budget, options.budget, 'budget')
+    curves = _optional(problems, Curves, options.curves, 'curves')
+    cost: Cost = problems.validate(Cost, options.cost, ('cost',), set(), "'cost'")
+    statistics: Statistics = problems.validate(Statistics, options.statistics, ('statistics',), set(), "'statistics'")
+    pictures: Pictures = problems.validate(Pictures, options.pictures, ('pictures',), set(), "'pictures'")
+    oneshot = _optional(problems, OneShot, options.oneshot, 'oneshot')
     fail(lines)
     _check_names(options, entries, only, problems)
     rows = _paper_rows(papers, entries, problems)
-    _check_needs(entries, parts['train'], parts['budget'], problems)
+    _check_needs(entries, train, budget, problems)
     fail(lines)
     chosen = {name: entry for name, entry in entries.items() if not only or name in only}
     root = Path.cwd() if root is None else root
-    made = Maker(options, parts['train'], parts['curves'], test, document, file, root)
-    oneshot: OneShot | None = parts.pop('oneshot')
+    made = ExperimentComposer(options, train, curves, test, document, file, root)
     return Suite(
         options=options,
         file=file,
         root=root,
+        train=train,
         test=test,
+        budget=budget,
         entries=chosen,
-        contestants=made.contestants(chosen),
+        lineages=made.lineages(chosen),
+        curves=curves,
+        cost=cost,
+        statistics=statistics,
+        pictures=pictures,
         papers=papers,
         paper_rows=rows,
         oneshot=None if oneshot is None else made.oneshot(oneshot),
         sha256=hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
-        **parts,
     )
 
 
-def _parts(options: SuiteOptions, problems: Problems) -> dict[str, Any]:
-    """The blocks that are one object each, by name; None for one that is not given or wrong."""
-    kinds: dict[str, type[BaseModel]] = {
-        'train': TrainStore,
-        'budget': Budget,
-        'curves': Curves,
-        'cost': Cost,
-        'statistics': Statistics,
-        'pictures': Pictures,
-        'oneshot': OneShot,
-    }
-    blocks = {key: getattr(options, key) for key in kinds}
-    return {
-        key: None if block is None else problems.validate(kinds[key], block, (key,), set(), f"'{key}'")
-        for key, block in blocks.items()
-    }
+def _optional(problems: Problems, kind: type[Options], block: Block | None, key: str) -> Options | None:
+    return None if block is None else problems.validate(kind, block, (key,), set(), f"'{key}'")
 
 
 def _paper_rows(
-    papers: Mapping[str, Paper], entries: Mapping[str, Entry], problems: Problems
+    papers: Mapping[str, Paper], entries: Mapping[str, SuiteEntry], problems: Problems
 ) -> dict[str, dict[str, PaperRow]]:
     """The rows of the papers' tables, each of an entry that there is, or of none."""
-    rows: dict[str, dict[str, PaperRow]] = {
+    rows = {
         name: _blocks(problems, PaperRow, paper.rows, f'papers.{name}.rows', ('papers', name, 'rows'))
         for name, paper in papers.items()
     }
@@ -172,8 +171,8 @@ def _paper_rows(
 
 
 def _blocks(
-    problems: Problems, kind: Any, blocks: Mapping[str, Any], of: str, keys: tuple[str, ...] | None = None
-) -> dict[str, Any]:
+    problems: Problems, kind: type[Options], blocks: Mapping[str, Block], of: str, keys: tuple[str, ...] | None = None
+) -> dict[str, Options]:
     above = (of,) if keys is None else keys
     found = {}
     for name, block in blocks.items():
@@ -194,7 +193,7 @@ def _check_metrics(options: SuiteOptions, problems: Problems) -> None:
         problems.add(('quality',), f"is '{options.quality}': no metric is named so.{hint}")
 
 
-def metric_arguments(block: Mapping[str, Any]) -> dict[str, Any]:
+def metric_arguments(block: Block) -> Block:
     """A metric's block without ``optional``, which every metric of a suite may say, if its class does not know it."""
     from fsr_plugins.registry import METRIC_REGISTRY
 
@@ -203,7 +202,9 @@ def metric_arguments(block: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in block.items() if key != 'optional' or knows}
 
 
-def _check_names(options: SuiteOptions, entries: Mapping[str, Entry], only: Sequence[str], problems: Problems) -> None:
+def _check_names(
+    options: SuiteOptions, entries: Mapping[str, SuiteEntry], only: Sequence[str], problems: Problems
+) -> None:
     if options.reference is not None and options.reference not in entries:
         hint = near(options.reference, entries)
         problems.add(('reference',), f"is '{options.reference}': no entry is named so.{hint}")
@@ -214,64 +215,9 @@ def _check_names(options: SuiteOptions, entries: Mapping[str, Entry], only: Sequ
 
 
 def _check_needs(
-    entries: Mapping[str, Entry], train: TrainStore | None, budget: Budget | None, problems: Problems
+    entries: Mapping[str, SuiteEntry], train: TrainStore | None, budget: Budget | None, problems: Problems
 ) -> None:
     if any(entry.opt for entry in entries.values()):
         for key, block in (('train', train), ('budget', budget)):
             if block is None:
                 problems.add((key,), 'is missing: the suite has entries that are trained, and they are to be alike.')
-
-
-@dataclass(frozen=True)
-class Maker:
-    """Composes the experiments of a suite."""
-
-    options: SuiteOptions
-    train: TrainStore | None
-    curves: Curves | None
-    test: Mapping[str, Any]
-    document: Document
-    file: Path
-    root: Path
-
-    def contestants(self, entries: Mapping[str, Entry]) -> dict[str, Contestant]:
-        """Those of the entries that are experiments. Raises UserError with the lines of all."""
-        found, lines = {}, dict[str, None]()
-        for name, entry in entries.items():
-            if entry.opt is None:
-                continue
-            try:
-                found[name] = self._contestant(name, entry)
-            except UserError as error:
-                lines |= dict.fromkeys(f"entry '{name}': {line}" for line in str(error).splitlines())
-        fail(lines)
-        return found
-
-    def _contestant(self, name: str, entry: Entry) -> Contestant:
-        written = self._merged(('entries', name), entry.opt or '', entry.set)
-        plain = lay_over(written, name, self.options, self.train, None)
-        file = Path(entry.opt or '')
-        found = contestant(config.compose(plain, file, root=self.root, within=self.options.name), entry)
-        if self.curves is None:
-            return found
-        # Whose validation is worth drawing is known only now: of the stages that train the network.
-        watched = lay_over(written, name, self.options, self.train, (self.curves, self.test, found.watched()))
-        return contestant(config.compose(watched, file, root=self.root, within=self.options.name), entry)
-
-    def oneshot(self, block: OneShot) -> Experiment:
-        """The experiment of ``oneshot``, as its option file has it but for ``set`` and its place."""
-        merged = self._merged(('oneshot',), block.opt, block.set)
-        values = {**merged.values, 'name': 'oneshot'}
-        return config.compose(
-            Document(values, merged.places), Path(block.opt), root=self.root, within=self.options.name
-        )
-
-    def _merged(self, keys: tuple[str, ...], opt: str, changes: Mapping[str, Any]) -> Document:
-        """An option file with the changes that stand under ``<keys>.set`` in the suite file."""
-        above = (*keys, 'set')
-        places = {key[len(above) :]: at for key, at in self.document.places.items() if key[: len(above)] == above}
-        if not Path(opt).is_file():
-            place = config.place_of(self.document.places, (*keys, 'opt'), self.file)
-            raise UserError(f"{place}: key '{'.'.join((*keys, 'opt'))}' names no file: '{opt}' (from the folder where "
-                            'the command is given).')  # fmt: skip
-        return merge(read(Path(opt)), Document(dict(changes), {key: at for key, at in places.items() if key}))

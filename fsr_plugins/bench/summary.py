@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from fsr_plugins.bench.options import Statistics
+from fsr_plugins.bench.results import Figures, Measured, PairedDifferences, Unit
 from fsr_plugins.bench.statistics import Values, bootstrap_interval, holm, sign_flip_test
-from fsr_plugins.models.validation import HR
+from fsr_plugins.models.evaluation import HR
 
-#: Figures measured of an entry, as :meth:`Evaluator.measure` gives them.
-Measured = Mapping[str, Any]
+UNITS: tuple[Unit, ...] = ('images', 'pairs')
 
 
-def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics) -> dict[str, dict[str, Any]]:
+def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics) -> Figures:
     """By entry and metric ``{"mean", "low", "high", "unit", "n", "left_out"}``; an entry lacks what it has no value of.
 
     The mean is the metric's own figure; of a value that each image has, the mean of those that are finite, and
     ``left_out`` counts the others. ``low`` and ``high`` are None of a metric without values of its own for images or
     pairs.
     """
-    found: dict[str, dict[str, Any]] = {name: {} for name in measured}
+    found: Figures = {name: {} for name in measured}
     for metric in metrics:
-        for unit in ('images', 'pairs'):
+        for unit in UNITS:
             columns = {name: _column(content, unit, metric) for name, content in measured.items()}
             columns = {name: column for name, column in columns.items() if len(column)}
-            for members in _of_one_length(columns):
-                _intervals(found, metric, unit, {name: columns[name] for name in members}, options)
+            for length in dict.fromkeys(map(len, columns.values())):  # one resampling serves columns of one length
+                alike = {name: column for name, column in columns.items() if len(column) == length}
+                _intervals(found, metric, unit, alike, options)
         for name, content in measured.items():
             value = content['figures'].get(metric)
             if metric in found[name]:
@@ -39,19 +39,11 @@ def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: S
     return found
 
 
-def _column(content: Measured, unit: str, metric: str) -> Values:
+def _column(content: Measured, unit: Unit, metric: str) -> Values:
     return np.array(content[unit].get(metric, []), dtype=np.float64)  # None becomes NaN
 
 
-def _of_one_length(columns: Mapping[str, Values]) -> list[list[str]]:
-    """The names of columns that one resampling serves."""
-    lengths = dict.fromkeys(len(column) for column in columns.values())
-    return [[name for name, column in columns.items() if len(column) == length] for length in lengths]
-
-
-def _intervals(
-    found: dict[str, dict[str, Any]], metric: str, unit: str, columns: Mapping[str, Values], options: Statistics
-) -> None:
+def _intervals(found: Figures, metric: str, unit: Unit, columns: Mapping[str, Values], options: Statistics) -> None:
     values = np.stack(list(columns.values()), axis=1)
     low, high = bootstrap_interval(
         values, seed=options.seed, resamples=options.resamples, confidence=options.confidence
@@ -70,16 +62,16 @@ def _intervals(
 
 def against(
     reference: str, measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics
-) -> dict[str, dict[str, Any]]:
+) -> PairedDifferences:
     """Every entry's paired differences from the reference, by entry and metric.
 
     Returns:
         ``{"difference", "low", "high", "p", "p_holm"}``: mean of entry minus reference with its bootstrap interval, the
         p-value of the sign-flip test, and that corrected by Holm over the entries.
     """
-    found: dict[str, dict[str, Any]] = {}
+    found: PairedDifferences = {}
     for metric in metrics:
-        for unit in ('images', 'pairs'):
+        for unit in UNITS:
             differences = _differences(reference, measured, unit, metric)
             if not differences:
                 continue
@@ -105,7 +97,7 @@ def against(
     return found
 
 
-def _differences(reference: str, measured: Mapping[str, Measured], unit: str, metric: str) -> dict[str, Values]:
+def _differences(reference: str, measured: Mapping[str, Measured], unit: Unit, metric: str) -> dict[str, Values]:
     base = _column(measured[reference], unit, metric)
     columns = {
         name: _column(content, unit, metric) for name, content in measured.items() if name not in (reference, HR)

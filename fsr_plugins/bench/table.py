@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
+from fsr_plugins.bench.results import Figure, PairedDifference, PaperResults, Results
+
+#: A place in a column: 1 best, 2 second best, 0 another or none.
+Rank = Literal[0, 1, 2]
 #: Digits behind the point by a metric's class; four for others.
 _DIGITS = {'PSNR': 2, 'FID': 2, 'NIQE': 2, 'FIQ': 3, 'IdentitySimilarity': 3}
 ARROWS = {'higher': '↑', 'lower': '↓'}
 #: What stands where there is nothing.
 NONE = '–'
-
-Results = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Cell:
 
     text: str
     small: str = ''
-    rank: Literal[0, 1, 2] = 0  #: 1 best, 2 second best
+    rank: Rank = 0
     stars: str = ''  #: how sure a difference is
 
 
@@ -36,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """``columns`` are (title, what is written small beneath it)."""
 
     title: str
@@ -62,12 +64,12 @@ def metric_title(results: Results, metric: str) -> str:
     return f'{metric} {ARROWS[results["metrics"][metric]["better"]]}'
 
 
-def present(results: Results) -> list[str]:
+def measured_metrics(results: Results) -> list[str]:
     """The metrics that are not absent."""
     return [name for name, about in results['metrics'].items() if about['absent'] is None]
 
 
-def quality(results: Results) -> Table:
+def quality(results: Results) -> ReportTable:
     """Every entry's figures with their intervals; best and second best are those of the fair entries."""
     metrics = list(results['metrics'])
     ranks = {metric: _ranks(results, metric) for metric in metrics}
@@ -84,7 +86,7 @@ def quality(results: Results) -> Table:
         for name, about in results['entries'].items()
     ]
     if results['HR']['figures']:
-        rows.append(Row('HR', [_figure(results, metric, results['HR']['figures'], 0) for metric in metrics]))
+        rows.append(Row('HR', [_figure(results, metric, results['HR']['figures']) for metric in metrics]))
     confidence = f'{results["statistics"]["confidence"] * 100:g} %'
     units = {figure['unit'] for about in results['entries'].values() for figure in about['figures'].values()}
     pairs = ', of verification over pairs' if 'pairs' in units else ''
@@ -92,8 +94,14 @@ def quality(results: Results) -> Table:
     absent = [metric for metric, about in results['metrics'].items() if about['absent']]
     if absent:
         notes.append(f'Not measured, for want of what they need: {", ".join(absent)}; results.json says what to do.')
-    notes += _left_out(results)
-    return Table(
+    notes += [
+        f'{metric} of {about["title"]} leaves out {figure["left_out"]} of {figure["n"]} {figure["unit"]} that have no '
+        'finite value.'
+        for about in results['entries'].values()
+        for metric, figure in about['figures'].items()
+        if figure['left_out']
+    ]
+    return ReportTable(
         'Quality', [(metric_title(results, metric), _unit(results, metric)) for metric in metrics], rows, notes
     )
 
@@ -105,7 +113,7 @@ def _unit(results: Results, metric: str) -> str:
     return 'dB' if about['type'] == 'PSNR' else ''
 
 
-def _figure(results: Results, metric: str, figures: Mapping[str, Any], rank: Any) -> Cell:
+def _figure(results: Results, metric: str, figures: Mapping[str, Figure], rank: Rank = 0) -> Cell:
     figure, digits = figures.get(metric), digits_of(results, metric)
     if figure is None:
         return Cell(NONE)
@@ -113,45 +121,36 @@ def _figure(results: Results, metric: str, figures: Mapping[str, Any], rank: Any
     return Cell(number(figure['mean'], digits), small, rank)
 
 
-def _ranks(results: Results, metric: str) -> dict[str, int]:
+def _ranks(results: Results, metric: str) -> dict[str, Rank]:
     """The best and the second best fair entry, as they are printed: equal figures share a place."""
     digits = digits_of(results, metric)
     shown = {
-        name: round(about['figures'][metric]['mean'], digits)
+        name: round(mean, digits)
         for name, about in results['entries'].items()
-        if not about['unfair'] and about['figures'].get(metric, {}).get('mean') is not None
+        if not about['unfair'] and metric in about['figures']
+        if (mean := about['figures'][metric]['mean']) is not None
     }
     order = sorted(set(shown.values()), reverse=results['metrics'][metric]['better'] == 'higher')
-    places = {value: place for place, value in enumerate(order[:2], 1)}
+    best_two: tuple[Rank, Rank] = (1, 2)
+    places = dict(zip(order, best_two, strict=False))
     return {name: places[value] for name, value in shown.items() if value in places}
 
 
-def _left_out(results: Results) -> Iterable[str]:
-    for about in results['entries'].values():
-        for metric, figure in about['figures'].items():
-            if figure['left_out']:
-                yield (
-                    f'{metric} of {about["title"]} leaves out {figure["left_out"]} of {figure["n"]} {figure["unit"]} '
-                    'that have no finite value.'
-                )
-
-
-def against(results: Results) -> Table | None:
+def against(results: Results) -> ReportTable | None:
     """Every entry's difference from the reference; None without one."""
     if results['reference'] is None:
         return None
     reference = results['entries'][results['reference']]['title']
-    tested = {name: about for name, about in results['entries'].items() if about['against_reference']}
-    metrics = [
-        metric for metric in present(results) if any(metric in about['against_reference'] for about in tested.values())
+    tested = [
+        (about['title'], about['against_reference'])
+        for about in results['entries'].values()
+        if about['against_reference']
     ]
+    metrics = [metric for metric in measured_metrics(results) if any(metric in found for _, found in tested)]
     if not metrics:
         return None
     rows = [
-        Row(
-            about['title'], [_difference(results, metric, about['against_reference'].get(metric)) for metric in metrics]
-        )
-        for about in tested.values()
+        Row(title, [_difference(results, metric, found.get(metric)) for metric in metrics]) for title, found in tested
     ]
     options = results['statistics']
     note = (
@@ -160,10 +159,10 @@ def against(results: Results) -> Table | None:
         f'draws, seed {options["seed"]}, corrected over the entries by Holm. * p < 0.05, ** p < 0.01, *** p < 0.001.'
     )
     columns = [(f'Δ {metric_title(results, metric)}', _unit(results, metric)) for metric in metrics]
-    return Table(f'Against {reference}', columns, rows, [note])
+    return ReportTable(f'Against {reference}', columns, rows, [note])
 
 
-def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) -> Cell:
+def _difference(results: Results, metric: str, found: PairedDifference | None) -> Cell:
     if found is None:
         return Cell(NONE)
     digits, p = digits_of(results, metric), found['p_holm']
@@ -173,75 +172,14 @@ def _difference(results: Results, metric: str, found: Mapping[str, Any] | None) 
     return Cell(number(found['difference'], digits, True), small, stars=stars)
 
 
-def costs(results: Results) -> Table:
-    """What every entry takes to run and to train."""
-    batches = list(next(iter(results['entries'].values()))['cost']['speed'])
-    columns = [('parameters', 'M'), ('MACs', 'G')]
-    columns += [('images/s', f'batch {batch}') for batch in batches]
-    columns += [('MiB', f'batch {batch}') for batch in batches]
-    columns += [('seen', _seen_unit(results)), ('training', 'min'), ('with teachers', 'min')]
-    rows = []
-    for about in results['entries'].values():
-        cost, training = about['cost'], about['training']
-        cells = [
-            Cell(number(cost['parameters'] / 1e6, 3)),
-            Cell(NONE if cost['macs'] is None else number(cost['macs'] / 1e9, 3)),
-            *(Cell(number(cost['speed'][batch]['images_per_second'], 1)) for batch in batches),
-            *(Cell(number(cost['speed'][batch]['peak_bytes'] / 2**20, 1)) for batch in batches),
-        ]
-        if training is None:
-            cells += [Cell(NONE)] * 3
-        else:
-            unit = results['budget']['unit']
-            minutes = [number(training[key] / 60, 1) for key in ('seconds', 'seconds_all')]
-            cells += [Cell(number(training[unit], 0)), *map(Cell, minutes)]
-        rows.append(Row(about['title'], cells))
-    return Table('Cost', columns, rows, _cost_notes(results))
-
-
-def _seen_unit(results: Results) -> str:
-    if results['budget'] is None:
-        return ''
-    return str(results['budget']['unit'])
-
-
-def _cost_notes(results: Results) -> list[str]:
-    height, width = results['lr_size']
-    notes = [
-        f'MACs are multiply-adds by mmengine for one LR image of {width}×{height} (products inside operations that it '
-        'does not know are not counted). Images a second: median pass after a warm-up. MiB: the most that tensors '
-        'take at once, weights and input included'
-        + ('.' if results['device'] != 'cpu' else '; what an operation needs inside is not seen on a CPU.'),
-        f'Speed was measured on: {machine_in_words(results["machine"])}. Training counts the stages that train the '
-        'network itself; with teachers, every stage it needs.',
-    ]
-    machines = [
-        machine for about in results['entries'].values() for machine in (about['training'] or {}).get('machines', [])
-    ]
-    for machine in {machine_in_words(machine): None for machine in machines}:
-        notes.append(f'Trained on: {machine}.')
-    notes += [
-        f'{about["title"]}: MACs could not be counted ({about["cost"]["why_not"]}).'
-        for about in results['entries'].values()
-        if about['cost']['macs'] is None and about['arch'] is not None
-    ]
-    return notes
-
-
-def machine_in_words(machine: Mapping[str, Any]) -> str:
-    """Processor or GPU, cores and memory."""
-    gpu = f'{machine["gpu"]}, ' if machine['gpu'] else ''
-    return f'{gpu}{machine["cpu"]}, {machine["cores"]} cores, {machine["memory"]}, {machine["torch_threads"]} threads'
-
-
-def papers(results: Results) -> list[Table]:
+def papers(results: Results) -> list[ReportTable]:
     """The papers' own tables, each figure beside what is measured here of the entry that it belongs to."""
     return [_paper(results, paper) for paper in results['papers'].values()]
 
 
-def _paper(results: Results, paper: Mapping[str, Any]) -> Table:
+def _paper(results: Results, paper: PaperResults) -> ReportTable:
     names = list(dict.fromkeys(name for row in paper['rows'].values() for name in row['figures']))
-    beside = [name for name in names if name in present(results) and any(
+    beside = [name for name in names if name in measured_metrics(results) and any(
         row['entry'] in results['entries'] for row in paper['rows'].values())]  # fmt: skip
     columns: list[tuple[str, str]] = []
     for name in names:
@@ -255,14 +193,14 @@ def _paper(results: Results, paper: Mapping[str, Any]) -> Table:
             published = row['figures'].get(name)
             cells.append(Cell(NONE if published is None else str(published)))
             if name in beside:
-                entry = results['entries'].get(row['entry'])
-                cells.append(Cell(NONE) if entry is None else _figure(results, name, entry['figures'], 0))
+                entry = results['entries'].get(row['entry'] or '')
+                cells.append(Cell(NONE) if entry is None else _figure(results, name, entry['figures']))
         rows.append(Row(title, cells))
     notes = [f'Protocol of the paper: {paper["protocol"]}', f'Here otherwise: {paper["differs"]}']
-    return Table(f'{paper["table"]} (not measured here)', columns, rows, notes)
+    return ReportTable(f'{paper["table"]} (not measured here)', columns, rows, notes)
 
 
-def adapted(results: Results) -> Table | None:
+def adapted(results: Results) -> ReportTable | None:
     """The table of ``fsr oneshot``; None without one."""
     summary = results['oneshot']
     if summary is None:
@@ -273,7 +211,7 @@ def adapted(results: Results) -> Table | None:
         (f'{key} {ARROWS[summary["metrics"][key]["better"]]}' if key in summary['metrics'] else key, '')
         for key in columns
     ]
-    return Table(f"One-shot adaptation to '{summary['set']}'", titles, rows, [summary['how']])
+    return ReportTable(f"One-shot adaptation to '{summary['set']}'", titles, rows, [summary['how']])
 
 
 def _deviating(figure: Mapping[str, float | None] | None) -> Cell:

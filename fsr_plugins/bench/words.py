@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import yaml
 
-from fsr_plugins.bench.table import Results, machine_in_words
+from fsr_plugins.bench.cost_table import machine_in_words
+from fsr_plugins.bench.results import Results
+from fsr_plugins.config.options import Block
 
 
-def flow(value: Any) -> str:
+def inline_yaml(value: object) -> str:
     """A plain value as YAML on one line."""
     return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6).removesuffix('...\n').strip()
 
@@ -29,11 +28,12 @@ def protocol_in_words(results: Results) -> str:
     return text
 
 
-def facts(results: Results) -> dict[str, str]:
+def experimental_setup(results: Results) -> dict[str, str]:
     """What must be known before the table, briefly."""
-    found = {'Degradation': flow(results['degradation']).strip('{}')}
-    if results['train'] is not None:
-        found['Training faces'] = f'{results["train"]["images"]:,} of {_store(results["train"]["store"])}'
+    found = {'Degradation': inline_yaml(results['degradation']).strip('{}')}
+    train = results['train']
+    if train is not None and train['store'] is not None:
+        found['Training faces'] = f'{train["images"]:,} of {_store(train["store"])}'
     found['Test faces'] = f'{results["test"]["images"]:,} of {_store(results["test"]["store"])}'
     if results['budget'] is not None:
         found['Budget'] = f'{results["budget"]["most"]:,} {results["budget"]["unit"]} a network'
@@ -43,7 +43,7 @@ def facts(results: Results) -> dict[str, str]:
     return found
 
 
-def _store(block: Mapping[str, Any]) -> str:
+def _store(block: Block) -> str:
     root = block['dataroot_gt']
     return root if isinstance(root, str) else ' + '.join(root)
 
@@ -59,18 +59,18 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
         if about['arch'] is None:
             lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
         else:
-            lines.append(f'Network: {flow(about["arch"])}')
+            lines.append(f'Network: {inline_yaml(about["arch"])}')
             lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
-        if about.get('option_file'):
-            lines.append(f'Trained by {about["option_file"]}, with the suite laid over it:')
-            lines += [_stage(name, stage) for name, stage in about['training']['stages'].items()]
+        if about['training'] is not None:
+            lines.append(f'Trained by {about.get("option_file")}, with the suite laid over it:')
+            for name, stage in about['training']['stages'].items():
+                taught = 'trains or makes what the network is taught by'
+                whose = 'trains the network' if stage['trains_network'] else taught
+                lines.append(
+                    f"stage '{name}': {stage['iterations']:,} iterations in {stage['seconds'] / 60:.1f} min, {whose}"
+                )
         found[about['title']] = lines
     return found
-
-
-def _stage(name: str, stage: Mapping[str, Any]) -> str:
-    whose = 'trains the network' if stage['trains_network'] else 'trains or makes what the network is taught by'
-    return f"stage '{name}': {stage['iterations']:,} iterations in {stage['seconds'] / 60:.1f} min, {whose}"
 
 
 def how_in_words(results: Results) -> list[str]:

@@ -1,7 +1,16 @@
 """Checkpoints: the one place that knows how network files are laid out, read, checked, written and described."""
 
 from fsr_plugins.checkpoints.fitting import differences, load_weights
-from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA, arch_of, state_in, unwrapped
+from fsr_plugins.checkpoints.layout import (
+    META,
+    PARAMS,
+    PARAMS_EMA,
+    arch_of,
+    label_of,
+    network_file,
+    state_in,
+    unwrapped,
+)
 from fsr_plugins.checkpoints.loading import described, load
 from fsr_plugins.checkpoints.reading import load_state, read_weights
 from fsr_plugins.checkpoints.writing import describe, save_network, write_tensors
@@ -14,9 +23,11 @@ __all__ = [
     'describe',
     'described',
     'differences',
+    'label_of',
     'load',
     'load_state',
     'load_weights',
+    'network_file',
     'read_weights',
     'save_network',
     'state_in',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -17,6 +18,8 @@ HOLDERS = (PARAMS, PARAMS_EMA, 'g_ema', 'net_state_dict', 'state_dict')
 AVERAGED_FIRST = (PARAMS_EMA, PARAMS, 'g_ema', 'net_state_dict', 'state_dict')
 #: What DataParallel and torch.compile put before every name.
 WRAPPERS = ('module.', '_orig_mod.')
+#: The suffix of the file that a stage ends with.
+_LATEST = 'latest'
 #: How many keys of a file a message shows.
 _SHOWN = 8
 
@@ -90,3 +93,13 @@ def arch_of(content: object) -> dict[str, object] | None:
     meta = content.get(META) if isinstance(content, Mapping) else None
     arch = meta.get('arch') if isinstance(meta, Mapping) else None
     return dict(arch) if isinstance(arch, Mapping) else None
+
+
+def network_file(folder: Path, label: str, suffix: str = _LATEST) -> Path:
+    """The file of the network ``net_<x>`` in a stage's folder ``models``; by default the one it ended with."""
+    return folder / f'{label}_{suffix}.pth'
+
+
+def label_of(file: Path) -> str:
+    """The network of a file that a stage ended with: ``net_<x>``."""
+    return file.name.removesuffix(f'_{_LATEST}.pth')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -12,6 +11,7 @@ from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA, arch_of
 from fsr_plugins.checkpoints.reading import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import build_network, load_plugins
+from fsr_plugins.values import Record
 
 
 def load(path: str | Path, *, param_key: str | None = None, arch: str | None = None) -> nn.Module:
@@ -42,7 +42,7 @@ def load(path: str | Path, *, param_key: str | None = None, arch: str | None = N
     return net.eval().requires_grad_(False)
 
 
-def described(path: str | Path) -> dict[str, Any]:
+def described(path: str | Path) -> Record:
     """The content of a checkpoint that says what network it holds: ``params``, perhaps ``params_ema``, and ``meta``.
 
     Raises:

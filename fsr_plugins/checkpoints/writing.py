@@ -11,16 +11,17 @@ from torch import nn
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints.layout import META
+from fsr_plugins.values import Block, Options, Record
 from fsr_plugins.version import __version__
 
 
 def describe(
-    opt: Mapping[str, Any],
+    opt: Options,
     label: str,
-    block: Mapping[str, Any],
+    block: Block,
     iteration: int,
-    manifests: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
+    manifests: Record | None = None,
+) -> Record:
     """What a checkpoint says of itself: all that is needed to build the network and to feed it.
 
     ``manifests`` says what data it was trained and measured on: by phase as in the option file, what the set's stores
@@ -43,13 +44,13 @@ def describe(
     }
 
 
-def save_network(path: Path, nets: Mapping[str, nn.Module], meta: Mapping[str, Any]) -> None:
+def save_network(path: Path, nets: Mapping[str, nn.Module], meta: Record) -> None:
     """Writes ``{'params': …, 'params_ema': …, 'meta': …}``.
 
     Args:
         nets: the networks by the key of their weights, ``params`` and possibly ``params_ema``.
     """
-    content: dict[str, Any] = {
+    content: Record = {
         key: {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()} for key, net in nets.items()
     }
     write_tensors(path, {**content, META: dict(meta)})

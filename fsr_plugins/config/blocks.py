@@ -20,12 +20,14 @@ from fsr_plugins.registry import lookup
 #: Registries whose classes may hold another of theirs, given as a block; for a block of another kind a class of any
 #: registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
 _NESTING = ('losses', 'degradations')
+#: What a block's ``type`` names: a class or a function.
+Target = Callable[..., Any]
+#: A registry's name, or what finds the target by name and raises UserError.
+Finder = str | Callable[[str], Any]
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
-def check_block(
-    block: Any, keys: Keys, problems: Problems, find: Callable[[str], Any] | str, given: int = 0
-) -> Any | None:
+def check_block(block: object, keys: Keys, problems: Problems, find: Finder, given: int = 0) -> Target | None:
     """Checks a ``type:`` block against the signature of what it names.
 
     Args:
@@ -35,7 +37,7 @@ def check_block(
         The class, or None if the block names none.
     """
     target = find_type(block, keys, problems, find)
-    if target is not None:
+    if target is not None and isinstance(block, dict):
         arguments = {key: value for key, value in block.items() if key != 'type'}
         check_arguments(target, arguments, keys, problems, given=given)
         nested = getattr(target, 'nested', {})
@@ -46,7 +48,7 @@ def check_block(
     return target
 
 
-def find_type(block: Any, keys: Keys, problems: Problems, find: Callable[[str], Any] | str) -> Any | None:
+def find_type(block: object, keys: Keys, problems: Problems, find: Finder) -> Target | None:
     """The class that a block's ``type`` names, or None after noting why there is none."""
     if not isinstance(block, dict):
         problems.add(keys, f"is {block!r}, but must be a mapping with a key 'type' and arguments.")
@@ -62,7 +64,7 @@ def find_type(block: Any, keys: Keys, problems: Problems, find: Callable[[str], 
         return None
 
 
-def parameters(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
+def parameters(target: Target) -> tuple[dict[str, inspect.Parameter], bool]:
     """The named parameters of a class or function, and whether it takes any other.
 
     Where a class passes ``**kwargs`` on, those of the next class up count too.
@@ -84,7 +86,7 @@ def parameters(target: Any) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def check_arguments(
-    target: Any, arguments: Mapping[str, Any], keys: Keys, problems: Problems, *, given: int = 0
+    target: Target, arguments: Mapping[str, Any], keys: Keys, problems: Problems, *, given: int = 0
 ) -> None:
     """Checks names and, where annotated, types of the arguments a block gives to ``target``."""
     named, open_ended = parameters(target)
@@ -101,11 +103,11 @@ def check_arguments(
             problems.add((*keys, key), f'is missing: {name} needs it.')
 
 
-def _hints(target: Any) -> dict[str, Any]:
+def _hints(target: Target) -> dict[str, object]:
     try:
         if not inspect.isclass(target):
             return typing.get_type_hints(target)
-        merged: dict[str, Any] = {}
+        merged: dict[str, object] = {}
         for cls in reversed(target.__mro__):
             if '__init__' in vars(cls) and cls is not object:
                 merged.update(typing.get_type_hints(vars(cls)['__init__']))
@@ -114,7 +116,7 @@ def _hints(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _check_value(value: Any, hint: Any, default: Any, keys: Keys, problems: Problems) -> None:
+def _check_value(value: object, hint: Any, default: object, keys: Keys, problems: Problems) -> None:
     if hint is inspect.Parameter.empty or isinstance(hint, str):
         # unannotated, as BasicSR's archs are: a text where the default is a number is a mistake
         if isinstance(value, str) and isinstance(default, bool | int | float):

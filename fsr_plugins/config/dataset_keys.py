@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Mapping
-from typing import Any
 
 from pydantic import BaseModel, Field
 from torch.utils.data import Dataset
@@ -15,6 +13,7 @@ from fsr_plugins.config.blocks import find_type
 from fsr_plugins.config.options import StrictOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
+from fsr_plugins.values import Options
 
 
 class LoaderOptions(StrictOptions):
@@ -34,7 +33,7 @@ class LoaderOptions(StrictOptions):
     dataset_enlarge_ratio: int = Field(1, ge=1)
 
 
-def check_dataset(block: Any, keys: Keys, problems: Problems, engine: Mapping[str, Any]) -> None:
+def check_dataset(block: object, keys: Keys, problems: Problems, engine: Options) -> None:
     """Checks the block of one dataset: the loader's keys, and the dataset's own.
 
     These come from its class attribute ``Options`` (a pydantic model) or, for a class without one, from its source: the
@@ -44,7 +43,7 @@ def check_dataset(block: Any, keys: Keys, problems: Problems, engine: Mapping[st
         engine: what the engine sets in every block (phase, scale), for checks that need it.
     """
     cls = find_type(block, keys, problems, 'datasets')
-    if cls is None:
+    if not isinstance(cls, type) or not isinstance(block, dict):
         return
     options: type[BaseModel] | None = getattr(cls, 'Options', None)
     own = set(options.model_fields) if options is not None else keys_read(cls)

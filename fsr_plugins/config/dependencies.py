@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.config.experiment import Experiment, Stage
 
@@ -14,7 +13,7 @@ def is_finished(stage: Stage) -> bool:
     return (stage.folder / 'done.json').exists()
 
 
-def unfinished_stage(experiment: Experiment, stage: Stage, block: Any) -> str:
+def unfinished_stage(experiment: Experiment, stage: Stage, block: object) -> str:
     """The stage, not finished yet, whose results a block names; an empty string if there is none."""
     for name in stage.needs:
         if not is_finished(experiment.stages[name]) and any(
@@ -24,7 +23,7 @@ def unfinished_stage(experiment: Experiment, stage: Stage, block: Any) -> str:
     return ''
 
 
-def texts(value: Any) -> Iterator[str]:
+def texts(value: object) -> Iterator[str]:
     """Every text in a block, however deep."""
     if isinstance(value, str):
         yield value

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -21,10 +20,11 @@ from fsr_plugins.config.fingerprint import changed, fingerprint
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
-from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, produces
+from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
+from fsr_plugins.values import Block, Options
 
 __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
 
@@ -32,6 +32,12 @@ __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', '
 ONLY_STAGE = 'train'
 #: The folder of all experiments.
 EXPERIMENTS = 'experiments'
+#: Whole numbers that BasicSR's files write as 5e3.
+_WHOLE = {
+    'train': ('total_iter', 'warmup_iter'),
+    'val': ('val_freq',),
+    'logger': ('print_freq', 'save_checkpoint_freq'),
+}
 
 
 @dataclass(frozen=True)
@@ -39,16 +45,16 @@ class Stage:
     """One stage: a complete BasicSR experiment."""
 
     name: str
-    opt: dict[str, Any]  #: complete, plain options; references are paths
+    opt: Options  #: complete, plain options; references are paths
     folder: Path  #: experiments/<experiment>/<stage>
     needs: tuple[str, ...] = ()  #: the stages whose results it takes
     places: Places = field(default_factory=dict, repr=False, compare=False)
     file: Path = Path()
 
     @property
-    def produces(self) -> bool:
+    def generates_set(self) -> bool:
         """Whether the stage makes a set of images instead of training."""
-        return produces(MODEL_REGISTRY.get(self.opt['model_type']))
+        return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
 
     def where(self, keys: Keys) -> str:
         """``file:line`` of a key, or of the nearest mapping around it that was written."""
@@ -166,9 +172,9 @@ def place_of(places: Places, keys: Keys, file: Path) -> str:
     return str(file)
 
 
-def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> dict[str, Any]:
+def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
     """The options with everything that BasicSR's own training expects to find. Wrong types are left for the schema."""
-    opt: dict[str, Any] = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
+    opt: Options = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
     opt.update(copy.deepcopy(dict(values)))
     opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
     for key, model in (('logger', LoggerOptions), ('val', ValOptions)):
@@ -176,7 +182,11 @@ def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> 
             opt[key] = {**model.model_validate({}).model_dump(exclude_none=True), **opt[key]}
     for key in ('path', 'logger'):
         opt[key] = {} if opt[key] is None else opt[key]
-    _round(opt)
+    for key, names in _WHOLE.items():
+        given = opt.get(key) or {}
+        for name in names if isinstance(given, dict) else ():
+            if isinstance(given.get(name), float) and given[name].is_integer():
+                given[name] = int(given[name])
     for phase, block in opt['datasets'].items() if isinstance(opt['datasets'], dict) else ():
         if isinstance(block, dict):
             block.setdefault('name', phase)
@@ -193,33 +203,18 @@ def _complete(values: Mapping[str, Any], name: str, stage: str, debug: bool) -> 
     return opt
 
 
-def _round(opt: dict[str, Any]) -> None:
-    # BasicSR's files write frequencies as 5e3
-    for block, keys in (
-        ('train', ('total_iter', 'warmup_iter')),
-        ('val', ('val_freq',)),
-        ('logger', ('print_freq', 'save_checkpoint_freq')),
-    ):
-        values = opt.get(block)
-        if isinstance(values, dict):
-            whole = {
-                key: values[key] for key in keys if isinstance(values.get(key), float) and values[key].is_integer()
-            }
-            values.update({key: int(value) for key, value in whole.items()})
-
-
-def _expand_user(block: dict[str, Any]) -> None:
+def _expand_user(block: Block) -> None:
     for key, value in block.items():
         if isinstance(value, str) and value.startswith('~'):
             block[key] = os.path.expanduser(value)
 
 
-def dump(opt: Mapping[str, Any]) -> str:
+def dump(opt: Options) -> str:
     """The options as YAML, which BasicSR's own reader takes too."""
     return yaml.safe_dump(dict(opt), sort_keys=False, allow_unicode=True, width=120)
 
 
-def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = True) -> dict[str, Any]:
+def runtime(stage: Stage, rank: int = 0, world_size: int = 1, is_train: bool = True) -> Options:
     """A copy of a stage's options with what BasicSR's ``parse_options`` adds while running.
 
     Args:

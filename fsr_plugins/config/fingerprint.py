@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+
+from fsr_plugins.values import Options
 
 #: Keys that change how a run is watched, stored or fed, and not what comes out of it.
 _ASIDE = {
@@ -25,7 +26,7 @@ _ASIDE_IN_DATASETS = {
 }
 
 
-def fingerprint(opt: Mapping[str, Any]) -> str:
+def fingerprint(opt: Options) -> str:
     """SHA-256 (hex) over a stage's options, wherever the experiments folder lies.
 
     Options that leave the result as it is (logging, number of GPUs, workers, prefetching, progress bars) do not count.
@@ -33,7 +34,7 @@ def fingerprint(opt: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_semantic(opt), sort_keys=True).encode()).hexdigest()
 
 
-def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changed(old: Options, new: Options) -> list[str]:
     """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``."""
     before, after = _semantic(old), _semantic(new)
     lines = []
@@ -43,21 +44,25 @@ def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _semantic(opt: Mapping[str, Any]) -> dict[str, str]:
-    return {'.'.join(keys): json.dumps(value) for keys, value in _leaves(opt, ()) if not _is_aside(keys)}
+def _semantic(opt: Options) -> dict[str, str]:
+    return {
+        '.'.join(keys): json.dumps(value)
+        for keys, value in _leaves(opt, ())
+        if not any(keys[: len(aside)] == aside for aside in _ASIDE)
+        and not (keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS)
+    }
 
 
-def _leaves(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _leaves(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from _leaves(item, (*keys, str(key)))
-    elif isinstance(value, str):
-        yield keys, re.sub(r'^.*/experiments/', 'experiments/', value)
     else:
-        yield keys, value
+        yield keys, _placeless(value)
 
 
-def _is_aside(keys: tuple[str, ...]) -> bool:
-    if keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS:
-        return True
-    return any(keys[: len(aside)] == aside for aside in _ASIDE)
+def _placeless(value: object) -> object:
+    """The value with paths below the experiments folder as if it lay here, in lists too."""
+    if isinstance(value, str):
+        return re.sub(r'^.*/experiments/', 'experiments/', value)
+    return [_placeless(item) for item in value] if isinstance(value, list) else value

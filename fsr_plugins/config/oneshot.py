@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -46,7 +45,7 @@ class OneShotOptions(StrictOptions):
         return stages
 
 
-def check_oneshot(block: Any, stages: Collection[str], problems: Problems) -> OneShotOptions:
+def check_oneshot(block: object, stages: Collection[str], problems: Problems) -> OneShotOptions:
     """The block as options; the defaults if there is none, or after noting what is wrong with it.
 
     Args:

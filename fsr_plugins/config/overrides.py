@@ -8,6 +8,7 @@ from typing import Any
 from fsr_plugins.config.yamlfile import DELETE, Document, Keys, parse_value
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options
 
 
 def apply(document: Document, overrides: Sequence[str]) -> Document:
@@ -31,7 +32,7 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
     return document
 
 
-def _targets(values: dict[str, Any], keys: Keys, override: str) -> list[Keys]:
+def _targets(values: Options, keys: Keys, override: str) -> list[Keys]:
     stages = values.get('stages')
     names = list(stages) if isinstance(stages, dict) else []
     if keys[0] == 'stages':
@@ -50,7 +51,7 @@ class _Nothing:
     """What a key that holds null is not."""
 
 
-def _find(value: Any, keys: Keys) -> Any:
+def _find(value: object, keys: Keys) -> object:
     """What stands at ``keys``; null counts as something, nothing as None."""
     for key in keys:
         if isinstance(value, dict) and key in value:
@@ -62,7 +63,7 @@ def _find(value: Any, keys: Keys) -> Any:
     return _Nothing if value is None else value
 
 
-def _set(document: Document, keys: Keys, value: Any, place: str) -> Document:
+def _set(document: Document, keys: Keys, value: object, place: str) -> Document:
     # a mapping also replaces what its stage would inherit
     value = {**value, DELETE: True} if isinstance(value, dict) else value
     places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}

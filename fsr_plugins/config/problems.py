@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
+from fsr_plugins.values import Options
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +37,12 @@ class Problems:
         """Notes that the key at ``keys`` is wrong: ``message`` continues the sentence ``key 'a.b' …``."""
         self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}' {message}"] = None
 
-    def unknown(self, keys: Keys, known: Mapping[str, Any] | set[str], of: str) -> None:
+    def unknown(self, keys: Keys, known: Collection[str], of: str) -> None:
         """Notes that ``of`` has no such key."""
-        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or _all(known)}')
+        every = f' Known are: {", ".join(sorted(known))}.' if known else ''
+        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or every}')
 
-    def validate(self, model: type[BaseModel], values: Mapping[str, Any], keys: Keys, extra: set[str], of: str) -> Any:
+    def validate(self, model: type[BaseModel], values: Options, keys: Keys, extra: set[str], of: str) -> Any:
         """The values as ``model``, or None after noting every problem; keys beyond its fields must be in ``extra``."""
         known = set(model.model_fields) | extra
         for key in values:
@@ -53,7 +55,7 @@ class Problems:
             self.explain(error, values, keys, of)
             return None
 
-    def explain(self, error: ValidationError, values: Any, keys: Keys, of: str) -> None:
+    def explain(self, error: ValidationError, values: object, keys: Keys, of: str) -> None:
         """Notes each wrong key of a failed validation in words; what the branches of a union expect is joined."""
         expected: dict[Keys, list[str]] = {}
         for detail in error.errors():
@@ -62,18 +64,21 @@ class Problems:
             place = _existing(values, detail['loc'], missing=detail['type'] == 'missing')
             if detail['type'] == 'extra_forbidden':
                 self.add((*keys, *place), f'is not known to {of}.')
+            elif detail['type'] == 'value_error' and not detail['loc']:
+                # What does not fit together is said in a sentence of its own.
+                self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}': {_said(detail['msg'])}."] = None
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:
-                message = detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
-                expected.setdefault(place, []).append(message)
+                expected.setdefault(place, []).append(_said(detail['msg']))
         for place, messages in expected.items():
             value = _at(values, place)
             self.add((*keys, *place), f'is {value!r}, but must be {" or ".join(dict.fromkeys(messages))}.')
 
 
-def _all(known: Mapping[str, Any] | set[str]) -> str:
-    return f' Known are: {", ".join(sorted(known))}.' if known else ''
+def _said(message: str) -> str:
+    """Pydantic's message without its own words."""
+    return message.removeprefix('Input should be ').removeprefix('Value error, ')
 
 
 def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Keys:

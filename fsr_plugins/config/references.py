@@ -6,15 +6,17 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from fsr_plugins.checkpoints import network_file
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.values import Options
 
 PREFIX = 'stage:'
 
 
-def resolve(opt: Any, folder: Path, stages: Mapping[str, Any], problems: Problems) -> tuple[Any, tuple[str, ...]]:
+def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Problems) -> tuple[Any, tuple[str, ...]]:
     """Replaces every reference in a stage's options by the path it stands for.
 
     ``stage:a/net_g`` is ``<folder>/a/models/net_g_latest.pth``; ``stage:a/thing`` is ``<folder>/a/thing``.
@@ -29,7 +31,7 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Any], problems: Problem
     """
     needs: dict[str, None] = {}
 
-    def walk(value: Any, keys: Keys) -> Any:
+    def walk(value: object, keys: Keys) -> object:
         if isinstance(value, dict):
             return {key: walk(item, (*keys, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -42,16 +44,14 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Any], problems: Problem
             problems.add(keys, f"is '{value}': {problem}")
             return value
         needs[stage] = None
-        return str(folder / stage / ('models' if thing.startswith('net_') else '') / _file(thing))
+        if thing.startswith('net_'):
+            return str(network_file(folder / stage / 'models', thing))
+        return str(folder / stage / thing)
 
     return walk(opt, ()), tuple(needs)
 
 
-def _file(thing: str) -> str:
-    return f'{thing}_latest.pth' if thing.startswith('net_') else thing
-
-
-def _problem(stage: str, thing: str, stages: Mapping[str, Any]) -> str:
+def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:
     if stage not in stages:
         return f"there is no stage '{stage}' (there are: {', '.join(stages)}).{near(stage, stages)}"
     if not thing:
@@ -62,7 +62,7 @@ def _problem(stage: str, thing: str, stages: Mapping[str, Any]) -> str:
     cls = MODEL_REGISTRY.get(model) if model in MODEL_REGISTRY else None
     networks: Collection[str] = getattr(cls, 'networks', ())
     if cls is not None and networks:
-        networks = [*networks, *cls.product_blocks(stages[stage])]
+        networks = [*networks, *cls.composite_blocks(stages[stage])]
     if networks and thing not in networks:
         has = ', '.join(networks)
         return f"{model} of stage '{stage}' has no network '{thing}' (it has: {has}).{near(thing, networks)}"

@@ -5,17 +5,19 @@ A stage is checked as it stands after inheritance, ``--set`` and the merging of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from fsr_plugins.config.blocks import check_block
 from fsr_plugins.config.dataset_keys import check_dataset
+from fsr_plugins.config.declared import DeclaredModel
+from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
-from fsr_plugins.config.options import Block, CompileMode, StrictOptions, TrainOptions
+from fsr_plugins.config.options import CompileMode, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.values import Block, Options
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
 NamedBlocks = dict[str, Block]
@@ -58,12 +60,12 @@ class StageOptions(StrictOptions):
     manual_seed: int = Field(0, ge=0)
     plugins: list[str] = []
     degradation: Block | None = None
-    datasets: dict[str, dict[str, Any]] = {}
-    path: dict[str, Any] = {}
-    train: dict[str, Any] | None = None
-    val: dict[str, Any] | None = None
-    logger: dict[str, Any] = {}
-    dist_params: dict[str, Any] | None = None
+    datasets: dict[str, Block] = {}
+    path: Options = {}
+    train: Options | None = None
+    val: Options | None = None
+    logger: Options = {}
+    dist_params: Options | None = None
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = 'fp32'
     compile: bool | CompileMode = False
     channels_last: bool = False
@@ -71,15 +73,14 @@ class StageOptions(StrictOptions):
     find_unused_parameters: bool = False
 
 
-def produces(model: Any) -> bool:
+def generates_set(model: object) -> bool:
     """Whether a model's stage makes a set of images instead of training."""
     return bool(getattr(model, 'generates_set', False))
 
 
-def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
+def check_stage(stage: str, opt: Options, problems: Problems) -> None:
     """Checks one stage's complete options; everything wrong is added to ``problems``."""
     model = _model(stage, opt, problems)
-    labels = dict(getattr(model, 'networks', {}))
     blocks = {key for key in opt if key.startswith('network_')}
     own = getattr(model, 'Options', None)
     extra = blocks | (set(own.model_fields) if own is not None else set())
@@ -92,21 +93,24 @@ def check_stage(stage: str, opt: Mapping[str, Any], problems: Problems) -> None:
         problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
     if opt.get('degradation') is not None:
         check_block(opt['degradation'], ('degradation',), problems, 'degradations')
-    _check_datasets(stage, opt, problems, 'val' if produces(model) else 'train')
+    _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train')
     _check_val_and_logger(opt, problems)
     if model is None:
         return
-    _check_networks(stage, model, opt, labels, problems)
-    _check_path(opt.get('path'), labels, problems)
-    if produces(model):
+    _check_networks(stage, model, opt, problems)
+    _check_path(opt.get('path'), model, problems)
+    if generates_set(model):
         for key in ('train', 'val'):
             if opt.get(key) is not None:
                 problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
         return
-    _check_train(stage, model, opt, labels, problems)
+    _check_train(stage, model, opt, problems)
+    refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
+    if refusal is not None and opt.get('val') is not None:
+        problems.add(('val',), f'cannot be had: {refusal}')
 
 
-def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None:
+def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None:
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
@@ -125,8 +129,8 @@ def _model(stage: str, opt: Mapping[str, Any], problems: Problems) -> Any | None
     return model
 
 
-def _check_networks(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
-    known = {'network_' + label.removeprefix('net_') for label in labels}
+def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
+    known = {'network_' + label.removeprefix('net_') for label in model.networks}
     for key, block in opt.items():
         if not key.startswith('network_'):
             continue
@@ -134,17 +138,17 @@ def _check_networks(stage: str, model: Any, opt: Mapping[str, Any], labels: dict
             problems.unknown((key,), known, model.__name__)
         elif block is not None:
             check_block(block, (key,), problems, 'archs')
-    for label, net in labels.items():
+    for label, net in model.networks.items():
         key = 'network_' + label.removeprefix('net_')
         if opt.get(key) is None and not net.optional:
             problems.add((key,), f"is missing: {model.__name__} of stage '{stage}' needs it.")
 
 
-def _check_path(path: Any, labels: dict[str, Any], problems: Problems) -> None:
+def _check_path(path: object, model: DeclaredModel, problems: Problems) -> None:
     if not isinstance(path, dict):
         return
     types: dict[str, tuple[type, str]] = {'resume_state': (str, 'a path')}
-    for label in labels:
+    for label in model.networks:
         suffix = label.removeprefix('net_')
         types[f'pretrain_network_{suffix}'] = (str, 'a path')
         types[f'strict_load_{suffix}'] = (bool, 'true or false')
@@ -156,16 +160,20 @@ def _check_path(path: Any, labels: dict[str, Any], problems: Problems) -> None:
             problems.add(('path', key), f'is {value!r}, but must be {types[key][1]}.')
 
 
-def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[str, Any], problems: Problems) -> None:
+def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
     train = opt.get('train')
     if not isinstance(train, dict):
         if train is None:
             problems.add(('train',), f"is missing: stage '{stage}' needs it.")
         return
     options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
-    trained = [label.removeprefix('net_') for label, net in labels.items() if not net.frozen]
+    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not net.frozen]
     beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
-    problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
+    read = problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
+    for label, reason in read.required_networks().items() if read is not None else ():
+        key = 'network_' + label.removeprefix('net_')
+        if opt.get(key) is None and model.networks[label].optional:
+            problems.add((key,), f"is missing: {reason} of stage '{stage}' needs it.")
     for key, value in train.items():
         keys = ('train', key)
         if value is None:
@@ -183,19 +191,21 @@ def _check_train(stage: str, model: Any, opt: Mapping[str, Any], labels: dict[st
             problems.add(('train', 'optim'), f"is missing, and 'optim_{suffix}' too: net_{suffix} needs an optimiser.")
 
 
-def loss_keys(model: Any) -> set[str]:
+def loss_keys(model: object) -> set[str]:
     """The keys of ``train`` under which a model takes a loss's block."""
-    fields = getattr(model, 'Train', TrainOptions).model_fields
-    return {key for key, field in fields.items() if field.annotation in (Block, Block | None)} - {'optim', 'scheduler'}
+    options = getattr(model, 'Train', TrainOptions)
+    # Methods of version 0.1 declare their losses as plain blocks.
+    plain = {key for key, field in options.model_fields.items() if field.annotation in (Block, Block | None)}
+    return loss_fields(options).keys() | plain - {'optim', 'scheduler'}
 
 
-def loss_blocks(opt: Mapping[str, Any]) -> dict[str, Any]:
+def loss_blocks(opt: Options) -> Options:
     """The losses of a stage's ``train`` by their keys, None for one that is switched off."""
     known = loss_keys(MODEL_REGISTRY.get(opt['model_type']))
     return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
 
 
-def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, first: str) -> None:
+def _check_datasets(stage: str, opt: Options, problems: Problems, first: str) -> None:
     """Checks every set; that called ``train`` as one of the phase ``first``."""
     datasets = opt.get('datasets')
     if not isinstance(datasets, dict) or 'train' not in datasets:
@@ -211,7 +221,7 @@ def _check_datasets(stage: str, opt: Mapping[str, Any], problems: Problems, firs
             problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
 
 
-def _check_val_and_logger(opt: Mapping[str, Any], problems: Problems) -> None:
+def _check_val_and_logger(opt: Options, problems: Problems) -> None:
     if isinstance(opt.get('logger'), dict):
         problems.validate(LoggerOptions, opt['logger'], ('logger',), set(), "'logger'")
     val = opt.get('val')

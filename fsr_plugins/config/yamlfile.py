@@ -12,6 +12,7 @@ import yaml
 from mmengine.config import Config
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Options
 
 #: A key's way from the top of a document; list items by their number.
 Keys = tuple[str, ...]
@@ -26,7 +27,7 @@ DELETE = '_delete_'
 class Document:
     """The values of an option file, and where each key stands."""
 
-    values: dict[str, Any]
+    values: Options
     places: Places = field(default_factory=dict)
 
 
@@ -101,7 +102,7 @@ def _explain(error: yaml.MarkedYAMLError, name: str) -> str:
     return f'{place}: not readable as YAML: {error.problem or error.context}.'
 
 
-def parse_value(text: str) -> Any:
+def parse_value(text: str) -> object:
     """The value of ``--set key=value``, by the same rules as in a file.
 
     Raises:
@@ -148,11 +149,11 @@ def merge(base: Document, over: Document) -> Document:
     return Document(config.to_dict()['opt'], {**base.places, **over.places})
 
 
-def _mark(over: Any, base: Any) -> Any:
+def _mark(over: object, base: object) -> object:
     """A copy of ``over`` in which a mapping that meets something else in ``base`` says that it replaces it."""
     if not isinstance(over, dict):
         return over
-    copy = {}
+    copy: Options = {}
     for key, value in over.items():
         below = base.get(key) if isinstance(base, dict) else None
         copy[key] = _mark(value, below)

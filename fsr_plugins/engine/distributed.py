@@ -15,6 +15,7 @@ import torch.distributed as dist
 
 from fsr_plugins.engine.memory import keep_freed_memory
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record, State
 
 logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
@@ -40,7 +41,7 @@ class World:
         return dist.is_initialized()
 
 
-def start(launcher: str, num_gpu: int | str = 'auto', dist_params: dict[str, Any] | None = None) -> World:
+def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None = None) -> World:
     """Readies this process and joins the group the launcher prepared; the backend follows the device.
 
     Args:
@@ -140,7 +141,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def random_state() -> dict[str, Any]:
+def random_state() -> Record:
     """The states of this process's generators, as plain values and tensors."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     return {
@@ -151,7 +152,7 @@ def random_state() -> dict[str, Any]:
     }
 
 
-def set_random_state(state: dict[str, Any]) -> None:
+def set_random_state(state: State) -> None:
     """Puts :func:`random_state` back."""
     version, internal, gauss = state['python']
     random.setstate((version, tuple(internal), gauss))

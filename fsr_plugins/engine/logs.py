@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')
@@ -60,7 +61,10 @@ class StageLog:
         Args:
             resumed_at: records after this iteration are from before an interruption and are dropped.
         """
-        self._drop_after(resumed_at)
+        lines = self._records.read_text().splitlines() if self._records.exists() else []
+        kept = [line for line in lines if line.endswith('}') and json.loads(line)['iter'] <= resumed_at]
+        if lines != kept:
+            write_text(self._records, ''.join(line + '\n' for line in kept))
         self._tensorboard = _tensorboard(self.folder, self.options, resumed_at, self.name)
         self._started, self._first = time.perf_counter(), resumed_at
         if console.is_terminal:
@@ -71,13 +75,7 @@ class StageLog:
             self._task = self._progress.add_task(self.name, total=self.total, completed=resumed_at, line='')
             self._progress.start()
 
-    def _drop_after(self, iteration: int) -> None:
-        lines = self._records.read_text().splitlines() if self._records.exists() else []
-        kept = [line for line in lines if line.endswith('}') and json.loads(line)['iter'] <= iteration]
-        if lines != kept:
-            write_text(self._records, ''.join(line + '\n' for line in kept))
-
-    def record(self, iteration: int, values: Mapping[str, Any]) -> None:
+    def record(self, iteration: int, values: Record) -> None:
         """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files."""
         with open(self._records, 'a') as file:
             file.write(json.dumps({'iter': iteration, **values}) + '\n')

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import cv2
+import psutil
 import torch
+
+from fsr_plugins.threads import available_cores
+from fsr_plugins.values import Record
 
 PACKAGES = ('fsr_plugins', 'basicsr', 'torch', 'torchvision', 'numpy', 'lmdb')
 
 
-def _cpu() -> str:
+def machine() -> Record:
+    """Processor, cores in use, memory, GPU and system of this process's machine."""
     info = Path('/proc/cpuinfo')
     lines = info.read_text().splitlines() if info.exists() else []
     names = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
-    return next(names, platform.processor() or platform.machine())
-
-
-def machine() -> dict[str, Any]:
-    """Processor, cores in use, memory, GPU and system of this process's machine."""
     return {
-        'cpu': _cpu(),
-        'cores': len(os.sched_getaffinity(0)),
-        'memory': f'{os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30:.0f} GiB',
+        'cpu': next(names, platform.processor() or platform.machine()),
+        'cores': available_cores(),
+        'memory': f'{psutil.virtual_memory().total / 2**30:.0f} GiB',
         'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         'os': platform.platform(),
         'torch_threads': torch.get_num_threads(),

@@ -17,14 +17,16 @@ from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import lq_of, quantise
+from fsr_plugins.models.evaluation import quantise
+from fsr_plugins.models.strategies import lq_of
+from fsr_plugins.values import Record
 
 #: Least width of the column with the labels, the white beside a label and that between the faces, in pixels.
 LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
-def write_summary(folder: Path, summary: Mapping[str, Any]) -> Path:
+def write_summary(folder: Path, summary: Record) -> Path:
     """Writes ``summary.json`` into an experiment's folder."""
     path = folder / 'summary.json'
     write_text(path, json.dumps(summary, indent=2) + '\n')
@@ -52,11 +54,11 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
         images (1, 3, H, W) RGB in [0, 1] by name; a network under two names (`result`, `snet`) is there once.
     """
     dataset: Any = loader.dataset
-    nets = {net: name for name, net in reversed(model.validation_nets().items())}
+    nets = {net: name for name, net in reversed(model.evaluation.networks(model).items())}
     found: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
-            lq = lq_of(model, _batch_of_one(dataset[index]), dataset.opt['name'])
+            lq = lq_of(model, torch.utils.data.default_collate([dict(dataset[index])]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
             images |= {name: net(lq) for net, name in nets.items()}
             if model.gt is not None:
@@ -76,8 +78,18 @@ def grid(rows: Mapping[str, Sequence[Tensor]], cell: int = 128) -> np.ndarray:
     Returns:
         uint8 HWC BGR, labelled at the left.
     """
-    width = max(LABEL_WIDTH, *(_text_width(name) + 2 * LABEL_MARGIN for name in rows))
-    return np.concatenate([_row(name, width, [_cell(image, cell) for image in row]) for name, row in rows.items()])
+    widths = [cv2.getTextSize(name, _FONT, _FONT_SCALE, 1)[0][0] + 2 * LABEL_MARGIN for name in rows]
+    lines = []
+    for name, images in rows.items():
+        label = np.full((cell + GAP, max(LABEL_WIDTH, *widths), 3), 255, np.uint8)
+        place = (LABEL_MARGIN, label.shape[0] // 2 + 5)
+        cv2.putText(label, name, place, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
+        cells = [np.full((cell + GAP, cell + GAP, 3), 255, np.uint8) for _ in images]
+        for framed, image in zip(cells, images, strict=True):
+            enlarged = np.ascontiguousarray(pixels(image))
+            framed[:cell, :cell] = cv2.resize(enlarged, (cell, cell), interpolation=cv2.INTER_NEAREST)
+        lines.append(np.concatenate([label, *cells], axis=1))
+    return np.concatenate(lines)
 
 
 def write_comparison(path: Path, picture: np.ndarray) -> None:
@@ -93,26 +105,6 @@ def write_preview(folder: Path, model: FSRModel) -> None:
         write_comparison(folder / 'preview.png', np.ascontiguousarray(pixels(picture[None])))
 
 
-def _batch_of_one(sample: Mapping[str, Any]) -> dict[str, Any]:
-    return torch.utils.data.default_collate([dict(sample)])
-
-
 def pixels(image: Tensor) -> np.ndarray:
     """(1, 3, H, W) RGB in [0, 1] to uint8 HWC BGR."""
     return quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
-
-
-def _cell(image: Tensor, size: int) -> np.ndarray:
-    enlarged = cv2.resize(np.ascontiguousarray(pixels(image)), (size, size), interpolation=cv2.INTER_NEAREST)
-    return cv2.copyMakeBorder(enlarged, 0, GAP, 0, GAP, cv2.BORDER_CONSTANT, value=(255, 255, 255))
-
-
-def _text_width(text: str) -> int:
-    return cv2.getTextSize(text, _FONT, _FONT_SCALE, 1)[0][0]
-
-
-def _row(name: str, width: int, cells: list[np.ndarray]) -> np.ndarray:
-    label = np.full((cells[0].shape[0], width, 3), 255, np.uint8)
-    place = (LABEL_MARGIN, label.shape[0] // 2 + 5)
-    cv2.putText(label, name, place, _FONT, _FONT_SCALE, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.concatenate([label, *cells], axis=1)

@@ -6,9 +6,8 @@ import logging
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +19,12 @@ from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import StopSignal, make_dataset
 from fsr_plugins.errors import Interrupted, UserError
-from fsr_plugins.models.set_generation import ProductionModel
+from fsr_plugins.models.set_generation import SetGeneration
 from fsr_plugins.registry import lookup
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
 from fsr_plugins.stores.manifest import read_manifest
 from fsr_plugins.stores.records import Face
+from fsr_plugins.values import Options, Record
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ _LINES = 10
 Part = list[npt.NDArray[np.uint8]]
 
 
-def make_source(opt: Mapping[str, Any]) -> ImageSet:
+def make_source(opt: Options) -> ImageSet:
     """The set that is gone over: ``datasets.train``, unturned and uncut.
 
     Raises:
@@ -48,7 +48,7 @@ def make_source(opt: Mapping[str, Any]) -> ImageSet:
     return dataset
 
 
-class Producer:
+class SetGenerator:
     """Makes what is not made yet, a part after the other, and puts the parts together.
 
     Args:
@@ -56,13 +56,13 @@ class Producer:
         folder: the stage's folder; parts lie in ``parts/`` until all are there.
     """
 
-    def __init__(self, opt: dict[str, Any], folder: Path, world: World) -> None:
+    def __init__(self, opt: Options, folder: Path, world: World) -> None:
         self.opt, self.folder, self.world = opt, folder, world
         self.parts = folder / 'parts'
         self.dataset = make_source(opt)
         self.stop = StopSignal()
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Makes the set; returns the stage's record but for its options.
 
         Raises:
@@ -70,7 +70,7 @@ class Producer:
         """
         started = time.perf_counter()
         model = lookup('models', self.opt['model_type'])(self.opt)
-        target = self.folder / model.product
+        target = self.folder / model.output
         if not target.exists():
             self.parts.mkdir(parents=True, exist_ok=True)
             with self.stop.watching():
@@ -91,7 +91,7 @@ class Producer:
     def _numbers(self, part: int) -> range:
         return range(part * PART, min((part + 1) * PART, len(self.dataset)))
 
-    def _make(self, model: ProductionModel) -> None:
+    def _make(self, model: SetGeneration) -> None:
         """Every rank makes its share of the missing parts; after each, all agree whether to go on."""
         total = -(-len(self.dataset) // PART)
         missing = distributed.on_main(lambda: [part for part in range(total) if not self._file(part).exists()])
@@ -103,7 +103,8 @@ class Producer:
         report = -(-rounds // _LINES)
         for step in range(rounds):
             if step < len(mine):
-                self._write(mine[step], next(made))
+                arrays = dict(zip(map(str, self._numbers(mine[step])), next(made), strict=True))
+                write_atomically(self._file(mine[step]), lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
             if step % report == 0 or step == rounds - 1:
                 done = (total - len(missing) + (step + 1) * self.world.size) * PART
                 logger.info('%s: %d of %d images', self.opt['name'], min(done, len(self.dataset)), len(self.dataset))
@@ -114,7 +115,7 @@ class Producer:
                     self.stop.number or signal.SIGTERM,
                 )
 
-    def _images(self, model: ProductionModel, parts: list[int]) -> Iterator[Part]:
+    def _images(self, model: SetGeneration, parts: list[int]) -> Iterator[Part]:
         """The images of each part, by its numbers."""
         block = self.opt['datasets']['train']
         loader = OrderedLoader(
@@ -130,14 +131,10 @@ class Producer:
         with loader:
             for batch in loader:
                 model.feed_data(batch)
-                images.extend(model.produce_bytes().numpy())
+                images.extend(model.generate_bytes().numpy())
                 if part is not None and len(images) == len(self._numbers(part)):
                     yield images
                     images, part = [], next(waiting, None)
-
-    def _write(self, part: int, images: Part) -> None:
-        arrays = {str(number): image for number, image in zip(self._numbers(part), images, strict=True)}
-        write_atomically(self._file(part), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
     def _assemble(self, target: Path) -> None:
         """All parts into one LMDB, with what is known of the faces they were made from."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, write_tensors
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record, State
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
@@ -33,7 +32,7 @@ class TrainingStates:
     def _files(self, iteration: int) -> tuple[Path, Path]:
         return self.folder / f'{iteration}.state', self.folder / f'{iteration}.state.sha256'
 
-    def save(self, iteration: int, state: Mapping[str, Any]) -> None:
+    def save(self, iteration: int, state: State) -> None:
         """Writes a state whole or not at all, then removes the oldest beyond ``keep``.
 
         Raises:
@@ -46,7 +45,7 @@ class TrainingStates:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
 
-    def newest(self) -> dict[str, Any] | None:
+    def newest(self) -> Record | None:
         """The newest state that is whole; damaged ones are reported and passed over. None if there is none."""
         for iteration in self._iterations():
             file, digest = self._files(iteration)

@@ -23,8 +23,9 @@ from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.engine.states import TrainingStates
 from fsr_plugins.errors import Interrupted
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.validation import Results
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Options, Record
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def make_dataset(block: Mapping[str, Any], phase: str, opt: Mapping[str, Any]) -
     return lookup('datasets', block['type'])(options)
 
 
-def make_train_loader(opt: Mapping[str, Any], world: World, start: int, pin_memory: bool) -> TrainLoader:
+def make_train_loader(opt: Options, world: World, start: int, pin_memory: bool) -> TrainLoader:
     """Batches of ``datasets.train`` from iteration ``start`` on."""
     block = opt['datasets']['train']
     return TrainLoader(
@@ -60,7 +61,7 @@ def make_train_loader(opt: Mapping[str, Any], world: World, start: int, pin_memo
     )
 
 
-def make_val_loaders(opt: Mapping[str, Any], world: World, pin_memory: bool) -> dict[str, EvalLoader]:
+def make_val_loaders(opt: Options, world: World, pin_memory: bool) -> dict[str, EvalLoader]:
     """A loader for every set under ``datasets`` but ``train``, by the set's name; each rank gets its share."""
     loaders = {}
     for phase, block in opt['datasets'].items():
@@ -109,7 +110,7 @@ class Trainer:
         folder: the stage's folder.
     """
 
-    def __init__(self, opt: dict[str, Any], folder: Path, world: World) -> None:
+    def __init__(self, opt: Options, folder: Path, world: World) -> None:
         self.opt, self.folder, self.world = opt, folder, world
         options = opt.get('logger') or {}
         self.states = TrainingStates(folder / 'training_states', options.get('keep_states', 3))
@@ -158,7 +159,7 @@ class Trainer:
                 self._loop(loader)
         return self._finish()
 
-    def _manifests(self, train: Any) -> dict[str, list[dict[str, Any]]]:
+    def _manifests(self, train: Any) -> dict[str, list[Record]]:
         """What the stores of every set say of themselves, by phase; BasicSR's datasets do not say."""
         sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
         found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,96 +13,73 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr_plugins.checkpoints import describe, save_network
-from fsr_plugins.config.options import TrainOptions
-from fsr_plugins.models import networks, validation
+from fsr_plugins.config.options import TrainOptions, read_train
+from fsr_plugins.errors import UserError
+from fsr_plugins.models import legacy, networks
 from fsr_plugins.models.compilation import Compilation
 from fsr_plugins.models.ema import MovingAverage
-from fsr_plugins.models.networks import Net, bare, option_name
+from fsr_plugins.models.evaluation import Results
+from fsr_plugins.models.losses import Losses
+from fsr_plugins.models.networks import bare, option_name
 from fsr_plugins.models.optim import Schedule, make_optimizers
-from fsr_plugins.models.precision import Precision
-from fsr_plugins.models.watch import LossWatch
-from fsr_plugins.registry import build
-from fsr_plugins.threads import one_thread
-
-from basicsr.models.base_model import BaseModel  # isort: skip
+from fsr_plugins.models.saved_model import SavedModel
+from fsr_plugins.models.strategies import Evaluation, SuperResolution
+from fsr_plugins.values import Options
 
 logger = logging.getLogger(__name__)
 
 
-class FSRModel(BaseModel):
-    """What every method would otherwise repeat. A method declares its networks and switches and writes its step::
+class FSRModel(legacy.Version01, SavedModel):
+    """What every method would otherwise repeat. A method declares its networks, losses and switches, writes its step::
 
         @MODEL_REGISTRY.register()
         class MyModel(FSRModel):
             networks = {'net_g': Net(result=True), 'net_t': Net(frozen=True)}
 
             class Train(TrainOptions):
-                pixel_opt: Block
+                pixel_opt: Loss = Loss.required('L1 to HR')
                 kd_weight: float = 1.0
 
-            def init_losses(self) -> None:
-                self.cri_pix = self.build_loss('pixel_opt')
+            train_opt: Train
 
             def step(self) -> None:
                 with self.phase('net_g') as losses:
                     sr = self.net_g(self.lq)
-                    losses['l_pix'] = self.cri_pix(sr, self.gt)
+                    losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
 
     Attributes:
-        gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none.
-        lq: LR batch likewise: the data's own, or made from ``gt`` by the option ``degradation``.
-        batch: everything else the data holds, images like ``gt``, maps and numbers as they are.
-        current_iter: the iteration being trained, from 1.
+        train_opt: the block ``train`` as options.
+        losses: the losses that it gives; empty while testing.
 
     It also runs under BasicSR's own ``train_pipeline``, whose names and calls it keeps.
     """
 
-    networks: ClassVar[Mapping[str, Net]] = {}
     Train: ClassVar[type[TrainOptions]] = TrainOptions
-    #: Whether the networks under validation give images, of which the experiment's picture is made.
-    shows_images: ClassVar[bool] = True
-    #: Whether its stage makes a set of images instead of training.
-    generates_set: ClassVar[bool] = False
+    #: How its networks are validated.
+    evaluation: ClassVar[Evaluation[Any]] = SuperResolution()
 
-    gt: Tensor | None
-    lq: Tensor | None
+    train_opt: TrainOptions
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         """
         Args:
             opt: a complete stage, as in an option file, with BasicSR's run-time keys.
+
         Raises:
-            UserError: a network, loss or weight file cannot be had.
+            UserError: a network, loss or weight file cannot be had, or options do not fit together.
         """
-        super().__init__({**opt, 'num_gpu': 0})  # the device is chosen below: BasicSR takes CUDA unless this is 0
-        self.opt = opt
-        self.device = _device(opt)
-        self.precision = Precision(opt.get('precision', 'fp32'), self.device)
+        super().__init__(opt)
+        self.train_opt = read_train(self.Train, opt.get('train'))
         self.compilation = Compilation(opt.get('compile', False))
-        self.watch = LossWatch(self.device)
-        self.current_iter = 0
-        self.frozen: dict[str, str] = {}
-        #: By set, what does not change between validations: the figures of bicubic and of HR itself.
-        self.fixed_results: dict[str, validation.Results] = {}
-        #: By phase, what the set's stores say of themselves; whoever trains sets it, and checkpoints hold it.
-        self.manifests: dict[str, Any] = {}
-        self.degradation: nn.Module | None = None
-        if opt.get('degradation'):
-            self.degradation = build('degradations', opt['degradation']).to(self.device)
-        for label, use in self.networks.items():
-            setattr(self, label, networks.make_network(label, use, opt, self.device))
+        self.fixed_results: dict[str, Results] = {}
+        self.losses = Losses(TrainOptions.model_construct(), self.device)
         if self.is_train:
             self._init_training()
 
     # ---- set-up ----------------------------------------------------------------------------------------------------
 
     def _init_training(self) -> None:
-        self.train_opt = self.Train.model_validate(dict(self.opt['train']))
-        self.average: dict[str, MovingAverage] = {}
         self.learning: dict[str, list[nn.Parameter]] = {}
-        #: Of networks that are trained in part: the other parameters, and what they were at the start.
-        self.fixed: dict[str, tuple[list[nn.Parameter], str]] = {}
         for label, net in self.trainable().items():
             net.train()
             self._choose_parameters(label, net)
@@ -111,8 +88,15 @@ class FSRModel(BaseModel):
         self.optimizers = [optimizer for optimizer, _ in pairs.values()]
         self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
         self.schedule = Schedule(pairs.values())
-        self.init_losses()
-        # After the losses: a method may have given its networks their beginning there.
+        for label, reason in self.train_opt.required_networks().items():
+            if getattr(self, label) is None:
+                raise UserError(
+                    f"This training has {reason}: it needs a block '{option_name(label)}' in the option file."
+                )
+        self.losses = Losses(self.train_opt, self.device)
+        legacy.init_losses(self)
+        self.prepare_training()
+        # After the method's own: it may have given its networks their beginning there.
         for label, net in self.trainable().items():
             if self.networks[label].result and self.train_opt.ema_decay > 0:
                 self.average[label] = MovingAverage(net, self.train_opt.ema_decay)
@@ -122,17 +106,17 @@ class FSRModel(BaseModel):
                 continue
             if use.frozen:
                 self.frozen[label] = networks.checksum(net)
-            self.compilation.apply(label, net, use.twice)
+            self.compilation.apply(label, net, use.double_backward)
             if self.opt.get('dist') and not use.frozen:
                 unused = self.opt.get('find_unused_parameters', False)
                 setattr(self, label, networks.distribute(net, self.device, unused))
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         """Whether the parameter ``name`` of the network ``label`` is trained; all of them, unless a method says so."""
         return True
 
     def _choose_parameters(self, label: str, net: nn.Module) -> None:
-        chosen = {name: self.learns(label, name) for name, _ in net.named_parameters()}
+        chosen = {name: self.is_trainable(label, name) for name, _ in net.named_parameters()}
         self.learning[label] = [parameter for name, parameter in net.named_parameters() if chosen[name]]
         others = [parameter for name, parameter in net.named_parameters() if not chosen[name]]
         for parameter in others:
@@ -140,9 +124,12 @@ class FSRModel(BaseModel):
         if others:
             self.fixed[label] = others, networks.digest(others)
 
-    def init_losses(self) -> None:
-        """Builds the method's losses with :meth:`build_loss`; called once, for training only."""
-        raise NotImplementedError
+    def prepare_training(self) -> None:
+        """What a method does once before training, when its networks and losses are there.
+
+        Raises:
+            UserError: options and networks do not fit together.
+        """
 
     def check_data(self, dataset: Any) -> None:
         """Looks at the training set before the first iteration; for what a step could find out only by waiting.
@@ -151,42 +138,11 @@ class FSRModel(BaseModel):
             UserError: it does not fit the networks.
         """
 
-    def build_loss(self, key: str) -> nn.Module | None:
-        """The loss that ``train.<key>`` names, on the device; None where the option file leaves it out."""
-        block = getattr(self.train_opt, key)
-        return build('losses', block).to(self.device) if block else None
-
-    def trainable(self) -> dict[str, nn.Module]:
-        """The networks that learn, without their wrappers."""
-        return {
-            label: bare(getattr(self, label))
-            for label, use in self.networks.items()
-            if not use.frozen and getattr(self, label) is not None
-        }
-
     # ---- a step ----------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
         """One iteration of the method's algorithm on :attr:`gt`, :attr:`lq`, :attr:`batch`, in phases."""
         raise NotImplementedError
-
-    def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
-        self.files: list[str] = list(data.get('gt_path') or data.get('lq_path') or [])
-        with one_thread(self.device):
-            self.batch = {key: self._to_device(value) for key, value in data.items() if isinstance(value, Tensor)}
-            self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
-            if self.lq is None and self.gt is not None and self.degradation is not None:
-                with torch.no_grad():
-                    self.lq = self.degradation(self.gt, self.batch.get('seed'))
-
-    def _to_device(self, value: Tensor) -> Tensor:
-        value = value.to(self.device, non_blocking=True)
-        if value.ndim == 4 and value.dtype == torch.uint8:
-            layout = torch.channels_last if self.opt.get('channels_last') else torch.contiguous_format
-            # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
-            return value.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
-        return value
 
     def optimize_parameters(self, current_iter: int) -> None:
         """Trains one iteration on what :meth:`feed_data` brought.
@@ -260,48 +216,12 @@ class FSRModel(BaseModel):
 
     # ---- validation ------------------------------------------------------------------------------------------------
 
-    def evaluated(self, label: str) -> nn.Module:
-        """The network that is measured and handed on: the averaged one where there is one."""
-        average = getattr(self, 'average', {}).get(label)
-        return average.net if average is not None else bare(getattr(self, label))
-
-    @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
-        """The network that is the result of training with these options."""
-        return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
-
-    @classmethod
-    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-        """The networks that are put together of others when they are saved: by label, the block that builds each."""
-        return {}
-
-    def products(self) -> dict[str, nn.Module]:
-        """The networks of :meth:`product_blocks`, put together of the present ones."""
-        return {}
-
     def preview(self) -> Tensor | None:
         """A picture of what training is at, (3, H, W) RGB in [0, 1]: written beside every checkpoint; None for none."""
         return None
 
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """What validation compares, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
-        return {'result': self.evaluated(self.result_label(self.opt))}
-
-    def similarities(self) -> dict[str, tuple[str, str]]:
-        """What validation compares besides: by name, a network of :meth:`validation_nets` and another one as its HR."""
-        return {}
-
-    @classmethod
-    def tables(cls, validation: Mapping[str, validation.Results]) -> dict[str, list[dict[str, Any]]]:
-        """What the summary shows besides: tables of the method's paper as rows of named cells.
-
-        Args:
-            validation: the stage's figures by set, net and metric.
-        """
-        return {}
-
-    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> validation.Results:
-        """Figures of every network of :meth:`validation_nets` and of bicubic on one set, over all ranks.
+    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+        """Figures on one dataset, over all ranks, as the model's :attr:`evaluation` takes them.
 
         Args:
             loader: batches of ``loader.dataset``, this rank's share or all.
@@ -309,7 +229,7 @@ class FSRModel(BaseModel):
         """
         self.synchronise_buffers()
         with self.compilation.eager():
-            return validation.validate(self, loader, save_to, suffix)
+            return self.evaluation.validate(self, loader, save_to, suffix)
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""
@@ -319,83 +239,3 @@ class FSRModel(BaseModel):
             logger.info('%s %s: %s', dataloader.dataset.opt['name'], net, figures)
             for metric, value in figures.items() if tb_logger else ():
                 tb_logger.add_scalar(f'metrics/{dataloader.dataset.opt["name"]}/{net}/{metric}', value, current_iter)
-
-    def synchronise_buffers(self) -> None:
-        """Gives every rank the buffers (BN statistics) of rank 0."""
-        if self.is_train and self.opt.get('dist'):
-            for net in self.trainable().values():
-                for buffer in net.buffers():
-                    torch.distributed.broadcast(buffer, 0)
-
-    # ---- saving ----------------------------------------------------------------------------------------------------
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Writes every trained network's file, and the training state unless this is the end (``current_iter`` −1)."""
-        self.watch.check()
-        self.synchronise_buffers()
-        self.save_networks('latest' if current_iter == -1 else str(current_iter))
-        self.save_training_state(epoch, current_iter)
-
-    def save_networks(self, suffix: str) -> dict[str, Path]:
-        """Writes ``<net>_<suffix>.pth`` for every network that learns, on rank 0; returns the files by network."""
-        files = {label: Path(self.opt['path']['models']) / f'{label}_{suffix}.pth' for label in self.trainable()}
-        for label, net in self.trainable().items() if self.opt.get('rank', 0) == 0 else ():
-            nets = {'params': net}
-            if label in self.average:
-                nets['params_ema'] = self.average[label].net
-            meta = describe(self.opt, label, self.opt[option_name(label)], self.current_iter, self.manifests)
-            save_network(files[label], nets, meta)
-        return files | self._save_products(suffix)
-
-    def _save_products(self, suffix: str) -> dict[str, Path]:
-        """The same for :meth:`products`, but only at the end: they hold nothing that the others do not."""
-        if suffix != 'latest':
-            return {}
-        products, blocks, files = self.products(), self.product_blocks(self.opt), {}
-        for label, net in products.items():
-            files[label] = Path(self.opt['path']['models']) / f'{label}_{suffix}.pth'
-            if self.opt.get('rank', 0) == 0:
-                meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
-                save_network(files[label], {'params': net}, meta)
-        return files
-
-    def training_state(self) -> dict[str, Any]:
-        """Everything that training changes here, by reference: weights, averages, optimisers, schedules, scaler."""
-        return {
-            'nets': {label: net.state_dict() for label, net in self.trainable().items()},
-            'averages': {label: average.net.state_dict() for label, average in self.average.items()},
-            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
-            'scaler': self.precision.scaler.state_dict(),
-            'log': self.watch.last,
-        }
-
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
-        """Puts :meth:`training_state` back."""
-        for label, net in self.trainable().items():
-            net.load_state_dict(state['nets'][label])
-        for label, average in self.average.items():
-            average.net.load_state_dict(state['averages'][label])
-        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
-            optimizer.load_state_dict(saved)
-        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
-            scheduler.load_state_dict(saved)
-        self.precision.scaler.load_state_dict(state['scaler'])
-        self.watch.last = {name: value.to(self.device) for name, value in state['log'].items()}
-
-    def assert_frozen_unchanged(self) -> None:
-        """Compares every frozen network with what it was at the start.
-
-        Raises:
-            RunError: one was changed.
-        """
-        for label, before in self.frozen.items():
-            networks.assert_unchanged(f'The frozen network {label}', networks.checksum(getattr(self, label)), before)
-        for label, (parameters, before) in self.fixed.items():
-            networks.assert_unchanged(f'What is not trained of {label}', networks.digest(parameters), before)
-
-
-def _device(opt: Mapping[str, Any]) -> torch.device:
-    if opt.get('num_gpu') == 0 or not torch.cuda.is_available():
-        return torch.device('cpu')
-    return torch.device('cuda', torch.cuda.current_device())

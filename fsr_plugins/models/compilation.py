@@ -28,15 +28,15 @@ class Compilation:
     def __init__(self, choice: bool | CompileMode) -> None:
         self.mode: str | None = 'default' if choice is True else choice or None
 
-    def apply(self, label: str, net: nn.Module, twice: bool) -> None:
+    def apply(self, label: str, net: nn.Module, double_backward: bool) -> None:
         """Has a network compiled when it is first called.
 
         Args:
-            twice: whether it is differentiated twice, which a compiled network cannot be: it stays as it is.
+            double_backward: whether its gradient is differentiated. A compiled network's cannot be: it stays as it is.
         """
         if self.mode is None:
             return
-        if twice:
+        if double_backward:
             logger.info('%s is not compiled: its gradient is differentiated, which torch.compile does not do.', label)
             return
         net.compile(mode=self.mode)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.checkpoints import PARAMS, load_weights
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build_network
+from fsr_plugins.values import Options, Record
+
+ModuleT = TypeVar('ModuleT', bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,8 @@ class Net:
     result: bool = False  #: what the model is trained for: averaged (EMA), validated, handed on
     frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
     optional: bool = False  #: may be absent from the option file
-    only_training: bool = False  #: not built for testing (discriminators)
-    twice: bool = False  #: differentiated twice (gradient penalties), so never compiled
+    train_only: bool = False  #: not built for testing (discriminators)
+    double_backward: bool = False  #: its gradient is differentiated (gradient penalties), so it is never compiled
 
 
 def option_name(label: str) -> str:
@@ -33,12 +36,12 @@ def option_name(label: str) -> str:
     return 'network_' + label.removeprefix('net_')
 
 
-def bare(net: nn.Module) -> nn.Module:
+def bare(net: ModuleT) -> ModuleT:
     """The network itself, without the wrapper for several processes."""
-    return net.module if isinstance(net, DistributedDataParallel) else net
+    return cast(ModuleT, net.module) if isinstance(net, DistributedDataParallel) else net
 
 
-def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.device) -> nn.Module | None:
+def make_network(label: str, use: Net, opt: Options, device: torch.device) -> nn.Module | None:
     """The network ``label`` of a stage: built, weighted by ``path.pretrain_network_<x>``, and frozen if it is used so.
 
     Args:
@@ -50,16 +53,16 @@ def make_network(label: str, use: Net, opt: Mapping[str, Any], device: torch.dev
     """
     short = option_name(label)
     suffix, block, path = short.removeprefix('network_'), opt.get(short), opt.get('path') or {}
-    if block is None or (use.only_training and not opt['is_train']):
+    if block is None or (use.train_only and not opt['is_train']):
         if use.optional or not opt['is_train']:
             return None
         raise UserError(f"Stage '{opt.get('name')}' needs a block '{short}' in the option file.")
     net = build_network(block).to(device)
     if weights := path.get(f'pretrain_{short}'):
-        key, strict = path.get(f'param_key_{suffix}', 'params'), path.get(f'strict_load_{suffix}', True)
+        key, strict = path.get(f'param_key_{suffix}', PARAMS), path.get(f'strict_load_{suffix}', True)
         load_weights(net, weights, param_key=key, strict=strict)
     if opt.get('channels_last'):
-        layout: dict[str, Any] = {'memory_format': torch.channels_last}  # which not every torch's signature admits
+        layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net
 

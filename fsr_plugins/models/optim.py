@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -14,9 +13,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Block
 
 
-def build_optimizer(block: Mapping[str, Any], parameters: Iterable[Parameter]) -> Optimizer:
+def build_optimizer(block: Block, parameters: Iterable[Parameter]) -> Optimizer:
     """Builds ``{type: Adam, lr: …, …}``; the fused implementation where there is one and nothing else is asked for."""
     arguments = copy.deepcopy(dict(block))
     cls = optimizer_class(arguments.pop('type'))
@@ -25,7 +25,7 @@ def build_optimizer(block: Mapping[str, Any], parameters: Iterable[Parameter]) -
     return cls(list(parameters), **arguments)
 
 
-def build_scheduler(block: Mapping[str, Any], optimizer: Optimizer) -> LRScheduler:
+def build_scheduler(block: Block, optimizer: Optimizer) -> LRScheduler:
     """Builds ``{type: MultiStepLR, milestones: […], gamma: …}``, stepped once an iteration."""
     arguments = copy.deepcopy(dict(block))
     return scheduler_class(arguments.pop('type'))(optimizer, **arguments)

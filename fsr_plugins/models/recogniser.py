@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from inspect import signature
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fsr_plugins.archs.recognition import Recogniser
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.networks import Net, bare, evaluating
-from fsr_plugins.models.validation import HR, Results, SetEvaluation, meta_of
-from fsr_plugins.registry import MODEL_REGISTRY, lookup
+from fsr_plugins.models.networks import Net, bare
+from fsr_plugins.models.strategies import Recognition
+from fsr_plugins.registry import MODEL_REGISTRY
 
 
 def identities_of(model: FSRModel) -> Tensor:
@@ -66,25 +64,24 @@ class RecogniserModel(FSRModel):
     The head, one direction a person, is of use in training only. What is measured is the recogniser by itself.
     """
 
-    networks = {'net_r': Net(result=True), 'net_h': Net(only_training=True)}
+    networks = {'net_r': Net(result=True), 'net_h': Net(train_only=True)}
     net_r: nn.Module
     net_h: nn.Module
-    shows_images = False
+    evaluation = Recognition()
 
     class Train(TrainOptions):
-        """The loss, of the head's logits, the labels and the iteration."""
+        """The loss."""
 
-        fr_opt: Block
+        fr_opt: Loss = Loss.required('L_FR, Eq. 3, of the logits, the labels and the iteration')
 
     train_opt: Train
 
-    def init_losses(self) -> None:
-        """Builds ``fr_opt`` and sees that recogniser and head fit.
+    def prepare_training(self) -> None:
+        """Sees that recogniser and head fit.
 
         Raises:
             UserError: ``network_r`` is no recogniser, or ``network_h`` takes embeddings of another length.
         """
-        self.cri_fr: Any = self.build_loss('fr_opt')
         if not isinstance(self.net_r, Recogniser):
             raise UserError(f"'network_r' is {type(self.net_r).__name__}, which is no recogniser: take SphereFace20 …")
         length = self.net_r.embedding_size
@@ -103,32 +100,6 @@ class RecogniserModel(FSRModel):
         labels = identities_of(self)
         with self.phase('net_r', 'net_h') as losses:
             logits = self.net_h(self.net_r(self.gt), labels)
-            losses['l_fr'] = self.cri_fr(logits, labels, self.current_iter)
+            losses['l_fr'] = self.losses.fr_opt(logits, labels, self.current_iter)
         with torch.no_grad():
             self.log('accuracy', (logits.cosine.argmax(dim=1) == labels).float().mean())
-
-    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
-        """Figures of the recogniser on the HR faces of one set, over all ranks; no image is written.
-
-        Only metrics that judge HR faces by a recogniser are measured, and they judge by this one, whatever recogniser
-        their block names; others, of super-resolved images, are passed over.
-
-        Returns:
-            ``{'result': {metric: value}}``.
-        """
-        self.synchronise_buffers()
-        net = self.evaluated('net_r')
-        metrics = (self.opt.get('val') or {}).get('metrics') or {}
-        judging = {name: {**block, 'recogniser': net} for name, block in metrics.items() if _judges_hr(block)}
-        with evaluating(net):
-            evaluation = SetEvaluation({}, judging, has_gt=True)
-            for batch in loader:
-                self.feed_data(batch)
-                assert self.gt is not None
-                evaluation.update(self.gt, self.gt, meta_of(self))
-            return {'result': evaluation.compute().get(HR, {})}
-
-
-def _judges_hr(block: Mapping[str, Any]) -> bool:
-    metric = lookup('metrics', block['type'])
-    return metric.rates_gt and 'recogniser' in signature(metric).parameters

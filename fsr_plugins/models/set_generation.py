@@ -1,63 +1,55 @@
-"""Stages that train nothing: a network goes once over a set, and what it makes of it becomes a set of its own."""
+"""Stages that train nothing: a network goes once over a dataset, and what it makes of it becomes a dataset."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import quantise
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.validation import quantise
+from fsr_plugins.models.stage_model import StageModel
+from fsr_plugins.models.strategies import Evaluation, NoEvaluation
 from fsr_plugins.registry import MODEL_REGISTRY
 
 
-class ProductionModel(FSRModel):
+class SetGeneration(StageModel):
     """A stage whose result is images, one of each image of ``datasets.train``, in the LMDB ``<stage>/images.lmdb``.
 
     Another stage names it ``stage:<stage>/images.lmdb``. Keys, identities and landmarks are those of the set it was
-    made from. A subclass names its networks and says what it makes of a batch. The engine's :mod:`producer` runs it;
-    there is no ``train`` and no ``val`` in its options.
+    made from. A subclass names its networks and says what it makes of a batch. :mod:`fsr_plugins.engine.set_generation`
+    runs it; there is no ``train`` and no ``val`` in its options.
 
     Attributes:
-        product: the file's name in the stage's folder.
+        output: the file's name in the stage's folder.
     """
 
     generates_set: ClassVar[bool] = True
-    product: ClassVar[str] = 'images.lmdb'
-    shows_images: ClassVar[bool] = False
+    output: ClassVar[str] = 'images.lmdb'
+    evaluation: ClassVar[Evaluation[Any]] = NoEvaluation('A stage that makes images trains nothing to be measured.')
 
     @abstractmethod
-    def produce(self) -> Tensor:
+    def generate(self) -> Tensor:
         """The images made of the batch fed last: (N, 3, H, W) RGB in [0, 1], in steps of 1/255."""
 
-    def produce_bytes(self) -> Tensor:
-        """:meth:`produce` as uint8 NHWC on the CPU."""
-        return self.produce().mul(255).round_().byte().permute(0, 2, 3, 1).contiguous().cpu()
-
-    def init_losses(self) -> None:
-        """There are none: this is not trained."""
-        raise UserError(f'{type(self).__name__} trains nothing: it runs as a stage of an experiment.')
-
-    def training_state(self) -> Mapping[str, Any]:  # type: ignore[override]
-        """Nothing: what is done lies in the stage's folder."""
-        return {}
+    def generate_bytes(self) -> Tensor:
+        """:meth:`generate` as uint8 NHWC on the CPU."""
+        return self.generate().mul(255).round_().byte().permute(0, 2, 3, 1).contiguous().cpu()
 
 
 @MODEL_REGISTRY.register()
-class SuperResolveModel(ProductionModel):
+class SuperResolveModel(SetGeneration):
     """Super-resolves a set: each HR image is degraded and restored by ``net_g`` (step 2 of C-Face's Algorithm 1)."""
 
     networks = {'net_g': Net(frozen=True)}
     net_g: nn.Module
 
     @torch.no_grad()
-    def produce(self) -> Tensor:
-        """See :meth:`ProductionModel.produce`.
+    def generate(self) -> Tensor:
+        """See :meth:`SetGeneration.generate`.
 
         Raises:
             UserError: the set has no LR, and nothing makes it.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from fsr_plugins.config.options import Block, TrainOptions
+from torch import nn
+
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.registry import MODEL_REGISTRY
@@ -13,25 +16,23 @@ class SupervisedModel(FSRModel):
     """One network ``net_g`` from LR to SR, trained with a pixel loss, a perceptual loss, or both."""
 
     networks = {'net_g': Net(result=True)}
+    net_g: nn.Module
 
     class Train(TrainOptions):
         """Either may be left out; a perceptual loss gives (perceptual, style) as BasicSR's does."""
 
-        pixel_opt: Block | None = None
-        perceptual_opt: Block | None = None
+        pixel_opt: Loss | None = Loss.field('distance of SR and HR by pixels')
+        perceptual_opt: Loss | None = Loss.field('distance by features, a pair (perceptual, style)')
 
-    def init_losses(self) -> None:
-        """Builds ``pixel_opt`` and ``perceptual_opt``."""
-        self.cri_pix = self.build_loss('pixel_opt')
-        self.cri_perceptual = self.build_loss('perceptual_opt')
+    train_opt: Train
 
     def step(self) -> None:
         """SR = net_g(LR), compared with HR."""
         with self.phase('net_g') as losses:
             sr = self.net_g(self.lq)
-            if self.cri_pix is not None:
-                losses['l_pix'] = self.cri_pix(sr, self.gt)
-            if self.cri_perceptual is not None:
-                for name, value in zip(('l_percep', 'l_style'), self.cri_perceptual(sr, self.gt), strict=True):
+            if 'pixel_opt' in self.losses:
+                losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
+            if 'perceptual_opt' in self.losses:
+                for name, value in zip(('l_percep', 'l_style'), self.losses.perceptual_opt(sr, self.gt), strict=True):
                     if value is not None:
                         losses[name] = value

@@ -15,7 +15,7 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
 from fsr_plugins.config import Experiment, Stage, changed
 from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
 from fsr_plugins.config.problems import explained
@@ -63,7 +63,7 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     place = stage.where(('datasets', phase))
     try:
         with explained(f"the set '{block['name']}' cannot be built"):
-            if stage.produces:
+            if stage.generates_set:
                 dataset: Any = make_source(stage.opt)
             else:
                 dataset = make_dataset(block, phase.split('_')[0], stage.opt)
@@ -106,7 +106,7 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
             if strict:
                 _compare_blocks(stage, short, source, Path(path), place)
             continue
-        key = stage.opt['path'].get(f'param_key_{suffix}', 'params')
+        key = stage.opt['path'].get(f'param_key_{suffix}', PARAMS)
         try:
             load_weights(net, path, param_key=key, strict=strict)
         except UserError as error:
@@ -115,9 +115,9 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
 
 
 def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
-    label = path.name.removesuffix('_latest.pth')
+    label = label_of(path)
     theirs_key = option_name(label)
-    products = lookup('models', source.opt['model_type']).product_blocks(source.opt)
+    products = lookup('models', source.opt['model_type']).composite_blocks(source.opt)
     ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)
     if theirs is None:
         raise UserError(f"{place}: stage '{source.name}' has no '{theirs_key}', so it will not make these weights.")
@@ -141,18 +141,16 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
             warnings.append(f"The weights for '{'.'.join(keys)}' are there when stage '{waiting}' has made them.")
             continue
         try:
-            for weight in _needed(kind, block) if block else ():
+            if kind == 'losses':
+                needed = losses.requirements(block) if block else []
+            else:
+                options = {key: value for key, value in block.items() if key != 'type'}
+                needed = lookup(kind, block['type']).requirements(**options)
+            for weight in needed:
                 weight_files.locate(weight)
         except UserError as error:
             raise UserError(f"{stage.where(keys)}: key '{'.'.join(keys)}': {error}") from error
     return warnings
-
-
-def _needed(kind: str, block: dict[str, Any]) -> list[weight_files.WeightFile]:
-    if kind == 'losses':
-        return losses.requirements(block)
-    options = {key: value for key, value in block.items() if key != 'type'}
-    return lookup(kind, block['type']).requirements(**options)
 
 
 def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) -> int:
@@ -160,7 +158,7 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
 
     Images are written twice, in parts and then together; of a set that a stage has yet to make nothing is known.
     """
-    if stage.produces:
+    if stage.generates_set:
         waiting = unfinished_stage(experiment, stage, stage.opt['datasets']['train'])
         return 0 if waiting else 2 * 3 * int(make_source(stage.opt).sizes().prod(axis=1).sum())
     uses = lookup('models', stage.opt['model_type']).networks

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,39 +25,30 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
     blocks = [*stage.opt['datasets'].values(), *loss_blocks(stage.opt).values()]
     if any(unfinished_stage(experiment, stage, block) for block in blocks):
         return [f"Stage '{stage.name}' has no dry step before the stages it takes data or losses from are done."]
-    opt = runtime(stage, is_train=not stage.produces)
+    opt = runtime(stage, is_train=not stage.generates_set)
     opt['compile'] = False
-    opt['path'] = {key: value for key, value in opt['path'].items() if not _is_to_come(experiment, stage, key, value)}
+    for key, value in list(opt['path'].items()):
+        is_network = key.startswith('pretrain_network_') and value is not None
+        if is_network and source_stage(experiment, stage, value) is not None and not Path(value).exists():
+            del opt['path'][key]
     place = stage.where(('model_type',))
     with explained(f"{place}: the first iteration of stage '{stage.name}' fails"):
-        _produce_once(opt) if stage.produces else _train_once(opt)
+        if stage.generates_set:
+            dataset = make_source(opt)
+            size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
+            with _freed(size), OrderedLoader(dataset, size, [range(size)]) as images:
+                model = lookup('models', opt['model_type'])(opt)
+                model.feed_data(next(iter(images)))
+                model.generate_bytes()
+            return []
+        with _freed(opt['datasets']['train']['batch_size_per_gpu']):
+            model = lookup('models', opt['model_type'])(opt)
+            with make_train_loader(opt, World(), 0, False) as loader:
+                model.check_data(loader.dataset)
+                model.feed_data(next(iter(loader)))
+            model.optimize_parameters(1)
+            model.get_current_log()
     return []
-
-
-def _is_to_come(experiment: Experiment, stage: Stage, key: str, value: Any) -> bool:
-    if not key.startswith('pretrain_network_') or value is None:
-        return False
-    return source_stage(experiment, stage, value) is not None and not Path(value).exists()
-
-
-def _produce_once(opt: dict[str, Any]) -> None:
-    dataset = make_source(opt)
-    size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
-    with _freed(size), OrderedLoader(dataset, size, [range(size)]) as loader:
-        model = lookup('models', opt['model_type'])(opt)
-        model.feed_data(next(iter(loader)))
-        model.produce_bytes()
-
-
-def _train_once(opt: dict[str, Any]) -> None:
-    with _freed(opt['datasets']['train']['batch_size_per_gpu']):
-        model = lookup('models', opt['model_type'])(opt)
-        loader = make_train_loader(opt, World(), 0, False)
-        with loader:
-            model.check_data(loader.dataset)
-            model.feed_data(next(iter(loader)))
-        model.optimize_parameters(1)
-        model.get_current_log()
 
 
 @contextmanager

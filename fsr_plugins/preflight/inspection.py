@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -19,6 +19,7 @@ from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.values import Record
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Report:
         """The findings for which training cannot begin."""
         return [finding for finding in self.findings if finding.level == 'error']
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """Plain values, for ``--json``."""
         return {'ok': not self.errors, 'findings': [asdict(finding) for finding in self.findings]}
 

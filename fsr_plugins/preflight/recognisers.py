@@ -9,6 +9,7 @@ from typing import Any
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import texts
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 
@@ -49,7 +50,7 @@ def _trained_with(experiment: Experiment, stage: Stage) -> set[str]:
     return used
 
 
-def _published(value: Any) -> Iterator[dict[str, Any]]:
+def _published(value: Any) -> Iterator[Record]:
     """Every block of a recogniser, or of a network whose features are taken, without a file of its own."""
     if isinstance(value, dict):
         for key in ('recogniser', 'features'):

@@ -131,7 +131,7 @@ class StageRun:
 
     def inference(self, sizes: Sequence[int], runs: int) -> dict[str, dict[int, float]]:
         """Images a second by network and batch size; medians of ``runs``, after one run that is not counted."""
-        nets = {net: name for name, net in reversed(self.model.validation_nets().items())}
+        nets = {net: name for name, net in reversed(self.model.evaluation.networks(self.model).items())}
         rates: dict[str, dict[int, float]] = {name: {} for name in nets.values()}
         for size in sizes:
             lq = self._feed(size)

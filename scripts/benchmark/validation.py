@@ -17,7 +17,7 @@ from basicsr.utils import tensor2img  # isort: skip
 
 from fsr_plugins.engine import distributed
 from fsr_plugins.metrics import PSNR, SSIM
-from fsr_plugins.models.validation import quantise
+from fsr_plugins.models.evaluation import quantise
 from fsr_plugins.stores.images import Image, read_image
 
 from .faces import GT_SIZE, Faces

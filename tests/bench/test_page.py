@@ -118,13 +118,15 @@ def test_names_of_crowded_points_do_not_meet() -> None:
 
 
 def test_what_presses_all_others_together_stands_at_the_end_of_the_axis() -> None:
-    assert charts.outside([18.8, 24.4, 25.6, 26.0, 26.4]) == [18.8]
-    assert charts.outside([1.0, 24.4, 26.0, 90.0, 25.0]) == [90.0, 1.0]
-    assert charts.outside([1.0, 2.0, 90.0]) == charts.outside([1.0, 2.0, 3.0, 6.0]) == charts.outside([5.0] * 6) == []
+    assert charts.outliers([18.8, 24.4, 25.6, 26.0, 26.4]) == [18.8]
+    assert charts.outliers([1.0, 24.4, 26.0, 90.0, 25.0]) == [90.0, 1.0]
+    assert (
+        charts.outliers([1.0, 2.0, 90.0]) == charts.outliers([1.0, 2.0, 3.0, 6.0]) == charts.outliers([5.0] * 6) == []
+    )
     near = [Point(f'near {number}', number + 1, 25 + number, 24.5 + number, 25.5 + number) for number in range(3)]
     for drawn in (
         charts.scatter([*near, Point('far', 2, 3, 2, 4)], 'cost', 'psnr', 'a chart', {'bicubic': 25.5}),
-        charts.whiskers([*near, Point('far', 2, 3, 2, 4)], 'psnr', 2, 'a chart'),
+        charts.interval_plot([*near, Point('far', 2, 3, 2, 4)], 'psnr', 2, 'a chart'),
     ):
         assert drawn.count('<path') == 1 and drawn.count('<circle') == 3 and 'far' in drawn
         places = [float(each) for each in re.findall(r'c[xy]="([\d.]+)"', drawn)]
@@ -136,12 +138,12 @@ def test_details_are_of_eyes_and_mouth() -> None:
     gt[..., 20, 24] = 1  # an eye
     gt[..., 44, 32] = 0.5  # the mouth's middle
     points = torch.tensor([[24.0, 20], [40, 20], [32, 32], [26, 44], [38, 44]])
-    faces = pictures.Faces({'LR': [gt[..., ::8, ::8]], 'HR': [gt]}, [points], ['a'])
-    rows, how = pictures.zoomed(faces, 1)
+    faces = pictures.RestoredFaces({'LR': [gt[..., ::8, ::8]], 'HR': [gt]}, [points], ['a'])
+    rows, how = pictures.detail_crops(faces, 1)
     eye, mouth = rows['HR']
     assert eye.max() == 1 and mouth.max() == 0.5 and 'landmarks' in how
     assert eye.shape[-1] == eye.shape[-2] < 32 and rows['LR'][0].shape[-1] == round(eye.shape[-1] / 8)
-    assert pictures.zoomed(pictures.Faces(faces.rows, [None], ['a']), 1)[0]['HR'][0].shape[-1] == 32
+    assert pictures.detail_crops(pictures.RestoredFaces(faces.rows, [None], ['a']), 1)[0]['HR'][0].shape[-1] == 32
 
 
 def test_worst_first() -> None:

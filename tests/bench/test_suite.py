@@ -1,4 +1,4 @@
-"""Suite files: what is wrong is named with its place, and what is laid over an option file."""
+"""Suite files: what is wrong is named with its place, and how a suite is applied to an option file."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_what_is_set_in_an_entry_has_its_place_in_the_suite(folder: Path) -> Non
 
 def test_overrides_reach_entries(folder: Path) -> None:
     suite = suites.load(folder / 'suite.yml', ['entries.two.set.train.total_iter=3', 'budget.iterations=9'])
-    assert suite.contestants['two'].spent('iterations') == {'first': 2, 'second': 3}
+    assert suite.lineages['two'].spent('iterations') == {'first': 2, 'second': 3}
     assert suite.budget is not None and suite.budget.most == 9
     with pytest.raises(UserError, match="--entries tow: no entry is named so .*Did you mean 'two'"):
         suites.load(folder / 'suite.yml', only=['tow'])
@@ -78,7 +78,7 @@ def test_overrides_reach_entries(folder: Path) -> None:
 
 def test_the_suite_is_laid_over_every_stage(folder: Path) -> None:
     suite = suites.load(folder / 'suite.yml')
-    entry = suite.contestants['two']
+    entry = suite.lineages['two']
     for stage in entry.experiment.stages.values():
         train = stage.opt['datasets']['train']
         assert train['dataroot_gt'] == 'train.lmdb' and 'number' not in train
@@ -96,7 +96,7 @@ def test_the_projects_suites_are_accepted_and_keep_their_budgets(file: Path, mon
     monkeypatch.chdir(OPTIONS.parent)
     suite = suites.load(file)
     assert suite.name == file.stem and suite.budget is not None
-    for entry in suite.contestants.values():
+    for entry in suite.lineages.values():
         assert sum(entry.spent(suite.budget.unit).values()) <= suite.budget.most
         final = entry.experiment.stages[entry.stage].opt
         assert (final['scale'], final['degradation']) == (suite.options.scale, suite.options.degradation)
@@ -106,7 +106,7 @@ def test_the_projects_suites_are_accepted_and_keep_their_budgets(file: Path, mon
 def test_the_projects_suites_lower_rates_towards_the_end(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A suite that gives an option file another length has to give its schedule too."""
     monkeypatch.chdir(OPTIONS.parent)
-    for name, entry in suites.load(file).contestants.items():
+    for name, entry in suites.load(file).lineages.items():
         for stage in entry.trained:
             train = entry.experiment.stages[stage].opt['train']
             milestones = (train.get('scheduler') or {}).get('milestones')
@@ -115,7 +115,7 @@ def test_the_projects_suites_lower_rates_towards_the_end(file: Path, monkeypatch
 
 def test_teachers_do_not_count_and_parts_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(OPTIONS.parent)
-    found = suites.load('options/bench/portraits_x8.yml').contestants
+    found = suites.load('options/bench/portraits_x8.yml').lineages
     assert found['pkdn'].trained == ('student',) and list(found['pkdn'].experiment.stages) == ['teacher', 'student']
     assert found['dapfsr'].trained == ('warm_up', 'decoder', 'encoder')
     assert found['cface'].trained == ('srresnet', 'gan', 'joint')

@@ -14,7 +14,7 @@ import torch
 import fsr_plugins
 from fsr_plugins import config, pipeline
 from fsr_plugins.degradations import BicubicDown
-from fsr_plugins.engine import set_generation as producer
+from fsr_plugins.engine import set_generation
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.set_generation import SuperResolveModel
 from fsr_plugins.preflight import inspection
@@ -51,7 +51,7 @@ def load(folder: Path, *overrides: str) -> config.Experiment:
 
 
 def test_every_image_of_the_set_is_restored_and_trained_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer, 'PART', 4)
+    monkeypatch.setattr(set_generation, 'PART', 4)
     summary = pipeline.run(load(folder))
     made = open_store(folder / 'experiments/tiny/restore/images.lmdb')
     assert list(made.keys) == sorted(str(number) for number in range(FACES))
@@ -69,9 +69,9 @@ def test_every_image_of_the_set_is_restored_and_trained_on(folder: Path, monkeyp
 
 
 def test_stopped_it_goes_on_with_the_parts_that_are_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(producer, 'PART', 4)
+    monkeypatch.setattr(set_generation, 'PART', 4)
     made: list[int] = []
-    produce = SuperResolveModel.produce
+    produce = SuperResolveModel.generate
 
     def stopping(self: SuperResolveModel) -> torch.Tensor:
         made.extend(self.batch['index'].tolist())
@@ -80,14 +80,14 @@ def test_stopped_it_goes_on_with_the_parts_that_are_missing(folder: Path, monkey
         return produce(self)
 
     stops: list[Any] = []
-    original = producer.StopSignal
+    original = set_generation.StopSignal
 
     def remembered() -> Any:
         stops.append(original())
         return stops[-1]
 
-    monkeypatch.setattr(producer, 'StopSignal', remembered)
-    monkeypatch.setattr(SuperResolveModel, 'produce', stopping)
+    monkeypatch.setattr(set_generation, 'StopSignal', remembered)
+    monkeypatch.setattr(SuperResolveModel, 'generate', stopping)
     monkeypatch.setattr(inspection, 'dry_step', lambda *arguments: [])
     with pytest.raises(Interrupted, match='to go on'):
         pipeline.run(load(folder))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from tiny import networks_of, replace_loss
 from torch import Tensor, nn
 
 from fsr_plugins.degradations.bicubic import BicubicDown
@@ -283,7 +284,7 @@ def test_content_loss_sees_sr_and_hr(data: dict[str, Any]) -> None:
             return (sr.mean() - gt.mean()).abs()
 
     model = gan()
-    model.cri_content = Difference()
+    replace_loss(model, 'content_opt', Difference())
     gt = image(data['gt'])
     with torch.no_grad():
         expected = (copy.deepcopy(model.net_g)(BicubicDown(4)(gt)).mean() - gt.mean()).abs()
@@ -302,7 +303,7 @@ def test_testing_needs_the_generator_alone(make: Any) -> None:
     model = make()
     tested = type(model)({**model.opt, 'is_train': False})
     assert tested.net_d is None and tested.net_r is None
-    assert set(tested.validation_nets()) == {'result'}
+    assert set(networks_of(tested)) == {'result'}
 
 
 @pytest.mark.parametrize('make', [gan, joint])

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny import networks_of
 from tiny_dapfsr import (
     BRIGHT,
     ENCODER,
@@ -124,7 +125,7 @@ class Seen:
         self.hr: list[Tensor] = []
         self.nets: list[DAPFSR] = []
         model.net_sr.register_forward_pre_hook(lambda net, given: self.see(net, given[0]))
-        model.cri_pix.register_forward_pre_hook(lambda _, given: self.hr.append(given[1]))
+        model.losses.pixel_opt.register_forward_pre_hook(lambda _, given: self.hr.append(given[1]))
 
     def see(self, net: Any, lq: Tensor) -> None:
         self.lq.append(lq)
@@ -266,7 +267,7 @@ def test_nothing_of_adaptation_shows_before_it(tmp_path: Path, percept: dict[str
 
 
 def test_without_the_network_before_only_the_result_is_measured(percept: dict[str, Any]) -> None:
-    assert set(adapting(percept).validation_nets()) == {'result'}
+    assert set(networks_of(adapting(percept))) == {'result'}
 
 
 def test_soft_mixing_needs_features() -> None:

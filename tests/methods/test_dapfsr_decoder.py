@@ -84,7 +84,7 @@ def test_r1_is_basicsrs_on_images_from_minus_1_to_1() -> None:
 
 def test_path_length_is_basicsrs_on_half_the_batch() -> None:
     model, sizes, expected = decoder_model(), [], []
-    penalise = model.cri_path.forward
+    penalise = model.losses.path_length_opt.forward
 
     def both(images: Tensor, latents: Tensor, mean: Tensor) -> Any:
         numbers = torch.get_rng_state()
@@ -95,7 +95,7 @@ def test_path_length_is_basicsrs_on_half_the_batch() -> None:
         torch.set_rng_state(numbers)
         return penalise(images, latents, mean)
 
-    model.cri_path.forward = both
+    model.losses.path_length_opt.forward = both
     for current in range(1, 5):
         log = train(model, faces(4), first=current)
     assert sizes == [2, 2]

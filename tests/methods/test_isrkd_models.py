@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from tiny import networks_of
 from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import load_weights
@@ -178,7 +179,7 @@ def test_identity_loss_sees_images_in_0_1(data: dict[str, Any]) -> None:
             return (sr.mean() - gt.mean()).abs()
 
     model = pretrain()
-    model.cri_id = Brightness()
+    tiny.replace_loss(model, 'id_opt', Brightness())
     with torch.no_grad():
         gt = image(data['gt'])
         expected = (model.net_g(reduced(gt)).mean() - gt.mean()).abs()
@@ -269,8 +270,8 @@ def test_without_distillation_no_source_and_no_teacher_are_needed(data: dict[str
     alone = {key: value for key, value in data.items() if 'source' not in key}
     model = incremental({'network_t': None}, kd_opt=None)
     assert set(train(model, alone)) == {'l_pix', 'l_lce', 'l_edge', 'l_gan', 'l_d'}
-    assert set(model.validation_nets()) == {'result'}
-    assert model.similarities() == {}
+    assert set(model.evaluation.networks(model)) == {'result'}
+    assert model.evaluation.comparisons(model) == {}
 
 
 @pytest.mark.parametrize('off', [{key} for key in LOSSES] + [{'edge_opt', 'lce_opt', 'gan_opt'}])
@@ -340,16 +341,16 @@ def test_extended_network_takes_the_pretrained_weights_and_new_layers(tmp_path: 
 
 def test_what_is_compared() -> None:
     model = incremental()
-    nets = model.validation_nets()
+    nets = model.evaluation.networks(model)
     assert (nets['result'], nets['pretrained']) == (model.net_g, model.net_t)
-    assert model.similarities() == {'incremental_vs_pretrained': ('result', 'pretrained')}
-    assert set(pretrain().validation_nets()) == {'result'}
+    assert model.evaluation.comparisons(model) == {'incremental_vs_pretrained': ('result', 'pretrained')}
+    assert set(networks_of(pretrain())) == {'result'}
 
 
 def test_testing_needs_both_generators_alone() -> None:
     tested = ISRKDIncrementalModel({**incremental().opt, 'is_train': False})
     assert tested.net_d is None
-    assert set(tested.validation_nets()) == {'result', 'pretrained'}
+    assert set(networks_of(tested)) == {'result', 'pretrained'}
 
 
 def test_tables_hold_the_papers_layout() -> None:
@@ -363,7 +364,7 @@ def test_tables_hold_the_papers_layout() -> None:
         },
         'icartoonface': {'pretrained': {'psnr': 20.5817, 'zero': 0.0}, 'result': {'psnr': 20.8387, 'zero': 1.0}},
     }
-    tables = ISRKDIncrementalModel.tables(validation)
+    tables = ISRKDIncrementalModel.evaluation.tables(validation)
     rows = {(row['set'], row['metric']): row for row in tables['table_1']}
     assert rows['celeba', 'psnr'] == {
         'set': 'celeba',

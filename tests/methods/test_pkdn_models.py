@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import networks_of
 from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
@@ -189,7 +190,7 @@ def test_response_or_features_alone(data: dict[str, Any]) -> None:
 def test_teacher_is_validated_with_the_maps_of_the_set(data: dict[str, Any]) -> None:
     for model, name in ((teacher_model(), 'result'), (student_model(), 'teacher')):
         assert model.net_t is not None
-        net = model.validation_nets()[name]
+        net = model.evaluation.networks(model)[name]
         model.feed_data(data)
         assert model.lq is not None
         torch.testing.assert_close(net(model.lq), model.net_t(model.lq, data['parsing']), rtol=0, atol=0)
@@ -201,20 +202,20 @@ def test_teacher_is_validated_with_the_maps_of_the_set(data: dict[str, Any]) -> 
 def test_validation_leaves_the_averaged_teacher_in_evaluation_mode() -> None:
     torch.manual_seed(0)
     model = PKDNTeacherModel(stage({'ema_decay': 0.9}, network_t=TEACHER))
-    net = model.validation_nets()['result']
+    net = model.evaluation.networks(model)['result']
     assert not net.training
-    assert model.net_t.training and teacher_model().validation_nets()['result'].training
+    assert model.net_t.training and networks_of(teacher_model())['result'].training
 
 
 def test_names_of_what_is_compared() -> None:
-    assert list(teacher_model().validation_nets()) == ['result']
+    assert list(networks_of(teacher_model())) == ['result']
     model = student_model()
-    nets = model.validation_nets()
+    nets = model.evaluation.networks(model)
     assert list(nets) == ['result', 'teacher']
     assert nets['result'] is model.net_g
-    assert list(student_model(validate_teacher=False).validation_nets()) == ['result']
+    assert list(networks_of(student_model(validate_teacher=False))) == ['result']
     control = student_model(kd_opt=None, blocks={'network_t': None})
-    assert list(control.validation_nets()) == ['result']
+    assert list(networks_of(control)) == ['result']
 
 
 def test_the_control_needs_no_maps_and_learns_by_eq_3_alone(data: dict[str, Any]) -> None:
@@ -229,7 +230,7 @@ FACES = {'type': 'FaceDataset', 'dataroot_gt': 'faces'}
     ('make', 'message'),
     [
         (lambda: student_model(kd_opt=None), "'train.kd_opt' is missing"),
-        (lambda: student_model(blocks={'network_t': None}), "'network_t' is missing"),
+        (lambda: student_model(blocks={'network_t': None}), "needs a block 'network_t'"),
         (lambda: teacher_model(datasets={'train': FACES}), r"views: \[parsing\]' in 'datasets.train'"),
         (
             lambda: student_model(blocks={'datasets': {'train': {**FACES, 'views': ['parsing']}, 'val': FACES}}),

@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from tiny import networks_of
 from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
@@ -183,7 +184,7 @@ def test_both_networks_of_the_degradation_stage_learn(data: dict[str, Any]) -> N
 
 def test_degradation_stage_has_nothing_to_validate() -> None:
     with pytest.raises(UserError, match='val: null'):
-        degradation().validation_nets()
+        degradation().evaluation.validate(degradation(), [])
 
 
 def test_everything_but_denet_learns_in_the_joint_stage(data: dict[str, Any]) -> None:
@@ -232,7 +233,7 @@ def test_cyclegan_trains_tnet_by_cycle_and_discriminators_alone(data: dict[str, 
     assert set(log) == {'l_cycle', 'l_gan_t', 'l_gan_ds', 'l_d_t', 'l_d_ds'}
     assert log['l_cycle'] == pytest.approx(float(cycle), rel=1e-4)
     assert log['l_gan_t'] == pytest.approx(float(fooled), rel=1e-4)
-    assert set(model.validation_nets()) == {'result', 'tnet'}
+    assert set(model.evaluation.networks(model)) == {'result', 'tnet'}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_cyclegan_trains_tnet_by_cycle_and_discriminators_alone(data: dict[str, 
 )
 def test_eval_net_chooses_the_result(switch: dict[str, str], label: str) -> None:
     model = joint(**switch)
-    nets = model.validation_nets()
+    nets = model.evaluation.networks(model)
     assert nets['result'] is getattr(model, label)
     assert (nets['tnet'], nets['snet']) == (model.net_t, model.net_s)
 
@@ -250,7 +251,7 @@ def test_testing_needs_tnet_and_snet_alone() -> None:
     tested = TSNetJointModel({**model.opt, 'is_train': False})
     built = {label for label in tested.networks if getattr(tested, label) is not None}
     assert built == {'net_t', 'net_s'}
-    assert tested.validation_nets()['result'] is tested.net_s
+    assert networks_of(tested)['result'] is tested.net_s
 
 
 def test_batch_of_one(data: dict[str, Any]) -> None:

@@ -40,13 +40,13 @@ class Duel(FSRModel):
 
     networks = {
         'net_g': Net(result=True),
-        'net_d': Net(only_training=True),
+        'net_d': Net(train_only=True),
         'net_t': Net(frozen=True),
         'net_x': Net(optional=True),
     }
     Train = TrainOptions
 
-    def init_losses(self) -> None:
+    def prepare_training(self) -> None:
         self.seen: list[dict[str, bool]] = []
 
     def step(self) -> None:
@@ -128,7 +128,7 @@ def test_the_averaged_network_is_measured_and_saved(tmp_path: Path) -> None:
     model = Duel(options(tmp_path, ema_decay=0.5))
     model.feed_data(batch())
     model.optimize_parameters(1)
-    assert model.validation_nets()['result'] is model.average['net_g'].net
+    assert model.evaluation.networks(model)['result'] is model.average['net_g'].net
     files = model.save_networks('1')
     assert set(files) == {'net_g', 'net_d'}
     content = torch.load(files['net_g'], weights_only=True)

@@ -60,10 +60,10 @@ class Partly(FSRModel):
     networks = {'net_g': Net(result=True), 'net_h': Net(), 'net_t': Net(frozen=True)}
     shown: Tensor | None = None
 
-    def init_losses(self) -> None:
+    def prepare_training(self) -> None:
         self.learned: list[set[str]] = []
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         return label == 'net_h' or name.startswith('tail.')
 
     def step(self) -> None:
@@ -78,10 +78,10 @@ class Partly(FSRModel):
                 losses[f'l_{labels[0]}'] = (made - self.net_t(self.net_t(self.lq))).square().mean()
 
     @classmethod
-    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def composite_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         return {'net_sr': {'type': 'InARow', 'first': opt['network_g'], 'second': opt['network_h']}}
 
-    def products(self) -> dict[str, nn.Module]:
+    def composites(self) -> dict[str, nn.Module]:
         return {'net_sr': InARow(self.evaluated('net_g'), self.evaluated('net_h'))}
 
     def preview(self) -> Tensor | None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fsr_plugins.metrics.base import Metric
-from fsr_plugins.models.validation import SetEvaluation
+from fsr_plugins.models.evaluation import SetEvaluation
 from fsr_plugins.registry import METRIC_REGISTRY
 
 

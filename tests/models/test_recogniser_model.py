@@ -209,7 +209,7 @@ def test_training_goes_on_after_validation(tmp_path: Path) -> None:
 
 
 def test_it_shows_no_images() -> None:
-    assert RecogniserModel.shows_images is False
+    assert RecogniserModel.evaluation.shows_images is False
 
 
 # ---- what is said of data and networks that do not fit --------------------------------------------------------------

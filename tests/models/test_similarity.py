@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fsr_plugins.models.validation import SetEvaluation, quantise
+from fsr_plugins.models.evaluation import SetEvaluation, quantise
 from fsr_plugins.pipeline import _validation
 
 from basicsr.metrics import calculate_psnr  # isort: skip

@@ -15,7 +15,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare
@@ -32,8 +33,8 @@ class CFaceGANModel(FSRModel):
 
     networks = {
         'net_g': Net(result=True),
-        'net_d': Net(optional=True, only_training=True),
-        'net_r': Net(frozen=True, optional=True, only_training=True),
+        'net_d': Net(optional=True, train_only=True),
+        'net_r': Net(frozen=True, optional=True, train_only=True),
     }
     net_g: nn.Module
     net_d: nn.Module
@@ -42,27 +43,14 @@ class CFaceGANModel(FSRModel):
     class Train(TrainOptions):
         """The terms of Eq. 7, each with its weight in its block: one left out is off."""
 
-        gan_opt: Block | None = Field(None, description='L_GAN, Eq. 1, alpha')
-        content_opt: Block | None = Field(None, description='L_P, Eq. 2, beta')
-        pixel_opt: Block | None = Field(None, description='not in Eq. 7')
-        cface_opt: Block | None = Field(None, description='L_CF, Eq. 5 and 6: a CompareFaceLoss')
+        gan_opt: Loss | None = Loss.field('L_GAN, Eq. 1, alpha', needs='net_d')
+        content_opt: Loss | None = Loss.field('L_P, Eq. 2, beta')
+        pixel_opt: Loss | None = Loss.field('not in Eq. 7')
+        cface_opt: Loss | None = Loss.field('L_CF, Eq. 5 and 6: a CompareFaceLoss', needs='net_r')
         use_compare: bool = Field(True, description='false: no compare faces, so that L_SI is left of L_CF')
+        suggested_loss = 'content_opt'
 
     train_opt: Train
-
-    def init_losses(self) -> None:
-        """Builds every loss that the option file names, and sees that its network is there."""
-        self.cri_gan = self.build_loss('gan_opt')
-        self.cri_content = self.build_loss('content_opt')
-        self.cri_pix = self.build_loss('pixel_opt')
-        self.cri_cface = self.build_loss('cface_opt')
-        for key, criterion, label in (('gan_opt', self.cri_gan, 'd'), ('cface_opt', self.cri_cface, 'r')):
-            if criterion is not None and getattr(self, f'net_{label}') is None:
-                raise UserError(
-                    f"This training has a 'train.{key}': it needs a block 'network_{label}' in the option file."
-                )
-        if not any((self.cri_gan, self.cri_content, self.cri_pix, self.cri_cface)):
-            raise UserError("This training has no loss: give 'train.content_opt', or another of the method's losses.")
 
     def step(self) -> None:
         """N^SR, then N^D on the same images."""
@@ -72,33 +60,33 @@ class CFaceGANModel(FSRModel):
         """One step of N^SR by Eq. 7; returns its images, detached."""
         with self.phase('net_g') as losses:
             sr = self.net_g(self.lq)
-            if self.cri_pix is not None:
-                losses['l_pix'] = self.cri_pix(sr, self.gt)
-            if self.cri_content is not None:
-                losses['l_content'] = self.cri_content(sr, self.gt)
-            if self.cri_gan is not None:
-                losses['l_gan'] = self.cri_gan(self.net_d(sr), True, is_disc=False)
-            if self.cri_cface is not None:
+            if 'pixel_opt' in self.losses:
+                losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
+            if 'content_opt' in self.losses:
+                losses['l_content'] = self.losses.content_opt(sr, self.gt)
+            if 'gan_opt' in self.losses:
+                losses['l_gan'] = self.losses.gan_opt(self.net_d(sr), True, is_disc=False)
+            if 'cface_opt' in self.losses:
                 losses['l_cface'] = self.identity_loss(sr)
         return sr.detach()
 
     def train_discriminator(self, sr: Tensor) -> None:
         """One step of N^D by Eq. 1 on HR and on these images."""
-        if self.cri_gan is None:
+        if 'gan_opt' not in self.losses:
             return
         with self.phase('net_d') as losses:
-            losses['l_d'] = self.cri_gan(self.net_d(self.gt), True, is_disc=True)
-            losses['l_d'] += self.cri_gan(self.net_d(sr), False, is_disc=True)
+            losses['l_d'] = self.losses.gan_opt(self.net_d(self.gt), True, is_disc=True)
+            losses['l_d'] += self.losses.gan_opt(self.net_d(sr), False, is_disc=True)
 
     def identity_loss(self, sr: Tensor) -> Tensor:
         """L_CF of these images (Eq. 6)."""
-        assert self.gt is not None and self.cri_cface is not None
+        assert self.gt is not None
         net_r = bare(self.net_r)
         faces = [self.gt, self.compare_faces()] if self.train_opt.use_compare else [self.gt]
         with torch.no_grad():
             references = self.embed(net_r, torch.cat(faces)).chunk(len(faces))
         has_compare = self.batch.get('has_compare') if self.train_opt.use_compare else None
-        return self.cri_cface(self.embed(net_r, sr), *references, has_compare=has_compare)
+        return self.losses.cface_opt(self.embed(net_r, sr), *references, has_compare=has_compare)
 
     def embed(self, net: nn.Module, images: Tensor) -> Tensor:
         """Embeddings (N, D) of images (N, 3, H, W), in float32 whatever the precision of the rest is."""
@@ -123,20 +111,15 @@ class CFaceGANModel(FSRModel):
 class CFaceJointModel(CFaceGANModel):
     """Step 4: as step 1, and in each iteration CNN^R learns from HR and SR by L_FR (Eq. 3); L_CF never trains it."""
 
-    networks = {**CFaceGANModel.networks, 'net_r': Net(only_training=True), 'net_h': Net(only_training=True)}
+    networks = {**CFaceGANModel.networks, 'net_r': Net(train_only=True), 'net_h': Net(train_only=True)}
     net_h: nn.Module
 
     class Train(CFaceGANModel.Train):
         """Those of step 1, and L_FR."""
 
-        fr_opt: Block = Field(description='L_FR, Eq. 3: an ASoftmaxLoss')
+        fr_opt: Loss = Loss.required('L_FR, Eq. 3: an ASoftmaxLoss')
 
     train_opt: Train
-
-    def init_losses(self) -> None:
-        """Builds every loss."""
-        super().init_losses()
-        self.cri_fr: Any = self.build_loss('fr_opt')
 
     def check_data(self, dataset: Any) -> None:
         """Sees that the head knows all people of the training set.
@@ -161,4 +144,4 @@ class CFaceJointModel(CFaceGANModel):
         labels = identities_of(self).repeat(2)
         with self.phase('net_r', 'net_h') as losses, torch.autocast(self.device.type, enabled=False):
             logits = self.net_h(self.embed(self.net_r, torch.cat([self.gt, sr])), labels)
-            losses['l_fr'] = self.cri_fr(logits, labels, self.current_iter)
+            losses['l_fr'] = self.losses.fr_opt(logits, labels, self.current_iter)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -73,7 +72,7 @@ class Mixing:
             num: how many w^s.
             swapped_layers: how many last layers alpha_0 takes from the exemplar.
         """
-        encoder: Any = net.encoder
+        encoder = net.encoder
         target = spread(encoder(lq).float(), num)
         mean, std = encoder.latent_mean, encoder.latent_std
         source = mean + std * torch.randn(num, 1, len(mean), device=mean.device)

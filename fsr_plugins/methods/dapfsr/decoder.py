@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.archs.stylegan2 import StyleGAN2Critic, StyleGAN2Decoder
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.losses.stylegan import PathLengthPenalty, R1Penalty
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating
-from fsr_plugins.models.validation import Results, SetEvaluation, meta_of
+from fsr_plugins.models.strategies import GeneratedFaces
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import State
 
 from torchvision.utils import make_grid  # isort: skip  after the mends
 
@@ -28,27 +29,24 @@ class DAPDecoderModel(FSRModel):
     Batches hold ``gt``. Validation takes as many faces of G as the set has and knows metrics without pairs alone (FID).
     """
 
-    networks = {'net_g': Net(result=True, twice=True), 'net_d': Net(only_training=True, twice=True)}
-    net_g: nn.Module
-    net_d: nn.Module
-    shows_images = False
+    networks = {'net_g': Net(result=True, double_backward=True), 'net_d': Net(train_only=True, double_backward=True)}
+    net_g: StyleGAN2Decoder
+    net_d: StyleGAN2Critic
+    evaluation = GeneratedFaces()
 
     class Train(TrainOptions):
         """The losses; a penalty left out is off."""
 
-        gan_opt: Block = Field(description='of G and critic: a LogisticGANLoss')
-        r1_opt: Block | None = Field(None, description="on the critic's gradient at real faces: an R1Penalty")
-        path_length_opt: Block | None = Field(None, description="on G's gradient by w: a PathLengthPenalty")
+        gan_opt: Loss = Loss.required('of G and critic: a LogisticGANLoss')
+        r1_opt: Loss | None = Loss.field("on the critic's gradient at real faces: an R1Penalty")
+        path_length_opt: Loss | None = Loss.field("on G's gradient by w: a PathLengthPenalty")
         path_batch_shrink: int = Field(2, ge=1, description='faces of the path length penalty: the batch over this')
         mixing_prob: float = Field(0.9, ge=0, le=1, description='how often a face is made of two z')
 
     train_opt: Train
 
-    def init_losses(self) -> None:
-        """Builds the losses."""
-        self.cri_gan: Any = self.build_loss('gan_opt')
-        self.cri_r1: Any = self.build_loss('r1_opt')
-        self.cri_path: Any = self.build_loss('path_length_opt')
+    def prepare_training(self) -> None:
+        """Begins the running mean of the path lengths."""
         self.mean_path_length = torch.zeros((), device=self.device)
 
     def step(self) -> None:
@@ -57,19 +55,24 @@ class DAPDecoderModel(FSRModel):
         with self.phase('net_d') as losses:
             with torch.no_grad():
                 made = self.net_g(self.draw_styles(len(self.gt)), raw=True)
-            losses['l_d'] = self.cri_gan(self.net_d(self.gt), True, is_disc=True)
-            losses['l_d'] += self.cri_gan(self.net_d(made, raw=True), False, is_disc=True)
-            if self.cri_r1 is not None and self.cri_r1.due(self.current_iter):
+            losses['l_d'] = self.losses.gan_opt(self.net_d(self.gt), True, is_disc=True)
+            losses['l_d'] += self.losses.gan_opt(self.net_d(made, raw=True), False, is_disc=True)
+            if 'r1_opt' in self.losses and self.losses.typed('r1_opt', R1Penalty).due(self.current_iter):
                 losses['l_d_r1'] = self.r1_penalty(self.gt * 2 - 1)
         with self.phase('net_g') as losses:
             made = self.net_g(self.draw_styles(len(self.gt)), raw=True)
-            losses['l_g'] = self.cri_gan(self.net_d(made, raw=True), True)
-            if self.cri_path is not None and self.cri_path.due(self.current_iter):
+            losses['l_g'] = self.losses.gan_opt(self.net_d(made, raw=True), True)
+            if 'path_length_opt' in self.losses and self.path_length.due(self.current_iter):
                 losses['l_g_path'] = self.path_length_penalty(max(1, len(self.gt) // self.train_opt.path_batch_shrink))
+
+    @property
+    def path_length(self) -> PathLengthPenalty:
+        """The penalty on G's gradient."""
+        return self.losses.typed('path_length_opt', PathLengthPenalty)
 
     def draw_styles(self, num: int) -> list[Tensor]:
         """One z (num, num_style_feat), or two to mix at a layer that the decoder draws."""
-        net_g: Any = bare(self.net_g)
+        net_g = bare(self.net_g)
         several = 1 + int(torch.rand(()) < self.train_opt.mixing_prob)
         return list(torch.randn(several, num, net_g.num_style_feat, device=self.device))
 
@@ -77,21 +80,21 @@ class DAPDecoderModel(FSRModel):
         """The penalty at real faces (N, 3, H, W) in [-1, 1], in full precision."""
         with torch.autocast(self.device.type, enabled=False):
             real = real.float().requires_grad_()
-            return self.cri_r1(self.net_d(real, raw=True), real)
+            return self.losses.r1_opt(self.net_d(real, raw=True), real)
 
     def path_length_penalty(self, num: int) -> Tensor:
         """The penalty on ``num`` made faces, in full precision; moves the running mean of the lengths."""
         with torch.autocast(self.device.type, enabled=False):
             made, latents = self.net_g(self.draw_styles(num), raw=True, return_latents=True)
-            penalty = self.cri_path(made, latents, self.mean_path_length)
+            penalty = self.path_length(made, latents, self.mean_path_length)
         self.mean_path_length = penalty.mean
         self.log('path_length', penalty.length)
         return penalty.loss
 
     def faces(self, num: int, generator: torch.Generator) -> Tensor:
         """``num`` faces of the averaged G with its fixed noise, (num, 3, size, size) RGB, not clamped."""
-        net_g: Any = self.evaluated('net_g')
-        z = torch.randn(num, net_g.num_style_feat, generator=generator).to(self.device)
+        net_g = self.evaluated('net_g')
+        z = torch.randn(num, bare(self.net_g).num_style_feat, generator=generator).to(self.device)
         with evaluating(net_g), self.precision.autocast():
             return net_g(z, randomize_noise=False).float()
 
@@ -100,23 +103,11 @@ class DAPDecoderModel(FSRModel):
         faces = self.faces(_SHOWN, torch.Generator().manual_seed(_SEED)).clamp(0, 1)
         return make_grid(faces, nrow=_SHOWN // 2, padding=0)
 
-    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
-        """Figures of as many faces of G as the set has, by metrics that need no pairs."""
-        self.synchronise_buffers()
-        metrics = (self.opt.get('val') or {}).get('metrics') or {}
-        evaluation = SetEvaluation({'result': nn.Identity()}, metrics, True, rate_hr=False)
-        generator = torch.Generator().manual_seed(_SEED + self.opt.get('rank', 0))
-        for batch in loader:
-            self.feed_data(batch)
-            assert self.gt is not None
-            evaluation.update(self.faces(len(self.gt), generator), self.gt, meta_of(self))
-        return evaluation.compute()
-
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with the mean of the path lengths."""
         return {**super().training_state(), 'mean_path_length': self.mean_path_length}
 
-    def load_training_state(self, state: Any) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.mean_path_length = state['mean_path_length'].to(self.device)

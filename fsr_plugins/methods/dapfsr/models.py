@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from fsr_plugins.archs.stylegan2 import StyleGAN2Decoder
 from fsr_plugins.checkpoints import read_weights
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
-from fsr_plugins.methods.dapfsr.archs import DAPFSR
+from fsr_plugins.losses.features import FeatureLoss
+from fsr_plugins.methods.dapfsr.archs import DAPFSR, DAPEncoder
 from fsr_plugins.methods.dapfsr.damma import Mixing, spread, style_transferred
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, bare, evaluating, freeze
+from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import Block, Options, Record, State
 from fsr_plugins.weights import locate, torchvision_weights
 
 from torchvision.utils import make_grid  # isort: skip  after the mends
@@ -30,8 +35,8 @@ from torchvision.utils import make_grid  # isort: skip  after the mends
 class DAPTrainOptions(TrainOptions):
     """The two terms of Eq. 5."""
 
-    pixel_opt: Block = Field(description='L_mse, Eq. 3')
-    perceptual_opt: Block | None = Field(None, description='L_percept, Eq. 4: a FeatureLoss, whose network is F')
+    pixel_opt: Loss = Loss.required('L_mse, Eq. 3')
+    perceptual_opt: Loss | None = Loss.field('L_percept, Eq. 4: a FeatureLoss, whose network is F')
 
 
 class DAPModel(FSRModel):
@@ -39,17 +44,29 @@ class DAPModel(FSRModel):
 
     Train = DAPTrainOptions
 
-    def init_losses(self) -> None:
-        """Builds the losses."""
-        self.cri_pix: Any = self.build_loss('pixel_opt')
-        self.cri_percept: Any = self.build_loss('perceptual_opt')
-
     def reconstruction(self, losses: dict[str, Tensor], sr: Tensor, hr: Tensor | None) -> None:
         """Adds the terms of Eq. 5."""
         assert hr is not None
-        losses['l_mse'] = self.cri_pix(sr, hr)
-        if self.cri_percept is not None:
-            losses['l_percept'] = self.cri_percept(sr, hr)
+        losses['l_mse'] = self.losses.pixel_opt(sr, hr)
+        if 'perceptual_opt' in self.losses:
+            losses['l_percept'] = self.losses.perceptual_opt(sr, hr)
+
+
+class WholeNetwork(SuperResolution['DAPEncoderModel']):
+    """Encoder and decoder together are what is measured."""
+
+    def networks(self, model: DAPEncoderModel) -> dict[str, nn.Module]:
+        """The whole network."""
+        return {'result': model.composites()['net_sr']}
+
+
+class BeforeAndAfter(SuperResolution['DAPAdaptModel']):
+    """The network before adaptation (where the option file has it as ``network_source``) and after."""
+
+    def networks(self, model: DAPAdaptModel) -> dict[str, nn.Module]:
+        """``source_only`` and ``result``."""
+        before = {'source_only': model.net_source} if model.net_source is not None else {}
+        return {**before, 'result': model.evaluated('net_sr')}
 
 
 @MODEL_REGISTRY.register()
@@ -57,8 +74,9 @@ class DAPEncoderModel(DAPModel):
     """E by Eq. 5 with G fixed; what it hands on, ``net_sr``, is both together."""
 
     networks = {'net_e': Net(result=True), 'net_g': Net(frozen=True)}
-    net_e: nn.Module
-    net_g: nn.Module
+    net_e: DAPEncoder
+    net_g: StyleGAN2Decoder
+    evaluation = WholeNetwork()
 
     class Train(DAPTrainOptions):
         """Those of Eq. 5, and where the encoder begins."""
@@ -70,10 +88,9 @@ class DAPEncoderModel(DAPModel):
 
     train_opt: Train
 
-    def init_losses(self) -> None:
-        """Builds the losses; gives E the statistics of G's w, which training keeps, and a new E its backbone."""
-        super().init_losses()
-        net_e: Any = bare(self.net_e)
+    def prepare_training(self) -> None:
+        """Gives E the statistics of G's w, which training keeps, and a new E its backbone."""
+        net_e = bare(self.net_e)
         generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
         net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
         begun = (self.opt.get('path') or {}).get('pretrain_network_e')
@@ -96,7 +113,7 @@ class DAPEncoderModel(DAPModel):
         return read_weights(str(found), None)
 
     @property
-    def decoder(self) -> Any:
+    def decoder(self) -> StyleGAN2Decoder:
         """G, without wrappers."""
         return bare(self.net_g)
 
@@ -107,22 +124,18 @@ class DAPEncoderModel(DAPModel):
             self.reconstruction(losses, sr, self.gt)
 
     @classmethod
-    def product_blocks(cls, opt: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    def composite_blocks(cls, opt: Options) -> dict[str, Block]:
         """``net_sr``, a DAPFSR."""
         return {'net_sr': {'type': 'DAPFSR', 'encoder': opt['network_e'], 'decoder': opt['network_g']}}
 
-    def products(self) -> dict[str, nn.Module]:
+    def composites(self) -> dict[str, nn.Module]:
         """Encoder and decoder as one network."""
         return {'net_sr': DAPFSR(encoder=self.evaluated('net_e'), decoder=self.decoder)}  # type: ignore[arg-type]
 
     @classmethod
-    def result_label(cls, opt: Mapping[str, Any]) -> str:
+    def result_label(cls, opt: Options) -> str:
         """Of a trained stage the whole network."""
         return 'net_sr'
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """The whole network."""
-        return {'result': self.products()['net_sr']}
 
 
 @MODEL_REGISTRY.register()
@@ -134,8 +147,9 @@ class DAPAdaptModel(DAPModel):
     """
 
     networks = {'net_sr': Net(result=True), 'net_source': Net(frozen=True, optional=True)}
-    net_sr: nn.Module
+    net_sr: DAPFSR
     net_source: nn.Module | None
+    evaluation = BeforeAndAfter()
 
     class Train(DAPTrainOptions):
         """The switches of Tables 2 and 3, and what Algorithm 1 leaves open."""
@@ -154,15 +168,15 @@ class DAPAdaptModel(DAPModel):
 
     train_opt: Train
 
-    def __init__(self, opt: dict[str, Any]) -> None:
+    def __init__(self, opt: Options) -> None:
         self.mixing: Mixing | None = None
         super().__init__(opt)
         if self.is_train:
             freeze(self.network.encoder)
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         """Of G the affine layers of its styles, or all that makes an image of w; of E nothing."""
-        net: Any = bare(self.net_sr)
+        net = bare(self.net_sr)
         part, _, rest = name.partition('.')
         if part != 'decoder':
             return False
@@ -170,14 +184,13 @@ class DAPAdaptModel(DAPModel):
             return rest in set(net.decoder.style_affine_parameters())
         return not rest.startswith('style_mlp')
 
-    def init_losses(self) -> None:
-        """Builds the losses.
+    def prepare_training(self) -> None:
+        """Sees that what the switches call for is there.
 
         Raises:
             UserError: alpha is to be learned, and there is no F to learn it by; faces are to be made, and nothing
                 makes their LR; more layers are to be swapped than there are.
         """
-        super().init_losses()
         layers = self.network.encoder.num_latent
         if self.train_opt.swapped_layers > layers:
             raise UserError(f"'train.swapped_layers' is {self.train_opt.swapped_layers}, but w has {layers} layers.")
@@ -186,7 +199,7 @@ class DAPAdaptModel(DAPModel):
                 "Faces besides the exemplars need an LR too: give the option file a 'degradation', or take 'train.aug: "
                 "direct'."
             )
-        if self.mixes and self.train_opt.mixing == 'soft' and self.cri_percept is None:
+        if self.mixes and self.train_opt.mixing == 'soft' and 'perceptual_opt' not in self.losses:
             raise UserError(
                 "'train.mixing: soft' learns alpha by the features of 'train.perceptual_opt' (Eq. 7): give it, or take "
                 "'mixing: hard'."
@@ -195,8 +208,7 @@ class DAPAdaptModel(DAPModel):
     @property
     def network(self) -> DAPFSR:
         """E and G, without wrappers."""
-        net: Any = bare(self.net_sr)
-        return net
+        return bare(self.net_sr)
 
     @property
     def mixes(self) -> bool:
@@ -233,19 +245,18 @@ class DAPAdaptModel(DAPModel):
             if self.train_opt.aug == 'adain':
                 return style_transferred(self.draw(self.mixing.source), self.mixing.exemplar).clamp(0, 1)
             if self.train_opt.mixing == 'soft':  # line 6
-                self.mixing.learn(self.network.decoder, self.cri_percept.extractor, self.train_opt.alpha_lr)
+                self.mixing.learn(
+                    self.network.decoder,
+                    self.losses.typed('perceptual_opt', FeatureLoss).extractor,
+                    self.train_opt.alpha_lr,
+                )
                 self.log('alpha', self.mixing.alpha.mean())
             return self.draw(self.mixing.mixed()).clamp(0, 1)  # line 7
 
     def draw(self, latents: Tensor) -> Tensor:
         """G of w (N, num_latent, num_style_feat): (N, 3, H, W)."""
-        decoder: Any = self.network.decoder
+        decoder = self.network.decoder
         return decoder(latents, input_is_latent=True, noise=decoder.no_noise()).float()
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """The network before (where the option file has it as ``network_source``) and after."""
-        before = {'source_only': self.net_source} if self.net_source is not None else {}
-        return {**before, 'result': self.evaluated('net_sr')}
 
     @torch.no_grad()
     def preview(self) -> Tensor | None:
@@ -257,17 +268,17 @@ class DAPAdaptModel(DAPModel):
         rows = [source, mixed, spread(self.mixing.exemplar, len(source))]
         return make_grid(torch.cat(rows).clamp(0, 1), nrow=len(source), padding=0)
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with what the inner loop holds."""
         return {**super().training_state(), 'mixing': self.mixing.state() if self.mixing else None}
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.mixing = Mixing.of(state['mixing'], self.device) if state['mixing'] else None
 
     @classmethod
-    def adaptation_options(cls, meta: Mapping[str, Any]) -> dict[str, Any]:
+    def adaptation_options(cls, meta: Record) -> Record:
         """A stage of this model for a network with this ``meta``, without data: what ``fsr adapt`` begins with."""
         return {
             'network_sr': copy.deepcopy(meta['arch']),

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
-from torch import nn
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.methods.dapfsr.archs import DAPEncoder
 from fsr_plugins.methods.dapfsr.models import DAPEncoderModel
 from fsr_plugins.methods.dapfsr.whitening import Moments, whiten
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import State
 
 
 @MODEL_REGISTRY.register()
@@ -33,15 +32,14 @@ class DAPWarmUpModel(DAPEncoderModel):
         agree_weight: float = Field(0.01, ge=0, description="of the squared distance of the layers' E from their mean")
 
     train_opt: Train
-    net_g: nn.Module
 
-    def init_losses(self) -> None:
-        """Builds the losses.
+    def prepare_training(self) -> None:
+        """As the encoder's training; and sees that codes can be whitened.
 
         Raises:
             UserError: an encoder that predicts no offsets, or a moving average, which would not be whitened.
         """
-        super().init_losses()
+        super().prepare_training()
         if not self.encoder.predict_offset:
             raise UserError("DAPWarmUpModel whitens offsets: it needs 'predict_offset: true' in 'network_e'.")
         if self.train_opt.ema_decay:
@@ -49,11 +47,11 @@ class DAPWarmUpModel(DAPEncoderModel):
         self.moments = Moments(self.encoder.num_style_feat, self.device)
 
     @property
-    def encoder(self) -> Any:
+    def encoder(self) -> DAPEncoder:
         """E, without wrappers."""
         return bare(self.net_e)
 
-    def learns(self, label: str, name: str) -> bool:
+    def is_trainable(self, label: str, name: str) -> bool:
         """Everything but the mapping network, which has no part in it."""
         return not name.startswith('style_mlp')
 
@@ -79,11 +77,11 @@ class DAPWarmUpModel(DAPEncoderModel):
             net.load_state_dict(state)
         return files
 
-    def training_state(self) -> dict[str, Any]:
+    def training_state(self) -> State:
         """See :meth:`FSRModel.training_state`; with the moments of the codes."""
         return {**super().training_state(), 'moments': self.moments.state()}
 
-    def load_training_state(self, state: Mapping[str, Any]) -> None:
+    def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
         super().load_training_state(state)
         self.moments.load(state['moments'])

@@ -7,23 +7,26 @@ the domain that is to be kept. Images are in [0, 1]; ``loss_range`` says on whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.edges import canny
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.distillation import DistillationLoss
 from fsr_plugins.methods.isrkd.archs import EDGE_SCALES, GeneratorOutput
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.networks import Net
-from fsr_plugins.models.validation import Results
+from fsr_plugins.models.strategies import SuperResolution, Table
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Batch
 
 #: What validation calls the likeness of the incremental network's images to the teacher's.
 SIMILARITY = 'incremental_vs_pretrained'
@@ -33,18 +36,18 @@ SIMILARITY = 'incremental_vs_pretrained'
 class ISRKDPretrainModel(FSRModel):
     """Stage 1: the generator G_S learns the source domain from scratch, by Eq. 4 without distillation."""
 
-    networks = {'net_g': Net(result=True), 'net_d': Net(optional=True, only_training=True)}
+    networks = {'net_g': Net(result=True), 'net_d': Net(optional=True, train_only=True)}
     net_g: nn.Module
     net_d: nn.Module
 
     class Train(TrainOptions):
         """The losses of Eq. 4 but L_kd: one left out is off."""
 
-        pixel_opt: Block | None = Field(None, description='L_rl, Eq. 8')
-        edge_opt: Block | None = Field(None, description='L_edge, Eq. 3: a SequenceLoss over edge_scales')
-        lce_opt: Block | None = Field(None, description='L_lce, Eq. 6')
-        id_opt: Block | None = Field(None, description='L_id, Eq. 7')
-        gan_opt: Block | None = Field(None, description='L_ad, Eq. 5')
+        pixel_opt: Loss | None = Loss.field('L_rl, Eq. 8')
+        edge_opt: Loss | None = Loss.field('L_edge, Eq. 3: a SequenceLoss over edge_scales')
+        lce_opt: Loss | None = Loss.field('L_lce, Eq. 6')
+        id_opt: Loss | None = Loss.field('L_id, Eq. 7')
+        gan_opt: Loss | None = Loss.field('L_ad, Eq. 5', needs='net_d')
         loss_range: Literal[255, 1] = Field(
             255, description='scale of images and edges in pixel, edge, LCE and KD loss'
         )
@@ -53,37 +56,26 @@ class ISRKDPretrainModel(FSRModel):
         edge_thresholds: Literal['mean_std', 'otsu'] | list[float] = Field(
             'mean_std', description="Canny's for edge_source: device; as the view's"
         )
+        suggested_loss = 'pixel_opt'
 
     train_opt: Train
-
-    def init_losses(self) -> None:
-        """Builds every loss that the option file names."""
-        self.cri_pix = self.build_loss('pixel_opt')
-        self.cri_edge = self.build_loss('edge_opt')
-        self.cri_lce = self.build_loss('lce_opt')
-        self.cri_id = self.build_loss('id_opt')
-        self.cri_gan = self.build_loss('gan_opt')
-        if self.cri_gan is not None and self.net_d is None:
-            raise UserError("This training has a 'train.gan_opt': it needs a block 'network_d' in the option file.")
-        if not any((self.cri_pix, self.cri_edge, self.cri_lce, self.cri_id, self.cri_gan)):
-            raise UserError("This training has no loss: give 'train.pixel_opt', or another of the method's losses.")
 
     def step(self) -> None:
         """The generator by Eq. 4, then the discriminator by Eq. 5 on the same images."""
         with self.phase('net_g') as losses:
             sr = self.generate(losses)
-        if self.cri_gan is not None:
+        if 'gan_opt' in self.losses:
             with self.phase('net_d') as losses:
-                losses['l_d'] = self.cri_gan(self.net_d(self.gt), True, is_disc=True)
-                losses['l_d'] += self.cri_gan(self.net_d(sr.detach()), False, is_disc=True)
+                losses['l_d'] = self.losses.gan_opt(self.net_d(self.gt), True, is_disc=True)
+                losses['l_d'] += self.losses.gan_opt(self.net_d(sr.detach()), False, is_disc=True)
 
     def generate(self, losses: dict[str, Tensor]) -> Tensor:
         """Adds the generator's losses, returns its images of the domain that is learned."""
         assert self.gt is not None
         output = self.net_g(self.lq, details=True)
         self.supervise(output, self.gt, losses)
-        if self.cri_gan is not None:
-            losses['l_gan'] = self.cri_gan(self.net_d(output.sr), True, is_disc=False)
+        if 'gan_opt' in self.losses:
+            losses['l_gan'] = self.losses.gan_opt(self.net_d(output.sr), True, is_disc=False)
         return output.sr
 
     def supervise(self, output: GeneratorOutput, hr: Tensor, losses: dict[str, Tensor], after: str = '') -> None:
@@ -96,16 +88,16 @@ class ISRKDPretrainModel(FSRModel):
         scale = self.train_opt.loss_range
         sr = output.sr.float()
         images = scale * sr, scale * hr
-        if self.cri_pix is not None:
-            losses[f'l_pix{after}'] = self.cri_pix(*images)
-        if self.cri_lce is not None:
-            losses[f'l_lce{after}'] = self.cri_lce(*images)
-        if self.cri_id is not None:
-            losses[f'l_id{after}'] = self.cri_id(sr, hr)
-        if self.cri_edge is not None:
+        if 'pixel_opt' in self.losses:
+            losses[f'l_pix{after}'] = self.losses.pixel_opt(*images)
+        if 'lce_opt' in self.losses:
+            losses[f'l_lce{after}'] = self.losses.lce_opt(*images)
+        if 'id_opt' in self.losses:
+            losses[f'l_id{after}'] = self.losses.id_opt(sr, hr)
+        if 'edge_opt' in self.losses:
             edges = dict(zip(EDGE_SCALES, output.edges, strict=True))
             ours = [scale * edges[factor].float() for factor in self.train_opt.edge_scales]
-            losses[f'l_edge{after}'] = self.cri_edge(ours, [scale * edge for edge in self.edge_targets(hr)])
+            losses[f'l_edge{after}'] = self.losses.edge_opt(ours, [scale * edge for edge in self.edge_targets(hr)])
 
     def edge_targets(self, hr: Tensor) -> list[Tensor]:
         """E_HR: Canny's edges of the HR images at every one of ``edge_scales``, (N, 1, H / s, W / s), 0 or 1.
@@ -134,34 +126,59 @@ class ISRKDPretrainModel(FSRModel):
         return canny(image, *thresholds)
 
 
+class AgainstTeacher(SuperResolution['ISRKDIncrementalModel']):
+    """The incremental network, and ``pretrained``, the teacher it began as, where the stage has one."""
+
+    def networks(self, model: ISRKDIncrementalModel) -> dict[str, nn.Module]:
+        """``result`` and ``pretrained``."""
+        nets = {'result': model.evaluated('net_g')}
+        return nets if model.net_t is None else {**nets, 'pretrained': model.net_t}
+
+    def comparisons(self, model: ISRKDIncrementalModel) -> dict[str, tuple[str, str]]:
+        """The incremental network's images against the teacher's, as in Table II."""
+        return {} if model.net_t is None else {SIMILARITY: ('result', 'pretrained')}
+
+    def tables(self, validation: Mapping[str, Results]) -> dict[str, Table]:
+        """Table I, a row for each set and metric, and Table II, a row for each set, where there is a teacher.
+
+        ``change_percent`` is ``100 (incremental - pretrained) / pretrained``, signed as the figure moves: of FID, where
+        less is better, a fall is a gain. It is None where the pretrained network's figure is 0.
+        """
+        change, similarity = [], []
+        for dataset, results in validation.items():
+            old, new = results.get('pretrained', {}), results['result']
+            for metric, before in old.items():
+                percent = 100 * (new[metric] - before) / before if before else None
+                row = {'set': dataset, 'metric': metric, 'pretrained': before, 'incremental': new[metric]}
+                change.append({**row, 'change_percent': percent})
+            if SIMILARITY in results:
+                similarity.append({'set': dataset, **results[SIMILARITY]})
+        return {name: rows for name, rows in (('table_1', change), ('table_2', similarity)) if rows}
+
+
 @MODEL_REGISTRY.register()
 class ISRKDIncrementalModel(ISRKDPretrainModel):
     """Stage 2: G_T, begun as G_S, learns the target domain and is held by G_S to the source domain (Eq. 1, 2, 4)."""
 
     networks = {**ISRKDPretrainModel.networks, 'net_t': Net(frozen=True, optional=True)}
     net_t: nn.Module
+    evaluation = AgainstTeacher()
 
     class Train(ISRKDPretrainModel.Train):
         """Those of stage 1, and L_kd (Eq. 2)."""
 
-        kd_opt: Block | None = Field(None, description='L_kd, Eq. 2; left out: no source images are needed')
+        kd_opt: Loss | None = Loss.field('L_kd, Eq. 2: a DistillationLoss; left out: no source images', needs='net_t')
         supervise_source: bool = Field(False, description='source images are compared with their HR as well')
 
     train_opt: Train
-    cri_kd: DistillationLoss | None
     source_gt: Tensor | None
     source_lq: Tensor | None
 
-    def init_losses(self) -> None:
-        """Builds every loss, and sees that what distillation needs is there."""
-        super().init_losses()
-        criterion = self.build_loss('kd_opt')
-        if not isinstance(criterion, DistillationLoss | None):
-            raise UserError(f"'train.kd_opt' is a {type(criterion).__name__}: it must be a DistillationLoss.")
-        self.cri_kd = criterion
-        if criterion is not None and self.net_t is None:
-            raise UserError("This training has a 'train.kd_opt': it needs a block 'network_t' in the option file.")
-        if self.train_opt.supervise_source and self.cri_edge is not None and self.train_opt.edge_source == 'dataset':
+    def prepare_training(self) -> None:
+        """Sees that what distillation needs is there."""
+        if 'kd_opt' in self.losses:
+            self.losses.typed('kd_opt', DistillationLoss)
+        if self.train_opt.supervise_source and 'edge_opt' in self.losses and self.train_opt.edge_source == 'dataset':
             raise UserError(
                 "Source images come without Canny maps: for 'train.supervise_source' set 'train.edge_source: device', "
                 "or leave out 'train.edge_opt'."
@@ -172,9 +189,9 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
     @property
     def uses_source(self) -> bool:
         """Whether a step looks at source images."""
-        return self.cri_kd is not None or self.train_opt.supervise_source
+        return 'kd_opt' in self.losses or self.train_opt.supervise_source
 
-    def feed_data(self, data: Mapping[str, Any]) -> None:
+    def feed_data(self, data: Batch) -> None:
         """As :meth:`FSRModel.feed_data`; LR of the source images is made here, outside of any lower precision."""
         super().feed_data(data)
         self.source_gt, self.source_lq = self.batch.get('source_gt'), None
@@ -203,38 +220,16 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
                 "SourceTargetDataset with 'source_number' above 0, or leave both out."
             )
         student = self.net_g(self.source_lq, details=True)
-        if self.cri_kd is not None and self.cri_kd.active(self.current_iter):
+        if 'kd_opt' in self.losses and self.distillation.active(self.current_iter):
             with torch.no_grad():
                 teacher = self.net_t(self.source_lq, details=True)
             scale = self.train_opt.loss_range
             images = scale * student.sr.float(), scale * teacher.sr.float()
-            losses |= self.cri_kd(*images, [student.bottleneck], [teacher.bottleneck], self.current_iter)
+            losses |= self.distillation(*images, [student.bottleneck], [teacher.bottleneck], self.current_iter)
         if self.train_opt.supervise_source:
             self.supervise(student, self.source_gt, losses, '_source')
 
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """``result``, and ``pretrained``, the teacher, where the stage has one."""
-        nets = super().validation_nets()
-        return nets if self.net_t is None else {**nets, 'pretrained': self.net_t}
-
-    def similarities(self) -> dict[str, tuple[str, str]]:
-        """The incremental network's images against the teacher's, as in Table II."""
-        return {} if self.net_t is None else {SIMILARITY: ('result', 'pretrained')}
-
-    @classmethod
-    def tables(cls, validation: Mapping[str, Results]) -> dict[str, list[dict[str, Any]]]:
-        """Table I, a row for each set and metric, and Table II, a row for each set, where there is a teacher.
-
-        ``change_percent`` is ``100 (incremental - pretrained) / pretrained``, signed as the figure moves: of FID, where
-        less is better, a fall is a gain. It is None where the pretrained network's figure is 0.
-        """
-        change, similarity = [], []
-        for dataset, results in validation.items():
-            old, new = results.get('pretrained', {}), results['result']
-            for metric, before in old.items():
-                percent = 100 * (new[metric] - before) / before if before else None
-                row = {'set': dataset, 'metric': metric, 'pretrained': before, 'incremental': new[metric]}
-                change.append({**row, 'change_percent': percent})
-            if SIMILARITY in results:
-                similarity.append({'set': dataset, **results[SIMILARITY]})
-        return {name: rows for name, rows in (('table_1', change), ('table_2', similarity)) if rows}
+    @property
+    def distillation(self) -> DistillationLoss:
+        """L_kd with its weights and schedule."""
+        return self.losses.typed('kd_opt', DistillationLoss)

@@ -6,16 +6,20 @@ A batch holds ``gt``, HR faces, and ``parsing``, their maps as uint8 ids (the vi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from fsr_plugins.config.options import Block, TrainOptions
+from fsr_plugins.config.losses import Loss
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
+from fsr_plugins.losses.distillation import DistillationLoss
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
+from fsr_plugins.models.strategies import SuperResolution
 from fsr_plugins.registry import MODEL_REGISTRY, lookup
+from fsr_plugins.values import Block
 
 #: The view of a dataset that gives the maps.
 VIEW = 'parsing'
@@ -51,7 +55,7 @@ def parsing_of(model: FSRModel) -> Tensor:
     return model.batch[VIEW]
 
 
-def check_views(datasets: Mapping[str, Mapping[str, Any]]) -> None:
+def check_views(datasets: Mapping[str, Block]) -> None:
     """Sees before training that every set the teacher will be shown comes with maps, as far as that can be told.
 
     Raises:
@@ -63,31 +67,48 @@ def check_views(datasets: Mapping[str, Mapping[str, Any]]) -> None:
             raise UserError(f"PKDN's teacher needs parsing maps: set 'views: [{VIEW}]' in 'datasets.{phase}'.")
 
 
+class WithMaps(SuperResolution['PKDNTeacherModel']):
+    """The teacher, with the maps of the images under validation."""
+
+    def networks(self, model: PKDNTeacherModel) -> dict[str, nn.Module]:
+        """``result``."""
+        return {'result': WithParsing(model.evaluated('net_t'), model)}
+
+
+class BesideTeacher(SuperResolution['PKDNStudentModel']):
+    """The student, and ``teacher`` where there is one to be measured."""
+
+    def networks(self, model: PKDNStudentModel) -> dict[str, nn.Module]:
+        """``result`` and ``teacher``."""
+        nets = {'result': model.evaluated('net_g')}
+        if model.net_t is not None and model.train_opt.validate_teacher:
+            nets['teacher'] = WithParsing(model.net_t, model)
+        return nets
+
+
 @MODEL_REGISTRY.register()
 class PKDNTeacherModel(FSRModel):
     """Stage 1: the teacher learns to use the parsing map of HR (Eq. 1)."""
 
     networks = {'net_t': Net(result=True)}
     net_t: nn.Module
+    evaluation = WithMaps()
 
     class Train(TrainOptions):
         """L1 to HR."""
 
-        pixel_opt: Block
+        pixel_opt: Loss = Loss.required('L1 to HR, Eq. 1')
 
-    def init_losses(self) -> None:
-        """Builds ``pixel_opt`` and sees that the sets have maps."""
-        self.cri_pix: Any = self.build_loss('pixel_opt')
+    train_opt: Train
+
+    def prepare_training(self) -> None:
+        """Sees that the sets have maps."""
         check_views(self.opt.get('datasets') or {})
 
     def step(self) -> None:
         """Eq. 1."""
         with self.phase('net_t') as losses:
-            losses['l_pix'] = self.cri_pix(self.net_t(self.lq, parsing_of(self)), self.gt)
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """``result``, the teacher, with the maps of the images under validation."""
-        return {'result': WithParsing(self.evaluated('net_t'), self)}
+            losses['l_pix'] = self.losses.pixel_opt(self.net_t(self.lq, parsing_of(self)), self.gt)
 
 
 @MODEL_REGISTRY.register()
@@ -103,24 +124,22 @@ class PKDNStudentModel(FSRModel):
     }
     net_g: nn.Module
     net_t: nn.Module | None
+    evaluation = BesideTeacher()
 
     class Train(TrainOptions):
         """L_SR (Eq. 3); L_TS and L_FS (Eq. 4 and 5), whose weights and schedule are ``kd_opt``'s."""
 
-        pixel_opt: Block
-        kd_opt: Block | None = None
-        kd_include_bottleneck: bool = False
-        validate_teacher: bool = True
+        pixel_opt: Loss = Loss.required('L_SR, Eq. 3')
+        kd_opt: Loss | None = Loss.field('L_TS and L_FS, Eq. 4 and 5: a DistillationLoss', needs='net_t')
+        kd_include_bottleneck: bool = Field(False, description='L_FS compares the bottleneck too')
+        validate_teacher: bool = Field(True, description='validation measures the teacher beside the student')
 
     train_opt: Train
 
-    def init_losses(self) -> None:
-        """Builds ``pixel_opt`` and ``kd_opt``; a teacher and ``kd_opt`` are there both, or neither."""
-        self.cri_pix: Any = self.build_loss('pixel_opt')
-        self.cri_kd: Any = self.build_loss('kd_opt')
-        if (self.cri_kd is None) != (self.net_t is None):
-            missing = 'train.kd_opt' if self.cri_kd is None else 'network_t'
-            raise UserError(f"The student is to learn from a teacher, but '{missing}' is missing in the option file.")
+    def prepare_training(self) -> None:
+        """Sees that a teacher comes with ``kd_opt``, and the sets with maps."""
+        if self.net_t is not None and 'kd_opt' not in self.losses:
+            raise UserError("The student is to learn from a teacher, but 'train.kd_opt' is missing in the option file.")
         datasets = self.opt.get('datasets') or {}
         if self.net_t is not None:
             seen = datasets if self.train_opt.validate_teacher else {'train': datasets['train']} if datasets else {}
@@ -130,12 +149,17 @@ class PKDNStudentModel(FSRModel):
         """Eq. 2; the teacher runs once, and not at all when the schedule has ended the distillation."""
         with self.phase('net_g') as losses:
             sr, features = self.net_g(self.lq, with_features=True)
-            losses['l_pix'] = self.cri_pix(sr, self.gt)
-            if self.cri_kd is not None and self.cri_kd.active(self.current_iter):
+            losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
+            if 'kd_opt' in self.losses and self.distillation.active(self.current_iter):
                 sr_t, features_t = self.taught()
-                losses.update(
-                    self.cri_kd(sr, sr_t, self.compared(features), self.compared(features_t), self.current_iter)
+                losses |= self.distillation(
+                    sr, sr_t, self.compared(features), self.compared(features_t), self.current_iter
                 )
+
+    @property
+    def distillation(self) -> DistillationLoss:
+        """L_TS and L_FS with their weights and schedule."""
+        return self.losses.typed('kd_opt', DistillationLoss)
 
     @torch.no_grad()
     def taught(self) -> tuple[Tensor, list[Tensor]]:
@@ -149,10 +173,3 @@ class PKDNStudentModel(FSRModel):
             return list(features)
         middle = len(features) // 2
         return [*features[:middle], *features[middle + 1 :]]
-
-    def validation_nets(self) -> dict[str, nn.Module]:
-        """``result``, the student, and ``teacher`` where there is one to be measured."""
-        nets = {'result': self.evaluated('net_g')}
-        if self.net_t is not None and (self.opt.get('train') or {}).get('validate_teacher', True):
-            nets['teacher'] = WithParsing(self.net_t, self)
-        return nets

@@ -1,4 +1,4 @@
-"""Validation over all ranks: one pass over a set, several networks, several metrics."""
+"""Figures of several networks by several metrics in one pass over a dataset, over all ranks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 import cv2
 from torch import Tensor
 
-from fsr_plugins.degradations.bicubic import bicubic_up
-from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric
-from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Block, Record
 
 #: Values of a set by network and metric.
 Results = dict[str, dict[str, float]]
@@ -30,11 +28,9 @@ def quantise(image: Tensor) -> Tensor:
 
 #: The name under which the figures of HR itself stand, for the metrics that rate it.
 HR = 'HR'
-#: The views of a set that metrics are told of.
-_VIEWS = ('landmarks', 'identity')
 
 
-def build_metrics(blocks: Mapping[str, Mapping[str, Any]]) -> dict[str, Metric]:
+def build_metrics(blocks: Mapping[str, Block]) -> dict[str, Metric]:
     """The metrics an option block ``val.metrics`` names, by the names of their entries."""
     return {name: build('metrics', block) for name, block in blocks.items()}
 
@@ -62,7 +58,7 @@ class SetEvaluation:
     def __init__(
         self,
         nets: Mapping[str, Network],
-        metrics: Mapping[str, Mapping[str, Any]],
+        metrics: Mapping[str, Block],
         has_gt: bool,
         pairs: Mapping[str, tuple[str, str]] | None = None,
         rate_hr: bool = True,
@@ -81,7 +77,7 @@ class SetEvaluation:
             self.metrics |= {HR: rating} if rating else {}
 
     def update(
-        self, lq: Tensor, gt: Tensor | None, meta: dict[str, Any], cache: dict[Any, Any] | None = None
+        self, lq: Tensor, gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None
     ) -> dict[str, Tensor]:
         """Runs every network on one batch; returns the quantised images by network.
 
@@ -114,53 +110,3 @@ def _named(name: str, values: Mapping[str, float]) -> Iterator[tuple[str, float]
     """A metric's values under the name of its entry: the first as it is, ``<name>_<key>`` of further ones."""
     for number, (key, value) in enumerate(values.items()):
         yield (f'{name}_{key}' if number else name), value
-
-
-def lq_of(model: Any, batch: dict[str, Any], name: str) -> Tensor:
-    """Feeds a batch of the set ``name`` to the model and gives its LR images.
-
-    Raises:
-        UserError: there are none, and nothing that makes them.
-    """
-    model.feed_data(batch)
-    if model.lq is None:
-        raise UserError(f"The set '{name}' has no LR images and the option file has no 'degradation'.")
-    return model.lq
-
-
-def meta_of(model: Any) -> dict[str, Any]:
-    """What metrics learn of the batch fed last besides its images: ``keys``, and the views that its set has."""
-    return {'keys': model.files, **{view: model.batch[view] for view in _VIEWS if view in model.batch}}
-
-
-def validate(model: Any, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
-    """Figures of bicubic, of ``model.validation_nets()`` and ``model.similarities()`` on one set, over all ranks.
-
-    Args:
-        loader: batches of ``loader.dataset``, this rank's share or all.
-        save_to: folder for the images of ``result``; None for none.
-        suffix: at the end of their names.
-    """
-    name, scale = loader.dataset.opt['name'], model.opt['scale']
-    nets = model.validation_nets()
-    # A network under two names (`result`, `snet`) runs once.
-    first = {label: next(other for other in nets if nets[other] is net) for label, net in nets.items()}
-    compared: dict[str, Network] = {label: nets[label] for label in dict.fromkeys(first.values())}
-    pairs = {pair: (first[net], first[other]) for pair, (net, other) in model.similarities().items()}
-    known = name in model.fixed_results
-    if not known:
-        compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
-    metrics = (model.opt.get('val') or {}).get('metrics') or {}
-    evaluation = SetEvaluation(compared, metrics, getattr(loader.dataset, 'has_gt', True), pairs, rate_hr=not known)
-    with evaluating(*nets.values()), model.precision.autocast():
-        for batch in loader:
-            lq = lq_of(model, batch, name)
-            images = evaluation.update(lq, model.gt, meta_of(model))
-            if save_to is not None:
-                write_images(save_to, model.files, suffix, images['result'])
-    results = evaluation.compute()
-    for label in ('bicubic', HR):
-        if label in results:
-            model.fixed_results.setdefault(name, {})[label] = results[label]
-    figures = {label: results[other] for label, other in first.items()}
-    return {**model.fixed_results[name], **figures, **{pair: results[pair] for pair in pairs}}

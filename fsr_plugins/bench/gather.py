@@ -1,0 +1,119 @@
+"""Everything that is known of a suite, gathered as the content of ``results.json``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fsr_plugins import pipeline
+from fsr_plugins.bench import cost, summary
+from fsr_plugins.bench.cache import device_name
+from fsr_plugins.bench.data import DatasetFingerprint, TestSet
+from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
+from fsr_plugins.bench.options import BICUBIC
+from fsr_plugins.bench.results import EntryCost, EntryDescription, EntryTraining, Json, Measured, PaperResults, Results
+from fsr_plugins.bench.suite import Suite
+from fsr_plugins.checkpoints import described
+from fsr_plugins.engine.machine import machine, versions
+from fsr_plugins.models.evaluation import HR
+from fsr_plugins.weights import file_sha256
+
+
+def gather(
+    suite: Suite,
+    tests: TestSet,
+    metrics: SuiteMetrics,
+    train: DatasetFingerprint | None,
+    excused: Mapping[str, list[str]],
+    measured: Mapping[str, Measured],
+    costs: Mapping[str, EntryCost],
+    candidates: Mapping[str, Candidate],
+    oneshot: Json | None,
+) -> Results:
+    """Everything that is known, as plain values.
+
+    Args:
+        excused: by entry, what differs from the suite and is admitted.
+        measured, costs: of every candidate, and figures of HR.
+        oneshot: what ``fsr oneshot`` found.
+    """
+    taken, options = list(metrics.blocks), suite.statistics
+    found = summary.figures(measured, taken, options)
+    reference = suite.options.reference if suite.options.reference in suite.entries else None
+    tested = summary.against(reference, measured, taken, options) if reference else {}
+    return {
+        'name': suite.name,
+        'title': suite.options.title or suite.name,
+        'note': suite.options.note,
+        'suite_sha256': suite.sha256,
+        'machine': machine(),
+        'versions': versions(),
+        'device': device_name(tests.device),
+        'scale': suite.options.scale,
+        'degradation': suite.options.degradation,
+        'lr_size': list(tests.lr_size),
+        'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
+        'test': {**tests.fingerprint.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
+        'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
+        'metrics': metrics.about,
+        'statistics': {'seed': options.seed, 'resamples': options.resamples, 'confidence': options.confidence},
+        'reference': reference,
+        'quality': suite.options.quality or taken[0],
+        'entries': {
+            name: {
+                **_describe(suite, name, candidates[name]),
+                'differs': excused.get(name, []),
+                'figures': found[name],
+                'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
+                'against_reference': tested.get(name),
+                'cost': costs[name],
+            }
+            for name in suite.entries
+        },
+        'HR': {'figures': found[HR]},
+        'papers': _papers(suite),
+        'oneshot': oneshot,
+    }  # fmt: skip
+
+
+def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:
+    """What an entry is, and what its training took."""
+    entry, file = suite.entries[name], candidate.checkpoint
+    if file is None:
+        return {
+            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
+            'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
+        }  # fmt: skip
+    training: EntryTraining | None = None
+    if name in suite.lineages:
+        lineage = suite.lineages[name]
+        training = {
+            **cost.training(pipeline.done_records(lineage.experiment), lineage.trained),
+            'iterations': sum(lineage.spent('iterations').values()),
+            'images': sum(lineage.spent('images').values()),
+        }
+    return {
+        'title': suite.title(name),
+        'note': entry.note,
+        'unfair': entry.unfair,
+        'kind': 'experiment' if entry.opt else 'checkpoint',
+        'option_file': entry.opt,
+        'arch': described(file)['meta']['arch'],
+        'checkpoint': str(file.relative_to(suite.root) if file.is_relative_to(suite.root) else file),
+        'sha256': file_sha256(file),
+        'training': training,
+    }
+
+
+def _papers(suite: Suite) -> dict[str, PaperResults]:
+    return {
+        name: {
+            'table': paper.table,
+            'protocol': paper.protocol,
+            'differs': paper.differs,
+            'rows': {
+                row: {'figures': content.figures, 'entry': content.entry}
+                for row, content in suite.paper_rows[name].items()
+            },
+        }
+        for name, paper in suite.papers.items()
+    }

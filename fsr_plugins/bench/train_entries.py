@@ -1,0 +1,50 @@
+"""The training of a suite's entries: everything is looked at first, and what is done is not done again."""
+
+from __future__ import annotations
+
+import logging
+
+from fsr_plugins import pipeline
+from fsr_plugins.bench.suite import Suite
+from fsr_plugins.config.dependencies import is_finished
+from fsr_plugins.errors import UserError
+from fsr_plugins.preflight import checks
+
+logger = logging.getLogger(__name__)
+
+
+def train_entries(suite: Suite, evaluate_only: bool) -> None:
+    """Trains the entries that are not, after a look at everything that could stop one of them.
+
+    Raises:
+        UserError: one cannot be trained, or is to be trained under ``evaluate_only``; nothing was trained.
+        RunError: training could not go on.
+    """
+    experiments = {name: entry.experiment for name, entry in suite.lineages.items()}
+    if suite.oneshot is not None:
+        experiments['oneshot'] = suite.oneshot
+    finished = {
+        name: all(is_finished(stage) for stage in experiment.stages.values())
+        for name, experiment in experiments.items()
+    }
+    if evaluate_only and not all(finished.values()):
+        missing = ', '.join(name for name, done in finished.items() if not done)
+        raise UserError(f'Not trained yet: {missing}. Leave out --evaluate-only, or choose others by --entries.')
+    problems: dict[str, None] = {}
+    for name, experiment in experiments.items():
+        try:
+            if finished[name]:
+                for stage in experiment.stages.values():
+                    checks.unchanged(stage)
+            else:
+                pipeline.check(experiment)
+        except UserError as error:
+            problems |= dict.fromkeys(f"entry '{name}': {line}" for line in str(error).splitlines())
+    if problems:
+        raise UserError('\n'.join(problems))
+    for number, (name, experiment) in enumerate(experiments.items(), 1):
+        if finished[name]:
+            logger.info("%d of %d: '%s' is trained.", number, len(experiments), name)
+        else:
+            logger.info("%d of %d: '%s' is trained now.", number, len(experiments), name)
+            pipeline.run(experiment, checked=True)

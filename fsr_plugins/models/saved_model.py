@@ -1,0 +1,122 @@
+"""What a model in training is handed on as: its result, its network files, its training state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
+from fsr_plugins.models import networks
+from fsr_plugins.models.ema import MovingAverage
+from fsr_plugins.models.networks import bare, option_name
+from fsr_plugins.models.stage_model import StageModel
+from fsr_plugins.models.watch import LossWatch
+from fsr_plugins.values import Options, Record, State
+
+
+class SavedModel(StageModel):
+    """Says which network is the result, writes network files, and gives and takes training states.
+
+    Attributes:
+        current_iter: the iteration being trained, from 1.
+        average: moving averages by network.
+        manifests: by phase, what the stores of each dataset say of themselves; whoever trains sets it, and checkpoints
+            hold it.
+    """
+
+    optimizers: list[Optimizer]
+    schedulers: list[LRScheduler]
+
+    def __init__(self, opt: Options) -> None:
+        super().__init__(opt)
+        self.watch = LossWatch(self.device)
+        self.current_iter = 0
+        self.average: dict[str, MovingAverage] = {}
+        self.manifests: Record = {}
+        #: The checksum of each frozen network at the start.
+        self.frozen: dict[str, str] = {}
+        #: Of networks that are trained in part: the other parameters, and their checksum at the start.
+        self.fixed: dict[str, tuple[list[nn.Parameter], str]] = {}
+
+    def evaluated(self, label: str) -> nn.Module:
+        """The network that is measured and handed on: the averaged one where there is one."""
+        average = self.average.get(label)
+        return average.net if average is not None else bare(getattr(self, label))
+
+    @classmethod
+    def result_label(cls, opt: Options) -> str:
+        """The network that is the result of training with these options."""
+        return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
+
+    def composites(self) -> dict[str, nn.Module]:
+        """The networks of :meth:`composite_blocks`, put together of the present ones."""
+        return {}
+
+    def synchronise_buffers(self) -> None:
+        """Gives every rank the buffers (BN statistics) of rank 0."""
+        if self.is_train and self.opt.get('dist'):
+            for net in self.trainable().values():
+                for buffer in net.buffers():
+                    torch.distributed.broadcast(buffer, 0)
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Writes every trained network's file, and the training state unless this is the end (``current_iter`` −1)."""
+        self.watch.check()
+        self.synchronise_buffers()
+        self.save_networks('latest' if current_iter == -1 else str(current_iter))
+        self.save_training_state(epoch, current_iter)
+
+    def save_networks(self, suffix: str) -> dict[str, Path]:
+        """Writes ``<net>_<suffix>.pth`` for every network that learns, on rank 0; returns the files by network.
+
+        Composites are written at the end only (``latest``): they hold nothing that the others do not.
+        """
+        nets = self.trainable()
+        blocks = {label: self.opt[option_name(label)] for label in nets}
+        if suffix == 'latest':
+            nets, blocks = nets | self.composites(), blocks | self.composite_blocks(self.opt)
+        files = {label: network_file(Path(self.opt['path']['models']), label, suffix) for label in nets}
+        for label, net in nets.items() if self.opt.get('rank', 0) == 0 else ():
+            weights = {PARAMS: net} | ({PARAMS_EMA: self.average[label].net} if label in self.average else {})
+            meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
+            save_network(files[label], weights, meta)
+        return files
+
+    def training_state(self) -> State:
+        """Everything that training changes here, by reference: weights, averages, optimisers, schedules, scaler."""
+        return {
+            'nets': {label: net.state_dict() for label, net in self.trainable().items()},
+            'averages': {label: average.net.state_dict() for label, average in self.average.items()},
+            'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+            'schedulers': [scheduler.state_dict() for scheduler in self.schedulers],
+            'scaler': self.precision.scaler.state_dict(),
+            'log': self.watch.last,
+        }
+
+    def load_training_state(self, state: State) -> None:
+        """Puts :meth:`training_state` back."""
+        for label, net in self.trainable().items():
+            net.load_state_dict(state['nets'][label])
+        for label, average in self.average.items():
+            average.net.load_state_dict(state['averages'][label])
+        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
+            scheduler.load_state_dict(saved)
+        self.precision.scaler.load_state_dict(state['scaler'])
+        self.watch.last = {name: value.to(self.device) for name, value in state['log'].items()}
+
+    def assert_frozen_unchanged(self) -> None:
+        """Compares every frozen network with what it was at the start.
+
+        Raises:
+            RunError: one was changed.
+        """
+        for label, before in self.frozen.items():
+            networks.assert_unchanged(f'The frozen network {label}', networks.checksum(getattr(self, label)), before)
+        for label, (parameters, before) in self.fixed.items():
+            networks.assert_unchanged(f'What is not trained of {label}', networks.digest(parameters), before)

@@ -1,0 +1,88 @@
+"""A stage's networks on their device, and the batch that they are given: what training and set generation share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.models import networks
+from fsr_plugins.models.networks import Net, bare
+from fsr_plugins.models.precision import Precision
+from fsr_plugins.registry import build
+from fsr_plugins.threads import one_thread
+from fsr_plugins.values import Batch, Block, Options
+
+from basicsr.models.base_model import BaseModel  # isort: skip
+
+
+class StageModel(BaseModel):
+    """Builds the networks that a class declares and brings batches to the device.
+
+    Attributes:
+        gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none.
+        lq: LR batch likewise: the data's own, or made from ``gt`` by the option ``degradation``.
+        batch: everything else the data holds, images like ``gt``, maps and numbers as they are.
+        files: the keys of the batch's images.
+    """
+
+    networks: ClassVar[Mapping[str, Net]] = {}
+    #: Whether its stage makes a set of images instead of training.
+    generates_set: ClassVar[bool] = False
+
+    gt: Tensor | None
+    lq: Tensor | None
+    batch: dict[str, Tensor]
+    files: list[str]
+
+    def __init__(self, opt: Options) -> None:
+        """
+        Args:
+            opt: a complete stage, as in an option file, with BasicSR's run-time keys.
+
+        Raises:
+            UserError: a network or weight file cannot be had.
+        """
+        super().__init__({**opt, 'num_gpu': 0})  # the device is chosen below: BasicSR takes CUDA unless this is 0
+        self.opt = opt
+        use_cpu = opt.get('num_gpu') == 0 or not torch.cuda.is_available()
+        self.device = torch.device('cpu') if use_cpu else torch.device('cuda', torch.cuda.current_device())
+        self.precision = Precision(opt.get('precision', 'fp32'), self.device)
+        self.degradation: nn.Module | None = None
+        if opt.get('degradation'):
+            self.degradation = build('degradations', opt['degradation']).to(self.device)
+        for label, use in self.networks.items():
+            setattr(self, label, networks.make_network(label, use, opt, self.device))
+
+    def feed_data(self, data: Batch) -> None:
+        """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
+        self.files = list(data.get('gt_path') or data.get('lq_path') or [])
+        with one_thread(self.device):
+            self.batch = {key: self._to_device(value) for key, value in data.items() if isinstance(value, Tensor)}
+            self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
+            if self.lq is None and self.gt is not None and self.degradation is not None:
+                with torch.no_grad():
+                    self.lq = self.degradation(self.gt, self.batch.get('seed'))
+
+    def _to_device(self, value: Tensor) -> Tensor:
+        value = value.to(self.device, non_blocking=True)
+        if value.ndim == 4 and value.dtype == torch.uint8:
+            layout = torch.channels_last if self.opt.get('channels_last') else torch.contiguous_format
+            # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
+            return value.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
+        return value
+
+    def trainable(self) -> dict[str, nn.Module]:
+        """The networks that learn, without their wrappers."""
+        return {
+            label: bare(getattr(self, label))
+            for label, use in self.networks.items()
+            if not use.frozen and getattr(self, label) is not None
+        }
+
+    @classmethod
+    def composite_blocks(cls, opt: Options) -> dict[str, Block]:
+        """The networks that are put together of others when they are saved: by label, the block that builds each."""
+        return {}

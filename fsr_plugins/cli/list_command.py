@@ -27,7 +27,14 @@ def run(arguments: Namespace) -> CommandOutcome:
     load_plugins()
     rows = [describe(name, target) for name, target in sorted(REGISTRIES[arguments.kind])]
     if sys.stdout.isatty():
-        _print_table(rows)
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(*COLUMNS)
+        for row in rows:
+            table.add_row(*(escape(row[column]) for column in COLUMNS))
+        Console().print(table)
     else:
         for row in rows:
             print('\t'.join(row[column] for column in COLUMNS))
@@ -48,14 +55,3 @@ def describe(name: str, target: Callable[..., object]) -> dict[str, str]:
         'summary': text.partition('\n')[0],
         'signature': str(signature),
     }
-
-
-def _print_table(rows: list[dict[str, str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*COLUMNS)
-    for row in rows:
-        table.add_row(*(escape(row[column]) for column in COLUMNS))
-    Console().print(table)

@@ -17,7 +17,7 @@ from fsr_plugins.config.options import Block
 from fsr_plugins.data.image_set import ImageSet
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.opening import open_store
 
@@ -100,7 +100,9 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
                 yield Difference(name, brought, excused=True)
         yield from _data(name, other, entry, train)
     try:
-        judges(entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}}))
+        check_recognisers(
+            entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
+        )
     except UserError as error:
         yield Difference(name, str(error))
 

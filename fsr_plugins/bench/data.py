@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -36,7 +36,7 @@ class Identity:
         return f'{self.images} images of {stores} (keys {self.keys[:8]})'
 
 
-def identity(dataset: ImageSet) -> Identity:
+def identity(dataset: ImageDataset) -> Identity:
     """Of a dataset; folders are read for it once."""
     keys = dataset.lists()[dataset.role]
     checksums = tuple(store_checksum(part) for store in dataset.stores for part in store.parts)
@@ -60,7 +60,7 @@ class TestSet:
 
     def __init__(self, block: Mapping[str, Any], options: Mapping[str, Any]) -> None:
         self.dataset = make_dataset(block, 'val', options)
-        if not isinstance(self.dataset, ImageSet) or not self.dataset.has_gt:
+        if not isinstance(self.dataset, ImageDataset) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
         self.identity = identity(self.dataset)
         self.scale: int = options['scale']

@@ -14,7 +14,7 @@ from fsr_plugins.bench.options import Budget
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.preflight.recognisers import judges
@@ -38,9 +38,9 @@ def training_identity(suite: Suite) -> Identity | None:
     return identity(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
 
 
-def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageSet:
+def _plain_set(block: Mapping[str, Any], options: Mapping[str, Any]) -> ImageDataset:
     """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
-    dataset: ImageSet = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
+    dataset: ImageDataset = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
     return dataset
 
 

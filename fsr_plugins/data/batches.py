@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 
 Batch = dict[str, Any]
 
@@ -37,7 +37,7 @@ class PendingBatch:
     ) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
         self._parts: list[Future[Batch]] = []
-        if not isinstance(dataset, ImageSet):
+        if not isinstance(dataset, ImageDataset):
             self._parts.append(pool.submit(_collate, dataset, numbers, pin_memory))
             return
         for name, slot in dataset.slots(numbers[0] % len(dataset)).items():

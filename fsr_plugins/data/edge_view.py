@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.augment import Turn
-from fsr_plugins.data.image_set import Arrays, Slot
+from fsr_plugins.data.augment import Flip
+from fsr_plugins.data.image_dataset import Arrays, Slot
 from fsr_plugins.data.options import CannyOptions
 from fsr_plugins.edges import canny_image
 from fsr_plugins.stores.images import Image
@@ -36,12 +36,12 @@ class EdgeView:
         """The arrays of a sample whose HR is of this size."""
         return {f'canny_{scale}': Slot((height // scale, width // scale), np.uint8) for scale in self.scales}
 
-    def fill(self, image: Image, place: int | None, turn: Turn, row: int, out: Arrays) -> None:
+    def fill(self, image: Image, place: int | None, flip: Flip, row: int, out: Arrays) -> None:
         """Writes the turned maps of an image into row ``row`` of the batch.
 
         Args:
             image: HR before turning.
-            place: The number of the image in its set if it is whole, so that its maps may be kept; else None.
+            place: The number of the image in its dataset if it is whole, so that its maps may be kept; else None.
         """
         packed = None if place is None else self._kept.get(place)
         if packed is None:
@@ -51,7 +51,7 @@ class EdgeView:
         else:
             maps = list(self._unpack(packed, image.shape[0], image.shape[1]))
         for scale, edges in zip(self.scales, maps, strict=True):
-            turn.write(edges, out[f'canny_{scale}'][row])
+            flip.write(edges, out[f'canny_{scale}'][row])
 
     def _find(self, image: Image, scale: int) -> npt.NDArray[np.uint8]:
         if scale > 1:

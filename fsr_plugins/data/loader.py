@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from fsr_plugins.data.batches import Batch, PendingBatch, Samples
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 
@@ -94,14 +94,14 @@ class TrainLoader(_Loader):
 
     Batch ``k`` of a rank holds the global positions p = (k · world_size + rank) · batch_size + j; position p is image
     ``permutation(seed, p // n)[p % n]`` in epoch ``p // n``. So nothing is dropped or repeated, batches straddle
-    epochs, a batch may be larger than the set, and a run is taken up anywhere by ``start``.
+    epochs, a batch may be larger than the dataset, and a run is taken up anywhere by ``start``.
 
     Args:
-        dataset: An :class:`ImageSet`, or any sized dataset of samples.
+        dataset: An :class:`ImageDataset`, or any sized dataset of samples.
         batch_size: Images a batch and rank.
         seed: Of the order.
         rank: This process.
-        world_size: How many processes share the set.
+        world_size: How many processes share the dataset.
         start: The number of the first batch.
         threads: Decoding threads; 0 counts as 1.
         prefetch: Batches made ahead.
@@ -130,7 +130,7 @@ class TrainLoader(_Loader):
 
     @property
     def iters_per_epoch(self) -> float:
-        """Batches in which all ranks together go through the set once."""
+        """Batches in which all ranks together go through the dataset once."""
         return self.count / (self.batch_size * self.world_size)
 
     def numbers(self, batch: int) -> list[int]:
@@ -170,7 +170,7 @@ class EvalLoader(_Loader):
         self._groups = self._by_size()
 
     def _by_size(self) -> list[list[int]]:
-        if not isinstance(self.dataset, ImageSet):
+        if not isinstance(self.dataset, ImageDataset):
             return [[index] for index in range(self.rank, self.count, self.world_size)]  # sizes unknown: one at a time
         shape = self.dataset.shape
         ordered = sorted(range(self.count), key=shape)
@@ -195,7 +195,7 @@ class OrderedLoader(_Loader):
     """The given images in the given order; a batch never reaches over the end of a part, and is of one size.
 
     Args:
-        dataset: An :class:`ImageSet`.
+        dataset: An :class:`ImageDataset`.
         batch_size: The most images of a batch.
         parts: Numbers of images, part by part.
         threads, prefetch, pin_memory: As :class:`TrainLoader`.
@@ -203,7 +203,7 @@ class OrderedLoader(_Loader):
 
     def __init__(
         self,
-        dataset: ImageSet,
+        dataset: ImageDataset,
         batch_size: int,
         parts: Sequence[Sequence[int]],
         *,

@@ -53,7 +53,7 @@ class DatasetOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    name: str = Field('dataset', description='what the set is called in logs and results')
+    name: str = Field('dataset', description='what the dataset is called in logs and results')
     type: str = Field('', description='the registered class')
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
@@ -75,7 +75,7 @@ class DatasetOptions(BaseModel):
 
 
 class ImageDatasetOptions(DatasetOptions):
-    """Keys of a set of images that are numbered."""
+    """Keys of a dataset of images that are numbered."""
 
     keys: Keys | None = Field(None, description='only images whose keys fit: patterns, or a *.txt with a key a line')
     without_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
@@ -120,7 +120,7 @@ class CannyOptions(BaseModel):
 
 
 class HRDatasetOptions(ImageDatasetOptions):
-    """Keys of a set of HR faces; crops and flips are for training only."""
+    """Keys of a dataset of HR faces; crops and flips are for training only."""
 
     dataroot_gt: Roots = Field(description='HR: folder, *.lmdb or portraits://…; or a list of them, seen as one')
     views: list[View] = Field([], description='what comes with each HR face')
@@ -134,7 +134,7 @@ class HRDatasetOptions(ImageDatasetOptions):
         given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
         if given and not self.training:
             raise ValueError(
-                f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the key"
+                f"'{given[0]}' is for training; a dataset of phase '{self.phase}' is used as it is: remove the key"
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
@@ -205,7 +205,7 @@ class CompareOptions(BaseModel):
 
 
 class CompareFaceDatasetOptions(HRDatasetOptions):
-    """Keys of :class:`~fsr_plugins.data.compare_set.CompareFaceDataset`."""
+    """Keys of :class:`~fsr_plugins.data.compare_dataset.CompareFaceDataset`."""
 
     compare: CompareOptions = Field(description='which other face of the person comes with each face')
 
@@ -217,14 +217,14 @@ class CompareFaceDatasetOptions(HRDatasetOptions):
 
 
 class RealFaceDatasetOptions(ImageDatasetOptions):
-    """Keys of :class:`~fsr_plugins.data.real_set.RealFaceDataset`."""
+    """Keys of :class:`~fsr_plugins.data.real_dataset.RealFaceDataset`."""
 
     dataroot_lq: str = Field(description='real LR whose HR nobody knows: folder, *.lmdb or portraits://…')
 
     @model_validator(mode='after')
     def _never_in_training(self) -> RealFaceDatasetOptions:
         if self.training:
-            raise ValueError('a set without HR is for validation; to train with real LR take UnpairedFaceDataset')
+            raise ValueError('a dataset without HR is for validation; to train with real LR take UnpairedFaceDataset')
         return self
 
 
@@ -238,7 +238,7 @@ def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
     """Checks a dataset block.
 
     Raises:
-        UserError: naming set, key and, for an unknown one, the nearest right one.
+        UserError: naming dataset, key and, for an unknown one, the nearest right one.
     """
     try:
         return schema.model_validate(dict(opt))

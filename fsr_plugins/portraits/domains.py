@@ -37,7 +37,7 @@ _CAMERA_BATCH = 32
 
 
 @dataclass(frozen=True)
-class Face:
+class Portrait:
     """One face; None where its domain has no such thing.
 
     Attributes:
@@ -111,7 +111,7 @@ def _stream(domain: Domain, split: str) -> int:
 
 def render(
     domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0, light: tuple[int, int] | None = None
-) -> list[Face]:
+) -> list[Portrait]:
     """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size, light).
 
     Args:
@@ -137,14 +137,16 @@ def render(
     return _photographed(hidden, indices, seed, stream) if hidden else []
 
 
-def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Face]:
+def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Portrait]:
     """Yields the faces ``start`` to ``number`` - 1 in order; what :func:`render` raises, at the first face."""
     step = _CAMERA_BATCH if find_domain(domain).kind == 'camera' else 1
     for first in range(start, number, step):
         yield from render(domain, split, range(first, min(first + step, number)), size, seed)
 
 
-def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: tuple[int, int] | None = None) -> Face:
+def _face(
+    domain: Domain, stream: int, index: int, size: int, seed: int, light: tuple[int, int] | None = None
+) -> Portrait:
     number = index // IMAGES_PER_PERSON
     identity = stream * IDENTITIES_PER_STREAM + number
     key = f'{index:06d}'
@@ -152,7 +154,7 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: 
         from fsr_plugins.portraits.cartoon import draw_cartoon  # DiceBear is slow to import
 
         image, style = draw_cartoon(seed, stream, number, index, size)
-        return Face(key, image, identity, None, None, {'style': style})
+        return Portrait(key, image, identity, None, None, {'style': style})
     person = draw_person(seed, stream, number)
     scene = draw_scene(seed, stream, index, domain.kind == 'harsh', light)
     drawing = draw(person, scene, size)
@@ -165,7 +167,7 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: 
     }
     if domain.kind == 'harsh':
         meta |= {'azimuth': scene.azimuth, 'elevation': scene.elevation}
-    return Face(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
+    return Portrait(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
 
 
 @lru_cache(maxsize=1)
@@ -175,7 +177,7 @@ def _camera() -> Degradation:
     return RealWorldCamera(CAMERA_SCALE)
 
 
-def _photographed(hidden: Sequence[Face], indices: Sequence[int], seed: int, stream: int) -> list[Face]:
+def _photographed(hidden: Sequence[Portrait], indices: Sequence[int], seed: int, stream: int) -> list[Portrait]:
     """The unknown camera's small pictures; its parameters and noise come from (seed, stream, index) alone."""
     from fsr_plugins.degradations.photograph import photograph, scaled_points
 

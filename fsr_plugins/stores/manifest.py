@@ -52,7 +52,7 @@ class Manifest(BaseModel):
     origin: Origin | None = None
 
     def provenance(self) -> dict[str, Any]:
-        """What tells this set from another, in few plain values: all but keys and sizes."""
+        """What tells this dataset from another, in few plain values: all but keys and sizes."""
         return self.model_dump(exclude={'keys', 'sizes'}, exclude_none=True)
 
 

@@ -95,7 +95,7 @@ class Store(ABC):
         return known.mean(axis=0, dtype=np.float64).astype(np.float32) if len(known) else None
 
     def provenance(self) -> dict[str, Any]:
-        """What tells this set from another, in few plain values.
+        """What tells this dataset from another, in few plain values.
 
         These are the manifest's, the images' size where all have the same (height, width), and the mean of the faces'
         points. Checkpoints carry them.

@@ -19,12 +19,12 @@ from fsr_plugins.archs import recognition
 from fsr_plugins.archs.recognition import Recogniser
 from fsr_plugins.data import compare_index, neighbours
 from fsr_plugins.data.compare_index import CompareIndex
-from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.neighbours import nearest_of_same_identity
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.folder_writer import write_folder
-from fsr_plugins.stores.kept_array import kept_array
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.records import Face
 
@@ -125,7 +125,7 @@ def test_two_that_want_an_array_build_it_once(tmp_path: Path) -> None:
 
     results: list[list[int]] = []
     threads = [
-        threading.Thread(target=lambda: results.append(kept_array(tmp_path, {'a': 1}, build).tolist()))
+        threading.Thread(target=lambda: results.append(cached_array(tmp_path, {'a': 1}, build).tolist()))
         for _ in range(4)
     ]
     for thread in threads:
@@ -141,12 +141,12 @@ def test_an_array_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
         raise RuntimeError('power cut')
 
     with pytest.raises(RuntimeError, match='power cut'):
-        kept_array(tmp_path, {'a': 1}, fail)
+        cached_array(tmp_path, {'a': 1}, fail)
     assert not any(path.is_dir() for path in tmp_path.iterdir())
-    assert kept_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(2))).tolist() == [0, 1]
+    assert cached_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(2))).tolist() == [0, 1]
     (tmp_path / 'file').touch()
     with pytest.raises(UserError, match='cannot be written.*FSR_DATASETS'):
-        kept_array(tmp_path / 'file', {'a': 1}, fail)
+        cached_array(tmp_path / 'file', {'a': 1}, fail)
 
 
 def cut(path: Path) -> None:
@@ -165,7 +165,7 @@ def test_a_damaged_array_is_reported_and_built_again(
     tmp_path: Path, file: str, damage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     def wanted() -> list[int]:
-        return kept_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(5))).tolist()
+        return cached_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(5))).tolist()
 
     wanted()
     (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
@@ -195,8 +195,8 @@ def weights(path: Path, seed: int = 0) -> dict[str, Any]:
     return {'type': 'CompareTestRecogniser', 'path': str(path)}
 
 
-def images(root: Path, **more: Any) -> FaceSet:
-    return FaceSet({'name': 'faces', 'phase': 'test', 'dataroot_gt': str(root), **more})
+def images(root: Path, **more: Any) -> HRDataset:
+    return HRDataset({'name': 'faces', 'phase': 'test', 'dataroot_gt': str(root), **more})
 
 
 class Counted:

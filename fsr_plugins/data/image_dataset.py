@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from fsr_plugins.data.augment import Turn
+from fsr_plugins.data.augment import Flip
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
@@ -37,10 +37,10 @@ class Sample(NamedTuple):
     number: int
     place: int
     seed: int
-    turn: Turn
+    flip: Flip
 
 
-class ImageSet(Dataset[dict[str, Any]], ABC):
+class ImageDataset(Dataset[dict[str, Any]], ABC):
     """Images as uint8. Sample ``i`` is image ``i % n`` in epoch ``i // n``.
 
     A subclass names its main store (:meth:`root`), says what arrays a sample fills (:meth:`shape`, :meth:`slots`) and
@@ -173,11 +173,11 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
     def _sample(self, number: int) -> Sample:
         epoch, index = divmod(number, len(self))
         seed = mix(self.options.seed, epoch, index)
-        return Sample(number, index, seed, self._turn(seed))
+        return Sample(number, index, seed, self._flip(seed))
 
-    def _turn(self, seed: int) -> Turn:
+    def _flip(self, seed: int) -> Flip:
         """How a sample is turned; as it is unless a subclass augments."""
-        return Turn(False, False, False)
+        return Flip(False, False, False)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         """One sample, of any ``number`` ≥ 0, as numpy arrays, plain numbers and key strings."""
@@ -199,20 +199,20 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
 
 
 def number_slots() -> dict[str, Slot]:
-    """What every sample says of itself: ``index`` in the set and ``seed`` for degradations."""
+    """What every sample says of itself: ``index`` in the dataset and ``seed`` for degradations."""
     return {'index': Slot((), np.int64), 'seed': Slot((), np.int64)}
 
 
-def write(turn: Turn, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], store: Store, key: str) -> None:
+def write(flip: Flip, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], store: Store, key: str) -> None:
     """Writes a turned image into its place in a batch.
 
     Raises:
         UserError: it is not of the batch's size.
     """
     height, width = image.shape[:2]
-    if (width, height, 3) != out.shape if turn.transpose else image.shape != out.shape:
+    if (width, height, 3) != out.shape if flip.transpose else image.shape != out.shape:
         raise UserError(
             f"'{store.where(key)}' is {width}x{height} (width x height), its batch is {out.shape[1]}x{out.shape[0]}; "
             "set 'gt_size' to crop, or make the images equal."
         )
-    turn.write(image, out)
+    flip.write(image, out)

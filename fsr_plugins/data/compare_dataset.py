@@ -11,8 +11,8 @@ import numpy as np
 
 from fsr_plugins.data.augment import draw_below
 from fsr_plugins.data.compare_index import CompareIndex
-from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.image_set import Arrays, Sample, Slot
+from fsr_plugins.data.hr_dataset import HRDataset
+from fsr_plugins.data.image_dataset import Arrays, Sample, Slot
 from fsr_plugins.data.options import CompareFaceDatasetOptions
 from fsr_plugins.data.others import AllOthers, NearestOthers, Others
 from fsr_plugins.data.seeding import mix
@@ -22,17 +22,17 @@ from fsr_plugins.registry import DATASET_REGISTRY
 
 logger = logging.getLogger(__name__)
 
-#: Keeps the draws for compare faces apart from those for the faces, and for a second set.
+#: Keeps the draws for compare faces apart from those for the faces, and for unpaired images.
 _STREAM = 2
 
 
 @DATASET_REGISTRY.register()
-class CompareFaceDataset(FaceSet):
+class CompareFaceDataset(HRDataset):
     """HR faces, and with each a compare face (``compare_gt``): one of its ``k`` nearest of the same person.
 
     Which one is drawn anew in every epoch, uniformly; a person of fewer images gives what there is. ``has_compare`` is
     false for a person of one image, whose ``compare_gt`` is the face itself. With ``random: true`` it is any other
-    image of the person (the paper's Table 6). Crops and turns are independent of the face's. Views belong to ``gt``.
+    image of the person (the paper's Table 6). Crops and flips are independent of the face's. Views belong to ``gt``.
     The index of the nearest is built on first use and stored (:class:`~fsr_plugins.data.compare_index.CompareIndex`).
     """
 
@@ -64,15 +64,15 @@ class CompareFaceDataset(FaceSet):
             assert self.gt.identities is not None
             return AllOthers(self.gt.identities[self.chosen])
         same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
-        return NearestOthers(CompareIndex(FaceSet(same), compare.recogniser, compare.k).neighbours())
+        return NearestOthers(CompareIndex(HRDataset(same), compare.recogniser, compare.k).neighbours())
 
     def lists(self) -> dict[str, list[str]]:
-        """See :meth:`ImageSet.lists`; ``compare_gt`` holds those that are some face's compare face, or their own."""
+        """See :meth:`ImageDataset.lists`; ``compare_gt`` holds some face's compare faces, or their own."""
         used = self.others.reached() | (self.others.counts == 0)
         return {**super().lists(), 'compare_gt': [self._keys[place] for place in np.flatnonzero(used)]}
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`FaceSet.slots`; ``compare_gt`` is of the face's size, ``has_compare`` a truth value."""
+        """See :meth:`HRDataset.slots`; ``compare_gt`` is of the face's size, ``has_compare`` a truth value."""
         slots = super().slots(index)
         return {**slots, 'compare_gt': slots['gt'], 'has_compare': Slot((), np.bool_)}
 

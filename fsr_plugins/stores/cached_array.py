@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 ARRAY, ABOUT = 'array.npy', 'about.json'
 
 
-def kept_array(root: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> npt.NDArray[Any]:
+def cached_array(root: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> npt.NDArray[Any]:
     """The array that follows from ``about``, as a read-only memory map.
 
     It lies in ``<root>/<SHA-256 of about>/``, where it appears as a whole. One process builds it, others that want it

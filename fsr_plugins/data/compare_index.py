@@ -22,6 +22,7 @@ from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.once import built_folder
 from fsr_plugins.stores.progress import progress
+from fsr_plugins.threads import available_cores
 from fsr_plugins.weights import file_sha256, locate
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _embed(images: HRDataset, recogniser: Recogniser, path: Path) -> None:
     out = _reserved(path, (len(images), recogniser.embedding_size))
     name = type(recogniser).__name__
     logger.info("Embedding %d faces of '%s' by %s (once).", len(images), images.gt.path, name)
-    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    threads = min(available_cores(), _MOST_THREADS)
     with EvalLoader(images, _BATCH, threads=threads) as loader, torch.inference_mode():
         for batch in progress(loader, len(loader), f'{name}, batches'):
             faces = batch['gt'].to(device).permute(0, 3, 1, 2) / 255

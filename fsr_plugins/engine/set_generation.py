@@ -148,14 +148,8 @@ class Producer:
         shutil.rmtree(self.parts, ignore_errors=True)
 
     def _faces(self) -> Iterator[Face]:
-        store, chosen = self.dataset.store, self.dataset.chosen
         for part in range(-(-len(self.dataset) // PART)):
             with np.load(self._file(part), allow_pickle=False) as arrays:
                 for number in self._numbers(part):
-                    place = int(chosen[number])
-                    yield Face(
-                        self.dataset.key(number),
-                        arrays[str(number)],
-                        None if store.identities is None else int(store.identities[place]),
-                        None if store.landmarks is None else store.landmarks[place],
-                    )
+                    face = self.dataset.store.get(self.dataset.key(number))
+                    yield face._replace(image=arrays[str(number)], parsing=None)

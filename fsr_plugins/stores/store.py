@@ -7,13 +7,12 @@ from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.stores.images import Image
-from fsr_plugins.stores.manifest import Holding, Manifest
+from fsr_plugins.stores.manifest import Holding, Json, Manifest
 from fsr_plugins.stores.records import Face
 
 #: What :meth:`Store.reader` hands out: key → uint8 HWC RGB.
@@ -124,7 +123,7 @@ class Store(ABC):
         known = self.landmarks[np.isfinite(self.landmarks).all(axis=(1, 2))]
         return known.mean(axis=0, dtype=np.float64).astype(np.float32) if len(known) else None
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Json:
         """What tells this dataset from another, in few plain values.
 
         These are the manifest's, the images' size where all have the same (height, width), and the mean of the faces'

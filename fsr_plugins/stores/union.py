@@ -41,13 +41,10 @@ class UnionStore(Store):
         self.identities = np.concatenate(identities) if len(identities) == len(parts) else None
         landmarks = [part.landmarks for part in parts if part.landmarks is not None]
         self.landmarks = np.concatenate(landmarks) if len(landmarks) == len(parts) else None
-        self._manifest = self._described()
-
-    def _described(self) -> Manifest:
-        manifests = [part.manifest for part in self._parts]
+        manifests = [part.manifest for part in parts]
         encodings = {manifest.encoding for manifest in manifests}
         checksums = [manifest.checksum for manifest in manifests if manifest.checksum is not None]
-        return Manifest(
+        self._manifest = Manifest(
             kind='union',
             encoding=encodings.pop() if len(encodings) == 1 else 'mixed',
             count=len(self),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.data.neighbours import nearest_of_same_identity
+from fsr_plugins.data.options import Block
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.checksum import store_checksum
@@ -56,9 +56,11 @@ class CompareIndex:
         UserError: the recogniser's weights are absent, its block is wrong, or the store holds no identities.
     """
 
-    def __init__(self, images: HRDataset, recogniser: Mapping[str, Any], k: int) -> None:
+    def __init__(self, images: HRDataset, recogniser: Block, k: int) -> None:
         if images.gt.identities is None:
             raise UserError(f"'{images.gt.path}' holds no identities; prepare the data with them.")
+        from fsr_plugins.archs.recognition import recogniser_weight
+
         self._images = images
         self._recogniser = dict(recogniser)
         self._k = k
@@ -67,7 +69,8 @@ class CompareIndex:
             'version': _VERSION,
             'store': store_checksum(images.gt),
             'images': _sha256(images.chosen),
-            **_described(recogniser),
+            'recogniser': {key: value for key, value in recogniser.items() if key != 'path' and value is not None},
+            'weights': file_sha256(locate(recogniser_weight(recogniser))),
         }
 
     def neighbours(self) -> npt.NDArray[np.int64]:
@@ -99,14 +102,7 @@ class CompareIndex:
         return cached_array(built_folder('compare'), {'what': 'embeddings', **self._seen}, build)
 
 
-def _described(recogniser: Mapping[str, Any]) -> dict[str, Any]:
-    from fsr_plugins.archs.recognition import recogniser_weight
-
-    arguments = {key: value for key, value in recogniser.items() if key != 'path' and value is not None}
-    return {'recogniser': arguments, 'weights': file_sha256(locate(recogniser_weight(recogniser)))}
-
-
-def _sha256(array: npt.NDArray[Any]) -> str:
+def _sha256(array: npt.NDArray[np.generic]) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
@@ -129,9 +125,9 @@ def _embed(images: HRDataset, recogniser: Recogniser, path: Path) -> None:
     out.flush()
 
 
-def _reserved(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+def _reserved(path: Path, shape: tuple[int, int]) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
     """A float32 ``.npy`` file as a memory map whose space on disk is taken: writing where there is none kills."""
-    out: np.memmap[Any, np.dtype[np.float32]] = np.lib.format.open_memmap(path, 'w+', np.float32, shape)
+    out: np.memmap[tuple[int, int], np.dtype[np.float32]] = np.lib.format.open_memmap(path, 'w+', np.float32, shape)
     try:
         with path.open('r+b') as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -5,16 +5,16 @@ LR that is not stored is made from HR in batches on the device (see ``degradatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from fsr_plugins.data.augment import draw_corner
 from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.image_dataset import Arrays, Sample, Slot, write
-from fsr_plugins.data.options import FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
+from fsr_plugins.data.options import Block, FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
 from fsr_plugins.data.unpaired import UnpairedSource
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
@@ -29,7 +29,7 @@ class FaceDataset(HRDataset):
     options: FaceDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         root = self.options.dataroot_lq
         self.lq = self.open_root(root) if root is not None else None
@@ -68,24 +68,22 @@ class FaceDataset(HRDataset):
             slots['lq'] = Slot((height // self.scale, width // self.scale, 3), np.uint8)
         return slots
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         if self.lq is None:
             return paths
         read = stack.enter_context(self.lq.reader())
         partners = [self._partner(key) for key in paths['gt_path']]
         size = self.gt_size and self.gt_size // self.scale
         for row, (sample, key) in enumerate(zip(samples, partners, strict=True)):
-            top, left = self._lq_corner(sample)
+            top = left = 0
+            if self.gt_size is not None:
+                height, width = self.sizes()[sample.place].tolist()
+                corner = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
+                top, left = corner[0] // self.scale, corner[1] // self.scale
             write(sample.flip, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
         return {**paths, 'lq_path': partners}
-
-    def _lq_corner(self, sample: Sample) -> tuple[int, int]:
-        if self.gt_size is None:
-            return 0, 0
-        height, width = self.sizes()[sample.place].tolist()
-        top, left = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
-        return top // self.scale, left // self.scale
 
     def check(self, scale: int) -> None:
         """See :meth:`HRDataset.check`; every LR must be its HR's size divided by the scale."""
@@ -118,7 +116,7 @@ class UnpairedFaceDataset(HRDataset):
     options: UnpairedFaceDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         store = self.open_root(self.options.dataroot_real_lq)
         self.real_lq = UnpairedSource(store, np.arange(len(store)), self.options.seed, self.options.use_hflip)
@@ -132,8 +130,9 @@ class UnpairedFaceDataset(HRDataset):
         height, width = self.shape(index)
         return {**super().slots(index), 'real_lq': Slot((height // self.scale, width // self.scale, 3), np.uint8)}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         height, width = out['real_lq'].shape[1:3]
         crop = height if height == width else None
         return {**paths, 'real_lq_path': self.real_lq.fill(samples, out['real_lq'], stack, crop)}
@@ -160,18 +159,15 @@ class SourceTargetDataset(HRDataset):
     options: SourceTargetDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
-        self.source = self._open_source()
-
-    def _open_source(self) -> UnpairedSource | None:
+        self.source: UnpairedSource | None = None
         options = self.options
-        if options.source_number == 0 or options.dataroot_source is None:
-            return None
-        store = self.open_root(options.dataroot_source)
-        number, seed = options.source_number, options.source_number_seed
-        chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
-        return UnpairedSource(store, chosen, options.seed, options.use_hflip, options.use_rot)
+        if options.source_number != 0 and options.dataroot_source is not None:
+            store = self.open_root(options.dataroot_source)
+            number, seed = options.source_number, options.source_number_seed
+            chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
+            self.source = UnpairedSource(store, chosen, options.seed, options.use_hflip, options.use_rot)
 
     def lists(self) -> dict[str, list[str]]:
         """See :meth:`ImageDataset.lists`; ``source_gt`` only if there is a source."""
@@ -183,8 +179,9 @@ class SourceTargetDataset(HRDataset):
         slots = super().slots(index)
         return slots if self.source is None else {**slots, 'source_gt': slots['gt']}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         if self.source is None:
             return paths
         return {**paths, 'source_gt_path': self.source.fill(samples, out['source_gt'], stack, self.gt_size)}

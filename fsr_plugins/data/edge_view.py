@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +47,12 @@ class EdgeView:
             if place is not None:
                 self._kept[place] = np.packbits(np.concatenate([edges.ravel() for edges in maps])).tobytes()
         else:
-            maps = list(self._unpack(packed, image.shape[0], image.shape[1]))
+            shapes = [slot.shape for slot in self.slots(image.shape[0], image.shape[1]).values()]
+            pixels = np.unpackbits(np.frombuffer(packed, np.uint8))
+            pixels *= 255
+            ends = np.cumsum([height * width for height, width in shapes])
+            # The last part is what fills up the last byte.
+            maps = [part.reshape(shape) for part, shape in zip(np.split(pixels, ends)[:-1], shapes, strict=True)]
         for scale, edges in zip(self.scales, maps, strict=True):
             flip.write(edges, out[f'canny_{scale}'][row])
 
@@ -61,12 +64,3 @@ class EdgeView:
             return canny_image(image, adaptive=self._thresholds)
         low, high = self._thresholds
         return canny_image(image, low, high)
-
-    def _unpack(self, packed: bytes, height: int, width: int) -> Iterator[npt.NDArray[np.uint8]]:
-        pixels = np.unpackbits(np.frombuffer(packed, np.uint8))
-        pixels *= 255
-        start = 0
-        for slot in self.slots(height, width).values():
-            end = start + slot.shape[0] * slot.shape[1]
-            yield pixels[start:end].reshape(slot.shape)
-            start = end

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fsr_plugins.data.augment import Flip, draw_corner, draw_flip
 from fsr_plugins.data.edge_view import EdgeView
 from fsr_plugins.data.image_dataset import Arrays, ImageDataset, Sample, Slot, number_slots, write
-from fsr_plugins.data.options import HRDatasetOptions
+from fsr_plugins.data.options import Block, HRDatasetOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.store import Store
@@ -25,12 +25,19 @@ class HRDataset(ImageDataset):
     Options: ClassVar[type[HRDatasetOptions]] = HRDatasetOptions
     options: HRDatasetOptions
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         self.gt_size = self.options.gt_size
         edges = self.options.edges
         self.edges = EdgeView(edges) if edges is not None else None
-        self._check_views()
+        for part in self.gt.parts:
+            held = (*part.holds, 'canny')
+            for view in self.options.views:
+                if view not in held:
+                    raise UserError(
+                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
+                        'does not hold; prepare the data with it or remove the view.'
+                    )
 
     def root(self) -> str | list[str]:
         """See :meth:`ImageDataset.root`."""
@@ -40,21 +47,6 @@ class HRDataset(ImageDataset):
     def gt(self) -> Store:
         """The HR faces."""
         return self.store
-
-    def _check_views(self) -> None:
-        for part in self.gt.parts:
-            held = {
-                'parsing': part.has_parsing,
-                'landmarks': part.landmarks is not None,
-                'identity': part.identities is not None,
-                'canny': True,
-            }
-            for view in self.options.views:
-                if not held[view]:
-                    raise UserError(
-                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
-                        'does not hold; prepare the data with it or remove the view.'
-                    )
 
     def shape(self, index: int) -> tuple[int, int]:
         """See :meth:`ImageDataset.shape`: that of the HR handed out."""
@@ -77,10 +69,12 @@ class HRDataset(ImageDataset):
             slots.update(views[view])
         return slots
 
-    def _flip(self, seed: int) -> Flip:
+    def draw_flip(self, seed: int) -> Flip:
+        """See :meth:`ImageDataset.draw_flip`: by ``use_hflip`` and ``use_rot``."""
         return draw_flip(seed, self.options.use_hflip, self.options.use_rot)
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
         read = stack.enter_context(self.gt.reader())
         if 'identity' in self.options.views and self.gt.identities is not None:
             out['identity'][:] = self.gt.identities[self.chosen[out['index']]]

@@ -167,22 +167,17 @@ class EvalLoader(_Loader):
         pin_memory: bool = False,
     ) -> None:
         super().__init__(dataset, batch_size, rank, world_size, threads, prefetch, pin_memory)
-        self._groups = self._by_size()
-
-    def _by_size(self) -> list[list[int]]:
-        if not isinstance(self.dataset, ImageDataset):
-            return [[index] for index in range(self.rank, self.count, self.world_size)]  # sizes unknown: one at a time
-        shape = self.dataset.shape
-        ordered = sorted(range(self.count), key=shape)
-        sizes = [list(members) for _, members in groupby(ordered, key=shape)]
-        groups: list[list[int]] = []
+        if not isinstance(dataset, ImageDataset):
+            self._groups = [[index] for index in range(rank, self.count, world_size)]  # sizes unknown: one at a time
+            return
+        self._groups = []
         dealt = 0
-        for members in sizes:
+        for _, of_one_size in groupby(sorted(range(self.count), key=dataset.shape), key=dataset.shape):
+            members = list(of_one_size)
             # Dealing goes on where the last size ended, so that many sizes of few images do not all fall to rank 0.
-            mine = members[(self.rank - dealt) % self.world_size :: self.world_size]
+            mine = members[(rank - dealt) % world_size :: world_size]
             dealt += len(members)
-            groups += [mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size)]
-        return groups
+            self._groups += [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
 
     def __len__(self) -> int:
         return len(self._groups)

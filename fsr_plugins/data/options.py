@@ -15,15 +15,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
+#: A dataset's block of an option file, as YAML gives it.
+Block = Mapping[str, Any]
+
 View = Literal['parsing', 'landmarks', 'identity', 'canny']
 
 
-def _one_or_several(value: Any) -> Any:
+def _one_or_several(value: object) -> object:
     several = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
     if isinstance(value, str) or several:
         return value
@@ -34,7 +38,7 @@ def _one_or_several(value: Any) -> Any:
 Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
 
 
-def _patterns_or_file(value: Any) -> Any:
+def _patterns_or_file(value: object) -> object:
     patterns = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
     if patterns or (isinstance(value, str) and value.endswith('.txt')):
         return value
@@ -58,7 +62,7 @@ class DatasetOptions(BaseModel):
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
     seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
-    io_backend: dict[str, Any] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
+    io_backend: dict[str, object] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
     batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
     num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
     pin_memory: bool | None = Field(None, description='page-locked batches')
@@ -83,7 +87,7 @@ class ImageDatasetOptions(DatasetOptions):
     number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
 
     @property
-    def choice(self) -> dict[str, Any]:
+    def choice(self) -> dict[str, object]:
         """The keys of the block that choose among the store's images."""
         return self.model_dump(include={'keys', 'without_keys', 'number', 'number_seed'})
 
@@ -100,9 +104,11 @@ class CannyOptions(BaseModel):
 
     @field_validator('thresholds', mode='before')
     @classmethod
-    def _known_or_two(cls, value: Any) -> Any:
+    def _known_or_two(cls, value: object) -> object:
+        if value in ('mean_std', 'otsu'):
+            return value
         numbers = isinstance(value, list) and all(type(entry) in (int, float) for entry in value)
-        if value in ('mean_std', 'otsu') or (numbers and len(value) == 2 and 0 <= value[0] <= value[1]):
+        if isinstance(value, list) and numbers and len(value) == 2 and 0 <= value[0] <= value[1]:
             return value
         raise ValueError("'mean_std', 'otsu' or [low, high] with 0 <= low <= high")
 
@@ -191,7 +197,7 @@ class CompareOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    recogniser: dict[str, Any] | None = Field(
+    recogniser: dict[str, object] | None = Field(
         None, description='{type, path, adapt}: whose embeddings say how much alike two faces are'
     )
     k: int = Field(3, ge=1, description='one of so many most similar faces is drawn anew each time')
@@ -234,7 +240,7 @@ _BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions, 'compare': Compare
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 
 
-def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
+def parse_options(schema: type[OptionsT], opt: Block) -> OptionsT:
     """Checks a dataset block.
 
     Raises:
@@ -243,11 +249,11 @@ def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
     try:
         return schema.model_validate(dict(opt))
     except ValidationError as error:
-        problems = [_problem(schema, dict(entry)) for entry in error.errors()]
+        problems = [_problem(schema, entry) for entry in error.errors()]
         raise UserError(f"The dataset '{opt.get('name', opt.get('type', '?'))}': {'; '.join(problems)}") from error
 
 
-def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
+def _problem(schema: type[DatasetOptions], entry: ErrorDetails) -> str:
     place = '.'.join(str(part) for part in entry['loc'])
     if entry['type'] == 'extra_forbidden':
         known = _BLOCKS.get(str(entry['loc'][0]), schema).model_fields if len(entry['loc']) > 1 else schema.model_fields

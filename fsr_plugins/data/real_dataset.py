@@ -35,7 +35,8 @@ class RealFaceDataset(ImageDataset):
         """See :meth:`ImageDataset.slots`."""
         return {'lq': Slot((*self.shape(index), 3), np.uint8), **number_slots()}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
         read = stack.enter_context(self.store.reader())
         keys = [self.key(sample.place) for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):

@@ -101,14 +101,6 @@ def _near(name: str, names: Sequence[str] | dict[str, Domain]) -> str:
     return near(name, names)
 
 
-def _stream(domain: Domain, split: str) -> int:
-    if split not in SPLITS:
-        raise UserError(
-            f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}."
-        )
-    return domain.people * len(SPLITS) + SPLITS.index(split)
-
-
 def render(
     domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0, light: tuple[int, int] | None = None
 ) -> list[Portrait]:
@@ -124,7 +116,12 @@ def render(
     Raises:
         UserError: unknown domain or split, negative index, size out of 4 to 1024, a light for another domain.
     """
-    found, stream = find_domain(domain), _stream(find_domain(domain), split)
+    found = find_domain(domain)
+    if split not in SPLITS:
+        raise UserError(
+            f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}."
+        )
+    stream = found.people * len(SPLITS) + SPLITS.index(split)
     if not 4 <= size <= 1024:
         raise UserError(f"Built-in faces cannot be {size} pixels wide: take 'size' from 4 to 1024.")
     if seed < 0 or any(index < 0 for index in indices):

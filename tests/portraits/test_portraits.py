@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from hashlib import sha256
 
 import cv2
@@ -12,7 +13,8 @@ import numpy as np
 import pytest
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, Portrait, iterate, render
+from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, RENDERER_VERSION, Portrait, iterate, render
+from fsr_plugins.portraits.people import draw_person
 
 SIZES = {name: 16 if name == 'real_lr' else 64 for name in DOMAINS}
 
@@ -216,3 +218,22 @@ def test_cartoons_keep_hair_and_change_expression() -> None:
 def test_wrong_input_is_named(domain: str, split: str, index: int, size: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
         render(domain, split, [index], size)
+
+
+@pytest.mark.parametrize(
+    ('number', 'style', 'sums', 'texture'),
+    [
+        (10, 'crop', (11.04011408590664, 170.60390107199757), (473.1273789125766, 324.5283083437106)),
+        (15, 'crop', (12.397139399324777, 189.12029729970604), (239.71140280922134, 495.3151338449669)),
+        (11, 'wavy', (12.158501271249934, 188.92373170610367), (457.1542273523009, 336.2613246657873)),
+    ],
+)
+def test_people_are_those_of_this_version_of_the_renderer(
+    number: int, style: str, sums: tuple[float, float], texture: tuple[float, float]
+) -> None:
+    """Who draws in another order raises ``RENDERER_VERSION``; the last draw depends on all before."""
+    person = draw_person(7, 1, number)
+    values = np.array([value for value in asdict(person).values() if isinstance(value, float)])
+    assert RENDERER_VERSION == 3 and person.style == style
+    np.testing.assert_allclose([values.sum(), values @ np.arange(len(values))], sums, rtol=1e-9)
+    np.testing.assert_allclose(person.texture, texture, rtol=1e-9)

@@ -329,7 +329,7 @@ def test_portraits_of_another_number_or_version_are_drawn_again(
 def test_portraits_are_drawn_by_processes_from_standard_input(tmp_path: Path) -> None:
     # Neither a main script to import nor a guard: what multiprocessing's children would need.
     code = (
-        'from fsr_plugins.portraits.store import PortraitSpec\n'
+        'from fsr_plugins.portraits.spec import PortraitSpec\n'
         'from fsr_plugins.portraits.workers import draw\n'
         "faces = list(draw(PortraitSpec('studio', 'val', 70, 16, 5), processes=2))\n"
         'print(*(face.key for face in faces), faces[68].image.tobytes().hex())\n'

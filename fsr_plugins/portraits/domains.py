@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class Portrait:
     identity: int | None
     landmarks: np.ndarray | None
     parsing: np.ndarray | None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def _face(
     person = draw_person(seed, stream, number)
     scene = draw_scene(seed, stream, index, domain.kind == 'harsh', light)
     drawing = draw(person, scene, size)
-    meta: dict[str, Any] = {
+    meta: dict[str, float | str] = {
         'yaw': scene.yaw,
         'pitch': scene.pitch,
         'roll': scene.roll,

@@ -24,7 +24,6 @@ from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.manifest import Manifest
 from fsr_plugins.stores.opening import open_store
-from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.store import Store
 
 #: Finds something on each of some images; None where it finds no face.
@@ -111,37 +110,27 @@ def _said(dst: Path, before: Manifest) -> Prepared:
 def _plan(store: Store, manifest: Manifest, addition: Addition) -> Plan:
     """The dataset again, face by face, with what is added."""
     assert manifest.origin is not None
-    places = {key: place for place, key in enumerate(store.keys)}
     people = store.identities
-    items = [Item(key, key, None if people is None else int(people[place])) for key, place in places.items()]
+    items = [Item(key, key, None if people is None else int(people[place])) for place, key in enumerate(store.keys)]
     engine = PerThread(addition.open)
 
     def make(chunk: Sequence[Item]) -> Iterable[Made]:
         for start in range(0, len(chunk), _TOGETHER):
-            yield from _added(store, places, chunk[start : start + _TOGETHER], addition, engine.own)
+            yield from _added(store, chunk[start : start + _TOGETHER], addition, engine.own)
 
     protocol = {**manifest.origin.protocol, addition.what: dict(addition.how)}
     return Plan(manifest.origin.dataset, protocol, items, make, _earlier(Path(store.path)))
 
 
-def _added(
-    store: Store, places: Mapping[str, int], items: Sequence[Item], addition: Addition, find: Finder
-) -> Iterator[Made]:
-    images = [store.image(item.key) for item in items]
-    for item, image, found in zip(items, images, find(images), strict=True):
+def _added(store: Store, items: Sequence[Item], addition: Addition, find: Finder) -> Iterator[Made]:
+    faces = [store.get(item.key) for item in items]
+    for item, face, found in zip(items, faces, find([face.image for face in faces]), strict=True):
         if found is None and addition.otherwise is not None:
-            found = addition.otherwise(image.shape[0], image.shape[1])
+            found = addition.otherwise(face.image.shape[0], face.image.shape[1])
         if found is None:
             yield [Skip(item.name, NO_FACE, f'for its {addition.what}')]
             continue
-        face = Face(
-            item.key,
-            image,
-            None,
-            None if store.landmarks is None else store.landmarks[places[item.key]],
-            store.parsing(item.key) if store.has_parsing else None,
-        )
-        yield [face._replace(**{addition.what: found})]
+        yield [face._replace(identity=None, **{addition.what: found})]  # the item says who it is
 
 
 def _earlier(dst: Path) -> list[Skip]:

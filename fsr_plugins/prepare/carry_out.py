@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from fsr_plugins.stores.folder_writer import write_encoded_folder
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
 from fsr_plugins.stores.manifest import Origin
 from fsr_plugins.stores.progress import progress
+from fsr_plugins.threads import available_cores
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def carry_out(
     with parts.held():
         chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
         try:
-            _make(plan, chunks, parts, encoding, threads or len(os.sched_getaffinity(0)))
+            _make(plan, chunks, parts, encoding, threads or available_cores())
         except KeyboardInterrupt:
             raise Interrupted(
                 f'{plan.dataset}: stopped; what is done lies in {parts.folder}. Give the same command again to go on.',

@@ -6,7 +6,6 @@ the plan.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.errors import UserError
@@ -56,28 +56,23 @@ class Parts:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / 'lock').open('w')
+            lock = FileLock(self.folder / 'lock').acquire(blocking=False)
+        except Timeout as error:
+            raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
         except OSError as error:
             raise UserError(
                 f"'{self.dst.parent}' cannot be written: {error.strerror}; choose another place."
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
-            self._claim()
+            said = self.folder / 'plan'
+            if not said.exists():
+                write_text(said, self.fingerprint)
+            elif said.read_text(encoding='utf-8') != self.fingerprint:
+                raise UserError(
+                    f"'{self.folder}' holds the beginning of another preparation of '{self.dst}' (other arguments, or "
+                    'another source): finish it with the command that began it, or remove that folder.'
+                )
             yield
-
-    def _claim(self) -> None:
-        said = self.folder / 'plan'
-        if not said.exists():
-            write_text(said, self.fingerprint)
-        elif said.read_text(encoding='utf-8') != self.fingerprint:
-            raise UserError(
-                f"'{self.folder}' holds the beginning of another preparation of '{self.dst}' (other arguments, or "
-                'another source): finish it with the command that began it, or remove that folder.'
-            )
 
     def file(self, number: int) -> Path:
         """Where part ``number`` lies once it is made."""

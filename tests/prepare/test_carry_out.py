@@ -117,6 +117,42 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         carry_out(plan(), tmp_path / 'out')
 
 
+#: Holds a place, says so, and dies without a word when it is told to.
+HOLDER = """
+import os, signal, sys
+from pathlib import Path
+from fsr_plugins.prepare.parts import Parts
+
+with Parts(Path(sys.argv[1]), sys.argv[2]).held():
+    print('held', flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_dies_gives_its_place_back(tmp_path: Path) -> None:
+    command = [sys.executable, '-c', HOLDER, str(tmp_path / 'out'), plan().fingerprint('folder png')]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == 'held\n'
+        with pytest.raises(UserError, match='Another process is preparing'):
+            carry_out(plan(), tmp_path / 'out')
+        holder.stdin.close()
+        assert holder.wait(60) == -signal.SIGKILL
+    assert carry_out(plan(), tmp_path / 'out').images == 150
+    assert {path.name for path in tmp_path.iterdir()} == {'out'}
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r"file' cannot be written: .*; choose another place"):
+        carry_out(plan(), tmp_path / 'file' / 'out')
+    # The lock's own place is taken by a folder.
+    (tmp_path / '.out.parts' / 'lock').mkdir(parents=True)
+    with pytest.raises(UserError, match='cannot be written: Is a directory; choose another place'):
+        carry_out(plan(), tmp_path / 'out')
+
+
 def assert_same(one: Path, other: Path) -> None:
     """File for file the same bytes."""
     lmdb_env.release(one)

@@ -6,14 +6,20 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from fsr_plugins.cli.outcome import Outcome, add_json
+from fsr_plugins.errors import UserError
 
 EXAMPLE = 'fsr prepare portraits --help'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """A command for each preparer of :mod:`fsr_plugins.prepare`."""
+    """A command for each preparer, of :mod:`fsr_plugins.prepare` and of plugins."""
     from fsr_plugins.prepare import PREPARERS
+    from fsr_plugins.registry import load_plugins
 
+    try:
+        load_plugins()
+    except UserError as error:
+        parser.error(str(error))
     datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
     for name, preparer in PREPARERS.items():
         command = datasets.add_parser(

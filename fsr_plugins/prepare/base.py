@@ -53,7 +53,7 @@ class Preparer:
         return '\n\n'.join([*paragraphs, f'Example: {self.example}'])
 
 
-#: All preparers by name; a module of this package adds its own by :func:`register`.
+#: All preparers by name; a module of this package, or of a plugin, adds its own by :func:`register`.
 PREPARERS: dict[str, Preparer] = {}
 
 

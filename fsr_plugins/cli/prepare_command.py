@@ -39,11 +39,11 @@ def run(arguments: Namespace) -> Outcome:
     from fsr_plugins.prepare import PREPARERS
 
     prepared = PREPARERS[arguments.dataset].run(arguments)
-    from fsr_plugins.prepare.carry_out import REPORT, account
+    from fsr_plugins.prepare.carry_out import REPORT, skip_counts
 
     people = f' of {prepared.identities} people' if prepared.identities else ''
     print(f'{prepared.path}: {prepared.images} images{people}')
     if prepared.left_out:
         which = f'; {Path(prepared.path) / REPORT} says which' if prepared.skipped else ''
-        print(f'left out: {account(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
+        print(f'left out: {skip_counts(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
     return Outcome(prepared.as_dict())

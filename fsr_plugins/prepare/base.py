@@ -83,7 +83,7 @@ def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> Non
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 
-def weights_said(weights: Path | None) -> dict[str, str] | None:
+def weights_digests(weights: Path | None) -> dict[str, str] | None:
     """What a manifest says of local weights: SHA-256 by file name; None for the published ones."""
     from fsr_plugins.weights import file_sha256
 

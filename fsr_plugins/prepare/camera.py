@@ -24,7 +24,7 @@ from fsr_plugins.prepare.base import (
     register,
 )
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Made, Plan
+from fsr_plugins.prepare.plan import Item, ItemResult, PreparationPlan
 from fsr_plugins.registry import build, load_plugins, lookup
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.encoding import Encoding
@@ -75,7 +75,7 @@ def prepare_camera(
         Item(key, store.where(key), None if people is None else int(people[place]), place)
         for place, key in enumerate(store.keys)
     ]
-    plan = Plan('camera', protocol, items, lambda chunk: _made(store, module, seed, chunk))
+    plan = PreparationPlan('camera', protocol, items, lambda chunk: _made(store, module, seed, chunk))
     return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -90,7 +90,7 @@ def _check_sizes(store: Store, scale: int) -> None:
         )
 
 
-def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[Made]:
+def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[ItemResult]:
     with store.reader() as read:
         images = [read(item.key) for item in items]
         small: dict[int, Image] = {}
@@ -99,7 +99,7 @@ def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Ite
             results = photograph(degradation, np.stack([images[place] for place in places]), seeds)
             small.update(zip(places, results, strict=True))
     for place, item in enumerate(items):
-        points = None if store.landmarks is None else scaled_points(store.landmarks[item.more], degradation.scale)
+        points = None if store.landmarks is None else scaled_points(store.landmarks[item.extra], degradation.scale)
         yield [Face(item.key, small[place], None, points)]
 
 

@@ -18,7 +18,7 @@ import torch
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.prepare.base import Format, Prepared, chosen_format
 from fsr_plugins.prepare.parts import PART, Parts
-from fsr_plugins.prepare.plan import DUPLICATE, Item, Plan, Skip
+from fsr_plugins.prepare.plan import DUPLICATE, Item, PreparationPlan, Skip
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.folder_writer import write_encoded_folder
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
@@ -33,7 +33,12 @@ REPORT = 'report.json'
 
 
 def carry_out(
-    plan: Plan, dst: Path, *, form: Format | None = None, encoding: Encoding = 'raw', threads: int | None = None
+    plan: PreparationPlan,
+    dst: Path,
+    *,
+    form: Format | None = None,
+    encoding: Encoding = 'raw',
+    threads: int | None = None,
 ) -> Prepared:
     """Makes all faces of a plan and writes them to ``dst``, which appears when it is complete.
 
@@ -72,7 +77,9 @@ def carry_out(
     return prepared
 
 
-def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: Encoding, threads: int) -> None:
+def _make(
+    plan: PreparationPlan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: Encoding, threads: int
+) -> None:
     todo = [number for number in range(len(chunks)) if not parts.file(number).exists()]
     if len(todo) < len(chunks):
         logger.info('%s: %d of %d parts are there.', plan.dataset, len(chunks) - len(todo), len(chunks))
@@ -90,7 +97,7 @@ def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: 
             continue
 
 
-def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Encoding) -> Prepared:
+def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, encoding: Encoding) -> Prepared:
     people: dict[str, str | int | None] = {}
     first: dict[str, str] = {}
     skipped = list(plan.skipped)
@@ -115,7 +122,7 @@ def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Enco
     )
     if not people:
         parts.remove()
-        raise UserError(f'No image of {plan.dataset} is left: {account(origin.skipped)}. {_example(skipped)}')
+        raise UserError(f'No image of {plan.dataset} is left: {skip_counts(origin.skipped)}. {_example(skipped)}')
     labels = _labels(people.values())
     faces = (
         face._replace(identity=labels.get(people[face.key]))
@@ -143,7 +150,7 @@ def _labels(people: Iterable[str | int | None]) -> dict[str | int | None, int]:
     return labels
 
 
-def account(skipped: dict[str, int]) -> str:
+def skip_counts(skipped: dict[str, int]) -> str:
     """``3 corrupt, 1 no face``."""
     return ', '.join(f'{number} {reason}' for reason, number in skipped.items()) or 'there were none'
 

@@ -10,8 +10,8 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.lists import read_names
-from fsr_plugins.prepare.plan import TOO_SMALL, Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import not_this
+from fsr_plugins.prepare.plan import TOO_SMALL, Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -56,8 +56,8 @@ def prepare_casia(
     with open_source(src) as images:
         found = images.by_key(_IMAGE)
         if not found:
-            raise not_this(images, 'CASIA-WebFace', '0000045/001.jpg')
-        names, skipped = without_twins(images, found)
+            raise wrong_layout(images, 'CASIA-WebFace', '0000045/001.jpg')
+        names, skipped = without_duplicates(images, found)
         people = {_person(key) for key in names}
         if without is not None:
             names = _left(names, without)
@@ -72,7 +72,9 @@ def prepare_casia(
             return Face(item.key, Window((height - crop) // 2, (width - crop) // 2, crop, size).image(image))
 
         protocol = {'crop': crop, 'size': size, 'people_left_out': gone}
-        return carry_out(Plan('casia', protocol, items, one_by_one(face), skipped), dst, form=form, encoding=encoding)
+        return carry_out(
+            PreparationPlan('casia', protocol, items, one_by_one(face), skipped), dst, form=form, encoding=encoding
+        )
 
 
 def _person(key: str) -> str:

@@ -14,20 +14,20 @@ import numpy as np
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import box_of_points, face_in_box
+from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.celeba_tables import (
+from fsr_plugins.prepare.celeba_annotations import (
     ALIGNED_POINTS,
     BOXES,
     IDENTITIES,
     PARTITION,
     WILD_POINTS,
     Row,
-    needed_table,
-    read_table,
+    read_list,
+    required_list,
 )
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -37,18 +37,18 @@ logger = logging.getLogger(__name__)
 
 Crop = Literal['isrkd', 'centre128', 'pkdn']
 Split = Literal['train', 'val', 'test', 'all']
-Box = Literal['landmarks', 'annotated']
+BoxSource = Literal['landmarks', 'annotated']
 
 #: Every aligned image is of this size.
 HEIGHT, WIDTH = 218, 178
 #: Squares of the aligned image: top, left, side.
 _WINDOWS = {'isrkd': (20, 0, 178), 'centre128': (45, 25, 128)}
 #: Fraction of a box's longer side that is added on each side. The five points' box has the eyes and the mouth alone.
-_MARGINS: dict[Box, float] = {'landmarks': 0.8, 'annotated': 0.0}
+_MARGINS: dict[BoxSource, float] = {'landmarks': 0.8, 'annotated': 0.0}
 _SPLITS = {'train': 0, 'val': 1, 'test': 2}
 
 
-class _Lists(NamedTuple):
+class _Annotations(NamedTuple):
     """What the lists say of an image, by its number; None where there is no such list."""
 
     split: Mapping[str, Row] | None
@@ -64,7 +64,7 @@ def prepare_celeba(
     split: Split = 'all',
     crop: Crop = 'isrkd',
     size: int = 128,
-    box: Box = 'landmarks',
+    box: BoxSource = 'landmarks',
     margin: float | None = None,
     annotations: Path | None = None,
     form: Format | None = None,
@@ -111,22 +111,22 @@ def prepare_celeba(
     with ExitStack() as opened:
         images = opened.enter_context(open_source(src))
         texts = images if annotations is None else opened.enter_context(open_source(annotations))
-        names, skipped = without_twins(images, _found(images, 'img_celeba' if wild else 'img_align_celeba'))
+        names, skipped = without_duplicates(images, _found(images, 'img_celeba' if wild else 'img_align_celeba'))
         items, missing = _items(names, _lists(texts, split, wild, box), split)
         protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
         if wild:
             protocol |= {'box': box, 'margin': margin, 'deviation': "CelebA's points or boxes in place of DIC's"}
 
         def face(item: Item) -> Face | Skip:
-            points = None if item.more[0] is None else np.array(item.more[0], np.float32).reshape(5, 2)
+            points = None if item.extra[0] is None else np.array(item.extra[0], np.float32).reshape(5, 2)
             if not wild:
                 top, left, side = _WINDOWS[crop]
                 window = Window(top, left, side, size)
                 moved = None if points is None else window.points(points)
                 return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))), landmarks=moved)
-            return face_in_box(item, images.image(item.name), item.more[1], margin=margin, size=size, points=points)
+            return crop_box(item, images.image(item.name), item.extra[1], margin=margin, size=size, points=points)
 
-        plan = Plan('celeba', protocol, items, one_by_one(face), skipped + missing)
+        plan = PreparationPlan('celeba', protocol, items, one_by_one(face), skipped + missing)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -135,18 +135,18 @@ def _found(images: Source, folder: str) -> dict[str, list[str]]:
     image = r'(?P<key>\d{6})\.(?:jpg|png)'
     found = images.by_key(re.compile(rf'(?:.*/)?{folder}(?:_png)?/{image}')) or images.by_key(re.compile(image))
     if not found:
-        raise not_this(images, 'CelebA', f'{folder}/000001.jpg')
+        raise wrong_layout(images, 'CelebA', f'{folder}/000001.jpg')
     return found
 
 
-def _lists(texts: Source, split: Split, wild: bool, box: Box) -> _Lists:
+def _lists(texts: Source, split: Split, wild: bool, box: BoxSource) -> _Annotations:
     by_box = wild and box == 'annotated'
     points = WILD_POINTS if wild else ALIGNED_POINTS
-    lists = _Lists(
-        split=None if split == 'all' else needed_table(texts, PARTITION),
-        person=read_table(texts, IDENTITIES),
-        points=needed_table(texts, points) if wild and not by_box else read_table(texts, points),
-        boxes=needed_table(texts, BOXES) if by_box else None,
+    lists = _Annotations(
+        split=None if split == 'all' else required_list(texts, PARTITION),
+        person=read_list(texts, IDENTITIES),
+        points=required_list(texts, points) if wild and not by_box else read_list(texts, points),
+        boxes=required_list(texts, BOXES) if by_box else None,
     )
     for table, rows in ((IDENTITIES, lists.person), (points, lists.points)):
         if rows is None:
@@ -154,7 +154,7 @@ def _lists(texts: Source, split: Split, wild: bool, box: Box) -> _Lists:
     return lists
 
 
-def _items(names: Mapping[str, str], lists: _Lists, split: Split) -> tuple[list[Item], list[Skip]]:
+def _items(names: Mapping[str, str], lists: _Annotations, split: Split) -> tuple[list[Item], list[Skip]]:
     """The images of a split, each with its points and its box, and what a list does not know or the source lacks."""
     items, missing = [], []
     if lists.split is not None:

@@ -12,11 +12,11 @@ import numpy as np
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import box_of_points, face_in_box
+from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -75,8 +75,8 @@ def prepare_helen(
     with open_source(src) as source:
         found = source.by_key(_IMAGE)
         if not found:
-            raise not_this(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg')
-        names, skipped = without_twins(source, found)
+            raise wrong_layout(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg')
+        names, skipped = without_duplicates(source, found)
         names, absent = _of_split(source, names, split)
         boxes = _boxes(source) if crop == 'points' else None
         items, unknown = _items(names, boxes)
@@ -84,13 +84,13 @@ def prepare_helen(
         def face(item: Item) -> Face | Skip:
             image = source.image(item.name)
             if crop == 'centre':
-                return face_in_centre(item, image, size)
-            return face_in_box(item, image, item.more, margin=margin, size=size)
+                return crop_centre(item, image, size)
+            return crop_box(item, image, item.extra, margin=margin, size=size)
 
         protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
-        plan = Plan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
+        plan = PreparationPlan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -138,7 +138,7 @@ def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> 
         if isinstance(box, str):
             unknown.append(Skip(name, 'no points', box))
         else:
-            items.append(Item(key, name, more=box))
+            items.append(Item(key, name, extra=box))
     return items, unknown
 
 

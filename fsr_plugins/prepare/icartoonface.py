@@ -10,12 +10,12 @@ from typing import Literal
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import face_in_box
+from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.camera import image_seed
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -94,17 +94,17 @@ def prepare_icartoonface(
         def face(item: Item) -> Face | Skip:
             image = source.image(item.name)
             if crop == 'centre':
-                return face_in_centre(item, image, size)
-            return face_in_box(item, image, item.more, margin=margin, size=size)
+                return crop_centre(item, image, size)
+            return crop_box(item, image, item.extra, margin=margin, size=size)
 
-        plan = Plan('icartoonface', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('icartoonface', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def _rectrain(source: Source, split: Split, held_out: float, seed: int) -> tuple[list[Item], list[Skip]]:
     found = source.by_key(_RECTRAIN)
     if not found:
-        raise not_this(source, "iCartoonFace's recognition set", 'icartoonface_rectrain/<character>/<image>.jpg')
+        raise wrong_layout(source, "iCartoonFace's recognition set", 'icartoonface_rectrain/<character>/<image>.jpg')
     test = {person: image_seed(seed, person) < held_out * 2**63 for person in {key.partition('/')[0] for key in found}}
     wanted = {key: names for key, names in found.items() if test[key.partition('/')[0]] == (split == 'test')}
     if not wanted:
@@ -112,15 +112,15 @@ def _rectrain(source: Source, split: Split, held_out: float, seed: int) -> tuple
             f"None of the {len(test)} characters of '{source.path}' is in the {split} split; "
             'change --held-out or --seed.'
         )
-    names, skipped = without_twins(source, wanted)
+    names, skipped = without_duplicates(source, wanted)
     return [Item(_key(key), name, key.partition('/')[0]) for key, name in names.items()], skipped
 
 
 def _rectest(source: Source) -> tuple[list[Item], list[Skip]]:
     found = source.by_key(_RECTEST)
     if not found:
-        raise not_this(source, "iCartoonFace's recognition test set", 'icartoonface_rectest/<image>.jpg')
-    names, skipped = without_twins(source, found)
+        raise wrong_layout(source, "iCartoonFace's recognition test set", 'icartoonface_rectest/<image>.jpg')
+    names, skipped = without_duplicates(source, found)
     return [Item(_key(key), name) for key, name in names.items()], skipped
 
 
@@ -148,7 +148,7 @@ def _with_boxes(source: Source, items: Sequence[Item], part: str) -> tuple[list[
         if box is None:
             unknown.append(Skip(item.name, 'no box', 'not in the list of boxes'))
         else:
-            known.append(item._replace(more=box))
+            known.append(item._replace(extra=box))
     return known, unknown
 
 

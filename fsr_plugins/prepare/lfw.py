@@ -25,8 +25,8 @@ from fsr_plugins.prepare.base import (
 )
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.lists import read_names
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -91,11 +91,11 @@ def prepare_lfw(
     points = _read_landmarks(landmarks) if landmarks is not None else None
     with ExitStack() as opened:
         images = opened.enter_context(open_source(src))
-        names, skipped = without_twins(images, _found(images))
+        names, skipped = without_duplicates(images, _found(images))
         skipped += _unresolved(lists, names)
         names = _select(images.path, names, people, fraction)
         maps = opened.enter_context(open_source(parsing)) if parsing is not None else None
-        mapped = without_twins(maps, maps.by_key(_MAP))[0] if maps is not None else None
+        mapped = without_duplicates(maps, maps.by_key(_MAP))[0] if maps is not None else None
         items = []
         for key, name in names.items():
             if points is not None and key not in points:
@@ -106,14 +106,16 @@ def prepare_lfw(
                 more = (None if points is None else points[key].tolist(), None if mapped is None else mapped[key])
                 items.append(Item(key, name, _person(key), more))
         protocol = {'crop': crop, 'top': top, 'left': offset, 'size': size or crop, 'people_fraction': list(fraction)}
-        plan = Plan('lfw', protocol, items, one_by_one(lambda item: _face(item, images, maps, window)), skipped)
+        plan = PreparationPlan(
+            'lfw', protocol, items, one_by_one(lambda item: _face(item, images, maps, window)), skipped
+        )
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def _found(images: Source) -> dict[str, list[str]]:
     found = images.by_key(_IMAGE)
     if not found:
-        raise not_this(images, 'LFW', 'Name/Name_0001.jpg')
+        raise wrong_layout(images, 'LFW', 'Name/Name_0001.jpg')
     return found
 
 
@@ -132,7 +134,7 @@ def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
 
 def _face(item: Item, images: Source, maps: Source | None, window: Window) -> Face:
     shape = (SIDE, SIDE)
-    points, mapped = item.more
+    points, mapped = item.extra
     return Face(
         key=item.key,
         image=window.image(images.image(item.name, shape)),

@@ -19,14 +19,14 @@ from filelock import FileLock, Timeout
 
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.plan import Item, Made, Skip
+from fsr_plugins.prepare.plan import Item, ItemResult, Skip
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 
 #: Items of a part: what an interruption can cost each thread.
 PART = 64
 
 
-class Entry(NamedTuple):
+class FaceRecord(NamedTuple):
     """A face of a part without its bytes: key, name in the source, person, SHA-256 of the stored pixels."""
 
     key: str
@@ -40,7 +40,7 @@ class Parts:
 
     Args:
         dst: where the whole will be.
-        fingerprint: of the plan, see :meth:`fsr_plugins.prepare.plan.Plan.fingerprint`.
+        fingerprint: of the plan, see :meth:`fsr_plugins.prepare.plan.PreparationPlan.fingerprint`.
     """
 
     def __init__(self, dst: Path, fingerprint: str) -> None:
@@ -78,7 +78,7 @@ class Parts:
         """Where part ``number`` lies once it is made."""
         return self.folder / f'{number:06d}.npz'
 
-    def write(self, number: int, items: Sequence[Item], made: Iterable[Made], encoding: Encoding) -> None:
+    def write(self, number: int, items: Sequence[Item], made: Iterable[ItemResult], encoding: Encoding) -> None:
         """Encodes what the items of a part have become and writes it.
 
         Raises:
@@ -102,11 +102,11 @@ class Parts:
         arrays = {'index': np.frombuffer(index, np.uint8), 'data': np.frombuffer(b''.join(blobs), np.uint8)}
         write_atomically(self.file(number), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
-    def entries(self, number: int) -> tuple[list[Entry], list[Skip]]:
+    def entries(self, number: int) -> tuple[list[FaceRecord], list[Skip]]:
         """What a part holds, without its images, and what it left out."""
         with np.load(self.file(number), allow_pickle=False) as arrays:
             index = json.loads(arrays['index'].tobytes())
-        faces = [Entry(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
+        faces = [FaceRecord(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
         return faces, [Skip(*skip) for skip in index['skipped']]
 
     def faces(self, number: int) -> Iterator[EncodedFace]:

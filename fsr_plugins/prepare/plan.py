@@ -21,13 +21,13 @@ class Item(NamedTuple):
 
     ``key`` is the face's in the store, or the beginning of several faces' keys; ``name`` is the image's in the source;
     ``person`` says whose face it is: a label as it is, or the dataset's own words, of which labels are made at the end;
-    ``more`` is whatever else the preparer needs (names of maps, boxes, points), of plain values.
+    ``extra`` is whatever else the preparer needs (names of maps, boxes, points), of plain values.
     """
 
     key: str
     name: str
     person: str | int | None = None
-    more: Any = None
+    extra: Any = None
 
 
 class Skip(NamedTuple):
@@ -39,11 +39,11 @@ class Skip(NamedTuple):
 
 
 #: What an item has become: at least one face, or the reason why there is none.
-Made = Sequence[Face | Skip]
+ItemResult = Sequence[Face | Skip]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """A dataset's images in order, and the work on them.
 
     Attributes:
@@ -59,7 +59,7 @@ class Plan:
     dataset: str
     protocol: Mapping[str, Any]
     items: Sequence[Item]
-    make: Callable[[Sequence[Item]], Iterable[Made]]
+    make: Callable[[Sequence[Item]], Iterable[ItemResult]]
     skipped: Sequence[Skip] = ()
     unique: bool = False
 
@@ -75,10 +75,10 @@ def _plain(value: Any) -> Any:
     raise TypeError(f'{type(value).__name__} is no plain value')
 
 
-def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]], Iterable[Made]]:
-    """``Plan.make`` of a function that makes one face of an item; its UserErrors are images that are corrupt."""
+def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]], Iterable[ItemResult]]:
+    """``PreparationPlan.make`` of a function that makes one face of an item; a UserError of it is a corrupt image."""
 
-    def made(item: Item) -> Made:
+    def made(item: Item) -> ItemResult:
         try:
             return [make(item)]
         except UserError as error:
@@ -87,7 +87,7 @@ def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]]
     return lambda items: map(made, items)
 
 
-def without_twins(source: Source, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Skip]]:
+def without_duplicates(source: Source, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Skip]]:
     """Of names by key (:meth:`Source.by_key`) the first of each key, in key order, and the others as duplicates."""
     chosen = {key: names[0] for key, names in sorted(found.items())}
     twins = [Skip(name, DUPLICATE, f"has the key of '{chosen[key]}'") for key in chosen for name in found[key][1:]]

@@ -12,10 +12,10 @@ from typing import Literal, NamedTuple
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import cut_square, square
+from fsr_plugins.prepare.boxes import crop_square, square
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import CORRUPT, Item, Made, Plan, Skip
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import CORRUPT, Item, ItemResult, PreparationPlan, Skip
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -26,7 +26,7 @@ Split = Literal['train', 'val']
 _FAR = 1 << 16
 
 
-class Box(NamedTuple):
+class AnnotatedBox(NamedTuple):
     """An annotated face: pixels of the photograph, and the annotators' judgements."""
 
     x: int
@@ -41,7 +41,7 @@ class Box(NamedTuple):
     pose: int
 
 
-class Cut(NamedTuple):
+class FaceCrop(NamedTuple):
     """A square to cut out of a photograph, and the number of its face there."""
 
     number: int
@@ -51,7 +51,7 @@ class Cut(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class FaceFilter:
     """Which annotated faces are taken.
 
     Attributes:
@@ -67,7 +67,7 @@ class Wanted:
     occlusion: tuple[int, ...] = (0,)
     pose: tuple[int, ...] = (0,)
 
-    def fits(self, box: Box) -> bool:
+    def accepts(self, box: AnnotatedBox) -> bool:
         """Whether a face is among them; a box without area never is."""
         return (
             min(box.width, box.height) > 0
@@ -83,7 +83,7 @@ def prepare_widerface(
     dst: Path,
     *,
     split: Split = 'train',
-    wanted: Wanted | None = None,
+    face_filter: FaceFilter | None = None,
     margin: float = 0.3,
     size: int = 16,
     number: int | None = None,
@@ -101,7 +101,7 @@ def prepare_widerface(
         src: Folder with ``WIDER_<split>.zip`` and ``wider_face_split.zip``, or in which they are unpacked.
         dst: Folder or ``*.lmdb`` to write.
         split: Of the two that have annotations.
-        wanted: Which faces; None: :class:`Wanted`'s defaults.
+        face_filter: Which faces; None: :class:`FaceFilter`'s defaults.
         margin: What the square has beyond the box's longer side at either side, as a fraction of that side.
         size: Side to which squares are reduced, as MATLAB's ``imresize`` does; a smaller square is left out.
         number: Only so many of the faces, drawn at random by ``seed`` from all photographs; None: all.
@@ -113,26 +113,35 @@ def prepare_widerface(
         UserError: the source is not WIDER FACE, its annotations are damaged, there are fewer faces than ``number``, no
             image is left, or an argument is out of range.
     """
-    wanted = wanted or Wanted()
-    _check(wanted, margin, size)
+    face_filter = face_filter or FaceFilter()
+    _check(face_filter, margin, size)
     with open_source(src) as source:
         photographs = _photographs(source, split)
         annotations = _annotations(source, split)
-        faces, skipped = _select(annotations, photographs, wanted, margin, size)
+        faces, skipped = _select(annotations, photographs, face_filter, margin, size)
         items = _items(photographs, _drawn(faces, number, seed))
-        protocol = {**asdict(wanted), 'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
-        plan = Plan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
+        protocol = {
+            **asdict(face_filter),
+            'split': split,
+            'margin': margin,
+            'size': size,
+            'number': number,
+            'seed': seed,
+        }
+        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _check(wanted: Wanted, margin: float, size: int) -> None:
-    if not 0 < wanted.min_size <= wanted.max_size:
-        raise UserError(f'min-size {wanted.min_size} and max-size {wanted.max_size} do not fit: 0 < min <= max.')
+def _check(face_filter: FaceFilter, margin: float, size: int) -> None:
+    if not 0 < face_filter.min_size <= face_filter.max_size:
+        raise UserError(
+            f'min-size {face_filter.min_size} and max-size {face_filter.max_size} do not fit: 0 < min <= max.'
+        )
     if not 0 <= margin <= 4 or size < 1:
         raise UserError(f'margin {margin} and size {size} do not fit: 0 <= margin <= 4 and size > 0 are needed.')
-    if wanted.max_size * (1 + 2 * margin) < size:
+    if face_filter.max_size * (1 + 2 * margin) < size:
         raise UserError(
-            f'Boxes of up to {wanted.max_size} pixels with a margin of {margin} give no square of {size}; '
+            f'Boxes of up to {face_filter.max_size} pixels with a margin of {margin} give no square of {size}; '
             'nothing is enlarged: raise --max-size or --margin.'
         )
 
@@ -142,11 +151,11 @@ def _photographs(source: Source, split: Split) -> dict[str, str]:
     pattern = re.compile(rf'(?:.*/)?WIDER_{split}/images/(?P<key>[^/]+/[^/]+\.jpg)')
     found = source.by_key(pattern)
     if not found:
-        raise not_this(source, f'the {split} part of WIDER FACE', f'WIDER_{split}/images/<event>/<image>.jpg')
+        raise wrong_layout(source, f'the {split} part of WIDER FACE', f'WIDER_{split}/images/<event>/<image>.jpg')
     return {key: names[0] for key, names in found.items()}
 
 
-def _annotations(source: Source, split: Split) -> dict[str, list[Box]]:
+def _annotations(source: Source, split: Split) -> dict[str, list[AnnotatedBox]]:
     name = source.one(re.compile(rf'(?:.*/)?wider_face_{split}_bbx_gt\.txt'), f'wider_face_{split}_bbx_gt.txt')
     try:
         return read_annotations(source.text(name).splitlines())
@@ -154,7 +163,7 @@ def _annotations(source: Source, split: Split) -> dict[str, list[Box]]:
         raise UserError(f"'{source.where(name)}' is damaged: {error}; download wider_face_split.zip again.") from error
 
 
-def read_annotations(lines: Sequence[str]) -> dict[str, list[Box]]:
+def read_annotations(lines: Sequence[str]) -> dict[str, list[AnnotatedBox]]:
     """Faces by photograph: of each a line with its name, one with the number of faces, and a line for each face.
 
     A photograph without faces is followed by one line of zeros all the same.
@@ -162,7 +171,7 @@ def read_annotations(lines: Sequence[str]) -> dict[str, list[Box]]:
     Raises:
         ValueError: the lines are not of this form.
     """
-    found: dict[str, list[Box]] = {}
+    found: dict[str, list[AnnotatedBox]] = {}
     rest = iter(lines)
     for name in rest:
         if not name.strip():
@@ -175,9 +184,9 @@ def read_annotations(lines: Sequence[str]) -> dict[str, list[Box]]:
     return found
 
 
-def _box(line: str) -> Box:
+def _box(line: str) -> AnnotatedBox:
     try:
-        box = Box(*map(int, line.split()))
+        box = AnnotatedBox(*map(int, line.split()))
     except (TypeError, ValueError) as error:
         raise ValueError(f"'{line}' is no face: ten whole numbers are needed") from error
     if max(map(abs, box)) > _FAR:
@@ -186,12 +195,16 @@ def _box(line: str) -> Box:
 
 
 def _select(
-    annotations: Mapping[str, Sequence[Box]], photographs: Collection[str], wanted: Wanted, margin: float, size: int
-) -> tuple[list[tuple[str, Cut]], list[Skip]]:
+    annotations: Mapping[str, Sequence[AnnotatedBox]],
+    photographs: Collection[str],
+    face_filter: FaceFilter,
+    margin: float,
+    size: int,
+) -> tuple[list[tuple[str, FaceCrop]], list[Skip]]:
     """The faces to cut, each with its photograph's name, and those that are asked for and not usable."""
     faces, skipped = [], []
     for name, boxes in sorted(annotations.items()):
-        chosen = [(number, box) for number, box in enumerate(boxes, 1) if wanted.fits(box)]
+        chosen = [(number, box) for number, box in enumerate(boxes, 1) if face_filter.accepts(box)]
         if chosen and name not in photographs:
             skipped.append(Skip(name, 'listed, not there', f'{len(chosen)} faces'))
             continue
@@ -202,11 +215,11 @@ def _select(
             elif side < size:
                 skipped.append(Skip(name, 'too small', f'face {number} gives a square of {side}'))
             else:
-                faces.append((name, Cut(number, left, top, side)))
+                faces.append((name, FaceCrop(number, left, top, side)))
     return faces, skipped
 
 
-def _drawn(faces: Sequence[tuple[str, Cut]], number: int | None, seed: int) -> Sequence[tuple[str, Cut]]:
+def _drawn(faces: Sequence[tuple[str, FaceCrop]], number: int | None, seed: int) -> Sequence[tuple[str, FaceCrop]]:
     if number is None:
         return faces
     if not 0 < number <= len(faces):
@@ -214,9 +227,9 @@ def _drawn(faces: Sequence[tuple[str, Cut]], number: int | None, seed: int) -> S
     return [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
 
 
-def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, Cut]]) -> list[Item]:
-    """One item a photograph, which is decoded once; ``more`` is its faces."""
-    cuts: dict[str, list[Cut]] = {}
+def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, FaceCrop]]) -> list[Item]:
+    """One item a photograph, which is decoded once; ``extra`` is its faces."""
+    cuts: dict[str, list[FaceCrop]] = {}
     for name, cut in faces:
         cuts.setdefault(name, []).append(cut)
     return [Item(_key(name), photographs[name], None, cut) for name, cut in cuts.items()]
@@ -226,7 +239,7 @@ def _key(name: str) -> str:
     return Path(name).stem.replace('.', '_')
 
 
-def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
+def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[ItemResult]:
     for item in items:
         try:
             photograph = source.image(item.name)
@@ -234,9 +247,9 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
             yield [Skip(item.name, CORRUPT, str(error))]
             continue
         made: list[Face | Skip] = []
-        for number, left, top, side in item.more:
+        for number, left, top, side in item.extra:
             try:
-                made.append(Face(f'{item.key}_{number:04d}', cut_square(photograph, left, top, side, size)))
+                made.append(Face(f'{item.key}_{number:04d}', crop_square(photograph, left, top, side, size)))
             except ValueError as error:
                 made.append(Skip(item.name, 'bad box', f'face {number}: {error}'))
         yield made
@@ -244,7 +257,7 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_widerface`."""
-    usual = Wanted()
+    usual = FaceFilter()
     parser.add_argument('src', metavar='SRC', type=Path, help='folder with the archives, or in which they are unpacked')
     add_output_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val'], default='train', help='(default: train)')
@@ -275,7 +288,7 @@ def run(args: Namespace) -> Prepared:
         args.src,
         args.dst,
         split=args.split,
-        wanted=Wanted(args.min_size, args.max_size, *kinds),
+        face_filter=FaceFilter(args.min_size, args.max_size, *kinds),
         margin=args.margin,
         size=args.size,
         number=args.number,

@@ -15,8 +15,8 @@ from fsr_plugins.prepare.base import (
     register,
 )
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -71,7 +71,7 @@ def prepare_yale(
             return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))))
 
         protocol = {'crop': WIDTH, 'top': top, 'left': 0, 'size': size, 'ambient': ambient}
-        plan = Plan('yale', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('yale', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -79,8 +79,8 @@ def _select(images: Source, ambient: bool) -> tuple[list[Item], list[Skip]]:
     """The images to take, by key in order, and what is not looked at."""
     found = images.by_key(_IMAGE)
     if not found:
-        raise not_this(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm')
-    names, skipped = without_twins(images, found)
+        raise wrong_layout(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm')
+    names, skipped = without_duplicates(images, found)
     skipped += [Skip(name, 'bad', "marked so by the set's authors") for name in images.names if _BAD.fullmatch(name)]
     items = []
     for key, name in names.items():

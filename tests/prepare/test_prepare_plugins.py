@@ -21,7 +21,7 @@ import numpy as np
 from fsr_plugins.prepare import Prepared, Preparer, register
 from fsr_plugins.prepare.base import add_output_arguments
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Plan, one_by_one
+from fsr_plugins.prepare.plan import Item, PreparationPlan, one_by_one
 from fsr_plugins.stores.records import Face
 
 
@@ -33,7 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Prepared:
     items = [Item(f'{n}', f'colour {n}', f'person {n}') for n in range(args.number)]
     make = one_by_one(lambda item: Face(item.key, np.full((8, 8, 3), int(item.key), np.uint8)))
-    plan = Plan('colours', {'number': args.number}, items, make)
+    plan = PreparationPlan('colours', {'number': args.number}, items, make)
     return carry_out(plan, args.dst, form=args.format, encoding=args.encoding)
 
 

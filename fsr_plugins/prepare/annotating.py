@@ -19,7 +19,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared
 from fsr_plugins.prepare.carry_out import REPORT, carry_out
 from fsr_plugins.prepare.per_thread import PerThread
-from fsr_plugins.prepare.plan import NO_FACE, Item, Made, Plan, Skip
+from fsr_plugins.prepare.plan import NO_FACE, Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.manifest import Manifest
@@ -28,37 +28,37 @@ from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.store import Store
 
 #: Finds something on each of some images; None where it finds no face.
-Finder = Callable[[Sequence[Image]], Sequence[Any]]
+Annotator = Callable[[Sequence[Image]], Sequence[Any]]
 
 #: Images that a network is given at a time.
 _TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Addition:
+class FaceAnnotation:
     """What is added.
 
     Attributes:
-        what: ``landmarks`` or ``parsing``.
-        how: for the manifest: engine and weights.
+        kind: ``landmarks`` or ``parsing``.
+        settings: for the manifest: engine and weights.
         open: opens a finder, one a thread.
-        otherwise: what a face gets on which nothing is found, by the image's height and width; None: it is left out.
+        fallback: what a face gets on which nothing is found, by the image's height and width; None: it is left out.
     """
 
-    what: str
-    how: Mapping[str, Any]
-    open: Callable[[], Finder]
-    otherwise: Callable[[int, int], Any] | None = None
+    kind: str
+    settings: Mapping[str, Any]
+    open: Callable[[], Annotator]
+    fallback: Callable[[int, int], Any] | None = None
 
 
-def add(dst: Path, addition: Addition) -> Prepared:
+def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     """Adds to every face of a prepared dataset; what it held of that kind is replaced.
 
     Interrupted and started again with equal arguments, it goes on. Until the end the dataset is as it was.
 
     Args:
         dst: A folder or LMDB that ``fsr prepare`` has written.
-        addition: What to add.
+        annotation: What to add.
 
     Raises:
         UserError: there is no prepared dataset, or nothing of it is left.
@@ -74,7 +74,7 @@ def add(dst: Path, addition: Addition) -> Prepared:
         raise UserError(
             f"'{dst}' was not prepared by this toolkit (no origin in its manifest): see 'fsr prepare folder'."
         )
-    plan = _plan(store, manifest, addition)
+    plan = _plan(store, manifest, annotation)
     if not _whole(new, plan):
         shutil.rmtree(new, ignore_errors=True)
         form: Format = 'lmdb' if manifest.kind == 'lmdb' else 'folder'
@@ -88,7 +88,7 @@ def add(dst: Path, addition: Addition) -> Prepared:
     return _said(dst, manifest)
 
 
-def _whole(new: Path, plan: Plan) -> bool:
+def _whole(new: Path, plan: PreparationPlan) -> bool:
     """Whether an interrupted run with these arguments had finished ``new`` and only not moved it."""
     if not new.exists():
         return False
@@ -108,31 +108,31 @@ def _said(dst: Path, before: Manifest) -> Prepared:
     return Prepared(str(dst), len(store), people, sum(lost.values()), lost)
 
 
-def _plan(store: Store, manifest: Manifest, addition: Addition) -> Plan:
+def _plan(store: Store, manifest: Manifest, annotation: FaceAnnotation) -> PreparationPlan:
     """The dataset again, face by face, with what is added."""
     assert manifest.origin is not None
     places = {key: place for place, key in enumerate(store.keys)}
     people = store.identities
     items = [Item(key, key, None if people is None else int(people[place])) for key, place in places.items()]
-    engine = PerThread(addition.open)
+    engine = PerThread(annotation.open)
 
-    def make(chunk: Sequence[Item]) -> Iterable[Made]:
+    def make(chunk: Sequence[Item]) -> Iterable[ItemResult]:
         for start in range(0, len(chunk), _TOGETHER):
-            yield from _added(store, places, chunk[start : start + _TOGETHER], addition, engine.own)
+            yield from _added(store, places, chunk[start : start + _TOGETHER], annotation, engine.own)
 
-    protocol = {**manifest.origin.protocol, addition.what: dict(addition.how)}
-    return Plan(manifest.origin.dataset, protocol, items, make, _earlier(Path(store.path)))
+    protocol = {**manifest.origin.protocol, annotation.kind: dict(annotation.settings)}
+    return PreparationPlan(manifest.origin.dataset, protocol, items, make, _earlier(Path(store.path)))
 
 
 def _added(
-    store: Store, places: Mapping[str, int], items: Sequence[Item], addition: Addition, find: Finder
-) -> Iterator[Made]:
+    store: Store, places: Mapping[str, int], items: Sequence[Item], annotation: FaceAnnotation, find: Annotator
+) -> Iterator[ItemResult]:
     images = [store.image(item.key) for item in items]
     for item, image, found in zip(items, images, find(images), strict=True):
-        if found is None and addition.otherwise is not None:
-            found = addition.otherwise(image.shape[0], image.shape[1])
+        if found is None and annotation.fallback is not None:
+            found = annotation.fallback(image.shape[0], image.shape[1])
         if found is None:
-            yield [Skip(item.name, NO_FACE, f'for its {addition.what}')]
+            yield [Skip(item.name, NO_FACE, f'for its {annotation.kind}')]
             continue
         face = Face(
             item.key,
@@ -141,7 +141,7 @@ def _added(
             None if store.landmarks is None else store.landmarks[places[item.key]],
             store.parsing(item.key) if store.has_parsing else None,
         )
-        yield [face._replace(**{addition.what: found})]
+        yield [face._replace(**{annotation.kind: found})]
 
 
 def _earlier(dst: Path) -> list[Skip]:

@@ -10,8 +10,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.lists import read_names
-from fsr_plugins.prepare.plan import TOO_SMALL, Item, PreparationPlan, Skip, one_by_one, without_duplicates
-from fsr_plugins.prepare.source import wrong_layout
+from fsr_plugins.prepare.plan import TOO_SMALL, Item, PreparationPlan, Skip, images_by_key, one_by_one
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -54,10 +53,7 @@ def prepare_casia(
     if not 0 < size <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop is needed.')
     with open_source(src) as images:
-        found = images.by_key(_IMAGE)
-        if not found:
-            raise wrong_layout(images, 'CASIA-WebFace', '0000045/001.jpg')
-        names, skipped = without_duplicates(images, found)
+        names, skipped = images_by_key(images, 'CASIA-WebFace', '0000045/001.jpg', _IMAGE)
         people = {_person(key) for key in names}
         if without is not None:
             names = _left(names, without)

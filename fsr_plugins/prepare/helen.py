@@ -15,8 +15,8 @@ from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_argu
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
-from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
-from fsr_plugins.prepare.source import Source, wrong_layout
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -73,10 +73,7 @@ def prepare_helen(
     if size < 1 or not -0.5 < margin <= 4:
         raise UserError(f'size {size} and margin {margin} do not fit: 0 < size and -0.5 < margin <= 4 are needed.')
     with open_source(src) as source:
-        found = source.by_key(_IMAGE)
-        if not found:
-            raise wrong_layout(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg')
-        names, skipped = without_duplicates(source, found)
+        names, skipped = images_by_key(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg', _IMAGE)
         names, absent = _of_split(source, names, split)
         boxes = _boxes(source) if crop == 'points' else None
         items, unknown = _items(names, boxes)

@@ -14,8 +14,8 @@ from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_argu
 from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
-from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
-from fsr_plugins.prepare.source import Source, wrong_layout
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -70,10 +70,7 @@ def prepare_multipie(
     table = None if boxes is None else _read_boxes(boxes)
     chosen = {'cameras': sorted(camera.replace('_', '') for camera in cameras), 'illuminations': sorted(illuminations)}
     with open_source(src) as images:
-        found = images.by_key(_IMAGE)
-        if not found:
-            raise wrong_layout(images, 'Multi-PIE', '001_01_01_051_07.png')
-        names, skipped = without_duplicates(images, found)
+        names, skipped = images_by_key(images, 'Multi-PIE', '001_01_01_051_07.png', _IMAGE)
         names = _choose(images, names, chosen)
         items, unknown = _items(names, table)
 

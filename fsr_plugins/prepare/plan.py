@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.source import Source
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.stores.records import Face
 
 #: Why images are not kept; a dataset may have reasons of its own.
@@ -85,6 +86,26 @@ def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]]
             return [Skip(item.name, CORRUPT, str(error))]
 
     return lambda items: map(made, items)
+
+
+def images_by_key(
+    source: Source, dataset: str, looked_for: str, *patterns: re.Pattern[str]
+) -> tuple[dict[str, str], list[Skip]]:
+    """A dataset's images by key, those of the first pattern that any name fits, and what is there besides.
+
+    Args:
+        source: where to look.
+        dataset: its name, for the message.
+        looked_for: an image's name, for the message.
+        patterns: as for :meth:`Source.by_key`.
+
+    Raises:
+        UserError: no name fits any pattern: the source has another layout.
+    """
+    for pattern in patterns:
+        if found := source.by_key(pattern):
+            return without_duplicates(source, found)
+    raise wrong_layout(source, dataset, looked_for)
 
 
 def without_duplicates(source: Source, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Skip]]:

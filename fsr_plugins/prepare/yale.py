@@ -15,8 +15,8 @@ from fsr_plugins.prepare.base import (
     register,
 )
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
-from fsr_plugins.prepare.source import Source, wrong_layout
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -77,10 +77,7 @@ def prepare_yale(
 
 def _select(images: Source, ambient: bool) -> tuple[list[Item], list[Skip]]:
     """The images to take, by key in order, and what is not looked at."""
-    found = images.by_key(_IMAGE)
-    if not found:
-        raise wrong_layout(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm')
-    names, skipped = without_duplicates(images, found)
+    names, skipped = images_by_key(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm', _IMAGE)
     skipped += [Skip(name, 'bad', "marked so by the set's authors") for name in images.names if _BAD.fullmatch(name)]
     items = []
     for key, name in names.items():

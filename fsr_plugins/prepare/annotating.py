@@ -11,9 +11,10 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared
@@ -22,13 +23,15 @@ from fsr_plugins.prepare.per_thread import PerThread
 from fsr_plugins.prepare.plan import NO_FACE, Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.lmdb_env import release
-from fsr_plugins.stores.manifest import Manifest
+from fsr_plugins.stores.manifest import Origin
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.store import Store
 
+#: Landmarks, float32 (5, 2), or a parsing map, uint8 HW.
+Found = npt.NDArray[np.float32] | Image
 #: Finds something on each of some images; None where it finds no face.
-Annotator = Callable[[Sequence[Image]], Sequence[Any]]
+Annotator = Callable[[Sequence[Image]], Sequence[Found | None]]
 
 #: Images that a network is given at a time.
 _TOGETHER = 16
@@ -45,10 +48,10 @@ class FaceAnnotation:
         fallback: what a face gets on which nothing is found, by the image's height and width; None: it is left out.
     """
 
-    kind: str
-    settings: Mapping[str, Any]
+    kind: Literal['landmarks', 'parsing']
+    settings: Mapping[str, object]
     open: Callable[[], Annotator]
-    fallback: Callable[[int, int], Any] | None = None
+    fallback: Callable[[int, int], Found] | None = None
 
 
 def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
@@ -74,8 +77,10 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
         raise UserError(
             f"'{dst}' was not prepared by this toolkit (no origin in its manifest): see 'fsr prepare folder'."
         )
-    plan = _plan(store, manifest, annotation)
-    if not _whole(new, plan):
+    plan = _plan(store, manifest.origin, annotation)
+    # An interrupted run with these arguments may have finished ``new`` and only not moved it.
+    made = open_store(new).manifest.origin if new.exists() else None
+    if made is None or (made.dataset, made.protocol) != (plan.dataset, plan.protocol):
         shutil.rmtree(new, ignore_errors=True)
         form: Format = 'lmdb' if manifest.kind == 'lmdb' else 'folder'
         carry_out(plan, new, form=form, encoding='png' if manifest.encoding == 'png' else 'raw')
@@ -85,32 +90,24 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     dst.rename(old)
     new.rename(dst)
     shutil.rmtree(old)
-    return _said(dst, manifest)
+    return _summary(dst, manifest.origin)
 
 
-def _whole(new: Path, plan: PreparationPlan) -> bool:
-    """Whether an interrupted run with these arguments had finished ``new`` and only not moved it."""
-    if not new.exists():
-        return False
-    origin = open_store(new).manifest.origin
-    return origin is not None and (origin.dataset, origin.protocol) == (plan.dataset, plan.protocol)
-
-
-def _said(dst: Path, before: Manifest) -> Prepared:
+def _summary(dst: Path, before: Origin) -> Prepared:
+    """The dataset as it is now, and what was left out beyond what it lacked ``before``."""
     store = open_store(dst)
     people = 0 if store.identities is None else len(np.unique(store.identities))
-    assert store.manifest.origin is not None and before.origin is not None
+    assert store.manifest.origin is not None
     lost = {
-        reason: number - before.origin.skipped.get(reason, 0)
+        reason: number - before.skipped.get(reason, 0)
         for reason, number in store.manifest.origin.skipped.items()
-        if number > before.origin.skipped.get(reason, 0)
+        if number > before.skipped.get(reason, 0)
     }
     return Prepared(str(dst), len(store), people, sum(lost.values()), lost)
 
 
-def _plan(store: Store, manifest: Manifest, annotation: FaceAnnotation) -> PreparationPlan:
-    """The dataset again, face by face, with what is added."""
-    assert manifest.origin is not None
+def _plan(store: Store, origin: Origin, annotation: FaceAnnotation) -> PreparationPlan:
+    """The dataset again, face by face, with what is added; what was left out before is left out again."""
     places = {key: place for place, key in enumerate(store.keys)}
     people = store.identities
     items = [Item(key, key, None if people is None else int(people[place])) for key, place in places.items()]
@@ -120,8 +117,11 @@ def _plan(store: Store, manifest: Manifest, annotation: FaceAnnotation) -> Prepa
         for start in range(0, len(chunk), _TOGETHER):
             yield from _added(store, places, chunk[start : start + _TOGETHER], annotation, engine.own)
 
-    protocol = {**manifest.origin.protocol, annotation.kind: dict(annotation.settings)}
-    return PreparationPlan(manifest.origin.dataset, protocol, items, make, _earlier(Path(store.path)))
+    file = Path(store.path) / REPORT
+    report = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {'images': []}
+    skipped = [Skip(image['name'], image['reason'], image['detail']) for image in report['images']]
+    protocol = {**origin.protocol, annotation.kind: dict(annotation.settings)}
+    return PreparationPlan(origin.dataset, protocol, items, make, skipped)
 
 
 def _added(
@@ -134,17 +134,10 @@ def _added(
         if found is None:
             yield [Skip(item.name, NO_FACE, f'for its {annotation.kind}')]
             continue
-        face = Face(
-            item.key,
-            image,
-            None,
-            None if store.landmarks is None else store.landmarks[places[item.key]],
-            store.parsing(item.key) if store.has_parsing else None,
-        )
-        yield [face._replace(**{annotation.kind: found})]
-
-
-def _earlier(dst: Path) -> list[Skip]:
-    """What was left out when the dataset was prepared."""
-    report = json.loads((dst / REPORT).read_text(encoding='utf-8')) if (dst / REPORT).is_file() else {'images': []}
-    return [Skip(image['name'], image['reason'], image['detail']) for image in report['images']]
+        landmarks = None if store.landmarks is None else store.landmarks[places[item.key]]
+        parsing = store.parsing(item.key) if store.has_parsing else None
+        if annotation.kind == 'landmarks':
+            landmarks = np.asarray(found, np.float32)
+        else:
+            parsing = np.asarray(found, np.uint8)
+        yield [Face(item.key, image, None, landmarks, parsing)]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +43,7 @@ def square(box: Sequence[float], margin: float) -> tuple[int, int, int]:
     return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2), side
 
 
-def box_of_points(points: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
+def box_of_points(points: npt.NDArray[np.floating]) -> tuple[float, float, float, float]:
     """The box around points (N, 2), x and y, whole numbers of which are pixel centres, for :func:`square`.
 
     A point in the middle of a pixel lies half a pixel from its edges, of which boxes are made.

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
@@ -122,7 +121,8 @@ def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, enc
     )
     if not people:
         parts.remove()
-        raise UserError(f'No image of {plan.dataset} is left: {skip_counts(origin.skipped)}. {_example(skipped)}')
+        example = f'For instance {skipped[0].name}: {skipped[0].detail or skipped[0].reason}' if skipped else ''
+        raise UserError(f'No image of {plan.dataset} is left: {skip_counts(origin.skipped)}. {example}')
     labels = _labels(people.values())
     faces = (
         face._replace(identity=labels.get(people[face.key]))
@@ -155,12 +155,8 @@ def skip_counts(skipped: dict[str, int]) -> str:
     return ', '.join(f'{number} {reason}' for reason, number in skipped.items()) or 'there were none'
 
 
-def _example(skipped: Sequence[Skip]) -> str:
-    return f'For instance {skipped[0].name}: {skipped[0].detail or skipped[0].reason}' if skipped else ''
-
-
 def _report(origin: Origin, kept: int, skipped: Sequence[Skip]) -> str:
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         'dataset': origin.dataset,
         'protocol': origin.protocol,
         'found': origin.found,

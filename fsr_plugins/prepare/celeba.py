@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -115,7 +115,7 @@ def prepare_celeba(
         in_folder, alone = re.compile(rf'(?:.*/)?{folder}(?:_png)?/{_IMAGE}'), re.compile(_IMAGE)
         names, skipped = images_by_key(images, 'CelebA', f'{folder}/000001.jpg', in_folder, alone)
         items, missing = _items(names, _annotations(texts, split, wild, box), split)
-        protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
+        protocol: dict[str, object] = {'split': split, 'crop': crop, 'size': size}
         if wild:
             protocol |= {'box': box, 'margin': margin, 'deviation': "CelebA's points or boxes in place of DIC's"}
 

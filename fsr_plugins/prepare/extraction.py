@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -60,9 +60,9 @@ class FaceExtraction:
                 'min-size >= 0 and 0 <= margin <= 4 are needed.'
             )
 
-    def protocol(self) -> Mapping[str, Any]:
+    def protocol(self) -> Mapping[str, object]:
         """What pixels depend on; of local weights their content."""
-        said: dict[str, Any] = {'align': self.align, 'min_size': self.min_size, 'faces': self.faces}
+        said: dict[str, object] = {'align': self.align, 'min_size': self.min_size, 'faces': self.faces}
         if self.align != '112x96':
             said['size'] = self.size
         if self.align == 'box':
@@ -142,10 +142,18 @@ def _face(item: Item, photograph: Image, one: Detection, extraction: FaceExtract
 
 
 def _aligned(item: Item, photograph: Image, points: npt.NDArray[np.float32], extraction: FaceExtraction) -> Face | Skip:
-    from fsr_plugins.faces import crops
+    import torch
 
+    from fsr_plugins.faces import crops
+    from fsr_plugins.faces.alignment import TEMPLATE_112x96, similarity
+
+    # The similarity (2, 3) that brings the photograph's pixels to the result's.
     try:
-        matrix = _position(points, extraction)
+        if extraction.align == 'ffhq':
+            matrix = crops.upright(crops.ffhq_square(points), extraction.size)
+        else:
+            given = torch.from_numpy(np.asarray(points, np.float64))[None]
+            matrix = similarity(given, TEMPLATE_112x96.double())[0].numpy()
     except ValueError as error:
         return Skip(item.name, NO_FACE, f'{item.key}: {error}')
     enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
@@ -155,16 +163,3 @@ def _aligned(item: Item, photograph: Image, points: npt.NDArray[np.float32], ext
     border: crops.Border = 'reflect' if extraction.align == 'ffhq' else 'black'
     moved = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return Face(item.key, crops.warp(photograph, matrix, size, border), landmarks=moved)
-
-
-def _position(points: npt.NDArray[np.float32], extraction: FaceExtraction) -> npt.NDArray[np.float64]:
-    """The similarity (2, 3) that brings a photograph's pixels to the result's."""
-    import torch
-
-    from fsr_plugins.faces import crops
-    from fsr_plugins.faces.alignment import TEMPLATE_112x96, similarity
-
-    if extraction.align == 'ffhq':
-        return crops.upright(crops.ffhq_square(points), extraction.size)
-    given = torch.from_numpy(np.asarray(points, np.float64))[None]
-    return similarity(given, TEMPLATE_112x96.double())[0].numpy()

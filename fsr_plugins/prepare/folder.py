@@ -7,7 +7,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
@@ -15,7 +15,7 @@ from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import centre_crops
 from fsr_plugins.prepare.extraction import Align, FaceExtraction, extract_faces
 from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one
-from fsr_plugins.prepare.source import Source, wrong_layout
+from fsr_plugins.prepare.source import wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.images import EXTENSIONS
@@ -72,18 +72,15 @@ def prepare_folder(
             for key, name in keys_of(names).items()
         ]
         skipped = [Skip(name, 'link', 'links are not followed') for name in source.links]
-        protocol: Mapping[str, Any]
+        protocol: Mapping[str, object]
         if extraction is not None:
             protocol, make = extraction.protocol(), extract_faces(source, extraction)
         else:
             protocol = {'crop': crop, 'size': size}
-            make = centre_crops(source, size) if crop == 'centre' else one_by_one(lambda item: _whole(source, item))
+            whole = one_by_one(lambda item: Face(item.key, source.image(item.name)))
+            make = centre_crops(source, size) if crop == 'centre' else whole
         plan = PreparationPlan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
         return carry_out(plan, dst, form=form, encoding=encoding)
-
-
-def _whole(source: Source, item: Item) -> Face:
-    return Face(item.key, source.image(item.name))
 
 
 def is_picture(name: str) -> bool:
@@ -143,34 +140,32 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_folder` from parsed arguments."""
+    align: Align | None = args.align
+    if align == '112x96' and args.size is not None:
+        raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
+    size = 128 if args.size is None else args.size
+    extraction = None
+    if align is not None:
+        extraction = FaceExtraction(
+            align=align,
+            size=size,
+            margin=args.margin,
+            min_size=args.min_size,
+            faces=args.faces,
+            detector=args.detector,
+            weights=args.weights,
+            device=args.device,
+        )
     return prepare_folder(
         args.src,
         args.dst,
         crop=args.crop,
-        size=(None if args.crop == 'none' and not args.align else 128) if args.size is None else args.size,
-        extraction=_finding(args),
+        size=args.size if args.crop == 'none' and not align else size,
+        extraction=extraction,
         person_from_folder=args.person_from_folder,
         keep_duplicates=args.keep_duplicates,
         form=args.format,
         encoding=args.encoding,
-    )
-
-
-def _finding(args: Namespace) -> FaceExtraction | None:
-    align: Align | None = args.align
-    if align is None:
-        return None
-    if align == '112x96' and args.size is not None:
-        raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
-    return FaceExtraction(
-        align=align,
-        size=128 if args.size is None else args.size,
-        margin=args.margin,
-        min_size=args.min_size,
-        faces=args.faces,
-        detector=args.detector,
-        weights=args.weights,
-        device=args.device,
     )
 
 

@@ -6,7 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -84,7 +84,7 @@ def prepare_helen(
                 return crop_centre(item, image, size)
             return crop_box(item, image, item.extra, margin=margin, size=size)
 
-        protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
+        protocol: dict[str, object] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
         plan = PreparationPlan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
@@ -116,16 +116,16 @@ def _boxes(source: Source) -> dict[str, _Box | str]:
             f"'{source.path}' has no annotation/1.txt: put annotation.zip there, or take the photographs' centre "
             '(--crop centre).'
         )
-    return dict(_box_of(source.text(file), file) for file in files)
-
-
-def _box_of(text: str, file: str) -> tuple[str, _Box | str]:
-    """An annotation's image, and the box of its points: the first line is a name, the others are x and y."""
-    name, *lines = [line.strip() for line in text.splitlines() if line.strip()] or ['']
-    points = [match.groups() for match in map(_POINT.fullmatch, lines) if match]
-    if len(points) != len(lines) or len(points) != POINTS:
-        return name, f'{file} does not have {POINTS} points'
-    return name, box_of_points(np.array(points, np.float64))
+    boxes: dict[str, _Box | str] = {}
+    for file in files:
+        # The first line is the image's name, the others are x and y.
+        name, *lines = [line.strip() for line in source.text(file).splitlines() if line.strip()] or ['']
+        points = [match.groups() for match in map(_POINT.fullmatch, lines) if match]
+        if len(points) == len(lines) == POINTS:
+            boxes[name] = box_of_points(np.array(points, np.float64))
+        else:
+            boxes[name] = f'{file} does not have {POINTS} points'
+    return boxes
 
 
 def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> tuple[list[Item], list[Skip]]:

@@ -73,7 +73,7 @@ def prepare_icartoonface(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: the source is not iCartoonFace, boxes are missing or damaged, no image is left, or an argument is wrong.
+        UserError: another source, boxes that are missing or damaged, an argument out of range, or no image is left.
     """
     if size < 1 or not 0 <= margin <= 4 or not 0 < held_out < 1:
         raise UserError(

@@ -54,8 +54,18 @@ def prepare_ls3dw(
         raise UserError(f'size {size} and margin {margin} do not fit: size > 0 and 0 <= margin <= 4 are needed.')
     with open_source(src) as source:
         items, skipped = _select(source)
-        make = one_by_one(lambda item: _face(source, item, size, margin))
-        plan = PreparationPlan('ls3dw', {'size': size, 'margin': margin}, items, make, skipped)
+
+        def face(item: Item) -> Face | Skip:
+            try:
+                points = read_tensor(source.read(item.extra))
+            except ValueError as error:
+                return Skip(item.name, 'no landmarks', f"'{item.extra}' cannot be read: {error}")
+            if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
+                return Skip(item.name, 'no landmarks', f"'{item.extra}' holds {points.shape}, no 68 points in an image")
+            image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
+            return crop_box(item, image, box, margin=margin, size=size, points=five)
+
+        plan = PreparationPlan('ls3dw', {'size': size, 'margin': margin}, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -73,17 +83,6 @@ def _select(source: Source) -> tuple[list[Item], list[Skip]]:
         else:
             skipped.append(Skip(name, 'no landmarks', f"'{points}' is not there"))
     return items, skipped
-
-
-def _face(source: Source, item: Item, size: int, margin: float) -> Face | Skip:
-    try:
-        points = read_tensor(source.read(item.extra))
-    except ValueError as error:
-        return Skip(item.name, 'no landmarks', f"'{item.extra}' cannot be read: {error}")
-    if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
-        return Skip(item.name, 'no landmarks', f"'{item.extra}' holds {points.shape}, no 68 points in an image")
-    image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
-    return crop_box(item, image, box, margin=margin, size=size, points=five)
 
 
 def five_of_68(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

@@ -7,7 +7,6 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
@@ -83,7 +82,7 @@ def prepare_multipie(
                 return Skip(item.name, 'not cropped', f'{width}x{height}; boxes of the faces are needed')
             return crop_centre(item, image, size)
 
-        protocol: dict[str, Any] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
+        protocol: dict[str, object] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
         plan = PreparationPlan('multipie', protocol, items, one_by_one(face), skipped + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 

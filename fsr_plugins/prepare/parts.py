@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -32,6 +32,20 @@ class FaceRecord(NamedTuple):
     key: str
     name: str
     person: str | int | None
+    digest: str
+
+
+class _IndexEntry(TypedDict):
+    """A face in a part's index; its bytes, and behind them its parsing map's, follow those of the face before."""
+
+    key: str
+    name: str
+    person: str | int | None
+    height: int
+    width: int
+    landmarks: list[list[float]] | None
+    bytes: int
+    parsing_bytes: int
     digest: str
 
 
@@ -85,7 +99,7 @@ class Parts:
             RunError: the disk is full.
             ValueError: an item has become nothing, or something of another item was said.
         """
-        faces: list[dict[str, Any]] = []
+        faces: list[_IndexEntry] = []
         skips: list[Skip] = []
         blobs: list[bytes | memoryview] = []
         for item, results in zip(items, made, strict=True):
@@ -96,8 +110,21 @@ class Parts:
                     skips.append(result)
                 else:
                     face = encode_face(result, encoding)
-                    faces.append(_described(face, item))
-                    blobs += [face.image] if face.parsing is None else [face.image, face.parsing]
+                    parsing = b'' if face.parsing is None else face.parsing
+                    blobs += [face.image, parsing]
+                    faces.append(
+                        {
+                            'key': face.key,
+                            'name': item.name,
+                            'person': item.person,
+                            'height': face.height,
+                            'width': face.width,
+                            'landmarks': None if face.landmarks is None else face.landmarks.tolist(),
+                            'bytes': len(face.image),
+                            'parsing_bytes': len(parsing),
+                            'digest': hashlib.sha256(face.image).hexdigest(),
+                        }
+                    )
         index = json.dumps({'faces': faces, 'skipped': skips}).encode()
         arrays = {'index': np.frombuffer(index, np.uint8), 'data': np.frombuffer(b''.join(blobs), np.uint8)}
         write_atomically(self.file(number), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
@@ -125,17 +152,3 @@ class Parts:
     def remove(self) -> None:
         """Deletes all parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _described(face: EncodedFace, item: Item) -> dict[str, Any]:
-    return {
-        'key': face.key,
-        'name': item.name,
-        'person': item.person,
-        'height': face.height,
-        'width': face.width,
-        'landmarks': None if face.landmarks is None else face.landmarks.tolist(),
-        'bytes': len(face.image),
-        'parsing_bytes': 0 if face.parsing is None else len(face.parsing),
-        'digest': hashlib.sha256(face.image).hexdigest(),
-    }

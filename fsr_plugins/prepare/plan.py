@@ -58,7 +58,7 @@ class PreparationPlan:
     """
 
     dataset: str
-    protocol: Mapping[str, Any]
+    protocol: Mapping[str, object]
     items: Sequence[Item]
     make: Callable[[Sequence[Item]], Iterable[ItemResult]]
     skipped: Sequence[Skip] = ()
@@ -70,7 +70,7 @@ class PreparationPlan:
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if hasattr(value, 'tolist'):  # NumPy's arrays and numbers
         return value.tolist()
     raise TypeError(f'{type(value).__name__} is no plain value')

@@ -1,11 +1,15 @@
-"""WIDER FACE (Yang et al., CVPR 2016): small real faces by the annotated boxes, TSNet's examples of real LR."""
+"""WIDER FACE (Yang et al., CVPR 2016): small real faces by the annotated boxes, TSNet's examples of real LR.
+
+TSNet trains with 4,000 of them at 16x16, "processed in the same way as SCGAN", whose repository gives the small faces
+and not how they were cut: bounds, judgements and margin are ours.
+"""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,28 +21,11 @@ from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.plan import CORRUPT, Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
+from fsr_plugins.prepare.widerface_annotations import AnnotatedBox, FaceFilter, annotations_of
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
 
 Split = Literal['train', 'val']
-
-#: No photograph of the set is as large; what lies beyond is no annotation.
-_FAR = 1 << 16
-
-
-class AnnotatedBox(NamedTuple):
-    """An annotated face: pixels of the photograph, and the annotators' judgements."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    blur: int
-    expression: int
-    illumination: int
-    invalid: int
-    occlusion: int
-    pose: int
 
 
 class FaceCrop(NamedTuple):
@@ -48,34 +35,6 @@ class FaceCrop(NamedTuple):
     left: int
     top: int
     side: int
-
-
-@dataclass(frozen=True)
-class FaceFilter:
-    """Which annotated faces are taken.
-
-    Attributes:
-        min_size, max_size: bounds of the box's longer side in pixels, both inclusive.
-        blur: 0 clear, 1 normal, 2 heavy.
-        occlusion: 0 none, 1 partial, 2 heavy.
-        pose: 0 typical, 1 atypical.
-    """
-
-    min_size: int = 10
-    max_size: int = 36
-    blur: tuple[int, ...] = (0, 1, 2)
-    occlusion: tuple[int, ...] = (0,)
-    pose: tuple[int, ...] = (0,)
-
-    def accepts(self, box: AnnotatedBox) -> bool:
-        """Whether a face is among them; a box without area never is."""
-        return (
-            min(box.width, box.height) > 0
-            and self.min_size <= max(box.width, box.height) <= self.max_size
-            and box.blur in self.blur
-            and box.occlusion in self.occlusion
-            and box.pose in self.pose
-        )
 
 
 def prepare_widerface(
@@ -93,9 +52,7 @@ def prepare_widerface(
 ) -> Prepared:
     """Cuts squares round WIDER FACE's annotated faces and reduces them.
 
-    TSNet trains with 4,000 of them at 16x16, "processed in the same way as SCGAN", whose repository gives the small
-    faces and not how they were cut: bounds, judgements and margin are ours. Keys are ``0_Parade_Parade_0_452_0003``:
-    the photograph's name and the face's place among its annotations, from 1.
+    Keys are ``0_Parade_Parade_0_452_0003``: the photograph's name and the face's place among its annotations, from 1.
 
     Args:
         src: Folder with ``WIDER_<split>.zip`` and ``wider_face_split.zip``, or in which they are unpacked.
@@ -114,29 +71,6 @@ def prepare_widerface(
             image is left, or an argument is out of range.
     """
     face_filter = face_filter or FaceFilter()
-    _check(face_filter, margin, size)
-    with open_source(src) as source:
-        photographs = _photographs(source, split)
-        annotations = _annotations(source, split)
-        faces, skipped = _select(annotations, photographs, face_filter, margin, size)
-        items = _items(photographs, _drawn(faces, number, seed))
-        protocol = {
-            **asdict(face_filter),
-            'split': split,
-            'margin': margin,
-            'size': size,
-            'number': number,
-            'seed': seed,
-        }
-        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
-        return carry_out(plan, dst, form=form, encoding=encoding)
-
-
-def _check(face_filter: FaceFilter, margin: float, size: int) -> None:
-    if not 0 < face_filter.min_size <= face_filter.max_size:
-        raise UserError(
-            f'min-size {face_filter.min_size} and max-size {face_filter.max_size} do not fit: 0 < min <= max.'
-        )
     if not 0 <= margin <= 4 or size < 1:
         raise UserError(f'margin {margin} and size {size} do not fit: 0 <= margin <= 4 and size > 0 are needed.')
     if face_filter.max_size * (1 + 2 * margin) < size:
@@ -144,54 +78,25 @@ def _check(face_filter: FaceFilter, margin: float, size: int) -> None:
             f'Boxes of up to {face_filter.max_size} pixels with a margin of {margin} give no square of {size}; '
             'nothing is enlarged: raise --max-size or --margin.'
         )
-
-
-def _photographs(source: Source, split: Split) -> dict[str, str]:
-    """Names in the source by the annotations' names, such as ``0--Parade/0_Parade_Parade_0_452.jpg``."""
-    pattern = re.compile(rf'(?:.*/)?WIDER_{split}/images/(?P<key>[^/]+/[^/]+\.jpg)')
-    found = source.by_key(pattern)
-    if not found:
-        raise wrong_layout(source, f'the {split} part of WIDER FACE', f'WIDER_{split}/images/<event>/<image>.jpg')
-    return {key: names[0] for key, names in found.items()}
-
-
-def _annotations(source: Source, split: Split) -> dict[str, list[AnnotatedBox]]:
-    name = source.one(re.compile(rf'(?:.*/)?wider_face_{split}_bbx_gt\.txt'), f'wider_face_{split}_bbx_gt.txt')
-    try:
-        return read_annotations(source.text(name).splitlines())
-    except ValueError as error:
-        raise UserError(f"'{source.where(name)}' is damaged: {error}; download wider_face_split.zip again.") from error
-
-
-def read_annotations(lines: Sequence[str]) -> dict[str, list[AnnotatedBox]]:
-    """Faces by photograph: of each a line with its name, one with the number of faces, and a line for each face.
-
-    A photograph without faces is followed by one line of zeros all the same.
-
-    Raises:
-        ValueError: the lines are not of this form.
-    """
-    found: dict[str, list[AnnotatedBox]] = {}
-    rest = iter(lines)
-    for name in rest:
-        if not name.strip():
-            continue
-        count = next(rest, '').strip()
-        if not count.isdecimal():
-            raise ValueError(f"after '{name}' there is '{count}', no number of faces")
-        boxes = [_box(next(rest, '')) for _ in range(max(int(count), 1))]
-        found[name.strip()] = boxes[: int(count)]
-    return found
-
-
-def _box(line: str) -> AnnotatedBox:
-    try:
-        box = AnnotatedBox(*map(int, line.split()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"'{line}' is no face: ten whole numbers are needed") from error
-    if max(map(abs, box)) > _FAR:
-        raise ValueError(f"'{line}' is no face: it lies beyond any photograph")
-    return box
+    with open_source(src) as source:
+        # Names in the source by the annotations' names, such as ``0--Parade/0_Parade_Parade_0_452.jpg``.
+        pattern = re.compile(rf'(?:.*/)?WIDER_{split}/images/(?P<key>[^/]+/[^/]+\.jpg)')
+        photographs = {key: names[0] for key, names in source.by_key(pattern).items()}
+        if not photographs:
+            expected = f'WIDER_{split}/images/<event>/<image>.jpg'
+            raise wrong_layout(source, f'the {split} part of WIDER FACE', expected)
+        faces, skipped = _select(annotations_of(source, split), photographs, face_filter, margin, size)
+        if number is not None:
+            if not 0 < number <= len(faces):
+                raise UserError(
+                    f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.'
+                )
+            faces = [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
+        items = _items(photographs, faces)
+        drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
+        protocol = {**asdict(face_filter), **drawn}
+        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
+        return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def _select(
@@ -219,24 +124,12 @@ def _select(
     return faces, skipped
 
 
-def _drawn(faces: Sequence[tuple[str, FaceCrop]], number: int | None, seed: int) -> Sequence[tuple[str, FaceCrop]]:
-    if number is None:
-        return faces
-    if not 0 < number <= len(faces):
-        raise UserError(f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.')
-    return [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
-
-
 def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, FaceCrop]]) -> list[Item]:
     """One item a photograph, which is decoded once; ``extra`` is its faces."""
-    cuts: dict[str, list[FaceCrop]] = {}
-    for name, cut in faces:
-        cuts.setdefault(name, []).append(cut)
-    return [Item(_key(name), photographs[name], None, cut) for name, cut in cuts.items()]
-
-
-def _key(name: str) -> str:
-    return Path(name).stem.replace('.', '_')
+    crops: dict[str, list[FaceCrop]] = {}
+    for name, crop in faces:
+        crops.setdefault(name, []).append(crop)
+    return [Item(Path(name).stem.replace('.', '_'), photographs[name], None, of_one) for name, of_one in crops.items()]
 
 
 def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[ItemResult]:

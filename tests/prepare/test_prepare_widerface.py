@@ -11,7 +11,8 @@ from prepared import picture, png, reduced, report, written
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare import PREPARERS
-from fsr_plugins.prepare.widerface import FaceFilter, prepare_widerface, read_annotations
+from fsr_plugins.prepare.widerface import prepare_widerface
+from fsr_plugins.prepare.widerface_annotations import FaceFilter, read_annotations
 from fsr_plugins.stores.opening import open_store
 
 PARADE, NOBODY, MEETING = '0--Parade/0_Parade_a_0_1.jpg', '0--Parade/0_Parade_b_0_2.jpg', '11--Meeting/11_M.e_3.jpg'

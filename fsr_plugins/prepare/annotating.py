@@ -11,53 +11,56 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared
 from fsr_plugins.prepare.carry_out import REPORT, carry_out
 from fsr_plugins.prepare.per_thread import PerThread
-from fsr_plugins.prepare.plan import NO_FACE, Item, Made, Plan, Skip
+from fsr_plugins.prepare.plan import NO_FACE, Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.lmdb_env import release
-from fsr_plugins.stores.manifest import Manifest
+from fsr_plugins.stores.manifest import Origin
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.store import Store
 
+#: Landmarks, float32 (5, 2), or a parsing map, uint8 HW.
+Found = npt.NDArray[np.float32] | Image
 #: Finds something on each of some images; None where it finds no face.
-Finder = Callable[[Sequence[Image]], Sequence[Any]]
+Annotator = Callable[[Sequence[Image]], Sequence[Found | None]]
 
 #: Images that a network is given at a time.
 _TOGETHER = 16
 
 
 @dataclass(frozen=True)
-class Addition:
+class FaceAnnotation:
     """What is added.
 
     Attributes:
-        what: ``landmarks`` or ``parsing``.
-        how: for the manifest: engine and weights.
+        kind: ``landmarks`` or ``parsing``.
+        settings: for the manifest: engine and weights.
         open: opens a finder, one a thread.
-        otherwise: what a face gets on which nothing is found, by the image's height and width; None: it is left out.
+        fallback: what a face gets on which nothing is found, by the image's height and width; None: it is left out.
     """
 
-    what: str
-    how: Mapping[str, Any]
-    open: Callable[[], Finder]
-    otherwise: Callable[[int, int], Any] | None = None
+    kind: Literal['landmarks', 'parsing']
+    settings: Mapping[str, object]
+    open: Callable[[], Annotator]
+    fallback: Callable[[int, int], Found] | None = None
 
 
-def add(dst: Path, addition: Addition) -> Prepared:
+def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     """Adds to every face of a prepared dataset; what it held of that kind is replaced.
 
     Interrupted and started again with equal arguments, it goes on. Until the end the dataset is as it was.
 
     Args:
         dst: A folder or LMDB that ``fsr prepare`` has written.
-        addition: What to add.
+        annotation: What to add.
 
     Raises:
         UserError: there is no prepared dataset, or nothing of it is left.
@@ -73,8 +76,10 @@ def add(dst: Path, addition: Addition) -> Prepared:
         raise UserError(
             f"'{dst}' was not prepared by this toolkit (no origin in its manifest): see 'fsr prepare folder'."
         )
-    plan = _plan(store, manifest, addition)
-    if not _whole(new, plan):
+    plan = _plan(store, manifest.origin, annotation)
+    # An interrupted run with these arguments may have finished ``new`` and only not moved it.
+    made = open_store(new).manifest.origin if new.exists() else None
+    if made is None or (made.dataset, made.protocol) != (plan.dataset, plan.protocol):
         shutil.rmtree(new, ignore_errors=True)
         form: Format = 'lmdb' if manifest.kind == 'lmdb' else 'folder'
         carry_out(plan, new, form=form, encoding='png' if manifest.encoding == 'png' else 'raw')
@@ -84,56 +89,47 @@ def add(dst: Path, addition: Addition) -> Prepared:
     dst.rename(old)
     new.rename(dst)
     shutil.rmtree(old)
-    return _said(dst, manifest)
+    return _summary(dst, manifest.origin)
 
 
-def _whole(new: Path, plan: Plan) -> bool:
-    """Whether an interrupted run with these arguments had finished ``new`` and only not moved it."""
-    if not new.exists():
-        return False
-    origin = open_store(new).manifest.origin
-    return origin is not None and (origin.dataset, origin.protocol) == (plan.dataset, plan.protocol)
-
-
-def _said(dst: Path, before: Manifest) -> Prepared:
+def _summary(dst: Path, before: Origin) -> Prepared:
+    """The dataset as it is now, and what was left out beyond what it lacked ``before``."""
     store = open_store(dst)
     people = 0 if store.identities is None else len(np.unique(store.identities))
-    assert store.manifest.origin is not None and before.origin is not None
+    assert store.manifest.origin is not None
     lost = {
-        reason: number - before.origin.skipped.get(reason, 0)
+        reason: number - before.skipped.get(reason, 0)
         for reason, number in store.manifest.origin.skipped.items()
-        if number > before.origin.skipped.get(reason, 0)
+        if number > before.skipped.get(reason, 0)
     }
     return Prepared(str(dst), len(store), people, sum(lost.values()), lost)
 
 
-def _plan(store: Store, manifest: Manifest, addition: Addition) -> Plan:
-    """The dataset again, face by face, with what is added."""
-    assert manifest.origin is not None
+def _plan(store: Store, origin: Origin, annotation: FaceAnnotation) -> PreparationPlan:
+    """The dataset again, face by face, with what is added; what was left out before is left out again."""
     people = store.identities
     items = [Item(key, key, None if people is None else int(people[place])) for place, key in enumerate(store.keys)]
-    engine = PerThread(addition.open)
+    engine = PerThread(annotation.open)
 
-    def make(chunk: Sequence[Item]) -> Iterable[Made]:
+    def make(chunk: Sequence[Item]) -> Iterable[ItemResult]:
         for start in range(0, len(chunk), _TOGETHER):
-            yield from _added(store, chunk[start : start + _TOGETHER], addition, engine.own)
+            yield from _added(store, chunk[start : start + _TOGETHER], annotation, engine.own)
 
-    protocol = {**manifest.origin.protocol, addition.what: dict(addition.how)}
-    return Plan(manifest.origin.dataset, protocol, items, make, _earlier(Path(store.path)))
+    file = Path(store.path) / REPORT
+    report = json.loads(file.read_text(encoding='utf-8')) if file.is_file() else {'images': []}
+    skipped = [Skip(image['name'], image['reason'], image['detail']) for image in report['images']]
+    protocol = {**origin.protocol, annotation.kind: dict(annotation.settings)}
+    return PreparationPlan(origin.dataset, protocol, items, make, skipped)
 
 
-def _added(store: Store, items: Sequence[Item], addition: Addition, find: Finder) -> Iterator[Made]:
+def _added(store: Store, items: Sequence[Item], annotation: FaceAnnotation, find: Annotator) -> Iterator[ItemResult]:
     faces = [store.get(item.key) for item in items]
     for item, face, found in zip(items, faces, find([face.image for face in faces]), strict=True):
-        if found is None and addition.otherwise is not None:
-            found = addition.otherwise(face.image.shape[0], face.image.shape[1])
+        if found is None and annotation.fallback is not None:
+            found = annotation.fallback(face.image.shape[0], face.image.shape[1])
         if found is None:
-            yield [Skip(item.name, NO_FACE, f'for its {addition.what}')]
-            continue
-        yield [face._replace(identity=None, **{addition.what: found})]  # the item says who it is
-
-
-def _earlier(dst: Path) -> list[Skip]:
-    """What was left out when the dataset was prepared."""
-    report = json.loads((dst / REPORT).read_text(encoding='utf-8')) if (dst / REPORT).is_file() else {'images': []}
-    return [Skip(image['name'], image['reason'], image['detail']) for image in report['images']]
+            yield [Skip(item.name, NO_FACE, f'for its {annotation.kind}')]
+        elif annotation.kind == 'landmarks':
+            yield [face._replace(identity=None, landmarks=np.asarray(found, np.float32))]
+        else:
+            yield [face._replace(identity=None, parsing=np.asarray(found, np.uint8))]

@@ -70,7 +70,7 @@ setup(
         # Never opencv-python-headless beside it: both own the folder cv2.
         'opencv-python>=4.10,<6',
         'lmdb>=1.4,<4',
-        'filelock>=3.12,<4',
+        'filelock>=3.12,<5',
         'jinja2>=3.1,<4',
         'mmengine>=0.10.7,<0.11',
         'facexlib>=0.3,<0.4',

@@ -35,6 +35,7 @@ from basicsr.utils.matlab_functions import imresize  # isort: skip
 from fsr_plugins.engine.machine import machine, versions  # isort: skip
 from fsr_plugins.prepare.lfw import prepare_lfw  # isort: skip
 from fsr_plugins.stores.opening import open_store  # isort: skip
+from fsr_plugins.threads import available_cores  # isort: skip
 
 CROP, SIZE, OFFSET = 128, 64, 61
 
@@ -112,7 +113,7 @@ def basicsr(root: Path) -> float:
     small.mkdir()
     names = sorted(os.listdir(root / 'lfw'))
     work = [(str(root / 'lfw' / name), str(small / f'{Path(name).stem}.png')) for name in names]
-    processes = len(os.sched_getaffinity(0))
+    processes = available_cores()
     with multiprocessing.get_context('fork').Pool(processes) as pool:
         pool.map(cut, work, chunksize=16)
     keys = [Path(name).stem for name in names]

@@ -35,6 +35,7 @@ def place(tmp_path: Path) -> Path:
     for key, value in VALUES.items():
         cv2.imwrite(str(data / 'lq' / f'{key}.png'), np.full((6, 6, 3), value, np.uint8))
     write_list(tmp_path, ''.join(f'{gt},{lq}\n' for gt, several in RECORDINGS.items() for lq in several))
+    (data / 'train.txt').write_text('anna\nben\n')
     (data / 'held_out.txt').write_text('carl\n')
     return tmp_path
 

@@ -85,13 +85,14 @@ def look():
 found = [look(), look()]
 # Another archive under the same name: nothing that is remembered of the old one is used.
 with zipfile.ZipFile('datasets/faces.zip', 'w') as archive:
-    archive.write('faces/7.png', '7.png')
+    for key in range(12):
+        archive.write('faces/7.png', f'{key}.png')
 print(json.dumps([*found, look(), store_checksum(open_store('faces'))]))
 """
     first, again, changed, of_folder = json.loads(python(site, place, code))
     assert first == [of_folder, [[24, 24]] * 12, 24]
     assert again == [*first[:2], 0]
-    assert changed[0] != first[0] and changed[1:] == [[[24, 24]], 2]
+    assert changed[0] != first[0] and changed[1:] == first[1:]
 
 
 def test_threads_forks_and_pickles_read_the_same(site: Path, place: Path) -> None:

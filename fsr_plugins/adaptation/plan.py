@@ -11,7 +11,7 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.schema import check_stage
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.engine.trainer import make_dataset
@@ -67,7 +67,7 @@ def plan(experiment: Experiment) -> Plan:
     phase = _target(stages, options, experiment.file)
     block = stages[0].opt['datasets'][phase]
     dataset = make_dataset(block, 'val', stages[0].opt)
-    if not isinstance(dataset, ImageSet) or not dataset.has_gt:
+    if not isinstance(dataset, ImageDataset) or not dataset.has_gt:
         raise UserError(
             f'{stages[0].where(("datasets", phase))}: the target set must have HR faces: take a FaceDataset.'
         )
@@ -125,7 +125,7 @@ def _target(stages: list[Stage], options: OneShotOptions, file: Path) -> str:
     return phase
 
 
-def _split(dataset: ImageSet, name: str, patterns: list[str], options: OneShotOptions) -> Split:
+def _split(dataset: ImageDataset, name: str, patterns: list[str], options: OneShotOptions) -> Split:
     store, used = dataset.store, set(dataset.lists()[dataset.role])
     try:
         named = [store.keys[place] for place in choose_by_key(store, patterns, None, dataset.name).tolist()]

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from fsr_plugins.bench.results import Json, SetResults
 from fsr_plugins.config.options import Block
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.stage_model import StageModel
 from fsr_plugins.models.strategies import lq_of, meta_of
 from fsr_plugins.stores.checksum import store_checksum
 
@@ -37,7 +37,7 @@ class DatasetFingerprint:
         return f'{self.images} images of {stores} (keys {self.keys[:8]})'
 
 
-def fingerprint(dataset: ImageSet) -> DatasetFingerprint:
+def fingerprint(dataset: ImageDataset) -> DatasetFingerprint:
     """Of a dataset; folders are read for it once."""
     keys = dataset.lists()[dataset.role]
     checksums = tuple(store_checksum(part) for store in dataset.stores for part in store.parts)
@@ -61,12 +61,12 @@ class TestSet:
 
     def __init__(self, block: Block, options: Block) -> None:
         self.dataset = make_dataset(block, 'val', options)
-        if not isinstance(self.dataset, ImageSet) or not self.dataset.has_gt:
+        if not isinstance(self.dataset, ImageDataset) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
         self.fingerprint = fingerprint(self.dataset)
         self.scale: int = options['scale']
         # A model without networks: it brings batches to the device and makes LR as in training.
-        self._feeder = FSRModel(dict(options))
+        self._feeder = StageModel(dict(options))
         self.device = self._feeder.device
         self._loader = EvalLoader(
             self.dataset, block['batch_size_per_gpu'], threads=block.get('num_worker_per_gpu', 2), prefetch=2

@@ -14,10 +14,10 @@ from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
 from fsr_plugins.config.options import Block
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.opening import open_store
 
@@ -38,9 +38,9 @@ def training_fingerprint(suite: Suite) -> DatasetFingerprint | None:
     return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
 
 
-def _plain_set(block: Block, options: Block) -> ImageSet:
+def _plain_set(block: Block, options: Block) -> ImageDataset:
     """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
-    dataset: ImageSet = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
+    dataset: ImageDataset = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
     return dataset
 
 
@@ -100,7 +100,9 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
                 yield Difference(name, brought, excused=True)
         yield from _data(name, other, entry, train)
     try:
-        judges(entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}}))
+        check_recognisers(
+            entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
+        )
     except UserError as error:
         yield Difference(name, str(error))
 

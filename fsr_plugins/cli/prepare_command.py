@@ -6,14 +6,20 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
+from fsr_plugins.errors import UserError
 
 EXAMPLE = 'fsr prepare portraits --help'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """A command for each preparer of :mod:`fsr_plugins.prepare`."""
+    """A command for each preparer, of :mod:`fsr_plugins.prepare` and of plugins."""
     from fsr_plugins.prepare import PREPARERS
+    from fsr_plugins.registry import load_plugins
 
+    try:
+        load_plugins()
+    except UserError as error:
+        parser.error(str(error))
     datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
     for name, preparer in PREPARERS.items():
         command = datasets.add_parser(
@@ -33,11 +39,11 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.prepare import PREPARERS
 
     prepared = PREPARERS[arguments.dataset].run(arguments)
-    from fsr_plugins.prepare.carry_out import REPORT, account
+    from fsr_plugins.prepare.carry_out import REPORT, skip_counts
 
     people = f' of {prepared.identities} people' if prepared.identities else ''
     print(f'{prepared.path}: {prepared.images} images{people}')
     if prepared.left_out:
         which = f'; {Path(prepared.path) / REPORT} says which' if prepared.skipped else ''
-        print(f'left out: {account(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
+        print(f'left out: {skip_counts(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')
     return CommandOutcome(prepared.as_dict())

@@ -21,7 +21,7 @@ MIRRORED_POINTS = [1, 0, 2, 4, 3]
 _HALVES = 1 << 31
 
 
-class Turn(NamedTuple):
+class Flip(NamedTuple):
     """One of the eight symmetries of a square: mirror left-right, mirror up-down, then transpose."""
 
     hflip: bool = False
@@ -57,12 +57,12 @@ class Turn(NamedTuple):
         return turned[MIRRORED_POINTS] if self.mirrors else turned
 
 
-def draw_turn(seed: int, use_hflip: bool, use_rot: bool) -> Turn:
+def draw_flip(seed: int, use_hflip: bool, use_rot: bool) -> Flip:
     """Each permitted reflection with probability 1/2, as BasicSR's ``augment``."""
     if not (use_hflip or use_rot):
-        return Turn()
+        return Flip()
     bits = splitmix64(seed ^ 0x7475726E)
-    return Turn(use_hflip and bool(bits & 1), use_rot and bool(bits & 2), use_rot and bool(bits & 4))
+    return Flip(use_hflip and bool(bits & 1), use_rot and bool(bits & 2), use_rot and bool(bits & 4))
 
 
 def draw_corner(seed: int, height: int, width: int, size: int, step: int) -> tuple[int, int]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset, Values
 
-Batch = dict[str, Any]
+Batch = Values
 
 
 class Samples(Protocol):
@@ -21,7 +21,7 @@ class Samples(Protocol):
     def __len__(self) -> int:
         """How many samples there are."""
 
-    def __getitem__(self, index: int, /) -> dict[str, Any]:
+    def __getitem__(self, index: int, /) -> Values:
         """A sample of arrays, numbers and strings by name."""
 
 
@@ -37,7 +37,7 @@ class PendingBatch:
     ) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
         self._parts: list[Future[Batch]] = []
-        if not isinstance(dataset, ImageSet):
+        if not isinstance(dataset, ImageDataset):
             self._parts.append(pool.submit(_collate, dataset, numbers, pin_memory))
             return
         for name, slot in dataset.slots(numbers[0] % len(dataset)).items():

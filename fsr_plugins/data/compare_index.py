@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from fsr_plugins.data.face_set import FaceSet
+from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.data.neighbours import nearest_of_same_identity
+from fsr_plugins.data.options import Block
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.checksum import store_checksum
-from fsr_plugins.stores.kept_array import kept_array
 from fsr_plugins.stores.once import built_folder
 from fsr_plugins.stores.progress import progress
+from fsr_plugins.threads import available_cores
 from fsr_plugins.weights import file_sha256, locate
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _MOST_THREADS = 16
 
 
 class CompareIndex:
-    """For each face of a set the most similar other faces of its person (C-Face, Section 3.3: the smallest L_SI).
+    """For each face of a dataset the most similar other faces of its person (C-Face, Section 3.3: the smallest L_SI).
 
     For unit vectors the smallest L_SI = |a - b|² = 2 - 2·a·b is the largest cosine. Embeddings and neighbours are kept
     in ``$FSR_DATASETS/compare`` (or ``datasets/compare``), each under a name made of what it depends on: content of the
@@ -55,9 +56,11 @@ class CompareIndex:
         UserError: the recogniser's weights are absent, its block is wrong, or the store holds no identities.
     """
 
-    def __init__(self, images: FaceSet, recogniser: Mapping[str, Any], k: int) -> None:
+    def __init__(self, images: HRDataset, recogniser: Block, k: int) -> None:
         if images.gt.identities is None:
             raise UserError(f"'{images.gt.path}' holds no identities; prepare the data with them.")
+        from fsr_plugins.archs.recognition import recogniser_weight
+
         self._images = images
         self._recogniser = dict(recogniser)
         self._k = k
@@ -66,11 +69,12 @@ class CompareIndex:
             'version': _VERSION,
             'store': store_checksum(images.gt),
             'images': _sha256(images.chosen),
-            **_described(recogniser),
+            'recogniser': {key: value for key, value in recogniser.items() if key != 'path' and value is not None},
+            'weights': file_sha256(locate(recogniser_weight(recogniser))),
         }
 
     def neighbours(self) -> npt.NDArray[np.int64]:
-        """Numbers of the ``k`` nearest in the set, nearest first, int64 (len, k); -1 where the person has fewer others.
+        """Numbers of the ``k`` nearest faces, nearest first, int64 (len, k); -1 where the person has fewer others.
 
         Computed and stored if they are not there yet, on a GPU where there is one.
 
@@ -85,7 +89,7 @@ class CompareIndex:
             logger.info('Searching the nearest faces of each person among %d (once).', len(self._images))
             np.save(path, nearest_of_same_identity(self.embeddings(), self._identities, kept))
 
-        return np.array(kept_array(built_folder('compare'), about, build)[:, : self._k])
+        return np.array(cached_array(built_folder('compare'), about, build)[:, : self._k])
 
     def embeddings(self) -> npt.NDArray[np.float32]:
         """The faces' embeddings of unit length, float32 (len, D), a memory map; raises as :meth:`neighbours`."""
@@ -95,27 +99,20 @@ class CompareIndex:
 
             _embed(self._images, make_recogniser(self._recogniser), path)
 
-        return kept_array(built_folder('compare'), {'what': 'embeddings', **self._seen}, build)
+        return cached_array(built_folder('compare'), {'what': 'embeddings', **self._seen}, build)
 
 
-def _described(recogniser: Mapping[str, Any]) -> dict[str, Any]:
-    from fsr_plugins.archs.recognition import recogniser_weight
-
-    arguments = {key: value for key, value in recogniser.items() if key != 'path' and value is not None}
-    return {'recogniser': arguments, 'weights': file_sha256(locate(recogniser_weight(recogniser)))}
-
-
-def _sha256(array: npt.NDArray[Any]) -> str:
+def _sha256(array: npt.NDArray[np.generic]) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-def _embed(images: FaceSet, recogniser: Recogniser, path: Path) -> None:
+def _embed(images: HRDataset, recogniser: Recogniser, path: Path) -> None:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     recogniser = recogniser.to(device)
     out = _reserved(path, (len(images), recogniser.embedding_size))
     name = type(recogniser).__name__
     logger.info("Embedding %d faces of '%s' by %s (once).", len(images), images.gt.path, name)
-    threads = min(len(os.sched_getaffinity(0)), _MOST_THREADS)
+    threads = min(available_cores(), _MOST_THREADS)
     with EvalLoader(images, _BATCH, threads=threads) as loader, torch.inference_mode():
         for batch in progress(loader, len(loader), f'{name}, batches'):
             faces = batch['gt'].to(device).permute(0, 3, 1, 2) / 255
@@ -128,9 +125,9 @@ def _embed(images: FaceSet, recogniser: Recogniser, path: Path) -> None:
     out.flush()
 
 
-def _reserved(path: Path, shape: tuple[int, int]) -> np.memmap[Any, np.dtype[np.float32]]:
+def _reserved(path: Path, shape: tuple[int, int]) -> np.memmap[tuple[int, int], np.dtype[np.float32]]:
     """A float32 ``.npy`` file as a memory map whose space on disk is taken: writing where there is none kills."""
-    out: np.memmap[Any, np.dtype[np.float32]] = np.lib.format.open_memmap(path, 'w+', np.float32, shape)
+    out: np.memmap[tuple[int, int], np.dtype[np.float32]] = np.lib.format.open_memmap(path, 'w+', np.float32, shape)
     try:
         with path.open('r+b') as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

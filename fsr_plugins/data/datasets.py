@@ -1,35 +1,35 @@
 """The datasets: HR faces with or without stored LR, with unpaired real LR, and of two domains together.
 
-LR that is not stored is made from HR in batches on the device (see ``degradations``). LR without HR: ``real_set``.
+LR that is not stored is made from HR in batches on the device (see ``degradations``). LR without HR: ``real_dataset``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from fsr_plugins.data.augment import draw_corner
-from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.image_set import Arrays, Sample, Slot, write
-from fsr_plugins.data.options import FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
-from fsr_plugins.data.unpaired import SecondSet
+from fsr_plugins.data.hr_dataset import HRDataset
+from fsr_plugins.data.image_dataset import Arrays, Sample, Slot, write
+from fsr_plugins.data.options import Block, FaceDatasetOptions, SourceTargetDatasetOptions, UnpairedFaceDatasetOptions
+from fsr_plugins.data.unpaired import UnpairedSource
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
 from fsr_plugins.stores.verify import check_minimum, verify
 
 
 @DATASET_REGISTRY.register()
-class FaceDataset(FaceSet):
+class FaceDataset(HRDataset):
     """HR faces, and their LR where it is stored (``dataroot_lq``, paired by key, cut and turned alike)."""
 
     Options: ClassVar[type[FaceDatasetOptions]] = FaceDatasetOptions
     options: FaceDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         root = self.options.dataroot_lq
         self.lq = self.open_root(root) if root is not None else None
@@ -53,7 +53,7 @@ class FaceDataset(FaceSet):
             )
 
     def lists(self) -> dict[str, list[str]]:
-        """See :meth:`ImageSet.lists`; ``lq`` where it is stored."""
+        """See :meth:`ImageDataset.lists`; ``lq`` where it is stored."""
         lists = super().lists()
         return lists if self.lq is None else {**lists, 'lq': [self._partner(key) for key in lists['gt']]}
 
@@ -61,34 +61,32 @@ class FaceDataset(FaceSet):
         return self.options.filename_tmpl.format(key)
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`FaceSet.slots`; ``lq`` is HR's size divided by the scale."""
+        """See :meth:`HRDataset.slots`; ``lq`` is HR's size divided by the scale."""
         slots = super().slots(index)
         if self.lq is not None:
             height, width = self.shape(index)
             slots['lq'] = Slot((height // self.scale, width // self.scale, 3), np.uint8)
         return slots
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         if self.lq is None:
             return paths
         read = stack.enter_context(self.lq.reader())
         partners = [self._partner(key) for key in paths['gt_path']]
         size = self.gt_size and self.gt_size // self.scale
         for row, (sample, key) in enumerate(zip(samples, partners, strict=True)):
-            top, left = self._lq_corner(sample)
-            write(sample.turn, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
+            top = left = 0
+            if self.gt_size is not None:
+                height, width = self.sizes()[sample.place].tolist()
+                corner = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
+                top, left = corner[0] // self.scale, corner[1] // self.scale
+            write(sample.flip, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
         return {**paths, 'lq_path': partners}
 
-    def _lq_corner(self, sample: Sample) -> tuple[int, int]:
-        if self.gt_size is None:
-            return 0, 0
-        height, width = self.sizes()[sample.place].tolist()
-        top, left = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
-        return top // self.scale, left // self.scale
-
     def check(self, scale: int) -> None:
-        """See :meth:`FaceSet.check`; every LR must be its HR's size divided by the scale."""
+        """See :meth:`HRDataset.check`; every LR must be its HR's size divided by the scale."""
         super().check(scale)
         if self.lq is None:
             return
@@ -106,10 +104,10 @@ class FaceDataset(FaceSet):
 
 
 @DATASET_REGISTRY.register()
-class UnpairedFaceDataset(FaceSet):
+class UnpairedFaceDataset(HRDataset):
     """HR faces, and real LR of other faces (``real_lq``) in an order of its own.
 
-    The LR set is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as
+    Real LR is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as
     in SCGAN (Hou et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
     HR divided by the scale is cropped at random; with ``use_hflip`` it is mirrored independently of HR.
     """
@@ -118,28 +116,29 @@ class UnpairedFaceDataset(FaceSet):
     options: UnpairedFaceDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         store = self.open_root(self.options.dataroot_real_lq)
-        self.real_lq = SecondSet(store, np.arange(len(store)), self.options.seed, self.options.use_hflip)
+        self.real_lq = UnpairedSource(store, np.arange(len(store)), self.options.seed, self.options.use_hflip)
 
     def lists(self) -> dict[str, list[str]]:
-        """See :meth:`ImageSet.lists`."""
+        """See :meth:`ImageDataset.lists`."""
         return {**super().lists(), 'real_lq': list(self.real_lq.keys)}
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`FaceSet.slots`; ``real_lq`` is HR's size divided by the scale."""
+        """See :meth:`HRDataset.slots`; ``real_lq`` is HR's size divided by the scale."""
         height, width = self.shape(index)
         return {**super().slots(index), 'real_lq': Slot((height // self.scale, width // self.scale, 3), np.uint8)}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         height, width = out['real_lq'].shape[1:3]
         crop = height if height == width else None
         return {**paths, 'real_lq_path': self.real_lq.fill(samples, out['real_lq'], stack, crop)}
 
     def check(self, scale: int) -> None:
-        """See :meth:`FaceSet.check`; no real LR may be smaller than HR divided by the scale."""
+        """See :meth:`HRDataset.check`; no real LR may be smaller than HR divided by the scale."""
         super().check(scale)
         height, width = self.shape(0)
         store = self.real_lq.store
@@ -147,12 +146,12 @@ class UnpairedFaceDataset(FaceSet):
 
 
 @DATASET_REGISTRY.register()
-class SourceTargetDataset(FaceSet):
+class SourceTargetDataset(HRDataset):
     """HR faces of a target domain, and HR faces of a source domain (``source_gt``) in an order of their own.
 
     A mixture is numbers and seeds: ``number`` and ``number_seed`` choose the target's images (``dataroot_gt``),
     ``source_number`` and ``source_number_seed`` the source's; with ``source_number: 0`` batches have no ``source_gt``.
-    Source faces are of the target's size, or cropped to ``gt_size`` like them; crops and turns are independent of the
+    Source faces are of the target's size, or cropped to ``gt_size`` like them; crops and flips are independent of the
     target's. Views belong to ``gt``.
     """
 
@@ -160,37 +159,35 @@ class SourceTargetDataset(FaceSet):
     options: SourceTargetDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
-        self.source = self._open_source()
-
-    def _open_source(self) -> SecondSet | None:
+        self.source: UnpairedSource | None = None
         options = self.options
-        if options.source_number == 0 or options.dataroot_source is None:
-            return None
-        store = self.open_root(options.dataroot_source)
-        number, seed = options.source_number, options.source_number_seed
-        chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
-        return SecondSet(store, chosen, options.seed, options.use_hflip, options.use_rot)
+        if options.source_number != 0 and options.dataroot_source is not None:
+            store = self.open_root(options.dataroot_source)
+            number, seed = options.source_number, options.source_number_seed
+            chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
+            self.source = UnpairedSource(store, chosen, options.seed, options.use_hflip, options.use_rot)
 
     def lists(self) -> dict[str, list[str]]:
-        """See :meth:`ImageSet.lists`; ``source_gt`` only if there is a source."""
+        """See :meth:`ImageDataset.lists`; ``source_gt`` only if there is a source."""
         lists = super().lists()
         return lists if self.source is None else {**lists, 'source_gt': list(self.source.keys)}
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`FaceSet.slots`; ``source_gt`` is of the target's size."""
+        """See :meth:`HRDataset.slots`; ``source_gt`` is of the target's size."""
         slots = super().slots(index)
         return slots if self.source is None else {**slots, 'source_gt': slots['gt']}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         if self.source is None:
             return paths
         return {**paths, 'source_gt_path': self.source.fill(samples, out['source_gt'], stack, self.gt_size)}
 
     def check(self, scale: int) -> None:
-        """See :meth:`FaceSet.check`; source images are as large as the target's, or at least ``gt_size``."""
+        """See :meth:`HRDataset.check`; source images are as large as the target's, or at least ``gt_size``."""
         super().check(scale)
         if self.source is None:
             return

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.augment import Turn
-from fsr_plugins.data.image_set import Arrays, Slot
+from fsr_plugins.data.augment import Flip
+from fsr_plugins.data.image_dataset import Arrays, Slot
 from fsr_plugins.data.options import CannyOptions
 from fsr_plugins.edges import canny_image
 from fsr_plugins.stores.images import Image
@@ -36,12 +34,12 @@ class EdgeView:
         """The arrays of a sample whose HR is of this size."""
         return {f'canny_{scale}': Slot((height // scale, width // scale), np.uint8) for scale in self.scales}
 
-    def fill(self, image: Image, place: int | None, turn: Turn, row: int, out: Arrays) -> None:
+    def fill(self, image: Image, place: int | None, flip: Flip, row: int, out: Arrays) -> None:
         """Writes the turned maps of an image into row ``row`` of the batch.
 
         Args:
             image: HR before turning.
-            place: The number of the image in its set if it is whole, so that its maps may be kept; else None.
+            place: The number of the image in its dataset if it is whole, so that its maps may be kept; else None.
         """
         packed = None if place is None else self._kept.get(place)
         if packed is None:
@@ -49,9 +47,14 @@ class EdgeView:
             if place is not None:
                 self._kept[place] = np.packbits(np.concatenate([edges.ravel() for edges in maps])).tobytes()
         else:
-            maps = list(self._unpack(packed, image.shape[0], image.shape[1]))
+            shapes = [slot.shape for slot in self.slots(image.shape[0], image.shape[1]).values()]
+            pixels = np.unpackbits(np.frombuffer(packed, np.uint8))
+            pixels *= 255
+            ends = np.cumsum([height * width for height, width in shapes])
+            # The last part is what fills up the last byte.
+            maps = [part.reshape(shape) for part, shape in zip(np.split(pixels, ends)[:-1], shapes, strict=True)]
         for scale, edges in zip(self.scales, maps, strict=True):
-            turn.write(edges, out[f'canny_{scale}'][row])
+            flip.write(edges, out[f'canny_{scale}'][row])
 
     def _find(self, image: Image, scale: int) -> npt.NDArray[np.uint8]:
         if scale > 1:
@@ -61,12 +64,3 @@ class EdgeView:
             return canny_image(image, adaptive=self._thresholds)
         low, high = self._thresholds
         return canny_image(image, low, high)
-
-    def _unpack(self, packed: bytes, height: int, width: int) -> Iterator[npt.NDArray[np.uint8]]:
-        pixels = np.unpackbits(np.frombuffer(packed, np.uint8))
-        pixels *= 255
-        start = 0
-        for slot in self.slots(height, width).values():
-            end = start + slot.shape[0] * slot.shape[1]
-            yield pixels[start:end].reshape(slot.shape)
-            start = end

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from fsr_plugins.data.batches import Batch, PendingBatch, Samples
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 
@@ -94,14 +94,14 @@ class TrainLoader(_Loader):
 
     Batch ``k`` of a rank holds the global positions p = (k · world_size + rank) · batch_size + j; position p is image
     ``permutation(seed, p // n)[p % n]`` in epoch ``p // n``. So nothing is dropped or repeated, batches straddle
-    epochs, a batch may be larger than the set, and a run is taken up anywhere by ``start``.
+    epochs, a batch may be larger than the dataset, and a run is taken up anywhere by ``start``.
 
     Args:
-        dataset: An :class:`ImageSet`, or any sized dataset of samples.
+        dataset: An :class:`ImageDataset`, or any sized dataset of samples.
         batch_size: Images a batch and rank.
         seed: Of the order.
         rank: This process.
-        world_size: How many processes share the set.
+        world_size: How many processes share the dataset.
         start: The number of the first batch.
         threads: Decoding threads; 0 counts as 1.
         prefetch: Batches made ahead.
@@ -130,7 +130,7 @@ class TrainLoader(_Loader):
 
     @property
     def iters_per_epoch(self) -> float:
-        """Batches in which all ranks together go through the set once."""
+        """Batches in which all ranks together go through the dataset once."""
         return self.count / (self.batch_size * self.world_size)
 
     def numbers(self, batch: int) -> list[int]:
@@ -167,22 +167,17 @@ class EvalLoader(_Loader):
         pin_memory: bool = False,
     ) -> None:
         super().__init__(dataset, batch_size, rank, world_size, threads, prefetch, pin_memory)
-        self._groups = self._by_size()
-
-    def _by_size(self) -> list[list[int]]:
-        if not isinstance(self.dataset, ImageSet):
-            return [[index] for index in range(self.rank, self.count, self.world_size)]  # sizes unknown: one at a time
-        shape = self.dataset.shape
-        ordered = sorted(range(self.count), key=shape)
-        sizes = [list(members) for _, members in groupby(ordered, key=shape)]
-        groups: list[list[int]] = []
+        if not isinstance(dataset, ImageDataset):
+            self._groups = [[index] for index in range(rank, self.count, world_size)]  # sizes unknown: one at a time
+            return
+        self._groups = []
         dealt = 0
-        for members in sizes:
+        for _, of_one_size in groupby(sorted(range(self.count), key=dataset.shape), key=dataset.shape):
+            members = list(of_one_size)
             # Dealing goes on where the last size ended, so that many sizes of few images do not all fall to rank 0.
-            mine = members[(self.rank - dealt) % self.world_size :: self.world_size]
+            mine = members[(rank - dealt) % world_size :: world_size]
             dealt += len(members)
-            groups += [mine[start : start + self.batch_size] for start in range(0, len(mine), self.batch_size)]
-        return groups
+            self._groups += [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -195,7 +190,7 @@ class OrderedLoader(_Loader):
     """The given images in the given order; a batch never reaches over the end of a part, and is of one size.
 
     Args:
-        dataset: An :class:`ImageSet`.
+        dataset: An :class:`ImageDataset`.
         batch_size: The most images of a batch.
         parts: Numbers of images, part by part.
         threads, prefetch, pin_memory: As :class:`TrainLoader`.
@@ -203,7 +198,7 @@ class OrderedLoader(_Loader):
 
     def __init__(
         self,
-        dataset: ImageSet,
+        dataset: ImageDataset,
         batch_size: int,
         parts: Sequence[Sequence[int]],
         *,

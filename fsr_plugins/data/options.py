@@ -15,15 +15,19 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
+#: A dataset's block of an option file, as YAML gives it.
+Block = Mapping[str, Any]
+
 View = Literal['parsing', 'landmarks', 'identity', 'canny']
 
 
-def _one_or_several(value: Any) -> Any:
+def _one_or_several(value: object) -> object:
     several = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
     if isinstance(value, str) or several:
         return value
@@ -34,7 +38,7 @@ def _one_or_several(value: Any) -> Any:
 Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
 
 
-def _patterns_or_file(value: Any) -> Any:
+def _patterns_or_file(value: object) -> object:
     patterns = isinstance(value, list) and value and all(isinstance(entry, str) for entry in value)
     if patterns or (isinstance(value, str) and value.endswith('.txt')):
         return value
@@ -53,12 +57,12 @@ class DatasetOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    name: str = Field('dataset', description='what the set is called in logs and results')
+    name: str = Field('dataset', description='what the dataset is called in logs and results')
     type: str = Field('', description='the registered class')
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
     seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
-    io_backend: dict[str, Any] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
+    io_backend: dict[str, object] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
     batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
     num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
     pin_memory: bool | None = Field(None, description='page-locked batches')
@@ -75,7 +79,7 @@ class DatasetOptions(BaseModel):
 
 
 class ImageDatasetOptions(DatasetOptions):
-    """Keys of a set of images that are numbered."""
+    """Keys of a dataset of images that are numbered."""
 
     keys: Keys | None = Field(None, description='only images whose keys fit: patterns, or a *.txt with a key a line')
     without_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
@@ -83,7 +87,7 @@ class ImageDatasetOptions(DatasetOptions):
     number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
 
     @property
-    def choice(self) -> dict[str, Any]:
+    def choice(self) -> dict[str, object]:
         """The keys of the block that choose among the store's images."""
         return self.model_dump(include={'keys', 'without_keys', 'number', 'number_seed'})
 
@@ -100,9 +104,11 @@ class CannyOptions(BaseModel):
 
     @field_validator('thresholds', mode='before')
     @classmethod
-    def _known_or_two(cls, value: Any) -> Any:
+    def _known_or_two(cls, value: object) -> object:
+        if value in ('mean_std', 'otsu'):
+            return value
         numbers = isinstance(value, list) and all(type(entry) in (int, float) for entry in value)
-        if value in ('mean_std', 'otsu') or (numbers and len(value) == 2 and 0 <= value[0] <= value[1]):
+        if isinstance(value, list) and numbers and len(value) == 2 and 0 <= value[0] <= value[1]:
             return value
         raise ValueError("'mean_std', 'otsu' or [low, high] with 0 <= low <= high")
 
@@ -120,7 +126,7 @@ class CannyOptions(BaseModel):
 
 
 class HRDatasetOptions(ImageDatasetOptions):
-    """Keys of a set of HR faces; crops and flips are for training only."""
+    """Keys of a dataset of HR faces; crops and flips are for training only."""
 
     dataroot_gt: Roots = Field(description='HR: folder, *.lmdb or portraits://…; or a list of them, seen as one')
     views: list[View] = Field([], description='what comes with each HR face')
@@ -134,7 +140,7 @@ class HRDatasetOptions(ImageDatasetOptions):
         given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
         if given and not self.training:
             raise ValueError(
-                f"'{given[0]}' is for training; a set of phase '{self.phase}' is used as it is: remove the key"
+                f"'{given[0]}' is for training; a dataset of phase '{self.phase}' is used as it is: remove the key"
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
@@ -191,7 +197,7 @@ class CompareOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    recogniser: dict[str, Any] | None = Field(
+    recogniser: dict[str, object] | None = Field(
         None, description='{type, path, adapt}: whose embeddings say how much alike two faces are'
     )
     k: int = Field(3, ge=1, description='one of so many most similar faces is drawn anew each time')
@@ -205,7 +211,7 @@ class CompareOptions(BaseModel):
 
 
 class CompareFaceDatasetOptions(HRDatasetOptions):
-    """Keys of :class:`~fsr_plugins.data.compare_set.CompareFaceDataset`."""
+    """Keys of :class:`~fsr_plugins.data.compare_dataset.CompareFaceDataset`."""
 
     compare: CompareOptions = Field(description='which other face of the person comes with each face')
 
@@ -217,14 +223,14 @@ class CompareFaceDatasetOptions(HRDatasetOptions):
 
 
 class RealFaceDatasetOptions(ImageDatasetOptions):
-    """Keys of :class:`~fsr_plugins.data.real_set.RealFaceDataset`."""
+    """Keys of :class:`~fsr_plugins.data.real_dataset.RealFaceDataset`."""
 
     dataroot_lq: str = Field(description='real LR whose HR nobody knows: folder, *.lmdb or portraits://…')
 
     @model_validator(mode='after')
     def _never_in_training(self) -> RealFaceDatasetOptions:
         if self.training:
-            raise ValueError('a set without HR is for validation; to train with real LR take UnpairedFaceDataset')
+            raise ValueError('a dataset without HR is for validation; to train with real LR take UnpairedFaceDataset')
         return self
 
 
@@ -234,20 +240,20 @@ _BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions, 'compare': Compare
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 
 
-def parse_options(schema: type[OptionsT], opt: Mapping[str, Any]) -> OptionsT:
+def parse_options(schema: type[OptionsT], opt: Block) -> OptionsT:
     """Checks a dataset block.
 
     Raises:
-        UserError: naming set, key and, for an unknown one, the nearest right one.
+        UserError: naming dataset, key and, for an unknown one, the nearest right one.
     """
     try:
         return schema.model_validate(dict(opt))
     except ValidationError as error:
-        problems = [_problem(schema, dict(entry)) for entry in error.errors()]
+        problems = [_problem(schema, entry) for entry in error.errors()]
         raise UserError(f"The dataset '{opt.get('name', opt.get('type', '?'))}': {'; '.join(problems)}") from error
 
 
-def _problem(schema: type[DatasetOptions], entry: Mapping[str, Any]) -> str:
+def _problem(schema: type[DatasetOptions], entry: ErrorDetails) -> str:
     place = '.'.join(str(part) for part in entry['loc'])
     if entry['type'] == 'extra_forbidden':
         known = _BLOCKS.get(str(entry['loc'][0]), schema).model_fields if len(entry['loc']) > 1 else schema.model_fields

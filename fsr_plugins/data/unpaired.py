@@ -1,4 +1,4 @@
-"""A second set of images beside the one that samples are numbered by, in an endless shuffled order of its own."""
+"""Images beside those that samples are numbered by, paired with none of them, in an endless shuffled order."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.augment import draw_corner, draw_turn
-from fsr_plugins.data.image_set import Sample, write
+from fsr_plugins.data.augment import draw_corner, draw_flip
+from fsr_plugins.data.image_dataset import Sample, write
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.store import Store
@@ -17,15 +17,15 @@ from fsr_plugins.stores.store import Store
 #: Whether images may be mirrored, and whether they may be turned by quarters and mirrored up-down.
 Flips = tuple[bool, bool]
 
-#: Keeps the draws for the second set apart from those for the first.
+#: Keeps the draws for unpaired images apart from those for the dataset's own.
 _STREAM = 1
 
 
-class SecondSet:
+class UnpairedSource:
     """Images that are paired with nothing: sample ``i`` takes number ``i`` of their endless shuffled sequence.
 
-    They are shuffled anew whenever they have been used up, and go on where they are while the first set begins its next
-    epoch. Crop and turn are drawn independently of the first set's. All are pure functions of (seed, number).
+    They are shuffled anew whenever they have been used up, and go on where they are while the dataset begins its next
+    epoch. Crop and flip are drawn independently of the dataset's own. All are pure functions of (seed, number).
 
     Args:
         store: Where the images are.
@@ -85,4 +85,4 @@ def write_apart(
     if crop is not None and min(image.shape[:2]) >= crop:
         top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
         image = image[top : top + crop, left : left + crop]
-    write(draw_turn(seed, *flips), image, out, store, key)
+    write(draw_flip(seed, *flips), image, out, store, key)

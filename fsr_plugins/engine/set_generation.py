@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
@@ -36,14 +36,14 @@ _LINES = 10
 Part = list[npt.NDArray[np.uint8]]
 
 
-def make_source(opt: Options) -> ImageSet:
+def make_source(opt: Options) -> ImageDataset:
     """The set that is gone over: ``datasets.train``, unturned and uncut.
 
     Raises:
         UserError: the options ask for crops or flips, or it is no set of the toolkit's.
     """
     dataset = make_dataset(opt['datasets']['train'], 'val', opt)
-    if not isinstance(dataset, ImageSet):
+    if not isinstance(dataset, ImageDataset):
         raise UserError(f"'{opt['datasets']['train']['type']}' cannot be gone over in order: take a FaceDataset.")
     return dataset
 
@@ -145,11 +145,12 @@ class SetGenerator:
         shutil.rmtree(self.parts, ignore_errors=True)
 
     def _faces(self) -> Iterator[Face]:
-        store, chosen = self.dataset.store, self.dataset.chosen
+        store = self.dataset.store
         for part in range(-(-len(self.dataset) // PART)):
             with np.load(self._file(part), allow_pickle=False) as arrays:
                 for number in self._numbers(part):
-                    place = int(chosen[number])
+                    place = int(self.dataset.chosen[number])
+                    # Not by Store.get, which would decode the image that is replaced.
                     yield Face(
                         self.dataset.key(number),
                         arrays[str(number)],

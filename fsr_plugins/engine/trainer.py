@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.data.image_set import ImageSet
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
@@ -164,12 +164,14 @@ class Trainer:
         sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
         found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}
         return {
-            phase: data.provenance() for phase, data in {'train': train, **found}.items() if isinstance(data, ImageSet)
+            phase: data.provenance()
+            for phase, data in {'train': train, **found}.items()
+            if isinstance(data, ImageDataset)
         }
 
     def _list_images(self, dataset: Any) -> None:
         """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""
-        if self.world.is_main and isinstance(dataset, ImageSet):
+        if self.world.is_main and isinstance(dataset, ImageDataset):
             (self.folder / 'images').mkdir(exist_ok=True)
             for role, keys in dataset.lists().items():
                 write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
 
 import cv2
 import numpy as np
@@ -65,7 +64,7 @@ def draw_cartoon(seed: int, stream: int, person: int, index: int, size: int) -> 
     who = np.random.default_rng([seed, stream, 1, person])
     now = np.random.default_rng([seed, stream, 2, index])
     name = STYLES[int(who.integers(0, len(STYLES)))]
-    options: dict[str, Any] = {
+    options: dict[str, str | list[str]] = {
         'seed': f'{seed}-{stream}-{person}',
         'backgroundColor': [_INKS[int(now.integers(0, len(_INKS)))]],
     }

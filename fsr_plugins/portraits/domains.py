@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -37,7 +37,7 @@ _CAMERA_BATCH = 32
 
 
 @dataclass(frozen=True)
-class Face:
+class Portrait:
     """One face; None where its domain has no such thing.
 
     Attributes:
@@ -56,7 +56,7 @@ class Face:
     identity: int | None
     landmarks: np.ndarray | None
     parsing: np.ndarray | None
-    meta: dict[str, Any] = field(default_factory=dict)
+    meta: dict[str, float | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,17 +101,9 @@ def _near(name: str, names: Sequence[str] | dict[str, Domain]) -> str:
     return near(name, names)
 
 
-def _stream(domain: Domain, split: str) -> int:
-    if split not in SPLITS:
-        raise UserError(
-            f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}."
-        )
-    return domain.people * len(SPLITS) + SPLITS.index(split)
-
-
 def render(
     domain: str, split: str, indices: Sequence[int], size: int, seed: int = 0, light: tuple[int, int] | None = None
-) -> list[Face]:
+) -> list[Portrait]:
     """Draws the faces ``indices``, each a pure function of (domain, split, seed, index, size, light).
 
     Args:
@@ -124,7 +116,12 @@ def render(
     Raises:
         UserError: unknown domain or split, negative index, size out of 4 to 1024, a light for another domain.
     """
-    found, stream = find_domain(domain), _stream(find_domain(domain), split)
+    found = find_domain(domain)
+    if split not in SPLITS:
+        raise UserError(
+            f"The built-in faces have no split '{split}'.{_near(split, SPLITS)} There are: {', '.join(SPLITS)}."
+        )
+    stream = found.people * len(SPLITS) + SPLITS.index(split)
     if not 4 <= size <= 1024:
         raise UserError(f"Built-in faces cannot be {size} pixels wide: take 'size' from 4 to 1024.")
     if seed < 0 or any(index < 0 for index in indices):
@@ -137,14 +134,16 @@ def render(
     return _photographed(hidden, indices, seed, stream) if hidden else []
 
 
-def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Face]:
+def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Portrait]:
     """Yields the faces ``start`` to ``number`` - 1 in order; what :func:`render` raises, at the first face."""
     step = _CAMERA_BATCH if find_domain(domain).kind == 'camera' else 1
     for first in range(start, number, step):
         yield from render(domain, split, range(first, min(first + step, number)), size, seed)
 
 
-def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: tuple[int, int] | None = None) -> Face:
+def _face(
+    domain: Domain, stream: int, index: int, size: int, seed: int, light: tuple[int, int] | None = None
+) -> Portrait:
     number = index // IMAGES_PER_PERSON
     identity = stream * IDENTITIES_PER_STREAM + number
     key = f'{index:06d}'
@@ -152,11 +151,11 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: 
         from fsr_plugins.portraits.cartoon import draw_cartoon  # DiceBear is slow to import
 
         image, style = draw_cartoon(seed, stream, number, index, size)
-        return Face(key, image, identity, None, None, {'style': style})
+        return Portrait(key, image, identity, None, None, {'style': style})
     person = draw_person(seed, stream, number)
     scene = draw_scene(seed, stream, index, domain.kind == 'harsh', light)
     drawing = draw(person, scene, size)
-    meta: dict[str, Any] = {
+    meta: dict[str, float | str] = {
         'yaw': scene.yaw,
         'pitch': scene.pitch,
         'roll': scene.roll,
@@ -165,7 +164,7 @@ def _face(domain: Domain, stream: int, index: int, size: int, seed: int, light: 
     }
     if domain.kind == 'harsh':
         meta |= {'azimuth': scene.azimuth, 'elevation': scene.elevation}
-    return Face(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
+    return Portrait(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
 
 
 @lru_cache(maxsize=1)
@@ -175,7 +174,7 @@ def _camera() -> Degradation:
     return RealWorldCamera(CAMERA_SCALE)
 
 
-def _photographed(hidden: Sequence[Face], indices: Sequence[int], seed: int, stream: int) -> list[Face]:
+def _photographed(hidden: Sequence[Portrait], indices: Sequence[int], seed: int, stream: int) -> list[Portrait]:
     """The unknown camera's small pictures; its parameters and noise come from (seed, stream, index) alone."""
     from fsr_plugins.degradations.photograph import photograph, scaled_points
 

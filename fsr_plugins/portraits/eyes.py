@@ -13,14 +13,6 @@ from fsr_plugins.portraits.skin import EYE_L, EYE_R, Surface, eye_axes
 _IRIS = 0.43
 
 
-def _lids(ex: Array, person: Person, scene: Scene) -> tuple[Array, Array]:
-    """Heights of the upper and the lower lid's edge at ``ex``, in half widths."""
-    q = np.clip(1 - ex * ex, 0, 1)
-    up = -person.eye_open * scene.lids * np.sqrt(q) * (0.55 + 0.45 * q) * (1 - 0.16 * ex)
-    low = (0.20 + 0.04 * person.feminine) * q * (1 + 0.22 * ex) * (1 - 0.25 * max(scene.smile, 0.0))
-    return up, low
-
-
 def _ball(
     s: Surface,
     box: tuple[slice, slice],
@@ -71,7 +63,10 @@ def eye(s: Surface, frame: Frame, person: Person, scene: Scene, side: int) -> No
     w = person.eye_w
     box = frame.box(side * person.eye_x, -0.01, 1.5 * w, 1.25 * w)
     ex, ey = eye_axes(frame, person, side, box)
-    up, low = _lids(ex, person, scene)
+    # Heights of the upper and the lower lid's edge, in half widths of the eye.
+    q = np.clip(1 - ex * ex, 0, 1)
+    up = -person.eye_open * scene.lids * np.sqrt(q) * (0.55 + 0.45 * q) * (1 - 0.16 * ex)
+    low = (0.20 + 0.04 * person.feminine) * q * (1 + 0.22 * ex) * (1 - 0.25 * max(scene.smile, 0.0))
     below, above = ey - up, low - ey
     within = np.abs(ex) < 1
     alpha = np.where(within, step(np.minimum(below, above) * (w * frame.unit)), 0)

@@ -77,7 +77,17 @@ class Frame:
             self.x, self.y, self.u, self.v = (self.up(a, cv2.INTER_LINEAR) for a in self._coarse.planes())
         else:
             self._coarse = None
-            self._solve()
+            gu, gv = _grid(side)
+            self.u, self.v = (gu - scene.shift[0]) / scene.zoom, (gv - scene.shift[1]) / scene.zoom
+            cos, sin = self._roll
+            cy, sy, cp, sp = self._turn
+            qx, qy = self.u * cos + self.v * sin, self.v * cos - self.u * sin
+            self.x, self.y = qx / cy, qy / cp
+            # The depth is that of the point itself, so it is solved for step by step.
+            for _ in range(5):
+                z = self.dome(self.x, self.y)
+                self.x = (qx - z * sy) / cy
+                self.y = (qy + z * sp) / cp
 
     @property
     def coarse(self) -> Frame:
@@ -113,19 +123,6 @@ class Frame:
         """The rows and columns of the whole raster that the frame covers."""
         (row, column), (height, width) = self._origin, self.shape
         return slice(row, row + height), slice(column, column + width)
-
-    def _solve(self) -> None:
-        gu, gv = _grid(self.side)
-        scene = self._scene
-        self.u, self.v = (gu - scene.shift[0]) / scene.zoom, (gv - scene.shift[1]) / scene.zoom
-        cos, sin = self._roll
-        cy, sy, cp, sp = self._turn
-        qx, qy = self.u * cos + self.v * sin, self.v * cos - self.u * sin
-        self.x, self.y = qx / cy, qy / cp
-        for _ in range(5):
-            z = self.dome(self.x, self.y)
-            self.x = (qx - z * sy) / cy
-            self.y = (qy + z * sp) / cp
 
     def dome(self, x: Array, y: Array) -> Array:
         """Depth by which the turn of the head moves the point (x, y)."""

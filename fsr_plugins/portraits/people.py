@@ -45,6 +45,34 @@ _IRIS = (
 )
 _FRAME = np.array([[20, 18, 20], [62, 36, 24], [120, 96, 60], [150, 152, 158], [96, 24, 28], [28, 44, 84]]) / 255.0
 
+#: Shape of the face in the order in which it is drawn: least and most of a uniform draw, and what a feminine face adds.
+_SHAPE = {
+    'width': (0.41, 0.465, -0.02),
+    'top': (0.60, 0.68, 0.0),
+    'jaw': (0.56, 0.66, -0.02),
+    'taper': (0.10, 0.27, 0.08),
+    'square': (2.05, 2.7, -0.2),
+    'cheek': (-0.01, 0.025, 0.0),
+    'eye_x': (0.170, 0.196, 0.0),
+    'eye_w': (0.084, 0.100, 0.006),
+    'eye_open': (0.34, 0.52, 0.07),
+    'eye_tilt': (-0.06, 0.16, 0.0),
+    'fold': (0.0, 1.0, 0.0),
+    'brow_y': (-0.17, -0.125, -0.015),
+    'brow_thick': (0.020, 0.036, -0.010),
+    'brow_arch': (0.012, 0.045, 0.0),
+    'brow_tilt': (-0.10, 0.14, 0.0),
+    'nose_len': (0.225, 0.285, 0.0),
+    'nose_w': (0.072, 0.108, 0.0),
+    'nose_h': (0.10, 0.155, 0.0),
+    'mouth_y': (0.385, 0.43, 0.0),
+    'mouth_w': (0.135, 0.172, 0.0),
+    'lip_up': (0.022, 0.040, 0.010),
+    'lip_low': (0.042, 0.066, 0.010),
+    'bow': (0.15, 0.55, 0.0),
+    'ear': (0.85, 1.2, 0.0),
+}
+
 HAIR_STYLES = ('crop', 'sweep', 'brushed', 'fringe', 'long', 'curtain', 'wavy', 'bob', 'curly', 'afro', 'tied', 'bald')
 _FEMININE = np.array([0.3, 0.3, 0.2, 1.3, 2.2, 2.0, 2.2, 1.6, 1.0, 0.6, 1.6, 0.03])
 _MASCULINE = np.array([2.2, 2.2, 2.0, 0.8, 0.3, 0.5, 0.3, 0.1, 1.1, 0.6, 0.3, 1.0])
@@ -108,13 +136,6 @@ def linear(srgb: np.ndarray) -> Colour:
     return float(srgb[0]) ** 2, float(srgb[1]) ** 2, float(srgb[2]) ** 2
 
 
-def _skin(rng: np.random.Generator) -> np.ndarray:
-    place = float(rng.beta(1.1, 1.5)) * (len(_SKIN) - 1)
-    lower = min(int(place), len(_SKIN) - 2)
-    tone = _SKIN[lower] + (place - lower) * (_SKIN[lower + 1] - _SKIN[lower])
-    return np.clip(tone * (1 + rng.uniform(-1, 1, 3) * np.array([0.02, 0.035, 0.06])), 0, 1)
-
-
 def _hair_colour(rng: np.random.Generator, darkness: float, age: float) -> np.ndarray:
     weights = np.array([2.0, 2.0, 1.6, 1.2, 0.9, 0.9, 0.6, 0.1])
     if darkness > 0.5:
@@ -131,7 +152,10 @@ def draw_person(seed: int, stream: int, number: int) -> Person:
     u = lambda low, high: float(rng.uniform(low, high))  # noqa: E731
     feminine = float(rng.random() < 0.5) * 0.7 + u(0, 0.3)
     age = float(rng.beta(1.3, 2.0))
-    skin = _skin(rng)
+    place = float(rng.beta(1.1, 1.5)) * (len(_SKIN) - 1)
+    lower = min(int(place), len(_SKIN) - 2)
+    tone = _SKIN[lower] + (place - lower) * (_SKIN[lower + 1] - _SKIN[lower])
+    skin = np.clip(tone * (1 + rng.uniform(-1, 1, 3) * np.array([0.02, 0.035, 0.06])), 0, 1)
     darkness = 1 - float(skin.mean())
     weights = feminine * _FEMININE + (1 - feminine) * _MASCULINE
     style = HAIR_STYLES[rng.choice(len(HAIR_STYLES), p=weights / weights.sum())]
@@ -146,38 +170,19 @@ def draw_person(seed: int, stream: int, number: int) -> Person:
     )
     iris = _IRIS[rng.integers(0, 7)] if darkness < 0.4 else _IRIS[rng.choice([0, 1, 6])]
     moles = tuple((u(-0.36, 0.36), u(-0.1, 0.5), u(0.006, 0.012)) for _ in range(int(rng.integers(0, 4))))
+    hair = _hair_colour(rng, darkness, age)
+    frame = _FRAME[rng.integers(0, len(_FRAME))]
+    shape = {name: u(low, high) + more * feminine for name, (low, high, more) in _SHAPE.items()}
+    shape['nose_w'] += 0.012 * darkness
     return Person(
+        **shape,
         skin=linear(skin),
-        hair=linear(_hair_colour(rng, darkness, age)),
+        hair=linear(hair),
         iris=linear(iris),
         lip=linear(np.clip(lip, 0, 1)),
-        frame=linear(_FRAME[rng.integers(0, len(_FRAME))]),
+        frame=linear(frame),
         age=age,
         feminine=feminine,
-        width=u(0.41, 0.465) - 0.02 * feminine,
-        top=u(0.60, 0.68),
-        jaw=u(0.56, 0.66) - 0.02 * feminine,
-        taper=u(0.10, 0.27) + 0.08 * feminine,
-        square=u(2.05, 2.7) - 0.2 * feminine,
-        cheek=u(-0.01, 0.025),
-        eye_x=u(0.170, 0.196),
-        eye_w=u(0.084, 0.100) + 0.006 * feminine,
-        eye_open=u(0.34, 0.52) + 0.07 * feminine,
-        eye_tilt=u(-0.06, 0.16),
-        fold=u(0.0, 1.0),
-        brow_y=u(-0.17, -0.125) - 0.015 * feminine,
-        brow_thick=u(0.020, 0.036) - 0.010 * feminine,
-        brow_arch=u(0.012, 0.045),
-        brow_tilt=u(-0.10, 0.14),
-        nose_len=u(0.225, 0.285),
-        nose_w=u(0.072, 0.108) + 0.012 * darkness,
-        nose_h=u(0.10, 0.155),
-        mouth_y=u(0.385, 0.43),
-        mouth_w=u(0.135, 0.172),
-        lip_up=u(0.022, 0.040) + 0.010 * feminine,
-        lip_low=u(0.042, 0.066) + 0.010 * feminine,
-        bow=u(0.15, 0.55),
-        ear=u(0.85, 1.2),
         freckles=u(0.3, 1.0) if darkness < 0.3 and rng.random() < 0.4 else 0.0,
         blush=u(0.1, 0.8),
         makeup=makeup,

@@ -10,9 +10,9 @@ import numpy as np
 from fsr_plugins.portraits import skin
 from fsr_plugins.portraits.anatomy import WAIST, add_lips, jaw_length, landmarks, normals, outline, relief
 from fsr_plugins.portraits.eyes import eye
-from fsr_plugins.portraits.frame import Array, Box, Frame, step
+from fsr_plugins.portraits.frame import Array, Frame, step
 from fsr_plugins.portraits.glasses import glasses
-from fsr_plugins.portraits.hair import Hair, hair
+from fsr_plugins.portraits.hair import hair
 from fsr_plugins.portraits.people import Person
 from fsr_plugins.portraits.scenes import Scene
 from fsr_plugins.portraits.shading import cast_shadow, occlusion, shade_skin
@@ -32,26 +32,9 @@ class Drawing:
     parsing: Array
 
 
-def _face(frame: Frame, person: Person, scene: Scene) -> skin.Surface:
-    surface = skin.complexion(frame, person, scene)
-    skin.nose(surface, frame, person)
-    skin.mouth(surface, frame, person, scene)
-    for side in (-1, 1):
-        eye(surface, frame, person, scene, side)
-        skin.brow(surface, frame, person, scene, side)
-    return surface
-
-
 def _over(image: Array, cover: Array, layer: Array) -> None:
     for plane, value in zip(image, layer, strict=True):
         plane += cover * (value - plane)
-
-
-def _field(head: Array, cover: Array, locks: Hair, part: Box) -> Array:
-    """Height field for the shadows: hair before skin, skin before nothing."""
-    field = np.full_like(locks.front, -1.2)
-    field[part] += cover * (head + 1.2)
-    return field + locks.front * (np.maximum(locks.lift, field) - field)
 
 
 @dataclass
@@ -71,7 +54,12 @@ def _bare(frame: Frame, person: Person, scene: Scene, label: Array) -> _Skin:
     face = step((1 - frame.up(rim)) * (0.9 * person.width * frame.unit))
     height = frame.up(relief(coarse, rim, person, scene))
     add_lips(height, frame, person, scene)
-    surface = _face(frame, person, scene)
+    surface = skin.complexion(frame, person, scene)
+    skin.nose(surface, frame, person)
+    skin.mouth(surface, frame, person, scene)
+    for side in (-1, 1):
+        eye(surface, frame, person, scene, side)
+        skin.brow(surface, frame, person, scene, side)
     inside, low = neck(frame, person, WAIST + jaw)
     cover, beside = step(inside * frame.unit), np.clip(inside * 12 + 1.0, 0, 1)
     label[cover > 0.5] = skin.NECK
@@ -100,7 +88,11 @@ def raster(person: Person, scene: Scene, side: int) -> tuple[Array, Array, Frame
     near = frame.crop((slice(head[0].start, side), head[1]))
     bare = _bare(near, person, scene, label[near.part()])
     part = near.part()
-    lit = cast_shadow(_field(bare.height, bare.cover, locks, part), scene, frame.unit)
+    # What casts shadows: hair before skin, skin before nothing.
+    field = np.full_like(locks.front, -1.2)
+    field[part] += bare.cover * (bare.height + 1.2)
+    field = field + locks.front * (np.maximum(locks.lift, field) - field)
+    lit = cast_shadow(field, scene, frame.unit)
     open_ = occlusion(bare.height, frame.unit)
     normal = normals(bare.height + bare.surface.grain, frame, scene)
     light = shade_skin(bare.surface.colour, normal, bare.surface.gloss, lit[part], open_, scene)

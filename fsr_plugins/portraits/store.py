@@ -6,7 +6,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from fsr_plugins.portraits.spec import SCHEME, PortraitSpec, parse_spec
+from fsr_plugins.portraits.spec import SCHEME, parse_spec
 from fsr_plugins.portraits.workers import draw
 from fsr_plugins.stores.lmdb import LmdbStore
 from fsr_plugins.stores.lmdb_env import release
@@ -32,9 +32,15 @@ def open_portraits(text: str) -> LmdbStore:
         return store
     with only_one(path):
         store = _complete(path, spec.number)  # another process may have drawn it meanwhile
-        if store is None:
-            _build(spec, path)
-        return store or LmdbStore(path)
+        if store is not None:
+            return store
+        if path.exists():
+            logger.warning('%s does not hold %d faces; it is drawn again.', path, spec.number)
+            release(path)
+            shutil.rmtree(path)
+        logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
+        write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
+        return LmdbStore(path)
 
 
 def _complete(path: Path, number: int) -> LmdbStore | None:
@@ -42,12 +48,3 @@ def _complete(path: Path, number: int) -> LmdbStore | None:
         return None
     store = LmdbStore(path)
     return store if len(store) == number else None
-
-
-def _build(spec: PortraitSpec, path: Path) -> None:
-    if path.exists():
-        logger.warning('%s does not hold %d faces; it is drawn again.', path, spec.number)
-        release(path)
-        shutil.rmtree(path)
-    logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
-    write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')

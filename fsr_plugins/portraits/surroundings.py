@@ -15,17 +15,6 @@ from fsr_plugins.portraits.scenes import Scene
 from fsr_plugins.portraits.shading import shade_matt
 
 
-def _mix(scene: Scene, rng: np.random.Generator) -> Array:
-    """A few cells that say how much of the second colour there is."""
-    cells = 5 if scene.background < 2 else 9
-    mix = rng.random((cells, cells), dtype=np.float32)
-    if scene.background == 2:
-        return np.where(mix > 0.85, 1.6 * mix, 0.4 * mix)
-    if scene.background == 3:
-        return np.repeat(mix[:3], 3, axis=0)
-    return 0.4 * mix if scene.background == 0 else mix
-
-
 def background(frame: Frame, scene: Scene) -> Array:
     """Radiance (3, side, side): a rough wall, a gradient, blurred lights or blurred shelves; dark under a single
     hard light."""
@@ -34,7 +23,16 @@ def background(frame: Frame, scene: Scene) -> Array:
     if scene.grey:
         cloud = cv2.resize(rng.random((6, 6), dtype=np.float32), (side, side), interpolation=cv2.INTER_CUBIC)
         return np.stack([0.012 + 0.006 * cloud] * 3)
-    blend = cv2.resize(_mix(scene, rng), (coarse.side, coarse.side), interpolation=cv2.INTER_CUBIC)
+    # A few cells say how much of the second colour there is.
+    cells = 5 if scene.background < 2 else 9
+    mix = rng.random((cells, cells), dtype=np.float32)
+    if scene.background == 0:
+        mix = 0.4 * mix
+    elif scene.background == 2:
+        mix = np.where(mix > 0.85, 1.6 * mix, 0.4 * mix)
+    elif scene.background == 3:
+        mix = np.repeat(mix[:3], 3, axis=0)
+    blend = cv2.resize(mix, (coarse.side, coarse.side), interpolation=cv2.INTER_CUBIC)
     spot = bump(coarse.u, coarse.v, -0.5 * scene.light[0], -0.2, 0.75, 0.75)
     light = (0.55 + 0.55 * spot) * (0.7 + 0.5 * scene.ambient)
     grain = None

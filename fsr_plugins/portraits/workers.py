@@ -23,6 +23,7 @@ from fsr_plugins.errors import RunError
 from fsr_plugins.portraits.domains import render
 from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
 from fsr_plugins.stores.records import FaceLike
+from fsr_plugins.threads import available_cores
 
 #: Faces a process draws and hands over in one go.
 _CHUNK = 32
@@ -46,7 +47,7 @@ def draw(spec: PortraitSpec, processes: int | None = None) -> Iterator[FaceLike]
     """
     if processes is None:
         few = spec.number < _WORTH_PROCESSES
-        processes = 1 if few else min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+        processes = 1 if few else min(available_cores(), _MOST_PROCESSES)
     if processes == 1:
         for start in range(0, spec.number, _CHUNK):
             yield from _chunk(spec, start)

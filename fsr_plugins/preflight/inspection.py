@@ -18,7 +18,7 @@ from fsr_plugins.engine import distributed
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
-from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.values import Record
 
 
@@ -125,7 +125,7 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
     attempts += [
         ('networks', partial(checks.networks, stage, nets), 'all can be built'),
         ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
-        ('judges', partial(judges, experiment, stage), 'no recogniser judges what was trained with it'),
+        ('recognisers', partial(check_recognisers, experiment, stage), 'none that was trained with measures'),
         ('requirements', partial(checks.requirements, experiment, stage), 'the files of metrics and losses are there'),
     ]
     good = [report.attempt(stage.name, name, work, message) for name, work, message in attempts]

@@ -1,4 +1,4 @@
-"""Whether a metric's recogniser judges networks that were trained with it."""
+"""Whether a metric's evaluation recogniser is one that the networks were trained with."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 
-def judges(experiment: Experiment, stage: Stage) -> list[str]:
+def check_recognisers(experiment: Experiment, stage: Stage) -> list[str]:
     """No metric's recogniser may be one that was trained with, unless its block says ``trained_with: true``.
 
-    Whoever was trained to please a judge is not measured by it.
+    A network that was trained to please a recogniser is not measured by it.
     """
     used = _trained_with(experiment, stage)
     for name, block in ((stage.opt.get('val') or {}).get('metrics') or {}).items():
         recogniser = block.get('recogniser')
         if not isinstance(recogniser, dict) or block.get('trained_with'):
             continue
-        judge = recogniser.get('path') or f'the published {recogniser["type"]}'
-        if judge in used or any(_same_file(Path(judge), Path(other)) for other in used):
+        rated_by = recogniser.get('path') or f'the published {recogniser["type"]}'
+        if rated_by in used or any(_same_file(Path(rated_by), Path(other)) for other in used):
             raise UserError(
-                f"{stage.where(('val', 'metrics', name))}: key 'val.metrics.{name}': {judge} is what the networks were "
-                "trained with; judge by another recogniser, or say that you know by 'trained_with: true'."
+                f"{stage.where(('val', 'metrics', name))}: key 'val.metrics.{name}': {rated_by} is what the networks "
+                "were trained with; rate by another recogniser, or say that you know by 'trained_with: true'."
             )
     return []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import Literal
 
 from fsr_plugins.errors import UserError
 
@@ -24,7 +24,7 @@ class Prepared:
     left_out: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """For ``--json``."""
         return asdict(self)
 
@@ -53,7 +53,7 @@ class Preparer:
         return '\n\n'.join([*paragraphs, f'Example: {self.example}'])
 
 
-#: All preparers by name; a module of this package adds its own by :func:`register`.
+#: All preparers by name; a module of this package, or of a plugin, adds its own by :func:`register`.
 PREPARERS: dict[str, Preparer] = {}
 
 
@@ -83,7 +83,7 @@ def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> Non
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 
-def weights_said(weights: Path | None) -> dict[str, str] | None:
+def weights_digests(weights: Path | None) -> dict[str, str] | None:
     """What a manifest says of local weights: SHA-256 by file name; None for the published ones."""
     from fsr_plugins.weights import file_sha256
 

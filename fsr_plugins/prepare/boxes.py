@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -44,7 +43,7 @@ def square(box: Sequence[float], margin: float) -> tuple[int, int, int]:
     return round((x0 + x1 - side) / 2), round((y0 + y1 - side) / 2), side
 
 
-def box_of_points(points: npt.NDArray[np.floating[Any]]) -> tuple[float, float, float, float]:
+def box_of_points(points: npt.NDArray[np.floating]) -> tuple[float, float, float, float]:
     """The box around points (N, 2), x and y, whole numbers of which are pixel centres, for :func:`square`.
 
     A point in the middle of a pixel lies half a pixel from its edges, of which boxes are made.
@@ -54,7 +53,7 @@ def box_of_points(points: npt.NDArray[np.floating[Any]]) -> tuple[float, float, 
     return x0, y0, x1, y1
 
 
-def cut_square(image: Image, left: int, top: int, side: int, size: int) -> Image:
+def crop_square(image: Image, left: int, top: int, side: int, size: int) -> Image:
     """A square of an image, reduced as MATLAB's ``imresize`` does (bicubic, antialiased).
 
     Args:
@@ -87,15 +86,15 @@ def cut_square(image: Image, left: int, top: int, side: int, size: int) -> Image
     return Window(0, 0, side, size).image(cut)
 
 
-def move_points(points: npt.NDArray[np.float32], left: int, top: int, side: int, size: int) -> npt.NDArray[np.float32]:
-    """Points (N, 2), x and y of the whole image, in the pixels of :func:`cut_square`'s result.
+def crop_points(points: npt.NDArray[np.float32], left: int, top: int, side: int, size: int) -> npt.NDArray[np.float32]:
+    """Points (N, 2), x and y of the whole image, in the pixels of :func:`crop_square`'s result.
 
     Pixel centres are whole numbers; points beyond the square stay beyond it.
     """
     return Window(top, left, side, size).points(points)
 
 
-def face_in_box(
+def crop_box(
     item: Item,
     image: Image,
     box: Sequence[float],
@@ -118,7 +117,7 @@ def face_in_box(
         left, top, side = square(box, margin)
         if side < size:
             return Skip(item.name, TOO_SMALL, f'the square around the face has {side} pixels, {size} are needed')
-        face = cut_square(image, left, top, side, size)
+        face = crop_square(image, left, top, side, size)
     except ValueError as error:
         return Skip(item.name, 'bad box', str(error))
-    return Face(item.key, face, landmarks=None if points is None else move_points(points, left, top, side, size))
+    return Face(item.key, face, landmarks=None if points is None else crop_points(points, left, top, side, size))

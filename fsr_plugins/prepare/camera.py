@@ -7,7 +7,6 @@ import inspect
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -24,7 +23,7 @@ from fsr_plugins.prepare.base import (
     register,
 )
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Made, Plan
+from fsr_plugins.prepare.plan import Item, ItemResult, PreparationPlan
 from fsr_plugins.registry import build, load_plugins, lookup
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.encoding import Encoding
@@ -41,7 +40,7 @@ def prepare_camera(
     degradation: str = 'RealWorldCamera',
     scale: int = 4,
     seed: int = 0,
-    arguments: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, object] | None = None,
     form: Format | None = None,
     encoding: Encoding = 'raw',
 ) -> Prepared:
@@ -66,48 +65,40 @@ def prepare_camera(
     """
     store = open_store(src)
     takes_scale = 'scale' in inspect.signature(lookup('degradations', degradation)).parameters
-    block = {'type': degradation, **({'scale': scale} if takes_scale else {}), **(arguments or {})}
+    block: dict[str, object] = {'type': degradation, **({'scale': scale} if takes_scale else {}), **(arguments or {})}
     module: Degradation = build('degradations', block).eval()
-    _check_sizes(store, module.scale)
+    sizes = store.sizes()
+    wrong = np.flatnonzero((sizes % module.scale).any(axis=1))
+    if wrong.size:
+        height, width = sizes[wrong[0]]
+        raise UserError(
+            f"'{store.where(store.keys[wrong[0]])}' is {width}x{height}, which is not a multiple of the scale "
+            f'{module.scale}; prepare the images in another size.'
+        )
     protocol = {'source': store_checksum(store), 'degradation': block, 'seed': seed}
     people = store.identities
     items = [
         Item(key, store.where(key), None if people is None else int(people[place]), place)
         for place, key in enumerate(store.keys)
     ]
-    plan = Plan('camera', protocol, items, lambda chunk: _made(store, module, seed, chunk))
+    plan = PreparationPlan('camera', protocol, items, lambda chunk: _made(store, module, seed, chunk))
     return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _check_sizes(store: Store, scale: int) -> None:
-    sizes = store.sizes()
-    wrong = np.flatnonzero((sizes % scale).any(axis=1))
-    if wrong.size:
-        height, width = sizes[wrong[0]]
-        raise UserError(
-            f"'{store.where(store.keys[wrong[0]])}' is {width}x{height}, which is not a multiple of the scale {scale}; "
-            'prepare the images in another size.'
-        )
-
-
-def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[Made]:
+def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[ItemResult]:
     with store.reader() as read:
         images = [read(item.key) for item in items]
         small: dict[int, Image] = {}
-        for places in _of_one_size(images):
+        shapes = [image.shape for image in images]
+        for shape in sorted(set(shapes)):
+            # Images of one size are degraded together.
+            places = [place for place, other in enumerate(shapes) if other == shape]
             seeds = np.array([image_seed(seed, items[place].key) for place in places], np.int64)
             results = photograph(degradation, np.stack([images[place] for place in places]), seeds)
             small.update(zip(places, results, strict=True))
     for place, item in enumerate(items):
-        points = None if store.landmarks is None else scaled_points(store.landmarks[item.more], degradation.scale)
+        points = None if store.landmarks is None else scaled_points(store.landmarks[item.extra], degradation.scale)
         yield [Face(item.key, small[place], None, points)]
-
-
-def _of_one_size(images: Sequence[Image]) -> Iterator[list[int]]:
-    """Places in the list, those of one size together."""
-    shapes = [image.shape for image in images]
-    for shape in sorted(set(shapes)):
-        yield [place for place, other in enumerate(shapes) if other == shape]
 
 
 def image_seed(seed: int, key: str) -> int:
@@ -115,8 +106,8 @@ def image_seed(seed: int, key: str) -> int:
     return mix(seed, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], 'big'))
 
 
-def _arguments(pairs: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
+def _arguments(pairs: Sequence[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition('=')
         if not key or not equals:

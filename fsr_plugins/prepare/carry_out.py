@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import cv2
 import torch
@@ -19,12 +17,13 @@ import torch
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.prepare.base import Format, Prepared, chosen_format
 from fsr_plugins.prepare.parts import PART, Parts
-from fsr_plugins.prepare.plan import DUPLICATE, Item, Plan, Skip
+from fsr_plugins.prepare.plan import DUPLICATE, Item, PreparationPlan, Skip
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.folder_writer import write_encoded_folder
 from fsr_plugins.stores.lmdb_writer import LmdbWriter
 from fsr_plugins.stores.manifest import Origin
 from fsr_plugins.stores.progress import progress
+from fsr_plugins.threads import available_cores
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +32,12 @@ REPORT = 'report.json'
 
 
 def carry_out(
-    plan: Plan, dst: Path, *, form: Format | None = None, encoding: Encoding = 'raw', threads: int | None = None
+    plan: PreparationPlan,
+    dst: Path,
+    *,
+    form: Format | None = None,
+    encoding: Encoding = 'raw',
+    threads: int | None = None,
 ) -> Prepared:
     """Makes all faces of a plan and writes them to ``dst``, which appears when it is complete.
 
@@ -61,7 +65,7 @@ def carry_out(
     with parts.held():
         chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
         try:
-            _make(plan, chunks, parts, encoding, threads or len(os.sched_getaffinity(0)))
+            _make(plan, chunks, parts, encoding, threads or available_cores())
         except KeyboardInterrupt:
             raise Interrupted(
                 f'{plan.dataset}: stopped; what is done lies in {parts.folder}. Give the same command again to go on.',
@@ -72,7 +76,9 @@ def carry_out(
     return prepared
 
 
-def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: Encoding, threads: int) -> None:
+def _make(
+    plan: PreparationPlan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: Encoding, threads: int
+) -> None:
     todo = [number for number in range(len(chunks)) if not parts.file(number).exists()]
     if len(todo) < len(chunks):
         logger.info('%s: %d of %d parts are there.', plan.dataset, len(chunks) - len(todo), len(chunks))
@@ -90,7 +96,7 @@ def _make(plan: Plan, chunks: Sequence[Sequence[Item]], parts: Parts, encoding: 
             continue
 
 
-def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Encoding) -> Prepared:
+def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, encoding: Encoding) -> Prepared:
     people: dict[str, str | int | None] = {}
     first: dict[str, str] = {}
     skipped = list(plan.skipped)
@@ -115,7 +121,8 @@ def _assemble(plan: Plan, count: int, parts: Parts, form: Format, encoding: Enco
     )
     if not people:
         parts.remove()
-        raise UserError(f'No image of {plan.dataset} is left: {account(origin.skipped)}. {_example(skipped)}')
+        example = f'For instance {skipped[0].name}: {skipped[0].detail or skipped[0].reason}' if skipped else ''
+        raise UserError(f'No image of {plan.dataset} is left: {skip_counts(origin.skipped)}. {example}')
     labels = _labels(people.values())
     faces = (
         face._replace(identity=labels.get(people[face.key]))
@@ -143,17 +150,13 @@ def _labels(people: Iterable[str | int | None]) -> dict[str | int | None, int]:
     return labels
 
 
-def account(skipped: dict[str, int]) -> str:
+def skip_counts(skipped: dict[str, int]) -> str:
     """``3 corrupt, 1 no face``."""
     return ', '.join(f'{number} {reason}' for reason, number in skipped.items()) or 'there were none'
 
 
-def _example(skipped: Sequence[Skip]) -> str:
-    return f'For instance {skipped[0].name}: {skipped[0].detail or skipped[0].reason}' if skipped else ''
-
-
 def _report(origin: Origin, kept: int, skipped: Sequence[Skip]) -> str:
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         'dataset': origin.dataset,
         'protocol': origin.protocol,
         'found': origin.found,

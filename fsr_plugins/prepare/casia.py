@@ -10,8 +10,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.lists import read_names
-from fsr_plugins.prepare.plan import TOO_SMALL, Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import not_this
+from fsr_plugins.prepare.plan import TOO_SMALL, Item, PreparationPlan, Skip, images_by_key, one_by_one
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -47,22 +46,27 @@ def prepare_casia(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: the source is not CASIA-WebFace, no image is left, the list does not fit it, or an argument is out
-            of range.
+        UserError: the source is not CASIA-WebFace, no image is left, the list does not fit it, or an argument is wrong.
     """
     size = size or crop
     if not 0 < size <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop is needed.')
     with open_source(src) as images:
-        found = images.by_key(_IMAGE)
-        if not found:
-            raise not_this(images, 'CASIA-WebFace', '0000045/001.jpg')
-        names, skipped = without_twins(images, found)
+        names, skipped = images_by_key(images, 'CASIA-WebFace', '0000045/001.jpg', _IMAGE)
         people = {_person(key) for key in names}
+        left_out: set[str] = set()
         if without is not None:
-            names = _left(names, without)
-        gone = len(people) - len({_person(key) for key in names})
-        items = [Item(key.replace('/', '_'), name, _person(key)) for key, name in names.items()]
+            # People listed who are not there do not matter, unless nobody is.
+            left_out = people & set(read_names(without, 'list of people to leave out'))
+            if not left_out:
+                raise UserError(f"'{without}' lists nobody who is there; it needs names of folders, as 0000045.")
+            if left_out == people:
+                raise UserError(f"'{without}' lists everybody who is there.")
+        items = [
+            Item(key.replace('/', '_'), name, _person(key))
+            for key, name in names.items()
+            if _person(key) not in left_out
+        ]
 
         def face(item: Item) -> Face | Skip:
             image = images.image(item.name)
@@ -71,23 +75,13 @@ def prepare_casia(
                 return Skip(item.name, TOO_SMALL, f'{width}x{height}')
             return Face(item.key, Window((height - crop) // 2, (width - crop) // 2, crop, size).image(image))
 
-        protocol = {'crop': crop, 'size': size, 'people_left_out': gone}
-        return carry_out(Plan('casia', protocol, items, one_by_one(face), skipped), dst, form=form, encoding=encoding)
+        protocol = {'crop': crop, 'size': size, 'people_left_out': len(left_out)}
+        plan = PreparationPlan('casia', protocol, items, one_by_one(face), skipped)
+        return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def _person(key: str) -> str:
     return key.partition('/')[0]
-
-
-def _left(names: dict[str, str], without: Path) -> dict[str, str]:
-    """The images of people who are not listed; people listed who are not there do not matter, unless nobody is."""
-    listed = set(read_names(without, 'list of people to leave out'))
-    left = {key: name for key, name in names.items() if _person(key) not in listed}
-    if len(left) == len(names):
-        raise UserError(f"'{without}' lists nobody who is there; it needs names of folders, as 0000045.")
-    if not left:
-        raise UserError(f"'{without}' lists everybody who is there.")
-    return left
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -8,26 +8,26 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import box_of_points, face_in_box
+from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.celeba_tables import (
+from fsr_plugins.prepare.celeba_annotations import (
     ALIGNED_POINTS,
     BOXES,
     IDENTITIES,
     PARTITION,
     WILD_POINTS,
     Row,
-    needed_table,
-    read_table,
+    read_list,
+    required_list,
 )
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -35,20 +35,34 @@ from fsr_plugins.stores.records import Face
 
 logger = logging.getLogger(__name__)
 
+#: Two squares of the aligned images (178x218), and one around the faces in the wild:
+#:
+#: - ``isrkd``: all columns and the rows 20 to 197. ISR-KD says "centre crop" of 178x178; the rows are those of the
+#:   public code of EIPNet, whose network it has. DAP-FSR, which says no more than that aligned faces are cropped and
+#:   resized, is given the same.
+#: - ``centre128``: the centre 128x128, rows 45 to 172 and columns 25 to 152, which C-Face's "crop all the images into
+#:   128x128" is taken to mean.
+#: - ``pkdn``: images in the wild. PKDN, as KDFSRNet, crops by DIC's boxes, one for each face, which DIC's repository
+#:   does not hold. Here the square is made of CelebA's own five points (or of its boxes), which is a deviation: the
+#:   points' box and 0.8 of its longer side on each side, in an upright face from the forehead to the chin. Nor does it
+#:   hold the lists of the 168,854, 100 and 1,000 images to train, validate and test with: here the split is the
+#:   official one, without faces smaller than ``size``.
 Crop = Literal['isrkd', 'centre128', 'pkdn']
 Split = Literal['train', 'val', 'test', 'all']
-Box = Literal['landmarks', 'annotated']
+BoxSource = Literal['landmarks', 'annotated']
 
+#: Below the folder of its layout, or directly in the source.
+_IMAGE = r'(?P<key>\d{6})\.(?:jpg|png)'
 #: Every aligned image is of this size.
 HEIGHT, WIDTH = 218, 178
 #: Squares of the aligned image: top, left, side.
 _WINDOWS = {'isrkd': (20, 0, 178), 'centre128': (45, 25, 128)}
 #: Fraction of a box's longer side that is added on each side. The five points' box has the eyes and the mouth alone.
-_MARGINS: dict[Box, float] = {'landmarks': 0.8, 'annotated': 0.0}
+_MARGINS: dict[BoxSource, float] = {'landmarks': 0.8, 'annotated': 0.0}
 _SPLITS = {'train': 0, 'val': 1, 'test': 2}
 
 
-class _Lists(NamedTuple):
+class _Annotations(NamedTuple):
     """What the lists say of an image, by its number; None where there is no such list."""
 
     split: Mapping[str, Row] | None
@@ -64,7 +78,7 @@ def prepare_celeba(
     split: Split = 'all',
     crop: Crop = 'isrkd',
     size: int = 128,
-    box: Box = 'landmarks',
+    box: BoxSource = 'landmarks',
     margin: float | None = None,
     annotations: Path | None = None,
     form: Format | None = None,
@@ -72,24 +86,11 @@ def prepare_celeba(
 ) -> Prepared:
     """Cuts a square out of each image and reduces it; keys are ``000001``, labels the persons' numbers.
 
-    Two squares of the aligned images (178x218), and one around the faces in the wild:
-
-    - ``isrkd``: all columns and the rows 20 to 197. ISR-KD says "centre crop" of 178x178; the rows are those of the
-      public code of EIPNet, whose network it has. DAP-FSR, which says no more than that aligned faces are cropped and
-      resized, is given the same.
-    - ``centre128``: the centre 128x128, rows 45 to 172 and columns 25 to 152, which C-Face's "crop all the images into
-      128x128" is taken to mean.
-    - ``pkdn``: images in the wild. PKDN, as KDFSRNet, crops by DIC's boxes, one for each face, which DIC's repository
-      does not hold. Here the square is made of CelebA's own five points (or of its boxes), which is a deviation: the
-      points' box and 0.8 of its longer side on each side, in an upright face from the forehead to the chin. Nor does it
-      hold the lists of the 168,854, 100 and 1,000 images to train, validate and test with: here the split is the
-      official one, without faces smaller than ``size``.
-
     Args:
         src: Folder or archive of the images; the unpacked folder itself, or one with the downloaded zip.
         dst: Folder or ``*.lmdb`` to write.
         split: Part of the official partition, ``list_eval_partition.txt``.
-        crop: See above.
+        crop: One of the squares of :data:`Crop`.
         size: Side to which the square is reduced, antialiased; nothing is enlarged.
         box: Of ``pkdn``: around the five points of ``list_landmarks_celeba.txt``, or ``list_bbox_celeba.txt``.
         margin: Of ``pkdn``: fraction of the box's longer side added on each side; None: 0.8 for points, 0 for boxes.
@@ -99,8 +100,7 @@ def prepare_celeba(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: the source is not CelebA, a list is missing or damaged, no image is left, or an argument is out of
-            range.
+        UserError: the source is not CelebA, a list is missing or damaged, no image is left, or an argument is wrong.
     """
     wild = crop == 'pkdn'
     if size < 1 or not wild and size > _WINDOWS[crop][2]:
@@ -111,50 +111,43 @@ def prepare_celeba(
     with ExitStack() as opened:
         images = opened.enter_context(open_source(src))
         texts = images if annotations is None else opened.enter_context(open_source(annotations))
-        names, skipped = without_twins(images, _found(images, 'img_celeba' if wild else 'img_align_celeba'))
-        items, missing = _items(names, _lists(texts, split, wild, box), split)
-        protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
+        folder = 'img_celeba' if wild else 'img_align_celeba'
+        in_folder, alone = re.compile(rf'(?:.*/)?{folder}(?:_png)?/{_IMAGE}'), re.compile(_IMAGE)
+        names, skipped = images_by_key(images, 'CelebA', f'{folder}/000001.jpg', in_folder, alone)
+        items, missing = _items(names, _annotations(texts, split, wild, box), split)
+        protocol: dict[str, object] = {'split': split, 'crop': crop, 'size': size}
         if wild:
             protocol |= {'box': box, 'margin': margin, 'deviation': "CelebA's points or boxes in place of DIC's"}
 
         def face(item: Item) -> Face | Skip:
-            points = None if item.more[0] is None else np.array(item.more[0], np.float32).reshape(5, 2)
+            points = None if item.extra[0] is None else np.array(item.extra[0], np.float32).reshape(5, 2)
             if not wild:
                 top, left, side = _WINDOWS[crop]
                 window = Window(top, left, side, size)
                 moved = None if points is None else window.points(points)
                 return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))), landmarks=moved)
-            return face_in_box(item, images.image(item.name), item.more[1], margin=margin, size=size, points=points)
+            return crop_box(item, images.image(item.name), item.extra[1], margin=margin, size=size, points=points)
 
-        plan = Plan('celeba', protocol, items, one_by_one(face), skipped + missing)
+        plan = PreparationPlan('celeba', protocol, items, one_by_one(face), skipped + missing)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _found(images: Source, folder: str) -> dict[str, list[str]]:
-    """The images of one layout by number, below its folder or directly in the source."""
-    image = r'(?P<key>\d{6})\.(?:jpg|png)'
-    found = images.by_key(re.compile(rf'(?:.*/)?{folder}(?:_png)?/{image}')) or images.by_key(re.compile(image))
-    if not found:
-        raise not_this(images, 'CelebA', f'{folder}/000001.jpg')
-    return found
-
-
-def _lists(texts: Source, split: Split, wild: bool, box: Box) -> _Lists:
+def _annotations(texts: Source, split: Split, wild: bool, box: BoxSource) -> _Annotations:
     by_box = wild and box == 'annotated'
     points = WILD_POINTS if wild else ALIGNED_POINTS
-    lists = _Lists(
-        split=None if split == 'all' else needed_table(texts, PARTITION),
-        person=read_table(texts, IDENTITIES),
-        points=needed_table(texts, points) if wild and not by_box else read_table(texts, points),
-        boxes=needed_table(texts, BOXES) if by_box else None,
+    lists = _Annotations(
+        split=None if split == 'all' else required_list(texts, PARTITION),
+        person=read_list(texts, IDENTITIES),
+        points=required_list(texts, points) if wild and not by_box else read_list(texts, points),
+        boxes=required_list(texts, BOXES) if by_box else None,
     )
-    for table, rows in ((IDENTITIES, lists.person), (points, lists.points)):
+    for listing, rows in ((IDENTITIES, lists.person), (points, lists.points)):
         if rows is None:
-            logger.warning("'%s' has no %s: the faces will be without %s.", texts.path, table.file, table.what)
+            logger.warning("'%s' has no %s: the faces will be without %s.", texts.path, listing.file, listing.what)
     return lists
 
 
-def _items(names: Mapping[str, str], lists: _Lists, split: Split) -> tuple[list[Item], list[Skip]]:
+def _items(names: Mapping[str, str], lists: _Annotations, split: Split) -> tuple[list[Item], list[Skip]]:
     """The images of a split, each with its points and its box, and what a list does not know or the source lacks."""
     items, missing = [], []
     if lists.split is not None:
@@ -170,16 +163,14 @@ def _items(names: Mapping[str, str], lists: _Lists, split: Split) -> tuple[list[
             continue
         person = None if lists.person is None else lists.person[key][0]
         points = None if lists.points is None else lists.points[key]
-        items.append(Item(key, name, person, (points, _box(points, None if lists.boxes is None else lists.boxes[key]))))
+        box: tuple[float, ...] | None = None  # its edges: x0, y0, x1, y1
+        if lists.boxes is not None:
+            x, y, width, height = lists.boxes[key]
+            box = (x, y, x + width, y + height)
+        elif points is not None:
+            box = box_of_points(np.array(points, np.float64).reshape(5, 2))
+        items.append(Item(key, name, person, (points, box)))
     return items, missing
-
-
-def _box(points: Row | None, annotated: Row | None) -> tuple[float, ...] | None:
-    """Edges of the box: x0, y0, x1, y1."""
-    if annotated is not None:
-        x, y, width, height = annotated
-        return (x, y, x + width, y + height)
-    return None if points is None else box_of_points(np.array(points, np.float64).reshape(5, 2))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

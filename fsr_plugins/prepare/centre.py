@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from fsr_plugins.prepare.plan import TOO_SMALL, Item, Made, Skip, one_by_one
+from fsr_plugins.prepare.plan import TOO_SMALL, Item, ItemResult, Skip, one_by_one
 from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.records import Face
 
 
-def face_in_centre(item: Item, image: Image, size: int | None = None) -> Face | Skip:
+def crop_centre(item: Item, image: Image, size: int | None = None) -> Face | Skip:
     """The largest square in the middle of an image, or why there is none: it is smaller than ``size``.
 
     Args:
@@ -27,6 +27,6 @@ def face_in_centre(item: Item, image: Image, size: int | None = None) -> Face | 
     return Face(item.key, Window((height - side) // 2, (width - side) // 2, side, size or side).image(image))
 
 
-def centre_faces(source: Source, size: int | None) -> Callable[[Sequence[Item]], Iterable[Made]]:
-    """``Plan.make`` of items that are images of a source: the centre square of each, of ``size``."""
-    return one_by_one(lambda item: face_in_centre(item, source.image(item.name), size))
+def centre_crops(source: Source, size: int | None) -> Callable[[Sequence[Item]], Iterable[ItemResult]]:
+    """``PreparationPlan.make`` of items that are images of a source: the centre square of each, of ``size``."""
+    return one_by_one(lambda item: crop_centre(item, source.image(item.name), size))

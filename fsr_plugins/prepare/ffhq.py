@@ -10,9 +10,8 @@ from typing import Literal
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -26,6 +25,7 @@ _LAYOUTS = [
     re.compile(rf'(?!(?:.*/)?(?:in-the-wild-images|thumbnails128x128)/)(?:.*/)?{_IMAGE}'),
     re.compile(rf'(?:.*/)?thumbnails128x128/(?:.*/)?{_IMAGE}'),
 ]
+_LARGE, _SMALL = 'images1024x1024/00000/00000.png', 'thumbnails128x128/00000/00000.png'
 #: FFHQ's own: the first 60,000 images are for training, the other 10,000 for validation.
 TRAINING = 60_000
 
@@ -62,29 +62,19 @@ def prepare_ffhq(
     if size < 1 or number is not None and number < 1:
         raise UserError(f'size {size} and number {number} do not fit: both are at least 1.')
     with open_source(src) as images:
-        names, skipped = without_twins(images, _found(images))
-        names = {key: name for key, name in names.items() if split in ('all', 'train' if _trains(key) else 'val')}
+        names, skipped = images_by_key(images, 'FFHQ', f'{_LARGE} or {_SMALL}', *_LAYOUTS)
+        if split != 'all':
+            names = {key: name for key, name in names.items() if (int(key) < TRAINING) == (split == 'train')}
         if number is not None and number > len(names):
             raise UserError(f"'{src}' has {len(names)} images of the split {split}; {number} are asked for.")
         items = [Item(key, name) for key, name in list(names.items())[:number]]
 
         def face(item: Item) -> Face | Skip:
-            return face_in_centre(item, images.image(item.name), size)
+            return crop_centre(item, images.image(item.name), size)
 
         protocol = {'size': size, 'split': split, 'number': number}
-        plan = Plan('ffhq', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('ffhq', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
-
-
-def _found(images: Source) -> dict[str, list[str]]:
-    for layout in _LAYOUTS:
-        if found := images.by_key(layout):
-            return found
-    raise not_this(images, 'FFHQ', 'images1024x1024/00000/00000.png or thumbnails128x128/00000/00000.png')
-
-
-def _trains(key: str) -> bool:
-    return int(key) < TRAINING
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -123,6 +113,6 @@ register(
             'the set is under Creative Commons BY-NC-SA 4.0, non-commercial; each photograph has a licence of its own, '
             'said in ffhq-dataset-v2.json'
         ),
-        layout='images1024x1024/00000/00000.png or thumbnails128x128/00000/00000.png, or 00000.png in one folder',
+        layout=f'{_LARGE} or {_SMALL}, or 00000.png in one folder',
     )
 )

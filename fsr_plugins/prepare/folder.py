@@ -7,15 +7,15 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import centre_faces
-from fsr_plugins.prepare.found_faces import Align, Finding, find_faces
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import centre_crops
+from fsr_plugins.prepare.extraction import Align, FaceExtraction, extract_faces
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one
+from fsr_plugins.prepare.source import wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.images import EXTENSIONS
@@ -33,7 +33,7 @@ def prepare_folder(
     *,
     crop: Crop = 'centre',
     size: int | None = 128,
-    finding: Finding | None = None,
+    extraction: FaceExtraction | None = None,
     person_from_folder: bool = False,
     keep_duplicates: bool = False,
     form: Format | None = None,
@@ -49,10 +49,10 @@ def prepare_folder(
         src: Folder, zip or tar, or folder of these. Hidden files are left alone, and so is what is no picture by its
             ending.
         dst: Folder or ``*.lmdb`` to write.
-        crop: Without ``finding``: the ``centre`` square of a picture, or ``none``, the whole of it.
+        crop: Without ``extraction``: the ``centre`` square of a picture, or ``none``, the whole of it.
         size: Side to which squares are reduced, as MATLAB's ``imresize`` does; smaller ones are left out. None: as
             they are.
-        finding: Search the pictures for faces, and how to cut these out; ``crop`` and ``size`` do not count then.
+        extraction: Search the pictures for faces, and how to cut these out; ``crop`` and ``size`` do not count then.
         person_from_folder: A picture's folder says who it is: an identity label is the folder's place by path.
         keep_duplicates: Keep faces whose pixels are those of an earlier one.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
@@ -61,29 +61,26 @@ def prepare_folder(
     Raises:
         UserError: there are no pictures, no face is left, an argument is out of range, or a detector cannot be opened.
     """
-    if finding is None and size is not None and (crop == 'none' or size < 1):
+    if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
     with open_source(src) as source:
         names = [name for name in source.names if is_picture(name)]
         if not names:
-            raise not_this(source, 'a collection of pictures', f'files ending in {", ".join(sorted(EXTENSIONS))}')
+            raise wrong_layout(source, 'a collection of pictures', f'files ending in {", ".join(sorted(EXTENSIONS))}')
         items = [
             Item(key, name, PurePosixPath(name).parent.as_posix() if person_from_folder else None)
             for key, name in keys_of(names).items()
         ]
         skipped = [Skip(name, 'link', 'links are not followed') for name in source.links]
-        protocol: Mapping[str, Any]
-        if finding is not None:
-            protocol, make = finding.protocol(), find_faces(source, finding)
+        protocol: Mapping[str, object]
+        if extraction is not None:
+            protocol, make = extraction.protocol(), extract_faces(source, extraction)
         else:
             protocol = {'crop': crop, 'size': size}
-            make = centre_faces(source, size) if crop == 'centre' else one_by_one(lambda item: _whole(source, item))
-        plan = Plan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
+            whole = one_by_one(lambda item: Face(item.key, source.image(item.name)))
+            make = centre_crops(source, size) if crop == 'centre' else whole
+        plan = PreparationPlan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
         return carry_out(plan, dst, form=form, encoding=encoding)
-
-
-def _whole(source: Source, item: Item) -> Face:
-    return Face(item.key, source.image(item.name))
 
 
 def is_picture(name: str) -> bool:
@@ -129,7 +126,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--size', type=int, help='side of the faces (default: 128; 112x96 has its own)')
     parser.add_argument('--person-from-folder', action='store_true', help="a picture's folder says who it is")
     parser.add_argument('--keep-duplicates', action='store_true', help='keep faces with equal pixels')
-    usual = Finding('box')
+    usual = FaceExtraction('box')
     search = parser.add_argument_group('with --align')
     search.add_argument('--detector', metavar='NAME', default=usual.detector, help=f'(default: {usual.detector})')
     search.add_argument('--weights', type=Path, metavar='FILE', help='local weights; of mediapipe a folder')
@@ -143,34 +140,32 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_folder` from parsed arguments."""
+    align: Align | None = args.align
+    if align == '112x96' and args.size is not None:
+        raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
+    size = 128 if args.size is None else args.size
+    extraction = None
+    if align is not None:
+        extraction = FaceExtraction(
+            align=align,
+            size=size,
+            margin=args.margin,
+            min_size=args.min_size,
+            faces=args.faces,
+            detector=args.detector,
+            weights=args.weights,
+            device=args.device,
+        )
     return prepare_folder(
         args.src,
         args.dst,
         crop=args.crop,
-        size=(None if args.crop == 'none' and not args.align else 128) if args.size is None else args.size,
-        finding=_finding(args),
+        size=args.size if args.crop == 'none' and not align else size,
+        extraction=extraction,
         person_from_folder=args.person_from_folder,
         keep_duplicates=args.keep_duplicates,
         form=args.format,
         encoding=args.encoding,
-    )
-
-
-def _finding(args: Namespace) -> Finding | None:
-    align: Align | None = args.align
-    if align is None:
-        return None
-    if align == '112x96' and args.size is not None:
-        raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
-    return Finding(
-        align=align,
-        size=128 if args.size is None else args.size,
-        margin=args.margin,
-        min_size=args.min_size,
-        faces=args.faces,
-        detector=args.detector,
-        weights=args.weights,
-        device=args.device,
     )
 
 

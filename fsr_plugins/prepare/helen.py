@@ -6,17 +6,17 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import box_of_points, face_in_box
+from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -73,10 +73,7 @@ def prepare_helen(
     if size < 1 or not -0.5 < margin <= 4:
         raise UserError(f'size {size} and margin {margin} do not fit: 0 < size and -0.5 < margin <= 4 are needed.')
     with open_source(src) as source:
-        found = source.by_key(_IMAGE)
-        if not found:
-            raise not_this(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg')
-        names, skipped = without_twins(source, found)
+        names, skipped = images_by_key(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg', _IMAGE)
         names, absent = _of_split(source, names, split)
         boxes = _boxes(source) if crop == 'points' else None
         items, unknown = _items(names, boxes)
@@ -84,13 +81,13 @@ def prepare_helen(
         def face(item: Item) -> Face | Skip:
             image = source.image(item.name)
             if crop == 'centre':
-                return face_in_centre(item, image, size)
-            return face_in_box(item, image, item.more, margin=margin, size=size)
+                return crop_centre(item, image, size)
+            return crop_box(item, image, item.extra, margin=margin, size=size)
 
-        protocol: dict[str, Any] = {'split': split, 'crop': crop, 'size': size}
+        protocol: dict[str, object] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
-        plan = Plan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
+        plan = PreparationPlan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -119,16 +116,16 @@ def _boxes(source: Source) -> dict[str, _Box | str]:
             f"'{source.path}' has no annotation/1.txt: put annotation.zip there, or take the photographs' centre "
             '(--crop centre).'
         )
-    return dict(_box_of(source.text(file), file) for file in files)
-
-
-def _box_of(text: str, file: str) -> tuple[str, _Box | str]:
-    """An annotation's image, and the box of its points: the first line is a name, the others are x and y."""
-    name, *lines = [line.strip() for line in text.splitlines() if line.strip()] or ['']
-    points = [match.groups() for match in map(_POINT.fullmatch, lines) if match]
-    if len(points) != len(lines) or len(points) != POINTS:
-        return name, f'{file} does not have {POINTS} points'
-    return name, box_of_points(np.array(points, np.float64))
+    boxes: dict[str, _Box | str] = {}
+    for file in files:
+        # The first line is the image's name, the others are x and y.
+        name, *lines = [line.strip() for line in source.text(file).splitlines() if line.strip()] or ['']
+        points = [match.groups() for match in map(_POINT.fullmatch, lines) if match]
+        if len(points) == len(lines) == POINTS:
+            boxes[name] = box_of_points(np.array(points, np.float64))
+        else:
+            boxes[name] = f'{file} does not have {POINTS} points'
+    return boxes
 
 
 def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> tuple[list[Item], list[Skip]]:
@@ -138,7 +135,7 @@ def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> 
         if isinstance(box, str):
             unknown.append(Skip(name, 'no points', box))
         else:
-            items.append(Item(key, name, more=box))
+            items.append(Item(key, name, extra=box))
     return items, unknown
 
 

@@ -1,4 +1,9 @@
-"""iCartoonFace (Zheng et al., ACM MM 2020), the recognition set: the cartoon faces that ISR-KD learns after CelebA."""
+"""iCartoonFace (Zheng et al., ACM MM 2020), the recognition set: the cartoon faces that ISR-KD learns after CelebA.
+
+ISR-KD says neither how the pictures, which vary in size, become 128x128 nor which are its test set: the centre square
+and the characters held out are ours. How many of the pictures are trained with (20,000 or 50,000) is said in the option
+files, by ``number`` and ``number_seed``.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +15,12 @@ from typing import Literal
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import face_in_box
+from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.camera import image_seed
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -49,11 +54,6 @@ def prepare_icartoonface(
 ) -> Prepared:
     """Cuts squares out of iCartoonFace's pictures and reduces them.
 
-    ISR-KD says neither how the pictures, which vary in size, become 128x128 nor which are its test set: the centre
-    square and the characters held out are ours. A character is held out if the hash of its name and ``seed`` says
-    so, whoever else is there; the manifest says both, and all keys. How many of the pictures are trained with (20,000
-    or 50,000) is said in the option files, by ``number`` and ``number_seed``.
-
     Keys are ``rectrain_00000_0000001``, character and picture; an identity label is the character's place among those
     kept, by name.
 
@@ -63,7 +63,7 @@ def prepare_icartoonface(
         dst: Folder or ``*.lmdb`` to write.
         split: ``train`` and ``test`` are two parts of the official training set without a common character;
             ``rectest`` is the official test set, whose pictures get no identity, since some are of nobody.
-        held_out: Fraction of the characters that are ``test``.
+        held_out: Fraction of the characters that are ``test``: the hash of name and ``seed`` decides for each alone.
         seed: Of the choice of these.
         crop: ``centre`` square of the picture, or the square round the annotated ``box``
             (``icartoonface_rectrain_det.txt``; ``icartoonface_rectest_info.txt`` or ``_det.txt``).
@@ -73,8 +73,7 @@ def prepare_icartoonface(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: the source is not iCartoonFace, boxes are asked for and not there or damaged, no image is left, or
-            an argument is out of range.
+        UserError: another source, boxes that are missing or damaged, an argument out of range, or no image is left.
     """
     if size < 1 or not 0 <= margin <= 4 or not 0 < held_out < 1:
         raise UserError(
@@ -82,7 +81,7 @@ def prepare_icartoonface(
             '0 < held-out < 1 are needed.'
         )
     with open_source(src) as source:
-        items, skipped = _rectest(source) if split == 'rectest' else _rectrain(source, split, held_out, seed)
+        items, skipped = _select(source, split, held_out, seed)
         protocol: dict[str, str | float] = {'split': split, 'crop': crop, 'size': size}
         if split != 'rectest':
             protocol |= {'held_out': held_out, 'seed': seed}
@@ -94,17 +93,22 @@ def prepare_icartoonface(
         def face(item: Item) -> Face | Skip:
             image = source.image(item.name)
             if crop == 'centre':
-                return face_in_centre(item, image, size)
-            return face_in_box(item, image, item.more, margin=margin, size=size)
+                return crop_centre(item, image, size)
+            return crop_box(item, image, item.extra, margin=margin, size=size)
 
-        plan = Plan('icartoonface', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('icartoonface', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _rectrain(source: Source, split: Split, held_out: float, seed: int) -> tuple[list[Item], list[Skip]]:
+def _select(source: Source, split: Split, held_out: float, seed: int) -> tuple[list[Item], list[Skip]]:
+    """The pictures of a split, with their characters where these are known."""
+    if split == 'rectest':
+        looked_for = 'icartoonface_rectest/<image>.jpg'
+        names, skipped = images_by_key(source, "iCartoonFace's recognition test set", looked_for, _RECTEST)
+        return [Item(_key(key), name) for key, name in names.items()], skipped
     found = source.by_key(_RECTRAIN)
     if not found:
-        raise not_this(source, "iCartoonFace's recognition set", 'icartoonface_rectrain/<character>/<image>.jpg')
+        raise wrong_layout(source, "iCartoonFace's recognition set", 'icartoonface_rectrain/<character>/<image>.jpg')
     test = {person: image_seed(seed, person) < held_out * 2**63 for person in {key.partition('/')[0] for key in found}}
     wanted = {key: names for key, names in found.items() if test[key.partition('/')[0]] == (split == 'test')}
     if not wanted:
@@ -112,16 +116,8 @@ def _rectrain(source: Source, split: Split, held_out: float, seed: int) -> tuple
             f"None of the {len(test)} characters of '{source.path}' is in the {split} split; "
             'change --held-out or --seed.'
         )
-    names, skipped = without_twins(source, wanted)
+    names, skipped = without_duplicates(source, wanted)
     return [Item(_key(key), name, key.partition('/')[0]) for key, name in names.items()], skipped
-
-
-def _rectest(source: Source) -> tuple[list[Item], list[Skip]]:
-    found = source.by_key(_RECTEST)
-    if not found:
-        raise not_this(source, "iCartoonFace's recognition test set", 'icartoonface_rectest/<image>.jpg')
-    names, skipped = without_twins(source, found)
-    return [Item(_key(key), name) for key, name in names.items()], skipped
 
 
 def _key(key: str) -> str:
@@ -148,7 +144,7 @@ def _with_boxes(source: Source, items: Sequence[Item], part: str) -> tuple[list[
         if box is None:
             unknown.append(Skip(item.name, 'no box', 'not in the list of boxes'))
         else:
-            known.append(item._replace(more=box))
+            known.append(item._replace(extra=box))
     return known, unknown
 
 

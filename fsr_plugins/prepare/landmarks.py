@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.prepare.adding import Addition, Finder, add
-from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_said
+from fsr_plugins.prepare.annotating import Annotator, FaceAnnotation, annotate
+from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_digests
 from fsr_plugins.stores.images import Image
 
 
@@ -35,7 +35,7 @@ def prepare_landmarks(
         UserError: no prepared dataset, no such engine, or its weights or package are not there.
     """
 
-    def open_finder() -> Finder:
+    def open_annotator() -> Annotator:
         from fsr_plugins.faces import nearest_centre, open_detector
 
         detector = open_detector(engine, weights, device)
@@ -50,7 +50,10 @@ def prepare_landmarks(
         return find
 
     unknown = (lambda height, width: np.full((5, 2), np.nan, np.float32)) if keep else None
-    return add(dst, Addition('landmarks', {'engine': engine, 'weights': weights_said(weights)}, open_finder, unknown))
+    return annotate(
+        dst,
+        FaceAnnotation('landmarks', {'engine': engine, 'weights': weights_digests(weights)}, open_annotator, unknown),
+    )
 
 
 def add_arguments(parser: ArgumentParser) -> None:

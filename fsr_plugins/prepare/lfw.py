@@ -8,10 +8,10 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.blufr_protocol import read_protocol
@@ -25,8 +25,8 @@ from fsr_plugins.prepare.base import (
 )
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.lists import read_names
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -55,9 +55,7 @@ def prepare_lfw(
     fraction: tuple[float, float] = (0.0, 1.0),
     lists: Sequence[Path] = (),
 ) -> Prepared:
-    """Cuts the centre out of LFW's images.
-
-    Keys are ``Name_0001``; an identity label is the person's place among those kept, by name.
+    """Cuts the centre out of LFW's images; keys are ``Name_0001``, labels the persons' places by name among those kept.
 
     Args:
         src: The folder, tgz or zip as downloaded, with or without a top folder.
@@ -73,48 +71,44 @@ def prepare_lfw(
         people: Text file of persons' names, one a line: only those.
         fraction: Only people whose hash, uniform in [0, 1), lies from the first to below the second; ``(0, 0.5)`` and
             ``(0.5, 1)`` are two halves without a common person.
-        lists: Lists of pairs in LFW's format, or BLUFR's protocol (``*.mat``, ``*.npz``): images that they name and
-            the source does not have are reported.
+        lists: Lists of pairs in LFW's format, or BLUFR's protocol (``*.mat``, ``*.npz``); images missing are reported.
 
     Raises:
         UserError: the source is not LFW, no image is left, or an argument is out of range.
     """
-    if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
-        raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
-    offset = (SIDE - crop) // 2
-    top = offset if top is None else top
-    if not 0 <= top <= SIDE - crop:
-        raise UserError(f'top {top} does not fit: a square of {crop} begins at row 0 to {SIDE - crop}.')
+    window = _window(crop, top, size)
     if not 0 <= fraction[0] < fraction[1] <= 1:
         raise UserError(f'people-fraction {fraction[0]} {fraction[1]} is not an ascending pair within 0 and 1.')
-    window = Window(top, offset, crop, size or crop)
-    points = _read_landmarks(landmarks) if landmarks is not None else None
+    points = {} if landmarks is None else _read_landmarks(landmarks)
     with ExitStack() as opened:
         images = opened.enter_context(open_source(src))
-        names, skipped = without_twins(images, _found(images))
+        names, skipped = images_by_key(images, 'LFW', 'Name/Name_0001.jpg', _IMAGE)
         skipped += _unresolved(lists, names)
         names = _select(images.path, names, people, fraction)
-        maps = opened.enter_context(open_source(parsing)) if parsing is not None else None
-        mapped = without_twins(maps, maps.by_key(_MAP))[0] if maps is not None else None
+        maps = None if parsing is None else opened.enter_context(open_source(parsing))
+        mapped = {} if maps is None else without_duplicates(maps, maps.by_key(_MAP))[0]
         items = []
         for key, name in names.items():
-            if points is not None and key not in points:
+            if landmarks is not None and key not in points:
                 skipped.append(Skip(name, 'no landmarks', f'not in {landmarks}'))
-            elif mapped is not None and key not in mapped:
+            elif maps is not None and key not in mapped:
                 skipped.append(Skip(name, 'no parsing map', f'not in {parsing}'))
             else:
-                more = (None if points is None else points[key].tolist(), None if mapped is None else mapped[key])
-                items.append(Item(key, name, _person(key), more))
-        protocol = {'crop': crop, 'top': top, 'left': offset, 'size': size or crop, 'people_fraction': list(fraction)}
-        plan = Plan('lfw', protocol, items, one_by_one(lambda item: _face(item, images, maps, window)), skipped)
+                items.append(Item(key, name, _person(key), (points.get(key), mapped.get(key))))
+        protocol: dict[str, object] = {'crop': crop, 'top': window.top, 'left': window.left, 'size': window.size}
+        protocol['people_fraction'] = list(fraction)
+        plan = PreparationPlan('lfw', protocol, items, one_by_one(partial(_face, images, maps, window)), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _found(images: Source) -> dict[str, list[str]]:
-    found = images.by_key(_IMAGE)
-    if not found:
-        raise not_this(images, 'LFW', 'Name/Name_0001.jpg')
-    return found
+def _window(crop: int, top: int | None, size: int | None) -> Window:
+    if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
+        raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
+    left = (SIDE - crop) // 2
+    top = left if top is None else top
+    if not 0 <= top <= SIDE - crop:
+        raise UserError(f'top {top} does not fit: a square of {crop} begins at row 0 to {SIDE - crop}.')
+    return Window(top, left, crop, size or crop)
 
 
 def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
@@ -130,9 +124,9 @@ def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
     return missing
 
 
-def _face(item: Item, images: Source, maps: Source | None, window: Window) -> Face:
+def _face(images: Source, maps: Source | None, window: Window, item: Item) -> Face:
     shape = (SIDE, SIDE)
-    points, mapped = item.more
+    points, mapped = item.extra
     return Face(
         key=item.key,
         image=window.image(images.image(item.name, shape)),
@@ -152,24 +146,24 @@ def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tu
         if unknown:
             raise UserError(f"'{people}' lists '{unknown[0]}', of whom '{path}' has no image.")
         names = {key: name for key, name in names.items() if _person(key) in listed}
-    names = {key: name for key, name in names.items() if fraction[0] <= _place(_person(key)) < fraction[1]}
+    # A hash of the name is a person's place in [0, 1), so that it does not depend on who else is there.
+    digests = {person: hashlib.sha256(person.encode()).digest() for person in map(_person, names)}
+    places = {person: int.from_bytes(digest[:6], 'big') / (1 << 48) for person, digest in digests.items()}
+    names = {key: name for key, name in names.items() if fraction[0] <= places[_person(key)] < fraction[1]}
     if not names:
         raise UserError(f"Nobody of '{path}' is left after the choice of people.")
     return names
 
 
-def _place(person: str) -> float:
-    """The person's place in [0, 1): a hash of the name, so that it does not depend on who else is there."""
-    return int.from_bytes(hashlib.sha256(person.encode()).digest()[:6], 'big') / (1 << 48)
-
-
-def _read_landmarks(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
     columns = [f'{point}_{axis}' for point in _POINTS for axis in 'xy']
     try:
         with path.open(newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
         return {
-            Path(row['image']).stem: np.array([float(row[column]) for column in columns], np.float32).reshape(5, 2)
+            Path(row['image']).stem: np.array([float(row[column]) for column in columns], np.float32)
+            .reshape(5, 2)
+            .tolist()
             for row in rows
         }
     except OSError as error:

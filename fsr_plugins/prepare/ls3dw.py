@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import box_of_points, face_in_box
+from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one, without_duplicates
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.t7 import read_tensor
 from fsr_plugins.stores.encoding import Encoding
@@ -54,8 +54,18 @@ def prepare_ls3dw(
         raise UserError(f'size {size} and margin {margin} do not fit: size > 0 and 0 <= margin <= 4 are needed.')
     with open_source(src) as source:
         items, skipped = _select(source)
-        make = one_by_one(lambda item: _face(source, item, size, margin))
-        plan = Plan('ls3dw', {'size': size, 'margin': margin}, items, make, skipped)
+
+        def face(item: Item) -> Face | Skip:
+            try:
+                points = read_tensor(source.read(item.extra))
+            except ValueError as error:
+                return Skip(item.name, 'no landmarks', f"'{item.extra}' cannot be read: {error}")
+            if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
+                return Skip(item.name, 'no landmarks', f"'{item.extra}' holds {points.shape}, no 68 points in an image")
+            image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
+            return crop_box(item, image, box, margin=margin, size=size, points=five)
+
+        plan = PreparationPlan('ls3dw', {'size': size, 'margin': margin}, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
@@ -63,8 +73,8 @@ def _select(source: Source) -> tuple[list[Item], list[Skip]]:
     """The images with points, in the order of their numbers, and those without."""
     found = source.by_key(_IMAGE)
     if not any(Path(name).with_suffix('.t7').as_posix() in source.sizes for names in found.values() for name in names):
-        raise not_this(source, 'LS3D-W balanced', '<number>.jpg with <number>.t7')
-    names, skipped = without_twins(source, found)
+        raise wrong_layout(source, 'LS3D-W balanced', '<number>.jpg with <number>.t7')
+    names, skipped = without_duplicates(source, found)
     items = []
     for key, name in sorted(names.items(), key=lambda entry: int(entry[0])):
         points = Path(name).with_suffix('.t7').as_posix()
@@ -73,17 +83,6 @@ def _select(source: Source) -> tuple[list[Item], list[Skip]]:
         else:
             skipped.append(Skip(name, 'no landmarks', f"'{points}' is not there"))
     return items, skipped
-
-
-def _face(source: Source, item: Item, size: int, margin: float) -> Face | Skip:
-    try:
-        points = read_tensor(source.read(item.more))
-    except ValueError as error:
-        return Skip(item.name, 'no landmarks', f"'{item.more}' cannot be read: {error}")
-    if points.shape not in ((68, 2), (68, 3)) or not np.isfinite(points).all() or np.abs(points).max() > 1e6:
-        return Skip(item.name, 'no landmarks', f"'{item.more}' holds {points.shape}, no 68 points in an image")
-    image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
-    return face_in_box(item, image, box, margin=margin, size=size, points=five)
 
 
 def five_of_68(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:

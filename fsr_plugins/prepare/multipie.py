@@ -7,15 +7,14 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import face_in_box
+from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import face_in_centre
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.centre import crop_centre
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
+from fsr_plugins.prepare.source import Source
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
@@ -70,24 +69,21 @@ def prepare_multipie(
     table = None if boxes is None else _read_boxes(boxes)
     chosen = {'cameras': sorted(camera.replace('_', '') for camera in cameras), 'illuminations': sorted(illuminations)}
     with open_source(src) as images:
-        found = images.by_key(_IMAGE)
-        if not found:
-            raise not_this(images, 'Multi-PIE', '001_01_01_051_07.png')
-        names, skipped = without_twins(images, found)
+        names, skipped = images_by_key(images, 'Multi-PIE', '001_01_01_051_07.png', _IMAGE)
         names = _choose(images, names, chosen)
         items, unknown = _items(names, table)
 
         def face(item: Item) -> Face | Skip:
             image = images.image(item.name)
             height, width = image.shape[:2]
-            if item.more is not None:
-                return face_in_box(item, image, item.more, margin=margin, size=size)
+            if item.extra is not None:
+                return crop_box(item, image, item.extra, margin=margin, size=size)
             if height != width:
                 return Skip(item.name, 'not cropped', f'{width}x{height}; boxes of the faces are needed')
-            return face_in_centre(item, image, size)
+            return crop_centre(item, image, size)
 
-        protocol: dict[str, Any] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
-        plan = Plan('multipie', protocol, items, one_by_one(face), skipped + unknown)
+        protocol: dict[str, object] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
+        plan = PreparationPlan('multipie', protocol, items, one_by_one(face), skipped + unknown)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from fsr_plugins.prepare.adding import Addition, Finder, add
-from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_said
+from fsr_plugins.prepare.annotating import Annotator, FaceAnnotation, annotate
+from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_digests
 
 
 def prepare_parsing(
@@ -24,12 +24,14 @@ def prepare_parsing(
         UserError: no prepared dataset, no such engine, or its weights or package are not there.
     """
 
-    def open_finder() -> Finder:
+    def open_annotator() -> Annotator:
         from fsr_plugins.faces import open_parser
 
         return open_parser(engine, weights, device).parse
 
-    return add(dst, Addition('parsing', {'engine': engine, 'weights': weights_said(weights)}, open_finder))
+    return annotate(
+        dst, FaceAnnotation('parsing', {'engine': engine, 'weights': weights_digests(weights)}, open_annotator)
+    )
 
 
 def add_arguments(parser: ArgumentParser) -> None:

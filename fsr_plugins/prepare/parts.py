@@ -6,27 +6,27 @@ the plan.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.plan import Item, Made, Skip
+from fsr_plugins.prepare.plan import Item, ItemResult, Skip
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 
 #: Items of a part: what an interruption can cost each thread.
 PART = 64
 
 
-class Entry(NamedTuple):
+class FaceRecord(NamedTuple):
     """A face of a part without its bytes: key, name in the source, person, SHA-256 of the stored pixels."""
 
     key: str
@@ -35,12 +35,26 @@ class Entry(NamedTuple):
     digest: str
 
 
+class _IndexEntry(TypedDict):
+    """A face in a part's index; its bytes, and behind them its parsing map's, follow those of the face before."""
+
+    key: str
+    name: str
+    person: str | int | None
+    height: int
+    width: int
+    landmarks: list[list[float]] | None
+    bytes: int
+    parsing_bytes: int
+    digest: str
+
+
 class Parts:
     """The parts of one destination.
 
     Args:
         dst: where the whole will be.
-        fingerprint: of the plan, see :meth:`fsr_plugins.prepare.plan.Plan.fingerprint`.
+        fingerprint: of the plan, see :meth:`fsr_plugins.prepare.plan.PreparationPlan.fingerprint`.
     """
 
     def __init__(self, dst: Path, fingerprint: str) -> None:
@@ -56,41 +70,36 @@ class Parts:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / 'lock').open('w')
+            lock = FileLock(self.folder / 'lock').acquire(blocking=False)
+        except Timeout as error:
+            raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
         except OSError as error:
             raise UserError(
                 f"'{self.dst.parent}' cannot be written: {error.strerror}; choose another place."
             ) from error
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
-            self._claim()
+            said = self.folder / 'plan'
+            if not said.exists():
+                write_text(said, self.fingerprint)
+            elif said.read_text(encoding='utf-8') != self.fingerprint:
+                raise UserError(
+                    f"'{self.folder}' holds the beginning of another preparation of '{self.dst}' (other arguments, or "
+                    'another source): finish it with the command that began it, or remove that folder.'
+                )
             yield
-
-    def _claim(self) -> None:
-        said = self.folder / 'plan'
-        if not said.exists():
-            write_text(said, self.fingerprint)
-        elif said.read_text(encoding='utf-8') != self.fingerprint:
-            raise UserError(
-                f"'{self.folder}' holds the beginning of another preparation of '{self.dst}' (other arguments, or "
-                'another source): finish it with the command that began it, or remove that folder.'
-            )
 
     def file(self, number: int) -> Path:
         """Where part ``number`` lies once it is made."""
         return self.folder / f'{number:06d}.npz'
 
-    def write(self, number: int, items: Sequence[Item], made: Iterable[Made], encoding: Encoding) -> None:
+    def write(self, number: int, items: Sequence[Item], made: Iterable[ItemResult], encoding: Encoding) -> None:
         """Encodes what the items of a part have become and writes it.
 
         Raises:
             RunError: the disk is full.
             ValueError: an item has become nothing, or something of another item was said.
         """
-        faces: list[dict[str, Any]] = []
+        faces: list[_IndexEntry] = []
         skips: list[Skip] = []
         blobs: list[bytes | memoryview] = []
         for item, results in zip(items, made, strict=True):
@@ -101,17 +110,30 @@ class Parts:
                     skips.append(result)
                 else:
                     face = encode_face(result, encoding)
-                    faces.append(_described(face, item))
-                    blobs += [face.image] if face.parsing is None else [face.image, face.parsing]
+                    parsing = b'' if face.parsing is None else face.parsing
+                    blobs += [face.image, parsing]
+                    faces.append(
+                        {
+                            'key': face.key,
+                            'name': item.name,
+                            'person': item.person,
+                            'height': face.height,
+                            'width': face.width,
+                            'landmarks': None if face.landmarks is None else face.landmarks.tolist(),
+                            'bytes': len(face.image),
+                            'parsing_bytes': len(parsing),
+                            'digest': hashlib.sha256(face.image).hexdigest(),
+                        }
+                    )
         index = json.dumps({'faces': faces, 'skipped': skips}).encode()
         arrays = {'index': np.frombuffer(index, np.uint8), 'data': np.frombuffer(b''.join(blobs), np.uint8)}
         write_atomically(self.file(number), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
-    def entries(self, number: int) -> tuple[list[Entry], list[Skip]]:
+    def entries(self, number: int) -> tuple[list[FaceRecord], list[Skip]]:
         """What a part holds, without its images, and what it left out."""
         with np.load(self.file(number), allow_pickle=False) as arrays:
             index = json.loads(arrays['index'].tobytes())
-        faces = [Entry(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
+        faces = [FaceRecord(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
         return faces, [Skip(*skip) for skip in index['skipped']]
 
     def faces(self, number: int) -> Iterator[EncodedFace]:
@@ -130,17 +152,3 @@ class Parts:
     def remove(self) -> None:
         """Deletes all parts."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _described(face: EncodedFace, item: Item) -> dict[str, Any]:
-    return {
-        'key': face.key,
-        'name': item.name,
-        'person': item.person,
-        'height': face.height,
-        'width': face.width,
-        'landmarks': None if face.landmarks is None else face.landmarks.tolist(),
-        'bytes': len(face.image),
-        'parsing_bytes': 0 if face.parsing is None else len(face.parsing),
-        'digest': hashlib.sha256(face.image).hexdigest(),
-    }

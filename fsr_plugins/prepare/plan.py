@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.source import Source
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.stores.records import Face
 
 #: Why images are not kept; a dataset may have reasons of its own.
@@ -21,13 +22,13 @@ class Item(NamedTuple):
 
     ``key`` is the face's in the store, or the beginning of several faces' keys; ``name`` is the image's in the source;
     ``person`` says whose face it is: a label as it is, or the dataset's own words, of which labels are made at the end;
-    ``more`` is whatever else the preparer needs (names of maps, boxes, points), of plain values.
+    ``extra`` is whatever else the preparer needs (names of maps, boxes, points), of plain values.
     """
 
     key: str
     name: str
     person: str | int | None = None
-    more: Any = None
+    extra: Any = None
 
 
 class Skip(NamedTuple):
@@ -39,11 +40,11 @@ class Skip(NamedTuple):
 
 
 #: What an item has become: at least one face, or the reason why there is none.
-Made = Sequence[Face | Skip]
+ItemResult = Sequence[Face | Skip]
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """A dataset's images in order, and the work on them.
 
     Attributes:
@@ -57,9 +58,9 @@ class Plan:
     """
 
     dataset: str
-    protocol: Mapping[str, Any]
+    protocol: Mapping[str, object]
     items: Sequence[Item]
-    make: Callable[[Sequence[Item]], Iterable[Made]]
+    make: Callable[[Sequence[Item]], Iterable[ItemResult]]
     skipped: Sequence[Skip] = ()
     unique: bool = False
 
@@ -69,16 +70,16 @@ class Plan:
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if hasattr(value, 'tolist'):  # NumPy's arrays and numbers
         return value.tolist()
     raise TypeError(f'{type(value).__name__} is no plain value')
 
 
-def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]], Iterable[Made]]:
-    """``Plan.make`` of a function that makes one face of an item; its UserErrors are images that are corrupt."""
+def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]], Iterable[ItemResult]]:
+    """``PreparationPlan.make`` of a function that makes one face of an item; a UserError of it is a corrupt image."""
 
-    def made(item: Item) -> Made:
+    def made(item: Item) -> ItemResult:
         try:
             return [make(item)]
         except UserError as error:
@@ -87,7 +88,27 @@ def one_by_one(make: Callable[[Item], Face | Skip]) -> Callable[[Sequence[Item]]
     return lambda items: map(made, items)
 
 
-def without_twins(source: Source, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Skip]]:
+def images_by_key(
+    source: Source, dataset: str, looked_for: str, *patterns: re.Pattern[str]
+) -> tuple[dict[str, str], list[Skip]]:
+    """A dataset's images by key, those of the first pattern that any name fits, and what is there besides.
+
+    Args:
+        source: where to look.
+        dataset: its name, for the message.
+        looked_for: an image's name, for the message.
+        patterns: as for :meth:`Source.by_key`.
+
+    Raises:
+        UserError: no name fits any pattern: the source has another layout.
+    """
+    for pattern in patterns:
+        if found := source.by_key(pattern):
+            return without_duplicates(source, found)
+    raise wrong_layout(source, dataset, looked_for)
+
+
+def without_duplicates(source: Source, found: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Skip]]:
     """Of names by key (:meth:`Source.by_key`) the first of each key, in key order, and the others as duplicates."""
     chosen = {key: names[0] for key, names in sorted(found.items())}
     twins = [Skip(name, DUPLICATE, f"has the key of '{chosen[key]}'") for key in chosen for name in found[key][1:]]

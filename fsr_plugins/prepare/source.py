@@ -131,7 +131,7 @@ class Source(ABC):
         self.close()
 
 
-def bounded(source: Source, name: str) -> None:
+def check_size(source: Source, name: str) -> None:
     """Refuses a file that claims more than :data:`FILE_BYTES`.
 
     Raises:
@@ -165,6 +165,6 @@ def _some(names: list[str]) -> str:
     return ', '.join(f"'{name}'" for name in names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
-def not_this(source: Source, dataset: str, looked_for: str) -> UserError:
+def wrong_layout(source: Source, dataset: str, looked_for: str) -> UserError:
     """The answer to a source of another layout: what was looked for, and what is there instead."""
     return UserError(f"'{source.path}' is not {dataset}: {looked_for} was looked for, {_some(source.names)} was found.")

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.source import MAX_FILES, Source, bounded, read_bounded
+from fsr_plugins.prepare.source import MAX_FILES, Source, check_size, read_bounded
 from fsr_plugins.prepare.tar_source import TarSource
 
 
@@ -43,7 +43,7 @@ class FolderSource(Source):
         archive, _, member = name.partition('/')
         if archive in self._archives:
             return self._archives[archive].read(member)
-        bounded(self, name)
+        check_size(self, name)
         try:
             return (self.path / name).read_bytes()
         except OSError as error:
@@ -77,7 +77,7 @@ class ZipSource(Source):
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""
-        bounded(self, name)
+        check_size(self, name)
         try:
             with self._zip.open(self._members[name]) as file:
                 # The size in the directory may lie, so the bound is on what is read.

@@ -11,18 +11,17 @@ from __future__ import annotations
 
 import math
 import struct
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 _CLASS = 4
-_TYPES: dict[str, np.dtype[Any]] = {'Float': np.dtype('<f4'), 'Double': np.dtype('<f8')}
+_TYPES: dict[str, np.dtype[np.floating]] = {'Float': np.dtype('<f4'), 'Double': np.dtype('<f8')}
 #: Dimensions of a tensor that is read.
 _MOST = 8
 
 
-def read_tensor(content: bytes) -> npt.NDArray[np.floating[Any]]:
+def read_tensor(content: bytes) -> npt.NDArray[np.floating]:
     """The tensor of a file that holds one ``torch.FloatTensor`` or ``torch.DoubleTensor``.
 
     Raises:
@@ -73,5 +72,5 @@ class _Reader:
                 return kind
         raise ValueError(f'it holds a {name[:40]!r}, no torch.FloatTensor or torch.DoubleTensor')
 
-    def array(self, dtype: np.dtype[Any]) -> npt.NDArray[np.floating[Any]]:
+    def array(self, dtype: np.dtype[np.floating]) -> npt.NDArray[np.floating]:
         return np.frombuffer(self.take(self.numbers('q', 1)[0] * dtype.itemsize), dtype)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.source import MAX_FILES, Source, bounded
+from fsr_plugins.prepare.source import MAX_FILES, Source, check_size
 
 #: A compressed archive is unpacked to at most this many times its size, and at least to the bytes below: pictures are
 #: compressed already, so what grows more is no archive of pictures.
@@ -95,7 +95,7 @@ class TarSource(Source):
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""
-        bounded(self, name)
+        check_size(self, name)
         offset, size = self._places[name]
         # pread has no position that threads would share.
         data = os.pread(self._file.fileno(), size, offset)

@@ -9,9 +9,8 @@ from pathlib import Path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.centre import centre_faces
-from fsr_plugins.prepare.plan import Item, Plan, without_twins
-from fsr_plugins.prepare.source import not_this
+from fsr_plugins.prepare.centre import centre_crops
+from fsr_plugins.prepare.plan import Item, PreparationPlan, images_by_key
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.stores.encoding import Encoding
 
@@ -43,12 +42,10 @@ def prepare_webface(
         raise UserError(f'size {size} does not fit; it is a number of pixels.')
     with open_source(src) as source:
         inside = '' if src.name == _FOLDER else f'{_FOLDER}/'
-        found = source.by_key(re.compile(rf'(?:.*/)?{inside}{_IMAGE}', re.IGNORECASE))
-        if not found:
-            raise not_this(source, "SCGAN's prepared test sets", 'imgs_test/WebFace/<image>.png')
-        names, skipped = without_twins(source, found)
+        pattern = re.compile(rf'(?:.*/)?{inside}{_IMAGE}', re.IGNORECASE)
+        names, skipped = images_by_key(source, "SCGAN's prepared test sets", 'imgs_test/WebFace/<image>.png', pattern)
         items = [Item(key.replace('.', '_'), name) for key, name in names.items()]
-        plan = Plan('webface', {'size': size}, items, centre_faces(source, size), skipped)
+        plan = PreparationPlan('webface', {'size': size}, items, centre_crops(source, size), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

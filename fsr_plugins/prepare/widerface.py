@@ -1,47 +1,34 @@
-"""WIDER FACE (Yang et al., CVPR 2016): small real faces by the annotated boxes, TSNet's examples of real LR."""
+"""WIDER FACE (Yang et al., CVPR 2016): small real faces by the annotated boxes, TSNet's examples of real LR.
+
+TSNet trains with 4,000 of them at 16x16, "processed in the same way as SCGAN", whose repository gives the small faces
+and not how they were cut: bounds, judgements and margin are ours.
+"""
 
 from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
-from fsr_plugins.prepare.boxes import cut_square, square
+from fsr_plugins.prepare.boxes import crop_square, square
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import CORRUPT, Item, Made, Plan, Skip
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import CORRUPT, Item, ItemResult, PreparationPlan, Skip
+from fsr_plugins.prepare.source import Source, wrong_layout
 from fsr_plugins.prepare.sources import open_source
+from fsr_plugins.prepare.widerface_annotations import AnnotatedBox, FaceFilter, annotations_of
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.records import Face
 
 Split = Literal['train', 'val']
 
-#: No photograph of the set is as large; what lies beyond is no annotation.
-_FAR = 1 << 16
 
-
-class Box(NamedTuple):
-    """An annotated face: pixels of the photograph, and the annotators' judgements."""
-
-    x: int
-    y: int
-    width: int
-    height: int
-    blur: int
-    expression: int
-    illumination: int
-    invalid: int
-    occlusion: int
-    pose: int
-
-
-class Cut(NamedTuple):
+class FaceCrop(NamedTuple):
     """A square to cut out of a photograph, and the number of its face there."""
 
     number: int
@@ -50,40 +37,12 @@ class Cut(NamedTuple):
     side: int
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which annotated faces are taken.
-
-    Attributes:
-        min_size, max_size: bounds of the box's longer side in pixels, both inclusive.
-        blur: 0 clear, 1 normal, 2 heavy.
-        occlusion: 0 none, 1 partial, 2 heavy.
-        pose: 0 typical, 1 atypical.
-    """
-
-    min_size: int = 10
-    max_size: int = 36
-    blur: tuple[int, ...] = (0, 1, 2)
-    occlusion: tuple[int, ...] = (0,)
-    pose: tuple[int, ...] = (0,)
-
-    def fits(self, box: Box) -> bool:
-        """Whether a face is among them; a box without area never is."""
-        return (
-            min(box.width, box.height) > 0
-            and self.min_size <= max(box.width, box.height) <= self.max_size
-            and box.blur in self.blur
-            and box.occlusion in self.occlusion
-            and box.pose in self.pose
-        )
-
-
 def prepare_widerface(
     src: Path,
     dst: Path,
     *,
     split: Split = 'train',
-    wanted: Wanted | None = None,
+    face_filter: FaceFilter | None = None,
     margin: float = 0.3,
     size: int = 16,
     number: int | None = None,
@@ -93,15 +52,13 @@ def prepare_widerface(
 ) -> Prepared:
     """Cuts squares round WIDER FACE's annotated faces and reduces them.
 
-    TSNet trains with 4,000 of them at 16x16, "processed in the same way as SCGAN", whose repository gives the small
-    faces and not how they were cut: bounds, judgements and margin are ours. Keys are ``0_Parade_Parade_0_452_0003``:
-    the photograph's name and the face's place among its annotations, from 1.
+    Keys are ``0_Parade_Parade_0_452_0003``: the photograph's name and the face's place among its annotations, from 1.
 
     Args:
         src: Folder with ``WIDER_<split>.zip`` and ``wider_face_split.zip``, or in which they are unpacked.
         dst: Folder or ``*.lmdb`` to write.
         split: Of the two that have annotations.
-        wanted: Which faces; None: :class:`Wanted`'s defaults.
+        face_filter: Which faces; None: :class:`FaceFilter`'s defaults.
         margin: What the square has beyond the box's longer side at either side, as a fraction of that side.
         size: Side to which squares are reduced, as MATLAB's ``imresize`` does; a smaller square is left out.
         number: Only so many of the faces, drawn at random by ``seed`` from all photographs; None: all.
@@ -113,85 +70,46 @@ def prepare_widerface(
         UserError: the source is not WIDER FACE, its annotations are damaged, there are fewer faces than ``number``, no
             image is left, or an argument is out of range.
     """
-    wanted = wanted or Wanted()
-    _check(wanted, margin, size)
+    face_filter = face_filter or FaceFilter()
+    if not 0 <= margin <= 4 or size < 1:
+        raise UserError(f'margin {margin} and size {size} do not fit: 0 <= margin <= 4 and size > 0 are needed.')
+    if face_filter.max_size * (1 + 2 * margin) < size:
+        raise UserError(
+            f'Boxes of up to {face_filter.max_size} pixels with a margin of {margin} give no square of {size}; '
+            'nothing is enlarged: raise --max-size or --margin.'
+        )
     with open_source(src) as source:
-        photographs = _photographs(source, split)
-        annotations = _annotations(source, split)
-        faces, skipped = _select(annotations, photographs, wanted, margin, size)
-        items = _items(photographs, _drawn(faces, number, seed))
-        protocol = {**asdict(wanted), 'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
-        plan = Plan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
+        # Names in the source by the annotations' names, such as ``0--Parade/0_Parade_Parade_0_452.jpg``.
+        pattern = re.compile(rf'(?:.*/)?WIDER_{split}/images/(?P<key>[^/]+/[^/]+\.jpg)')
+        photographs = {key: names[0] for key, names in source.by_key(pattern).items()}
+        if not photographs:
+            expected = f'WIDER_{split}/images/<event>/<image>.jpg'
+            raise wrong_layout(source, f'the {split} part of WIDER FACE', expected)
+        faces, skipped = _select(annotations_of(source, split), photographs, face_filter, margin, size)
+        if number is not None:
+            if not 0 < number <= len(faces):
+                raise UserError(
+                    f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.'
+                )
+            faces = [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
+        items = _items(photographs, faces)
+        drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
+        protocol = {**asdict(face_filter), **drawn}
+        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
-def _check(wanted: Wanted, margin: float, size: int) -> None:
-    if not 0 < wanted.min_size <= wanted.max_size:
-        raise UserError(f'min-size {wanted.min_size} and max-size {wanted.max_size} do not fit: 0 < min <= max.')
-    if not 0 <= margin <= 4 or size < 1:
-        raise UserError(f'margin {margin} and size {size} do not fit: 0 <= margin <= 4 and size > 0 are needed.')
-    if wanted.max_size * (1 + 2 * margin) < size:
-        raise UserError(
-            f'Boxes of up to {wanted.max_size} pixels with a margin of {margin} give no square of {size}; '
-            'nothing is enlarged: raise --max-size or --margin.'
-        )
-
-
-def _photographs(source: Source, split: Split) -> dict[str, str]:
-    """Names in the source by the annotations' names, such as ``0--Parade/0_Parade_Parade_0_452.jpg``."""
-    pattern = re.compile(rf'(?:.*/)?WIDER_{split}/images/(?P<key>[^/]+/[^/]+\.jpg)')
-    found = source.by_key(pattern)
-    if not found:
-        raise not_this(source, f'the {split} part of WIDER FACE', f'WIDER_{split}/images/<event>/<image>.jpg')
-    return {key: names[0] for key, names in found.items()}
-
-
-def _annotations(source: Source, split: Split) -> dict[str, list[Box]]:
-    name = source.one(re.compile(rf'(?:.*/)?wider_face_{split}_bbx_gt\.txt'), f'wider_face_{split}_bbx_gt.txt')
-    try:
-        return read_annotations(source.text(name).splitlines())
-    except ValueError as error:
-        raise UserError(f"'{source.where(name)}' is damaged: {error}; download wider_face_split.zip again.") from error
-
-
-def read_annotations(lines: Sequence[str]) -> dict[str, list[Box]]:
-    """Faces by photograph: of each a line with its name, one with the number of faces, and a line for each face.
-
-    A photograph without faces is followed by one line of zeros all the same.
-
-    Raises:
-        ValueError: the lines are not of this form.
-    """
-    found: dict[str, list[Box]] = {}
-    rest = iter(lines)
-    for name in rest:
-        if not name.strip():
-            continue
-        count = next(rest, '').strip()
-        if not count.isdecimal():
-            raise ValueError(f"after '{name}' there is '{count}', no number of faces")
-        boxes = [_box(next(rest, '')) for _ in range(max(int(count), 1))]
-        found[name.strip()] = boxes[: int(count)]
-    return found
-
-
-def _box(line: str) -> Box:
-    try:
-        box = Box(*map(int, line.split()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"'{line}' is no face: ten whole numbers are needed") from error
-    if max(map(abs, box)) > _FAR:
-        raise ValueError(f"'{line}' is no face: it lies beyond any photograph")
-    return box
-
-
 def _select(
-    annotations: Mapping[str, Sequence[Box]], photographs: Collection[str], wanted: Wanted, margin: float, size: int
-) -> tuple[list[tuple[str, Cut]], list[Skip]]:
+    annotations: Mapping[str, Sequence[AnnotatedBox]],
+    photographs: Collection[str],
+    face_filter: FaceFilter,
+    margin: float,
+    size: int,
+) -> tuple[list[tuple[str, FaceCrop]], list[Skip]]:
     """The faces to cut, each with its photograph's name, and those that are asked for and not usable."""
     faces, skipped = [], []
     for name, boxes in sorted(annotations.items()):
-        chosen = [(number, box) for number, box in enumerate(boxes, 1) if wanted.fits(box)]
+        chosen = [(number, box) for number, box in enumerate(boxes, 1) if face_filter.accepts(box)]
         if chosen and name not in photographs:
             skipped.append(Skip(name, 'listed, not there', f'{len(chosen)} faces'))
             continue
@@ -202,31 +120,19 @@ def _select(
             elif side < size:
                 skipped.append(Skip(name, 'too small', f'face {number} gives a square of {side}'))
             else:
-                faces.append((name, Cut(number, left, top, side)))
+                faces.append((name, FaceCrop(number, left, top, side)))
     return faces, skipped
 
 
-def _drawn(faces: Sequence[tuple[str, Cut]], number: int | None, seed: int) -> Sequence[tuple[str, Cut]]:
-    if number is None:
-        return faces
-    if not 0 < number <= len(faces):
-        raise UserError(f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.')
-    return [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
+def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, FaceCrop]]) -> list[Item]:
+    """One item a photograph, which is decoded once; ``extra`` is its faces."""
+    crops: dict[str, list[FaceCrop]] = {}
+    for name, crop in faces:
+        crops.setdefault(name, []).append(crop)
+    return [Item(Path(name).stem.replace('.', '_'), photographs[name], None, of_one) for name, of_one in crops.items()]
 
 
-def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, Cut]]) -> list[Item]:
-    """One item a photograph, which is decoded once; ``more`` is its faces."""
-    cuts: dict[str, list[Cut]] = {}
-    for name, cut in faces:
-        cuts.setdefault(name, []).append(cut)
-    return [Item(_key(name), photographs[name], None, cut) for name, cut in cuts.items()]
-
-
-def _key(name: str) -> str:
-    return Path(name).stem.replace('.', '_')
-
-
-def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
+def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[ItemResult]:
     for item in items:
         try:
             photograph = source.image(item.name)
@@ -234,9 +140,9 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
             yield [Skip(item.name, CORRUPT, str(error))]
             continue
         made: list[Face | Skip] = []
-        for number, left, top, side in item.more:
+        for number, left, top, side in item.extra:
             try:
-                made.append(Face(f'{item.key}_{number:04d}', cut_square(photograph, left, top, side, size)))
+                made.append(Face(f'{item.key}_{number:04d}', crop_square(photograph, left, top, side, size)))
             except ValueError as error:
                 made.append(Skip(item.name, 'bad box', f'face {number}: {error}'))
         yield made
@@ -244,7 +150,7 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[Made]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_widerface`."""
-    usual = Wanted()
+    usual = FaceFilter()
     parser.add_argument('src', metavar='SRC', type=Path, help='folder with the archives, or in which they are unpacked')
     add_output_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val'], default='train', help='(default: train)')
@@ -275,7 +181,7 @@ def run(args: Namespace) -> Prepared:
         args.src,
         args.dst,
         split=args.split,
-        wanted=Wanted(args.min_size, args.max_size, *kinds),
+        face_filter=FaceFilter(args.min_size, args.max_size, *kinds),
         margin=args.margin,
         size=args.size,
         number=args.number,

@@ -15,8 +15,7 @@ from fsr_plugins.prepare.base import (
     register,
 )
 from fsr_plugins.prepare.carry_out import carry_out
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one, without_twins
-from fsr_plugins.prepare.source import Source, not_this
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, images_by_key, one_by_one
 from fsr_plugins.prepare.sources import open_source
 from fsr_plugins.prepare.window import Window
 from fsr_plugins.stores.encoding import Encoding
@@ -65,30 +64,22 @@ def prepare_yale(
         raise UserError(f'top {top} does not fit: the square begins in one of the rows 0 to {HEIGHT - WIDTH}.')
     window = Window(top, 0, WIDTH, size)
     with open_source(src) as images:
-        items, skipped = _select(images, ambient)
+        names, skipped = images_by_key(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm', _IMAGE)
+        bad = [name for name in images.names if _BAD.fullmatch(name)]
+        skipped += [Skip(name, 'bad', "marked so by the set's authors") for name in bad]
+        items = []
+        for key, name in names.items():
+            if ambient or not key.endswith('_Ambient'):
+                items.append(Item(key, name, key.partition('_')[0]))
+            else:
+                skipped.append(Skip(name, 'under ambient light', '--ambient takes those that are cropped'))
 
         def face(item: Item) -> Face:
             return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))))
 
         protocol = {'crop': WIDTH, 'top': top, 'left': 0, 'size': size, 'ambient': ambient}
-        plan = Plan('yale', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('yale', protocol, items, one_by_one(face), skipped)
         return carry_out(plan, dst, form=form, encoding=encoding)
-
-
-def _select(images: Source, ambient: bool) -> tuple[list[Item], list[Skip]]:
-    """The images to take, by key in order, and what is not looked at."""
-    found = images.by_key(_IMAGE)
-    if not found:
-        raise not_this(images, 'the cropped Extended Yale B', 'yaleB01_P00A+000E+00.pgm')
-    names, skipped = without_twins(images, found)
-    skipped += [Skip(name, 'bad', "marked so by the set's authors") for name in images.names if _BAD.fullmatch(name)]
-    items = []
-    for key, name in names.items():
-        if ambient or not key.endswith('_Ambient'):
-            items.append(Item(key, name, key.partition('_')[0]))
-        else:
-            skipped.append(Skip(name, 'under ambient light', '--ambient takes those that are cropped'))
-    return items, skipped
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.store import Store
@@ -29,10 +28,11 @@ class StoreCache:
     def __init__(self, store: Store, what: str) -> None:
         name = hashlib.sha256(os.path.realpath(store.path).encode()).hexdigest()[:32]
         self._what = what
-        self._record = _folder() / f'{name}.{what}.json'
+        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
+        self._record = folder / f'{name}.{what}.json'
         self._fingerprint = _fingerprint(store)
 
-    def recall(self) -> Any | None:
+    def recall(self) -> object | None:
         """The finding, or None if there is none or the store has changed since."""
         if not self._record.is_file():
             return None
@@ -43,7 +43,7 @@ class StoreCache:
             logger.warning('%s is unreadable (%s); the images are read again.', self._record, error)
             return None
 
-    def remember(self, finding: Any) -> None:
+    def remember(self, finding: object) -> None:
         """Keeps the finding, which JSON can hold; where that is not possible a warning says so."""
         partial = self._record.with_suffix(f'.{os.getpid()}.partial')
         try:
@@ -52,10 +52,6 @@ class StoreCache:
             partial.replace(self._record)
         except OSError as error:
             logger.warning('%s cannot be written (%s); all is read anew next time.', self._record, error.strerror)
-
-
-def _folder() -> Path:
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
 
 
 def _fingerprint(store: Store) -> str:

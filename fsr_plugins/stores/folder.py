@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.images import EXTENSIONS, Image, read_image, read_labels
-from fsr_plugins.stores.manifest import NAME, Holding, Manifest, read_manifest
+from fsr_plugins.stores.manifest import NAME, Manifest, read_manifest
 from fsr_plugins.stores.store import Store
 from fsr_plugins.stores.verify import verify
 
@@ -59,13 +59,7 @@ class FolderStore(Store):
         """As written in the folder. Without one: keys and what is held; sizes are known by decoding only."""
         if self._manifest is not None:
             return self._manifest
-        held: dict[Holding, bool] = {
-            'identity': self.identities is not None,
-            'landmarks': self.landmarks is not None,
-            'parsing': self.has_parsing,
-        }
-        holds = [name for name, there in held.items() if there]
-        return Manifest(kind='folder', encoding='files', count=len(self), keys=list(self.keys), holds=holds)
+        return Manifest(kind='folder', encoding='files', count=len(self), keys=list(self.keys), holds=self.holds)
 
     def image(self, key: str) -> Image:
         """See :meth:`Store.image`."""

@@ -11,7 +11,7 @@ import numpy as np
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.encoding import EncodedFace, encode_face
 from fsr_plugins.stores.folder import HEADER, TABLE, files_checksum
-from fsr_plugins.stores.manifest import NAME, Manifest, Origin, compact_sizes
+from fsr_plugins.stores.manifest import NAME, Holding, Manifest, Origin, compact_sizes
 from fsr_plugins.stores.partial import partial_folder
 from fsr_plugins.stores.records import FaceLike, holdings
 
@@ -51,7 +51,7 @@ def write_encoded_folder(
             count=len(keys),
             keys=keys,
             sizes=compact_sizes([sizes[key] for key in keys]),
-            holds=list(held),  # type: ignore[arg-type]
+            holds=list(held),
             checksum=files_checksum((key, partial / 'images' / f'{key}.png') for key in keys),
             origin=origin,
         )
@@ -62,38 +62,25 @@ def write_encoded_folder(
     return len(keys)
 
 
-def _write_faces(folder: Path, faces: Iterable[EncodedFace]) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
+def _write_faces(folder: Path, faces: Iterable[EncodedFace]) -> tuple[dict[str, tuple[int, int]], tuple[Holding, ...]]:
     """Writes images, maps and table; returns the sizes by key and what is held."""
     (folder / 'images').mkdir()
     rows: dict[str, list[str]] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    held: tuple[str, ...] | None = None
+    held: tuple[Holding, ...] | None = None
     for face in faces:
-        held = _agreed(held, face)
+        held = holdings(face, held)
         if face.key in rows:
             raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
-        rows[face.key] = _write_face(folder, face)
+        (folder / 'images' / f'{face.key}.png').write_bytes(face.image)
+        if face.parsing is not None:
+            (folder / 'parsing').mkdir(exist_ok=True)
+            (folder / 'parsing' / f'{face.key}.png').write_bytes(face.parsing)
+        points = [''] * 10 if face.landmarks is None else [f'{value:.6g}' for value in np.ravel(face.landmarks)]
+        rows[face.key] = ['' if face.identity is None else str(face.identity), *points]
         sizes[face.key] = (face.height, face.width)
     if held and set(held) & {'identity', 'landmarks'}:
         with (folder / TABLE).open('w', newline='', encoding='utf-8') as file:
             writer = csv.writer(file)
             writer.writerows([HEADER, *([key, *rows[key]] for key in sorted(rows))])
     return sizes, held or ()
-
-
-def _agreed(held: tuple[str, ...] | None, face: EncodedFace) -> tuple[str, ...]:
-    brought = holdings(face)
-    if held is not None and brought != held:
-        raise ValueError(
-            f"The face '{face.key}' brings {brought}, those before it {held}; a store holds the same of all."
-        )
-    return brought
-
-
-def _write_face(folder: Path, face: EncodedFace) -> list[str]:
-    (folder / 'images' / f'{face.key}.png').write_bytes(face.image)
-    if face.parsing is not None:
-        (folder / 'parsing').mkdir(exist_ok=True)
-        (folder / 'parsing' / f'{face.key}.png').write_bytes(face.parsing)
-    points = [''] * 10 if face.landmarks is None else [f'{value:.6g}' for value in np.ravel(face.landmarks)]
-    return ['' if face.identity is None else str(face.identity), *points]

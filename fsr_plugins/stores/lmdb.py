@@ -42,10 +42,17 @@ class LmdbStore(Store):
         self._sizes = np.ascontiguousarray(np.broadcast_to(sizes, (len(self), 2)))
         self._shapes = dict(zip(self.keys, [(h, w, 3) for h, w in self._sizes.tolist()], strict=True))
         with self._transaction() as transaction:
-            self._check_entries(transaction)
-            if 'identity' in self._manifest.holds:
+            holds = self._manifest.holds
+            expected = len(self) * (2 if 'parsing' in holds else 1) + ('identity' in holds) + ('landmarks' in holds)
+            entries = transaction.stat()['entries']
+            if entries != expected:
+                raise UserError(
+                    f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; "
+                    'prepare it again.'
+                )
+            if 'identity' in holds:
                 self.identities = np.frombuffer(self._record(transaction, IDENTITIES), np.int64).copy()
-            if 'landmarks' in self._manifest.holds:
+            if 'landmarks' in holds:
                 points = np.frombuffer(self._record(transaction, LANDMARKS), np.float32)
                 self.landmarks = points.reshape(-1, 5, 2).copy()
 
@@ -66,15 +73,6 @@ class LmdbStore(Store):
         if not manifest.count:
             raise UserError(f"The LMDB '{self.path}' holds no images.")
         return manifest
-
-    def _check_entries(self, transaction: lmdb.Transaction) -> None:
-        holds = self._manifest.holds
-        expected = len(self) * (2 if 'parsing' in holds else 1) + ('identity' in holds) + ('landmarks' in holds)
-        entries = transaction.stat()['entries']
-        if entries != expected:
-            raise UserError(
-                f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; prepare it again."
-            )
 
     @contextmanager
     def _transaction(self) -> Iterator[lmdb.Transaction]:
@@ -121,18 +119,20 @@ class LmdbStore(Store):
     def reader(self) -> Iterator[Read]:
         """Reads in one transaction; raw images are views of the mapped file."""
         with self._transaction() as transaction:
-            yield lambda key: self._decoded(transaction, key)
 
-    def _decoded(self, transaction: lmdb.Transaction, key: str) -> Image:
-        shape = self._shapes[key]
-        value = self._record(transaction, key.encode())
-        if not self._raw:
-            return decode_image(value, self.where(key))
-        if len(value) != shape[0] * shape[1] * 3:
-            raise UserError(
-                f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; prepare the LMDB again."
-            )
-        return np.frombuffer(value, np.uint8).reshape(shape)
+            def read(key: str) -> Image:
+                shape = self._shapes[key]
+                value = self._record(transaction, key.encode())
+                if not self._raw:
+                    return decode_image(value, self.where(key))
+                if len(value) != shape[0] * shape[1] * 3:
+                    raise UserError(
+                        f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; "
+                        'prepare the LMDB again.'
+                    )
+                return np.frombuffer(value, np.uint8).reshape(shape)
+
+            yield read
 
     def parsing(self, key: str) -> Image:
         """See :meth:`Store.parsing`."""

@@ -15,7 +15,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 from fsr_plugins.stores.lmdb import IDENTITIES, LANDMARKS, META_INFO, PARSING, content_checksum
 from fsr_plugins.stores.lmdb_env import release
-from fsr_plugins.stores.manifest import NAME, Manifest, Origin, compact_sizes
+from fsr_plugins.stores.manifest import NAME, Holding, Manifest, Origin, compact_sizes
 from fsr_plugins.stores.partial import partial_folder
 from fsr_plugins.stores.records import FaceLike, holdings
 
@@ -66,7 +66,7 @@ class LmdbWriter:
         self._faces: dict[str, tuple[int, int]] = {}
         self._people: dict[str, int] = {}
         self._points: dict[str, np.ndarray] = {}
-        self._holds: tuple[str, ...] | None = None
+        self._holds: tuple[Holding, ...] | None = None
 
     def __enter__(self) -> LmdbWriter:
         return self
@@ -87,7 +87,15 @@ class LmdbWriter:
 
     def add_encoded(self, face: EncodedFace) -> None:
         """:meth:`add` for a face whose bytes are in this LMDB's encoding already."""
-        self._check(face)
+        self._holds = holdings(face, self._holds)
+        if face.key in self._faces:
+            raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
+        if not face.key or '\0' in face.key or '\n' in face.key or len(face.key.encode()) > _KEY_BYTES:
+            raise UserError(f'The key {face.key!r} is empty, too long or has control characters; rename the image.')
+        if self.encoding == 'png' and '.' in face.key:
+            raise UserError(
+                f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw."
+            )
         self._faces[face.key] = (face.height, face.width)
         key = face.key.encode()
         self._put(key, face.image)
@@ -97,23 +105,6 @@ class LmdbWriter:
             self._people[face.key] = face.identity
         if face.landmarks is not None:
             self._points[face.key] = face.landmarks
-
-    def _check(self, face: EncodedFace) -> None:
-        held = holdings(face)
-        if self._holds is None:
-            self._holds = held
-        if held != self._holds:
-            raise ValueError(
-                f"The face '{face.key}' brings {held}, those before it {self._holds}; a store holds the same of all."
-            )
-        if face.key in self._faces:
-            raise UserError(f"The key '{face.key}' comes twice; keys of a store are unique.")
-        if not face.key or '\0' in face.key or '\n' in face.key or len(face.key.encode()) > _KEY_BYTES:
-            raise UserError(f'The key {face.key!r} is empty, too long or has control characters; rename the image.')
-        if self.encoding == 'png' and '.' in face.key:
-            raise UserError(
-                f"The key '{face.key}' has a dot, at which BasicSR would cut it; rename it or use the encoding raw."
-            )
 
     def _put(self, key: bytes, value: bytes | memoryview) -> None:
         self._waiting.append((key, value))
@@ -154,7 +145,7 @@ class LmdbWriter:
             count=len(keys),
             keys=keys,
             sizes=compact_sizes(sizes),
-            holds=list(self._holds or ()),  # type: ignore[arg-type]
+            holds=list(self._holds or ()),
             checksum=checksum,
             bytes=(self._partial / 'data.mdb').stat().st_size,
             origin=self._origin,

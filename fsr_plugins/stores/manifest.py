@@ -12,6 +12,9 @@ from fsr_plugins.errors import UserError
 
 NAME = 'manifest.json'
 
+#: Plain values by name, as JSON holds them.
+Json = dict[str, Any]
+
 Holding = Literal['identity', 'landmarks', 'parsing']
 
 
@@ -25,7 +28,7 @@ class Origin(BaseModel):
     model_config = ConfigDict(extra='forbid', frozen=True)
 
     dataset: str
-    protocol: dict[str, Any] = {}
+    protocol: Json = {}
     found: int = Field(ge=0)
     skipped: dict[str, int] = {}
 
@@ -51,8 +54,8 @@ class Manifest(BaseModel):
     bytes: int | None = None
     origin: Origin | None = None
 
-    def provenance(self) -> dict[str, Any]:
-        """What tells this set from another, in few plain values: all but keys and sizes."""
+    def provenance(self) -> Json:
+        """What tells this dataset from another, in few plain values: all but keys and sizes."""
         return self.model_dump(exclude={'keys', 'sizes'}, exclude_none=True)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from fsr_plugins.errors import UserError
 
@@ -26,18 +27,20 @@ def only_one(path: Path) -> Iterator[None]:
     Raises:
         UserError: the folder that it belongs into cannot be written.
     """
+    lock = FileLock(path.parent / f'.{path.name}.lock')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (path.parent / f'.{path.name}.lock').open('w')
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info('Waiting for the process that builds %s.', path)
+            lock.acquire()
     except OSError as error:
         raise UserError(
             f"'{path.parent}' cannot be written ({error.strerror}); "
             'set FSR_DATASETS to a folder for what is built on first use.'
         ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logger.info('Waiting for the process that builds %s.', path)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        lock.release()

@@ -52,7 +52,14 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
     spec = os.fspath(spec)
     scheme, separator, _ = spec.partition(_SEPARATOR)
     if separator and not Path(spec).exists():
-        return _opener(scheme, spec)(spec)
+        if scheme not in SCHEMES:
+            load_plugins()
+        if scheme not in SCHEMES:
+            raise UserError(
+                f"'{spec}': no store has the scheme '{scheme}'.{near(scheme, SCHEMES)} "
+                f'Known: {", ".join(sorted(SCHEMES))}.'
+            )
+        return SCHEMES[scheme](spec)
     path = Path(spec).expanduser()
     if not path.exists():
         raise UserError(
@@ -61,13 +68,3 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
     if not path.is_dir():
         raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")
     return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path)
-
-
-def _opener(scheme: str, spec: str) -> Opener:
-    if scheme not in SCHEMES:
-        load_plugins()
-    if scheme not in SCHEMES:
-        raise UserError(
-            f"'{spec}': no store has the scheme '{scheme}'.{near(scheme, SCHEMES)} Known: {', '.join(sorted(SCHEMES))}."
-        )
-    return SCHEMES[scheme]

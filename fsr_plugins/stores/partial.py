@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 
 @contextmanager
 def partial_folder(target: Path) -> Iterator[Path]:
@@ -23,7 +25,7 @@ def partial_folder(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for path in target.parent.iterdir():
         match = left.fullmatch(path.name)
-        if match is not None and not _alive(int(match['pid'])):
+        if match is not None and not psutil.pid_exists(int(match['pid'])):
             shutil.rmtree(path, ignore_errors=True)
     folder = target.parent / f'{beginning}{os.getpid()}.partial'
     shutil.rmtree(folder, ignore_errors=True)
@@ -32,13 +34,3 @@ def partial_folder(target: Path) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's, so there is one
-        return True
-    return True

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.stores.images import Image
+from fsr_plugins.stores.manifest import Holding
 
 
 class FaceLike(Protocol):
@@ -48,6 +49,9 @@ class Holder(Protocol):
     """What belongs to a face, encoded or not; None where it is not known."""
 
     @property
+    def key(self) -> str: ...
+
+    @property
     def identity(self) -> int | None: ...
 
     @property
@@ -57,6 +61,19 @@ class Holder(Protocol):
     def parsing(self) -> object | None: ...
 
 
-def holdings(face: Holder) -> tuple[str, ...]:
-    """The names of what the face brings beside its image, in the manifest's words."""
-    return tuple(name for name in ('identity', 'landmarks', 'parsing') if getattr(face, name) is not None)
+def holdings(face: Holder, before: tuple[Holding, ...] | None) -> tuple[Holding, ...]:
+    """The names of what the face brings beside its image, in the manifest's words.
+
+    Args:
+        before: What those before it brought; None for the first.
+
+    Raises:
+        ValueError: it brings something else than they.
+    """
+    found: dict[Holding, object] = {'identity': face.identity, 'landmarks': face.landmarks, 'parsing': face.parsing}
+    brought = tuple(name for name, there in found.items() if there is not None)
+    if before is not None and brought != before:
+        raise ValueError(
+            f"The face '{face.key}' brings {brought}, those before it {before}; a store holds the same of all."
+        )
+    return brought

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.stores.images import Image
-from fsr_plugins.stores.manifest import Manifest
+from fsr_plugins.stores.manifest import Holding, Json, Manifest
+from fsr_plugins.stores.records import Face
 
 #: What :meth:`Store.reader` hands out: key → uint8 HWC RGB.
 Read = Callable[[str], Image]
@@ -48,6 +49,34 @@ class Store(ABC):
     @abstractmethod
     def has_parsing(self) -> bool:
         """Whether parsing maps are held."""
+
+    @property
+    def holds(self) -> list[Holding]:
+        """What is held beside the images, in the manifest's words."""
+        held: dict[Holding, bool] = {
+            'identity': self.identities is not None,
+            'landmarks': self.landmarks is not None,
+            'parsing': self.has_parsing,
+        }
+        return [name for name, there in held.items() if there]
+
+    def get(self, key: str) -> Face:
+        """The face of a key: its image, and identity, landmarks and parsing map where they are held.
+
+        Raises:
+            UserError: image or parsing map does not decode, or the parsing map is missing.
+            KeyError: no such key.
+        """
+        place = bisect_left(self.keys, key)
+        if place == len(self) or self.keys[place] != key:
+            raise KeyError(key)
+        return Face(
+            key,
+            self.image(key),
+            None if self.identities is None else int(self.identities[place]),
+            None if self.landmarks is None else self.landmarks[place],
+            self.parsing(key) if self.has_parsing else None,
+        )
 
     @abstractmethod
     def image(self, key: str) -> Image:
@@ -94,8 +123,8 @@ class Store(ABC):
         known = self.landmarks[np.isfinite(self.landmarks).all(axis=(1, 2))]
         return known.mean(axis=0, dtype=np.float64).astype(np.float32) if len(known) else None
 
-    def provenance(self) -> dict[str, Any]:
-        """What tells this set from another, in few plain values.
+    def provenance(self) -> Json:
+        """What tells this dataset from another, in few plain values.
 
         These are the manifest's, the images' size where all have the same (height, width), and the mean of the faces'
         points. Checkpoints carry them.

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.images import Image
-from fsr_plugins.stores.manifest import Holding, Manifest
+from fsr_plugins.stores.manifest import Manifest
 from fsr_plugins.stores.store import Read, Store
 
 
@@ -41,24 +41,16 @@ class UnionStore(Store):
         self.identities = np.concatenate(identities) if len(identities) == len(parts) else None
         landmarks = [part.landmarks for part in parts if part.landmarks is not None]
         self.landmarks = np.concatenate(landmarks) if len(landmarks) == len(parts) else None
-        self._manifest = self._described()
-
-    def _described(self) -> Manifest:
-        manifests = [part.manifest for part in self._parts]
+        manifests = [part.manifest for part in parts]
         encodings = {manifest.encoding for manifest in manifests}
         checksums = [manifest.checksum for manifest in manifests if manifest.checksum is not None]
-        held: dict[Holding, bool] = {
-            'identity': self.identities is not None,
-            'landmarks': self.landmarks is not None,
-            'parsing': self.has_parsing,
-        }
-        return Manifest(
+        self._manifest = Manifest(
             kind='union',
             encoding=encodings.pop() if len(encodings) == 1 else 'mixed',
             count=len(self),
             keys=list(self.keys),
             sizes=_joint_sizes(manifests),
-            holds=[name for name, there in held.items() if there],
+            holds=self.holds,
             checksum=joint_checksum(checksums) if len(checksums) == len(manifests) else None,
         )
 

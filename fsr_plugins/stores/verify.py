@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import cv2
 import numpy as np
@@ -31,7 +29,11 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     if len(store.parts) > 1:
         sizes = np.concatenate([verify(part, threads=threads) for part in store.parts])
     else:
-        sizes = _sizes(store, threads or os.cpu_count() or 1)
+        cache = StoreCache(store, 'sizes')
+        known = _spread(cache.recall(), len(store))
+        sizes = _measure(store, threads or os.cpu_count() or 1) if known is None else known
+        if known is None:
+            cache.remember((sizes[:1] if (sizes == sizes[:1]).all() else sizes).tolist())
     if min_size is not None:
         minimum = (min_size, min_size) if isinstance(min_size, int) else min_size
         check_minimum(store, np.arange(len(store)), sizes, minimum)
@@ -53,16 +55,7 @@ def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, 
         )
 
 
-def _sizes(store: Store, threads: int) -> Sizes:
-    cache = StoreCache(store, 'sizes')
-    sizes = _spread(cache.recall(), len(store))
-    if sizes is None:
-        sizes = _measure(store, threads)
-        cache.remember((sizes[:1] if (sizes == sizes[:1]).all() else sizes).tolist())
-    return sizes
-
-
-def _spread(known: Any, count: int) -> Sizes | None:
+def _spread(known: object, count: int) -> Sizes | None:
     """The sizes as remembered, one for all or one an image, as int32 (count, 2); None if they are no such thing."""
     if not isinstance(known, list) or len(known) not in (1, count):
         return None
@@ -70,9 +63,14 @@ def _spread(known: Any, count: int) -> Sizes | None:
 
 
 def _measure(store: Store, threads: int) -> Sizes:
+    def measure(key: str) -> tuple[int, int]:
+        height, width = store.image(key).shape[:2]
+        if store.has_parsing and store.parsing(key).shape != (height, width):
+            raise UserError(f"The parsing map of '{store.where(key)}' is not of its image's size {width}x{height}.")
+        return height, width
+
     cv2.setNumThreads(0)
     with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
-        measure = _measurer(store)
         sizes = np.array(list(pool.map(measure, store.keys)), np.int32).reshape(-1, 2)
     _compare(store, sizes)
     return sizes
@@ -90,13 +88,3 @@ def _compare(store: Store, sizes: Sizes) -> None:
             )
     if manifest.checksum is not None and store.content_checksum() != manifest.checksum:
         raise UserError(f"The images of '{store.path}' do not have the checksum of its manifest; prepare it again.")
-
-
-def _measurer(store: Store) -> Callable[[str], tuple[int, int]]:
-    def measure(key: str) -> tuple[int, int]:
-        height, width = store.image(key).shape[:2]
-        if store.has_parsing and store.parsing(key).shape != (height, width):
-            raise UserError(f"The parsing map of '{store.where(key)}' is not of its image's size {width}x{height}.")
-        return height, width
-
-    return measure

@@ -1,11 +1,8 @@
-"""The nearest of one person against brute force; the stored index: what renews it, damage, and two who want it."""
+"""The stored index of the nearest of each person: what is in it, what renews it, what is refused."""
 
 from __future__ import annotations
 
-import json
-import logging
 import shutil
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,14 +14,12 @@ from torch import Tensor, nn
 
 from fsr_plugins.archs import recognition
 from fsr_plugins.archs.recognition import Recogniser
-from fsr_plugins.data import compare_index, neighbours
+from fsr_plugins.data import compare_index
 from fsr_plugins.data.compare_index import CompareIndex
-from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.neighbours import nearest_of_same_identity
+from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import ARCH_REGISTRY
 from fsr_plugins.stores.folder_writer import write_folder
-from fsr_plugins.stores.kept_array import kept_array
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.records import Face
 
@@ -50,135 +45,11 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('FSR_DATASETS', str(tmp_path / 'datasets'))
 
 
-# ---- the search ----------------------------------------------------------------------------------------------------
-
-
 def brute_force(embeddings: np.ndarray, identities: np.ndarray, k: int) -> np.ndarray:
-    """By the definition, in float64."""
+    """Of persons who all have more than ``k`` images."""
     cosines = embeddings.astype(np.float64) @ embeddings.astype(np.float64).T
-    found = np.full((len(identities), k), -1)
-    for row, person in enumerate(identities):
-        others = [place for place in np.flatnonzero(identities == person) if place != row]
-        others.sort(key=lambda place: (-cosines[row, place], place))
-        found[row, : len(others)] = others[:k]
-    return found
-
-
-def unit(seed: int, number: int, size: int = 16) -> np.ndarray:
-    vectors = np.random.default_rng(seed).standard_normal((number, size))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-@pytest.mark.parametrize('tile', [4, 1024])
-@pytest.mark.parametrize('rows', [8, 1 << 13])
-@pytest.mark.parametrize('k', [1, 3, 30])
-def test_nearest_are_those_of_brute_force(tile: int, rows: int, k: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Persons of 1 to about 40 images, in any order, with any numbers."""
-    monkeypatch.setattr(neighbours, '_TILE', tile)
-    monkeypatch.setattr(neighbours, '_ROWS', rows)
-    rng = np.random.default_rng(0)
-    identities = (rng.geometric(0.07, 250) - 9) ** 3
-    assert {1, 2} < set(np.unique(identities, return_counts=True)[1].tolist())
-    embeddings = unit(1, 250)
-    found = nearest_of_same_identity(embeddings, identities, k)
-    assert found.dtype == np.int64 and np.array_equal(found, brute_force(embeddings, identities, k))
-
-
-@pytest.mark.parametrize('tile', [4, 1024])
-def test_equal_cosines_go_to_the_lower_position(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of halves: every product is exact, and only -1, -0.5, 0, 0.5 and 1 occur."""
-    monkeypatch.setattr(neighbours, '_TILE', tile)
-    rng = np.random.default_rng(2)
-    embeddings = rng.choice(np.array([-0.5, 0.5], np.float32), (120, 4))
-    identities = rng.integers(0, 6, 120)
-    assert np.array_equal(nearest_of_same_identity(embeddings, identities, 9), brute_force(embeddings, identities, 9))
-
-
-def test_one_large_person_from_a_file(tmp_path: Path) -> None:
-    np.save(tmp_path / 'e.npy', unit(3, 2500, 8))
-    embeddings = np.load(tmp_path / 'e.npy', mmap_mode='r')
-    identities = np.full(2500, 7)
-    cosines = embeddings.astype(np.float64) @ embeddings.T
-    np.fill_diagonal(cosines, -2)
-    found = nearest_of_same_identity(embeddings, identities, 3)
-    expected = -np.sort(-cosines, axis=1)[:, :3]
-    np.testing.assert_allclose(np.take_along_axis(cosines, found, axis=1), expected, atol=1e-6)
-    assert all(len(set(row)) == 3 for row in found.tolist())
-
-
-def test_shapes_must_fit() -> None:
-    with pytest.raises(ValueError, match=r'\(4, 8\).*\(5,\)'):
-        nearest_of_same_identity(unit(0, 4, 8), np.zeros(5, np.int64), 2)
-    with pytest.raises(ValueError, match='k 0'):
-        nearest_of_same_identity(unit(0, 4, 8), np.zeros(4, np.int64), 0)
-
-
-# ---- arrays that are kept ------------------------------------------------------------------------------------------
-
-
-def test_two_that_want_an_array_build_it_once(tmp_path: Path) -> None:
-    built: list[Path] = []
-
-    def build(path: Path) -> None:
-        built.append(path)
-        np.save(path, np.arange(4))
-
-    results: list[list[int]] = []
-    threads = [
-        threading.Thread(target=lambda: results.append(kept_array(tmp_path, {'a': 1}, build).tolist()))
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(built) == 1 and results == [[0, 1, 2, 3]] * 4
-
-
-def test_an_array_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    def fail(path: Path) -> None:
-        np.save(path, np.arange(9))
-        raise RuntimeError('power cut')
-
-    with pytest.raises(RuntimeError, match='power cut'):
-        kept_array(tmp_path, {'a': 1}, fail)
-    assert not any(path.is_dir() for path in tmp_path.iterdir())
-    assert kept_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(2))).tolist() == [0, 1]
-    (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='cannot be written.*FSR_DATASETS'):
-        kept_array(tmp_path / 'file', {'a': 1}, fail)
-
-
-def cut(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-3])
-
-
-def change(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize('file', ['array.npy', 'about.json'])
-@pytest.mark.parametrize('damage', [cut, change, Path.unlink, lambda path: path.write_text('[]')])
-def test_a_damaged_array_is_reported_and_built_again(
-    tmp_path: Path, file: str, damage: Any, caplog: pytest.LogCaptureFixture
-) -> None:
-    def wanted() -> list[int]:
-        return kept_array(tmp_path, {'a': 1}, lambda path: np.save(path, np.arange(5))).tolist()
-
-    wanted()
-    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
-    damage(folder / file)
-    with caplog.at_level(logging.WARNING):
-        assert wanted() == [0, 1, 2, 3, 4]
-    assert 'is damaged; it is built again' in caplog.text and str(folder) in caplog.text
-    assert json.loads((folder / 'about.json').read_text())['about'] == {'a': 1}
-    caplog.clear()
-    assert wanted() == [0, 1, 2, 3, 4] and not caplog.text
-
-
-# ---- the index -----------------------------------------------------------------------------------------------------
+    cosines[(identities[:, None] != identities) | np.eye(len(identities), dtype=bool)] = -2
+    return np.argsort(-cosines, axis=1, kind='stable')[:, :k]
 
 
 def faces(seed: int = 0, number: int = 40, people: int = 4) -> list[Face]:
@@ -195,8 +66,8 @@ def weights(path: Path, seed: int = 0) -> dict[str, Any]:
     return {'type': 'CompareTestRecogniser', 'path': str(path)}
 
 
-def images(root: Path, **more: Any) -> FaceSet:
-    return FaceSet({'name': 'faces', 'phase': 'test', 'dataroot_gt': str(root), **more})
+def images(root: Path, **more: Any) -> HRDataset:
+    return HRDataset({'name': 'faces', 'phase': 'test', 'dataroot_gt': str(root), **more})
 
 
 class Counted:

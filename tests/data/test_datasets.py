@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from basicsr.data.transforms import augment
 from torch.utils.data import DataLoader
 
-from fsr_plugins.data.augment import MIRRORED_IDS, Turn, draw_corner, draw_turn
 from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset, UnpairedFaceDataset
-from fsr_plugins.data.real_set import RealFaceDataset
+from fsr_plugins.data.real_dataset import RealFaceDataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb
@@ -48,46 +46,6 @@ def write_set(path: Path, number: int = 5, size: int = 32, lmdb: bool = True, vi
 
 def make(root: str, cls: type = FaceDataset, **more: Any) -> Any:
     return cls({'name': 'faces', 'type': cls.__name__, 'phase': 'train', 'scale': 4, 'dataroot_gt': root, **more})
-
-
-@pytest.mark.parametrize('hflip', [False, True])
-@pytest.mark.parametrize('vflip', [False, True])
-@pytest.mark.parametrize('transpose', [False, True])
-def test_turns_are_basicsrs(hflip: bool, vflip: bool, transpose: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    turn = Turn(hflip, vflip, transpose)
-    image = coordinates(12, 12, 3)
-    draws = iter([0.0 if flag else 1.0 for flag in turn])
-    monkeypatch.setattr('random.random', lambda: next(draws))
-    expected = augment(image.copy())
-    out = np.empty_like(image)
-    turn.write(image, out)
-    assert np.array_equal(out, expected)
-    # Landmarks and labels follow the pixels: a marked pixel is found where its turned landmark is.
-    points = np.array([[1, 2], [8, 3], [5, 6], [2, 9], [7, 10]], np.float32)
-    labels = np.zeros((12, 12), np.uint8)
-    names = np.array([4, 5, 10, 7, 8], np.uint8)
-    for label, (x, y) in zip(names, points.astype(int), strict=True):
-        labels[y, x] = label
-    turned = np.empty_like(labels)
-    turn.write_labels(labels, turned)
-    for label, (x, y) in zip(names, turn.points(points, 12, 12).astype(int), strict=True):
-        assert turned[y, x] == label
-
-
-def test_mirroring_twice_is_nothing() -> None:
-    assert np.array_equal(MIRRORED_IDS[MIRRORED_IDS], np.arange(256))
-    assert [int(MIRRORED_IDS[label]) for label in (1, 2, 3, 4, 5, 7, 8, 12)] == [1, 3, 2, 5, 4, 8, 7, 12]
-
-
-def test_draws_are_uniform() -> None:
-    turns = np.array([draw_turn(seed, True, True) for seed in range(4000)])
-    counts = np.bincount(turns @ [1, 2, 4], minlength=8)
-    assert ((counts - 500) ** 2 / 500).sum() < 24.3  # 7 degrees of freedom, p = 0.001
-    assert not any(draw_turn(seed, True, False)[1:] != (False, False) for seed in range(50))
-    corners = np.array([draw_corner(seed, 24, 20, 12, 4) for seed in range(4000)])
-    assert set(corners[:, 0]) == {0, 4, 8, 12} and set(corners[:, 1]) == {0, 4, 8}
-    counts = np.bincount(corners[:, 0] // 4 * 3 + corners[:, 1] // 4, minlength=12)
-    assert ((counts - 4000 / 12) ** 2 / (4000 / 12)).sum() < 31.3  # 11 degrees of freedom
 
 
 @pytest.mark.parametrize('lmdb', [False, True])
@@ -244,19 +202,19 @@ def test_lists_say_which_images_are_used(tmp_path: Path) -> None:
     lq = write_set(tmp_path / 'lq', number=3, size=8)
     keys = ['k0', 'k1', 'k2']
     assert make(root, number=3).lists() == {'gt': keys}
-    assert real_set(lq).lists() == {'lq': keys}
+    assert real_dataset(lq).lists() == {'lq': keys}
     assert make(root, UnpairedFaceDataset, dataroot_real_lq=lq, number=2).lists() == {'gt': keys[:2], 'real_lq': keys}
     few = write_set(tmp_path / 'few', number=3)
     assert make(few, dataroot_lq=lq).lists() == {'gt': keys, 'lq': keys}
 
 
-def real_set(root: str, **more: Any) -> RealFaceDataset:
+def real_dataset(root: str, **more: Any) -> RealFaceDataset:
     block = {'name': 'r', 'type': 'RealFaceDataset', 'phase': 'val', 'scale': 4, 'dataroot_lq': root}
     return RealFaceDataset({**block, **more})
 
 
 def test_real_lr_alone(tmp_path: Path) -> None:
-    dataset = real_set(write_set(tmp_path / 'lq', number=3, size=10), number=2)
+    dataset = real_dataset(write_set(tmp_path / 'lq', number=3, size=10), number=2)
     dataset.check(4)
     assert not dataset.has_gt and FaceDataset.has_gt and UnpairedFaceDataset.has_gt
     for index in range(2):
@@ -264,9 +222,9 @@ def test_real_lr_alone(tmp_path: Path) -> None:
         assert set(sample) == {'lq', 'lq_path', 'index', 'seed'}
         assert np.array_equal(sample['lq'], coordinates(10, 10, index)) and sample['lq_path'] == f'k{index}'
     with pytest.raises(UserError, match='take UnpairedFaceDataset'):
-        real_set(str(tmp_path / 'lq.lmdb'), phase='train')
+        real_dataset(str(tmp_path / 'lq.lmdb'), phase='train')
     with pytest.raises(UserError, match="unknown key 'use_hflip'"):
-        real_set(str(tmp_path / 'lq.lmdb'), use_hflip=True)
+        real_dataset(str(tmp_path / 'lq.lmdb'), use_hflip=True)
 
 
 def test_a_part_of_the_set(tmp_path: Path) -> None:

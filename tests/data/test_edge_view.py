@@ -89,13 +89,13 @@ def test_they_are_turned_with_the_image_and_found_once(tmp_path: Path, use_rot: 
     seen = set()
     for number in range(60):
         sample = dataset[number]
-        turn = dataset._sample(number).turn
-        seen.add(turn)
+        flip = dataset.sample(number).flip
+        seen.add(flip)
         place = number % 6
         for name, before in {**maps[place], 'gt': images[place]}.items():
-            turned = before[:, ::-1] if turn.hflip else before
-            turned = turned[::-1] if turn.vflip else turned
-            turned = turned.swapaxes(0, 1) if turn.transpose else turned
+            turned = before[:, ::-1] if flip.hflip else before
+            turned = turned[::-1] if flip.vflip else turned
+            turned = turned.swapaxes(0, 1) if flip.transpose else turned
             assert np.array_equal(sample[name], turned)
         assert len(calls) == 3 * min(number + 1, 6)
     assert len(seen) == (8 if use_rot else 2)
@@ -119,7 +119,7 @@ def test_of_a_crop_they_are_found_anew(tmp_path: Path, calls: list[Any]) -> None
     dataset.check(4)
     for number in range(24):
         sample = dataset[number]
-        cut = sample['gt'][:, ::-1] if dataset._sample(number).turn.hflip else sample['gt']
+        cut = sample['gt'][:, ::-1] if dataset.sample(number).flip.hflip else sample['gt']
         edges = expected(np.ascontiguousarray(cut), 1, adaptive='mean_std')
         assert np.array_equal(sample['canny_1'], edges[:, ::-1] if cut is not sample['gt'] else edges)
         assert sample['canny_4'].shape == (4, 4)

@@ -14,7 +14,7 @@ import torch
 
 from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
-from fsr_plugins.data.real_set import RealFaceDataset
+from fsr_plugins.data.real_dataset import RealFaceDataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb

@@ -9,7 +9,7 @@ import pytest
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detector, align_ffhq, open_detector, open_landmarker, open_parser
 from fsr_plugins.portraits import render
-from fsr_plugins.portraits.domains import Face
+from fsr_plugins.portraits.domains import Portrait
 
 pytest.importorskip('ai_edge_litert')
 
@@ -28,7 +28,7 @@ def _files() -> None:
 
 
 @pytest.fixture(scope='module')
-def faces() -> list[Face]:
+def faces() -> list[Portrait]:
     return render('studio', 'train', range(12), size=SIZE, seed=0)
 
 
@@ -42,7 +42,7 @@ def off(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.linalg.norm(points - truth, axis=1) / np.linalg.norm(truth[0] - truth[1])
 
 
-def test_drawn_faces_are_found_and_their_points_lie_right(faces: list[Face], detector: Detector) -> None:
+def test_drawn_faces_are_found_and_their_points_lie_right(faces: list[Portrait], detector: Detector) -> None:
     found = detector.detect([face.image for face in faces])
     for one in found:
         assert len(one) == 1 and 0.5 < one[0].score <= 1
@@ -55,7 +55,7 @@ def test_drawn_faces_are_found_and_their_points_lie_right(faces: list[Face], det
     assert (mean < [0.05, 0.05, 0.08, 0.15, 0.15]).all()
 
 
-def test_scale_place_and_neighbours_do_not_matter(faces: list[Face], detector: Detector) -> None:
+def test_scale_place_and_neighbours_do_not_matter(faces: list[Portrait], detector: Detector) -> None:
     # The smaller face is seen by BlazeFace's full range only, the larger by both.
     one, other = faces[0], faces[1]
     image = np.zeros((3 * SIZE, 5 * SIZE, 3), np.uint8)
@@ -70,7 +70,7 @@ def test_scale_place_and_neighbours_do_not_matter(faces: list[Face], detector: D
 
 
 @pytest.mark.parametrize('angle', [-35, 35])
-def test_turned_faces_keep_the_order_of_their_points(angle: float, faces: list[Face], detector: Detector) -> None:
+def test_turned_faces_keep_the_order_of_their_points(angle: float, faces: list[Portrait], detector: Detector) -> None:
     matrix = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), angle, 0.9)
     for face in faces[:4]:
         image = cv2.warpAffine(face.image, matrix, (SIZE, SIZE), flags=cv2.INTER_AREA)
@@ -78,7 +78,7 @@ def test_turned_faces_keep_the_order_of_their_points(angle: float, faces: list[F
         assert off(detector.detect([image])[0][0].points, truth).mean() < 0.12
 
 
-def test_the_mesh_looks_where_another_detector_pointed(faces: list[Face], detector: Detector) -> None:
+def test_the_mesh_looks_where_another_detector_pointed(faces: list[Portrait], detector: Detector) -> None:
     images = [face.image for face in faces[:4]]
     found = [one[0] for one in detector.detect(images)]
     marks = open_landmarker('mediapipe').points(images, [*found[:3], None])
@@ -90,7 +90,7 @@ def test_the_mesh_looks_where_another_detector_pointed(faces: list[Face], detect
         open_landmarker('mediapipe').points(images, found[:1])
 
 
-def test_where_no_face_is_none_is_found(faces: list[Face], detector: Detector) -> None:
+def test_where_no_face_is_none_is_found(faces: list[Portrait], detector: Detector) -> None:
     empty = np.full((100, 140, 3), 90, np.uint8)
     assert detector.detect([empty, faces[0].image, empty])[::2] == [[], []]
     assert open_parser('mediapipe').parse([empty]) == [None]
@@ -99,7 +99,7 @@ def test_where_no_face_is_none_is_found(faces: list[Face], detector: Detector) -
     assert open_landmarker('mediapipe').points([np.full_like(faces[0].image, 128)], elsewhere) == [None]
 
 
-def test_maps_show_the_parts_on_their_sides(faces: list[Face]) -> None:
+def test_maps_show_the_parts_on_their_sides(faces: list[Portrait]) -> None:
     maps = open_parser('mediapipe').parse([face.image for face in faces])
     for parts, face in zip(maps, faces, strict=True):
         assert parts.shape == (SIZE, SIZE) and parts.dtype == np.uint8
@@ -116,7 +116,7 @@ def test_maps_show_the_parts_on_their_sides(faces: list[Face]) -> None:
         assert both.sum() / either.sum() > enough
 
 
-def test_the_way_to_an_aligned_face(faces: list[Face], detector: Detector) -> None:
+def test_the_way_to_an_aligned_face(faces: list[Portrait], detector: Detector) -> None:
     found = detector.detect([faces[2].image])[0][0]
     face = align_ffhq(faces[2].image, found.points, 160)
     # In FFHQ's position the eyes lie at 0.38 and 0.62 of the side, at 0.47 of its height.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from hashlib import sha256
 
 import cv2
@@ -12,18 +13,19 @@ import numpy as np
 import pytest
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, Face, iterate, render
+from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, RENDERER_VERSION, Portrait, iterate, render
+from fsr_plugins.portraits.people import draw_person
 
 SIZES = {name: 16 if name == 'real_lr' else 64 for name in DOMAINS}
 
 
 @pytest.fixture(scope='module')
-def studio() -> list[Face]:
+def studio() -> list[Portrait]:
     """One picture of each of 20 people."""
     return render('studio', 'train', range(3, 20 * IMAGES_PER_PERSON, IMAGES_PER_PERSON), 128, seed=5)
 
 
-def digest(faces: list[Face]) -> str:
+def digest(faces: list[Portrait]) -> str:
     """A checksum of everything that belongs to the faces."""
     total = sha256()
     for face in faces:
@@ -68,19 +70,19 @@ def test_shapes_and_types(domain: str) -> None:
         assert face.parsing.shape == (size, size) and face.parsing.dtype == np.uint8
 
 
-def region(face: Face, *ids: int) -> np.ndarray:
+def region(face: Portrait, *ids: int) -> np.ndarray:
     assert face.parsing is not None
     return np.isin(face.parsing, ids)
 
 
-def near(face: Face, mark: int, ids: tuple[int, ...], radius: int) -> bool:
+def near(face: Portrait, mark: int, ids: tuple[int, ...], radius: int) -> bool:
     """Whether a pixel of ``ids`` lies within ``radius`` pixels of the landmark ``mark``."""
     assert face.landmarks is not None
     x, y = np.rint(face.landmarks[mark]).astype(int)
     return bool(region(face, *ids)[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1].any())
 
 
-def test_landmarks_lie_in_their_parts(studio: list[Face]) -> None:
+def test_landmarks_lie_in_their_parts(studio: list[Portrait]) -> None:
     for face in studio:
         # Ids name the subject's sides: the eye on the image's left is the right eye, 5. Hair or a frame may hide it.
         assert near(face, 0, (5, 6, 17), 1), face.key
@@ -89,14 +91,14 @@ def test_landmarks_lie_in_their_parts(studio: list[Face]) -> None:
         assert near(face, 3, (11, 12, 13), 2) and near(face, 4, (11, 12, 13), 2), face.key
 
 
-def test_mouth_corners_are_the_lips_ends(studio: list[Face]) -> None:
+def test_mouth_corners_are_the_lips_ends(studio: list[Portrait]) -> None:
     for face in studio:
         assert face.landmarks is not None
         _, columns = np.nonzero(region(face, 11, 12, 13))
         assert abs(columns.min() - face.landmarks[3, 0]) < 3 and abs(columns.max() - face.landmarks[4, 0]) < 3, face.key
 
 
-def test_eye_landmarks_are_the_eyes_centres(studio: list[Face]) -> None:
+def test_eye_landmarks_are_the_eyes_centres(studio: list[Portrait]) -> None:
     for face in studio:
         assert face.landmarks is not None
         for mark, eye in ((0, 5), (1, 4)):
@@ -106,7 +108,7 @@ def test_eye_landmarks_are_the_eyes_centres(studio: list[Face]) -> None:
                 assert np.linalg.norm(centre - face.landmarks[mark]) < 3.5, (face.key, mark)
 
 
-def test_parsing_is_plausible(studio: list[Face]) -> None:
+def test_parsing_is_plausible(studio: list[Portrait]) -> None:
     shares = np.array([np.bincount(face.parsing.ravel(), minlength=19) for face in studio]) / 128**2  # type: ignore[union-attr]
     assert shares.shape[1] == 19
     skin, hair, background = shares[:, 1], shares[:, 17], shares[:, 0]
@@ -119,7 +121,7 @@ def test_parsing_is_plausible(studio: list[Face]) -> None:
         assert rows[10] < rows[12] < rows[13] < rows[14]
 
 
-def test_parsing_follows_the_colours(studio: list[Face]) -> None:
+def test_parsing_follows_the_colours(studio: list[Portrait]) -> None:
     """Where the map says skin, the picture is redder than green and greener than blue."""
     for face in studio:
         skin = face.image[region(face, 1)].mean(axis=0)
@@ -146,7 +148,7 @@ def test_hidden_faces_are_behind_the_small_ones() -> None:
     hidden = render('real_lr_hidden', 'test', range(0, 64, 8), 64)
     others = hidden[1:] + hidden[:1]
 
-    def likeness(a: Face, b: Face) -> float:
+    def likeness(a: Portrait, b: Portrait) -> float:
         reduced = cv2.resize(b.image, (16, 16), interpolation=cv2.INTER_AREA)
         return float(np.corrcoef(a.image.ravel(), reduced.ravel())[0, 1])
 
@@ -156,7 +158,7 @@ def test_hidden_faces_are_behind_the_small_ones() -> None:
         np.testing.assert_allclose((a.landmarks + 0.5) * 4, b.landmarks + 0.5, atol=1e-3)
 
 
-def test_there_is_detail_to_restore(studio: list[Face]) -> None:
+def test_there_is_detail_to_restore(studio: list[Portrait]) -> None:
     """What bicubic reduction by 4 loses is well above rounding, in skin and hair too."""
     for face in studio:
         gt = face.image.astype(np.float32)
@@ -216,3 +218,22 @@ def test_cartoons_keep_hair_and_change_expression() -> None:
 def test_wrong_input_is_named(domain: str, split: str, index: int, size: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
         render(domain, split, [index], size)
+
+
+@pytest.mark.parametrize(
+    ('number', 'style', 'sums', 'texture'),
+    [
+        (10, 'crop', (11.04011408590664, 170.60390107199757), (473.1273789125766, 324.5283083437106)),
+        (15, 'crop', (12.397139399324777, 189.12029729970604), (239.71140280922134, 495.3151338449669)),
+        (11, 'wavy', (12.158501271249934, 188.92373170610367), (457.1542273523009, 336.2613246657873)),
+    ],
+)
+def test_people_are_those_of_this_version_of_the_renderer(
+    number: int, style: str, sums: tuple[float, float], texture: tuple[float, float]
+) -> None:
+    """Who draws in another order raises ``RENDERER_VERSION``; the last draw depends on all before."""
+    person = draw_person(7, 1, number)
+    values = np.array([value for value in asdict(person).values() if isinstance(value, float)])
+    assert RENDERER_VERSION == 3 and person.style == style
+    np.testing.assert_allclose([values.sum(), values @ np.arange(len(values))], sums, rtol=1e-9)
+    np.testing.assert_allclose(person.texture, texture, rtol=1e-9)

@@ -20,7 +20,7 @@ from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.prepare import carry_out as module
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.parts import PART, Parts
-from fsr_plugins.prepare.plan import Item, Made, Plan, Skip
+from fsr_plugins.prepare.plan import Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.stores import lmdb_env
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face
@@ -31,16 +31,16 @@ def face(key: str, value: int) -> Face:
     return Face(key, np.full((8, 8, 3), value, np.uint8), None, np.full((5, 2), value, np.float32))
 
 
-def make(items: Sequence[Item]) -> Iterable[Made]:
+def make(items: Sequence[Item]) -> Iterable[ItemResult]:
     """Item n gives n % 3 faces and n % 3 == 0 a reason."""
     for item in items:
-        count = item.more % 3
-        yield [face(f'{item.key}_{n}', item.more) for n in range(count)] or [Skip(item.name, 'no face')]
+        count = item.extra % 3
+        yield [face(f'{item.key}_{n}', item.extra) for n in range(count)] or [Skip(item.name, 'no face')]
 
 
-def plan(count: int = 150, **more: object) -> Plan:
+def plan(count: int = 150, **more: object) -> PreparationPlan:
     items = [Item(f'{n:03d}', f'src/{n}.jpg', f'person{n // 10:02d}', n) for n in range(count)]
-    return Plan('test', {'size': 8}, items, **{'make': make, **more})  # type: ignore[arg-type]
+    return PreparationPlan('test', {'size': 8}, items, **{'make': make, **more})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
@@ -70,8 +70,8 @@ def test_an_item_of_which_nothing_is_said_is_a_defect(tmp_path: Path) -> None:
 
 
 def test_twins_are_left_out_where_asked(tmp_path: Path) -> None:
-    def alike(items: Sequence[Item]) -> Iterable[Made]:
-        return ([face(item.key, item.more // 2)] for item in items)
+    def alike(items: Sequence[Item]) -> Iterable[ItemResult]:
+        return ([face(item.key, item.extra // 2)] for item in items)
 
     assert carry_out(plan(10, make=alike), tmp_path / 'all').images == 10
     done = carry_out(plan(10, make=alike, unique=True), tmp_path / 'unique')
@@ -92,7 +92,7 @@ def test_it_goes_on_where_it_was_interrupted(tmp_path: Path, monkeypatch: pytest
     carry_out(plan(), tmp_path / 'undisturbed.lmdb')
     seen: list[str] = []
 
-    def breaking(items: Sequence[Item]) -> Iterable[Made]:
+    def breaking(items: Sequence[Item]) -> Iterable[ItemResult]:
         seen.append(items[0].key)
         if len(seen) == 3:
             raise KeyboardInterrupt
@@ -114,6 +114,42 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
         carry_out(plan(), tmp_path / 'out')
     carry_out(plan(), tmp_path / 'out')
     with pytest.raises(UserError, match='exists already'):
+        carry_out(plan(), tmp_path / 'out')
+
+
+#: Holds a place, says so, and dies without a word when it is told to.
+HOLDER = """
+import os, signal, sys
+from pathlib import Path
+from fsr_plugins.prepare.parts import Parts
+
+with Parts(Path(sys.argv[1]), sys.argv[2]).held():
+    print('held', flush=True)
+    sys.stdin.read()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_process_that_dies_gives_its_place_back(tmp_path: Path) -> None:
+    command = [sys.executable, '-c', HOLDER, str(tmp_path / 'out'), plan().fingerprint('folder png')]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None and holder.stdin is not None
+        assert holder.stdout.readline() == 'held\n'
+        with pytest.raises(UserError, match='Another process is preparing'):
+            carry_out(plan(), tmp_path / 'out')
+        holder.stdin.close()
+        assert holder.wait(60) == -signal.SIGKILL
+    assert carry_out(plan(), tmp_path / 'out').images == 150
+    assert {path.name for path in tmp_path.iterdir()} == {'out'}
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r"file' cannot be written: .*; choose another place"):
+        carry_out(plan(), tmp_path / 'file' / 'out')
+    # The lock's own place is taken by a folder.
+    (tmp_path / '.out.parts' / 'lock').mkdir(parents=True)
+    with pytest.raises(UserError, match='cannot be written: Is a directory; choose another place'):
         carry_out(plan(), tmp_path / 'out')
 
 

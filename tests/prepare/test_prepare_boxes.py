@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from basicsr.utils.matlab_functions import imresize
 
-from fsr_plugins.prepare.boxes import box_of_points, cut_square, face_in_box, move_points, square
+from fsr_plugins.prepare.boxes import box_of_points, crop_box, crop_points, crop_square, square
 from fsr_plugins.prepare.plan import Item
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -40,15 +40,15 @@ def test_cut_beyond_the_border(left: int, top: int, size: int) -> None:
     side = max(40, size)
     if left == -100 and side < 101:
         with pytest.raises(ValueError, match='outside'):
-            cut_square(PICTURE, left, top, side, size)
+            crop_square(PICTURE, left, top, side, size)
         return
     whole = np.pad(PICTURE, ((200, 200), (200, 200), (0, 0)), mode='edge')
     expected = whole[top + 200 : top + 200 + side, left + 200 : left + 200 + side]
     if size < side:
         small = np.clip(imresize(expected.astype(np.float32) / 255, size / side), 0, 1) * 255
-        assert np.abs(cut_square(PICTURE, left, top, side, size) - small).max() <= 0.51
+        assert np.abs(crop_square(PICTURE, left, top, side, size) - small).max() <= 0.51
     else:
-        assert np.array_equal(cut_square(PICTURE, left, top, side, size), expected)
+        assert np.array_equal(crop_square(PICTURE, left, top, side, size), expected)
 
 
 def test_a_box_goes_through_the_outermost_points() -> None:
@@ -57,22 +57,22 @@ def test_a_box_goes_through_the_outermost_points() -> None:
 
 def test_what_a_box_claims_is_not_believed() -> None:
     with pytest.raises(ValueError, match='is no part of 80x60'):
-        cut_square(PICTURE, -(10**9), -(10**9), 2 * 10**9, 64)
+        crop_square(PICTURE, -(10**9), -(10**9), 2 * 10**9, 64)
     item = Item('key', 'name')
-    assert face_in_box(item, PICTURE, (0, 0, 2e9, 2e9), margin=0, size=16).reason == 'bad box'  # type: ignore[union-attr]
-    small = face_in_box(item, PICTURE, (0, 0, 9, 9), margin=0, size=16)
+    assert crop_box(item, PICTURE, (0, 0, 2e9, 2e9), margin=0, size=16).reason == 'bad box'  # type: ignore[union-attr]
+    small = crop_box(item, PICTURE, (0, 0, 9, 9), margin=0, size=16)
     assert small == ('name', 'too small', 'the square around the face has 9 pixels, 16 are needed')
 
 
 def test_nothing_is_enlarged() -> None:
     with pytest.raises(ValueError, match='nothing is enlarged'):
-        cut_square(PICTURE, 0, 0, 30, 31)
+        crop_square(PICTURE, 0, 0, 30, 31)
 
 
 def test_points_follow_the_picture() -> None:
     """A bright pixel is found where its point has gone."""
     picture = np.zeros((60, 80, 3), np.uint8)
     picture[30:32, 44:46] = 255
-    small = cut_square(picture, -4, 10, 64, 32)
-    ((x, y),) = move_points(np.array([[44.5, 30.5]], np.float32), -4, 10, 64, 32)
+    small = crop_square(picture, -4, 10, 64, 32)
+    ((x, y),) = crop_points(np.array([[44.5, 30.5]], np.float32), -4, 10, 64, 32)
     assert np.unravel_index(small[..., 0].argmax(), (32, 32)) == (y, x) == (10, 24)

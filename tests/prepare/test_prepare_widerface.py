@@ -11,7 +11,8 @@ from prepared import picture, png, reduced, report, written
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare import PREPARERS
-from fsr_plugins.prepare.widerface import Wanted, prepare_widerface, read_annotations
+from fsr_plugins.prepare.widerface import prepare_widerface
+from fsr_plugins.prepare.widerface_annotations import FaceFilter, read_annotations
 from fsr_plugins.stores.opening import open_store
 
 PARADE, NOBODY, MEETING = '0--Parade/0_Parade_a_0_1.jpg', '0--Parade/0_Parade_b_0_2.jpg', '11--Meeting/11_M.e_3.jpg'
@@ -69,7 +70,7 @@ def test_squares_round_boxes_are_reduced(wider: Path, tmp_path: Path) -> None:
 
 def test_faces_are_chosen_by_size_and_judgement(wider: Path, tmp_path: Path) -> None:
     def keys(name: str, **wanted: object) -> list[str]:
-        prepare_widerface(wider, tmp_path / name, wanted=Wanted(**wanted))  # type: ignore[arg-type]
+        prepare_widerface(wider, tmp_path / name, face_filter=FaceFilter(**wanted))  # type: ignore[arg-type]
         return [key[-6:] for key in open_store(tmp_path / name).keys]
 
     assert keys('large', min_size=30, max_size=60) == ['3_0001', '3_0002']

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import pickle
-import shutil
 import socket
 import subprocess
-import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -18,11 +16,7 @@ import pytest
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from fsr_plugins.data.seeding import mix, permutation, splitmix64
-from fsr_plugins.errors import RunError, UserError
-from fsr_plugins.portraits import render
-from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
-from fsr_plugins.portraits.workers import draw
+from fsr_plugins.errors import UserError
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb import LmdbStore
@@ -279,75 +273,6 @@ def test_tables_must_fit(tmp_path: Path) -> None:
         open_store(tmp_path / 'set')
 
 
-@pytest.mark.parametrize(
-    ('spec', 'message'),
-    [
-        ('portraits://studo/train', "Did you mean 'studio'"),
-        ('portraits://studio/trian', "Did you mean 'train'"),
-        ('portraits://studio/train?numbr=3', "Did you mean 'number'"),
-        ('portraits://studio/train?number=many', 'whole number'),
-        ('portraits://harsh/train?azimuth=120&elevation=0', 'from -95 to 95'),
-        ('portraits://harsh/train?azimuth=20', 'both together'),
-        ('portraits://studio/train?azimuth=20&elevation=0', "domain 'harsh'"),
-        ('portraits://studio/train?number=0', 'at least 1'),
-    ],
-)
-def test_portrait_specs_are_checked(spec: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        parse_spec(spec)
-
-
-def test_portraits_are_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fsr_plugins.portraits import iterate
-
-    monkeypatch.setenv('FSR_DATASETS', str(tmp_path))
-    spec = 'portraits://studio/val?number=3&size=16&seed=5'
-    store = open_store(spec)
-    for face in iterate('studio', 'val', 3, 16, 5):
-        assert np.array_equal(store.image(face.key), face.image)
-        assert np.array_equal(store.parsing(face.key), face.parsing)
-    assert len(store) == 3
-    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
-    assert len(times) == 1 and len(open_store(spec)) == 3
-    assert times == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*.mdb')}
-
-
-def test_portraits_of_another_number_or_version_are_drawn_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setenv('FSR_DATASETS', str(tmp_path))
-    spec = 'portraits://studio/val?number=3&size=16'
-    path = Path(open_store(spec).path)
-    faces = make_faces(2, (16, 16))
-    shutil.rmtree(path)
-    write_lmdb(path, faces)
-    assert len(open_store(spec)) == 3 and 'does not hold 3 faces' in caplog.text
-    monkeypatch.setattr('fsr_plugins.portraits.spec.RENDERER_VERSION', 1_000_000)
-    assert open_store(spec).path != str(path) and path.exists()
-
-
-def test_portraits_are_drawn_by_processes_from_standard_input(tmp_path: Path) -> None:
-    # Neither a main script to import nor a guard: what multiprocessing's children would need.
-    code = (
-        'from fsr_plugins.portraits.store import PortraitSpec\n'
-        'from fsr_plugins.portraits.workers import draw\n'
-        "faces = list(draw(PortraitSpec('studio', 'val', 70, 16, 5), processes=2))\n"
-        'print(*(face.key for face in faces), faces[68].image.tobytes().hex())\n'
-    )
-    done = subprocess.run([sys.executable], input=code, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    *keys, pixels = done.stdout.split()
-    assert keys == [f'{index:06d}' for index in range(70)]
-    assert bytes.fromhex(pixels) == render('studio', 'val', [68], 16, 5)[0].image.tobytes()
-
-
-def test_a_drawing_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, 'executable', shutil.which('false'))
-    spec = PortraitSpec('studio', 'val', 70, 16, 5)
-    with pytest.raises(RunError, match='ended with status 1'):
-        list(draw(spec, processes=2))
-
-
 @pytest.mark.parametrize('name', ['faces', 'faces.lmdb'])
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> None:
     ended = subprocess.Popen(['true'])
@@ -359,26 +284,3 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> Non
     elsewhere.mkdir()
     (write_lmdb if name.endswith('.lmdb') else write_folder)(tmp_path / name, make_faces(2))
     assert {path.name for path in tmp_path.iterdir()} == {name, living.name, elsewhere.name}
-
-
-def test_splitmix64_is_the_published_one() -> None:
-    # The reference's sequence from state 1234567 (Vigna, prng.di.unimi.it/splitmix64.c): each step adds the constant.
-    step = 0x9E3779B97F4A7C15
-    outputs = [splitmix64((1234567 + index * step) & ((1 << 64) - 1)) for index in range(5)]
-    assert outputs == [
-        6457827717110365317,
-        3203168211198807973,
-        9817491932198370423,
-        4593380528125082431,
-        16408922859458223821,
-    ]
-    values = {mix(seed, epoch, index) for seed in range(5) for epoch in range(5) for index in range(20)}
-    assert len(values) == 500 and all(0 <= value < 1 << 63 for value in values)
-
-
-def test_permutations_are_uniform() -> None:
-    orders = np.stack([permutation(0, epoch, 5) for epoch in range(2000)])
-    assert np.array_equal(np.sort(orders, axis=1), np.broadcast_to(np.arange(5), orders.shape))
-    counts = np.stack([(orders == value).sum(axis=0) for value in range(5)])
-    chi_squared = ((counts - 400) ** 2 / 400).sum()
-    assert chi_squared < 39.25  # 16 degrees of freedom, p = 0.001

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any
 
 import numpy as np
 from pydantic import Field
 
 from fsr_plugins.data.augment import draw_below
-from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.image_set import Arrays, Sample, Slot, write
-from fsr_plugins.data.options import HRDatasetOptions, Roots
+from fsr_plugins.data.hr_dataset import HRDataset
+from fsr_plugins.data.image_dataset import Arrays, Sample, Slot, write
+from fsr_plugins.data.options import Block, HRDatasetOptions, Roots
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DATASET_REGISTRY
 from fsr_plugins.stores.verify import verify
@@ -27,13 +26,13 @@ class PairListOptions(HRDatasetOptions):
 
 
 @DATASET_REGISTRY.register()
-class PairListDataset(FaceSet):
+class PairListDataset(HRDataset):
     """HR faces, and with each an LR that was recorded of it: drawn anew in every epoch, in validation the first."""
 
     Options = PairListOptions
     options: PairListOptions
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         self.lq, self.recordings = self.open_root(self.options.dataroot_lq), read_pairs(self.options.pairs)
         there = set(self.lq.keys)
@@ -46,12 +45,13 @@ class PairListDataset(FaceSet):
         height, width = self.shape(index)
         return {**super().slots(index), 'lq': Slot((height // self.scale, width // self.scale, 3), np.uint8)}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """Writes HR and LR of samples into a part of a batch."""
+        paths = super().fill_samples(samples, out, stack)
         read = stack.enter_context(self.lq.reader())
         partners = [self.partner(sample) for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, partners, strict=True)):
-            write(sample.turn, read(key), out['lq'][row], self.lq, key)
+            write(sample.flip, read(key), out['lq'][row], self.lq, key)
         return {**paths, 'lq_path': partners}
 
     def partner(self, sample: Sample) -> str:

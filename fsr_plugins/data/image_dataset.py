@@ -11,17 +11,21 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from fsr_plugins.data.augment import Turn
+from fsr_plugins.data.augment import Flip
 from fsr_plugins.data.key_choice import choose_by_key
-from fsr_plugins.data.options import ImageDatasetOptions, parse_options
+from fsr_plugins.data.options import Block, ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.manifest import Json
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.store import Store
 from fsr_plugins.stores.verify import verify
 
 #: A batch, or a part of one, that samples are written into: name → array with the batch axis first.
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+#: A sample or a batch by name: arrays or tensors, numbers, strings or lists of them.
+Values = dict[str, Any]
 
 
 class Slot(NamedTuple):
@@ -32,19 +36,19 @@ class Slot(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """What is decided about sample ``number`` before anything is read."""
+    """Sample ``number``: the place of its image, and the seed and the flip of its augmentation."""
 
     number: int
     place: int
     seed: int
-    turn: Turn
+    flip: Flip
 
 
-class ImageSet(Dataset[dict[str, Any]], ABC):
+class ImageDataset(Dataset[Values], ABC):
     """Images as uint8. Sample ``i`` is image ``i % n`` in epoch ``i // n``.
 
     A subclass names its main store (:meth:`root`), says what arrays a sample fills (:meth:`shape`, :meth:`slots`) and
-    fills them (:meth:`_fill`).
+    fills them (:meth:`fill_samples`); :meth:`draw_flip` augments.
 
     Args:
         opt: The dataset block of an option file, with ``phase``, ``scale`` and ``seed`` set by the engine.
@@ -62,7 +66,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
     role: ClassVar[str] = 'gt'
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__()
         self.opt = dict(opt)
         self.options = parse_options(self.Options, opt)
@@ -88,8 +92,8 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         """The arrays that a sample of image ``index`` in [0, len) fills; all samples of a batch have the same."""
 
     @abstractmethod
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        """Writes samples as :meth:`fill` does; what is opened for it goes on ``stack``."""
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """Writes samples as :meth:`fill` does, without ``index`` and ``seed``; what it opens goes on ``stack``."""
 
     def open_root(self, root: str | list[str]) -> Store:
         """Opens a store, or several as one; UserError if ``io_backend`` contradicts any."""
@@ -138,7 +142,7 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         """All that it reads from, the one it is numbered by first."""
         return tuple(self._opened)
 
-    def provenance(self) -> list[dict[str, Any]]:
+    def provenance(self) -> list[Json]:
         """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""
         return [part.provenance() for store in self.stores for part in store.parts]
 
@@ -164,29 +168,28 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
         Raises:
             UserError: an image does not decode, or is not of the size the batch needs.
         """
-        samples = [self._sample(number) for number in numbers]
+        samples = [self.sample(number) for number in numbers]
         out['index'][:] = [sample.place for sample in samples]
         out['seed'][:] = [sample.seed for sample in samples]
         with ExitStack() as stack:
-            return self._fill(samples, out, stack)
+            return self.fill_samples(samples, out, stack)
 
-    def _sample(self, number: int) -> Sample:
+    def sample(self, number: int) -> Sample:
+        """What is decided about sample ``number`` ≥ 0 before anything is read."""
         epoch, index = divmod(number, len(self))
         seed = mix(self.options.seed, epoch, index)
-        return Sample(number, index, seed, self._turn(seed))
+        return Sample(number, index, seed, self.draw_flip(seed))
 
-    def _turn(self, seed: int) -> Turn:
-        """How a sample is turned; as it is unless a subclass augments."""
-        return Turn(False, False, False)
+    def draw_flip(self, seed: int) -> Flip:
+        """How a sample of this seed is flipped: not at all, unless a subclass augments."""
+        return Flip(False, False, False)
 
-    def __getitem__(self, number: int) -> dict[str, Any]:
+    def __getitem__(self, number: int) -> Values:
         """One sample, of any ``number`` ≥ 0, as numpy arrays, plain numbers and key strings."""
         slots = self.slots(number % len(self))
         arrays = {name: np.empty((1, *slot.shape), slot.dtype) for name, slot in slots.items()}
         paths = self.fill([number], arrays)
-        values: dict[str, Any] = {
-            name: array[0] if array.ndim > 1 else array[0].item() for name, array in arrays.items()
-        }
+        values: Values = {name: array[0] if array.ndim > 1 else array[0].item() for name, array in arrays.items()}
         return {**values, **{name: keys[0] for name, keys in paths.items()}}
 
     def check(self, scale: int) -> None:
@@ -199,20 +202,20 @@ class ImageSet(Dataset[dict[str, Any]], ABC):
 
 
 def number_slots() -> dict[str, Slot]:
-    """What every sample says of itself: ``index`` in the set and ``seed`` for degradations."""
+    """What every sample says of itself: ``index`` in the dataset and ``seed`` for degradations."""
     return {'index': Slot((), np.int64), 'seed': Slot((), np.int64)}
 
 
-def write(turn: Turn, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], store: Store, key: str) -> None:
+def write(flip: Flip, image: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8], store: Store, key: str) -> None:
     """Writes a turned image into its place in a batch.
 
     Raises:
         UserError: it is not of the batch's size.
     """
     height, width = image.shape[:2]
-    if (width, height, 3) != out.shape if turn.transpose else image.shape != out.shape:
+    if (width, height, 3) != out.shape if flip.transpose else image.shape != out.shape:
         raise UserError(
             f"'{store.where(key)}' is {width}x{height} (width x height), its batch is {out.shape[1]}x{out.shape[0]}; "
             "set 'gt_size' to crop, or make the images equal."
         )
-    turn.write(image, out)
+    flip.write(image, out)

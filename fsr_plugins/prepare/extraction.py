@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import weights_said
-from fsr_plugins.prepare.boxes import face_in_box
+from fsr_plugins.prepare.base import weights_digests
+from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.per_thread import PerThread
-from fsr_plugins.prepare.plan import CORRUPT, NO_FACE, TOO_SMALL, Item, Made, Skip
+from fsr_plugins.prepare.plan import CORRUPT, NO_FACE, TOO_SMALL, Item, ItemResult, Skip
 from fsr_plugins.prepare.source import Source
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.records import Face
@@ -30,7 +30,7 @@ _TOGETHER, _PIXELS = 8, 32_000_000
 
 
 @dataclass(frozen=True)
-class Finding:
+class FaceExtraction:
     """How faces are found and cut out.
 
     Attributes:
@@ -60,14 +60,14 @@ class Finding:
                 'min-size >= 0 and 0 <= margin <= 4 are needed.'
             )
 
-    def protocol(self) -> Mapping[str, Any]:
+    def protocol(self) -> Mapping[str, object]:
         """What pixels depend on; of local weights their content."""
-        said: dict[str, Any] = {'align': self.align, 'min_size': self.min_size, 'faces': self.faces}
+        said: dict[str, object] = {'align': self.align, 'min_size': self.min_size, 'faces': self.faces}
         if self.align != '112x96':
             said['size'] = self.size
         if self.align == 'box':
             said['margin'] = self.margin
-        return {**said, 'detector': self.detector, 'weights': weights_said(self.weights)}
+        return {**said, 'detector': self.detector, 'weights': weights_digests(self.weights)}
 
     def open(self) -> Detector:
         """The detector, with its weights."""
@@ -76,17 +76,19 @@ class Finding:
         return open_detector(self.detector, self.weights, self.device)
 
 
-def find_faces(source: Source, finding: Finding) -> Callable[[Sequence[Item]], Iterable[Made]]:
-    """``Plan.make`` of items that are photographs of a source.
+def extract_faces(source: Source, extraction: FaceExtraction) -> Callable[[Sequence[Item]], Iterable[ItemResult]]:
+    """``PreparationPlan.make`` of items that are photographs of a source.
 
     Raises:
         UserError: the detector cannot be opened; found out at once.
     """
-    engine = PerThread(finding.open)  # of this thread at once: what is wrong with it is said before others begin
-    return lambda items: _made(source, finding, engine, items)
+    engine = PerThread(extraction.open)  # of this thread at once: what is wrong with it is said before others begin
+    return lambda items: _made(source, extraction, engine, items)
 
 
-def _made(source: Source, finding: Finding, engine: PerThread[Detector], items: Sequence[Item]) -> Iterator[Made]:
+def _made(
+    source: Source, extraction: FaceExtraction, engine: PerThread[Detector], items: Sequence[Item]
+) -> Iterator[ItemResult]:
     for group in _groups(source, items):
         photographs = [photograph for _, photograph in group if not isinstance(photograph, Skip)]
         found = iter(engine.own.detect(photographs)) if photographs else iter(())
@@ -94,7 +96,7 @@ def _made(source: Source, finding: Finding, engine: PerThread[Detector], items: 
             if isinstance(photograph, Skip):
                 yield [photograph]
             else:
-                yield _faces(item, photograph, next(found), finding)
+                yield _faces(item, photograph, next(found), extraction)
 
 
 def _groups(source: Source, items: Sequence[Item]) -> Iterator[list[tuple[Item, Image | Skip]]]:
@@ -116,53 +118,48 @@ def _groups(source: Source, items: Sequence[Item]) -> Iterator[list[tuple[Item, 
         yield group
 
 
-def _faces(item: Item, photograph: Image, detections: Sequence[Detection], finding: Finding) -> Made:
+def _faces(item: Item, photograph: Image, detections: Sequence[Detection], extraction: FaceExtraction) -> ItemResult:
     if not detections:
         return [Skip(item.name, NO_FACE, f'{photograph.shape[1]}x{photograph.shape[0]}')]
-    if finding.faces == 'largest':
+    if extraction.faces == 'largest':
         largest = max(detections, key=lambda one: float(np.prod(one.box[2:] - one.box[:2])))
-        return [_face(item, photograph, largest, finding)]
+        return [_face(item, photograph, largest, extraction)]
     return [
-        _face(item._replace(key=f'{item.key}_{number:02d}'), photograph, one, finding)
+        _face(item._replace(key=f'{item.key}_{number:02d}'), photograph, one, extraction)
         for number, one in enumerate(detections, 1)
     ]
 
 
-def _face(item: Item, photograph: Image, one: Detection, finding: Finding) -> Face | Skip:
+def _face(item: Item, photograph: Image, one: Detection, extraction: FaceExtraction) -> Face | Skip:
     longer = float(max(one.box[2:] - one.box[:2]))
-    if longer < finding.min_size:
+    if longer < extraction.min_size:
         return Skip(item.name, TOO_SMALL, f'the box of {item.key} has {longer:.0f} pixels')
-    if finding.align != 'box':
-        return _aligned(item, photograph, one.points, finding)
+    if extraction.align != 'box':
+        return _aligned(item, photograph, one.points, extraction)
     # A detector's corners are pixel centres, a box's edges lie half a pixel beyond.
     edges = [float(edge) + 0.5 for edge in one.box]
-    return face_in_box(item, photograph, edges, margin=finding.margin, size=finding.size, points=one.points)
+    return crop_box(item, photograph, edges, margin=extraction.margin, size=extraction.size, points=one.points)
 
 
-def _aligned(item: Item, photograph: Image, points: npt.NDArray[np.float32], finding: Finding) -> Face | Skip:
-    from fsr_plugins.faces import crops
-
-    try:
-        matrix = _position(points, finding)
-    except ValueError as error:
-        return Skip(item.name, NO_FACE, f'{item.key}: {error}')
-    enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
-    if enlarged > 1 + 1e-3:  # points that fit exactly are not lost to rounding
-        return Skip(item.name, TOO_SMALL, f'{item.key} would have to be enlarged by {enlarged:.2f}')
-    size = (112, 96) if finding.align == '112x96' else (finding.size, finding.size)
-    border: crops.Border = 'reflect' if finding.align == 'ffhq' else 'black'
-    moved = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return Face(item.key, crops.warp(photograph, matrix, size, border), landmarks=moved)
-
-
-def _position(points: npt.NDArray[np.float32], finding: Finding) -> npt.NDArray[np.float64]:
-    """The similarity (2, 3) that brings a photograph's pixels to the result's."""
+def _aligned(item: Item, photograph: Image, points: npt.NDArray[np.float32], extraction: FaceExtraction) -> Face | Skip:
     import torch
 
     from fsr_plugins.faces import crops
     from fsr_plugins.faces.alignment import TEMPLATE_112x96, similarity
 
-    if finding.align == 'ffhq':
-        return crops.upright(crops.ffhq_square(points), finding.size)
-    given = torch.from_numpy(np.asarray(points, np.float64))[None]
-    return similarity(given, TEMPLATE_112x96.double())[0].numpy()
+    # The similarity (2, 3) that brings the photograph's pixels to the result's.
+    try:
+        if extraction.align == 'ffhq':
+            matrix = crops.upright(crops.ffhq_square(points), extraction.size)
+        else:
+            given = torch.from_numpy(np.asarray(points, np.float64))[None]
+            matrix = similarity(given, TEMPLATE_112x96.double())[0].numpy()
+    except ValueError as error:
+        return Skip(item.name, NO_FACE, f'{item.key}: {error}')
+    enlarged = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
+    if enlarged > 1 + 1e-3:  # points that fit exactly are not lost to rounding
+        return Skip(item.name, TOO_SMALL, f'{item.key} would have to be enlarged by {enlarged:.2f}')
+    size = (112, 96) if extraction.align == '112x96' else (extraction.size, extraction.size)
+    border: crops.Border = 'reflect' if extraction.align == 'ffhq' else 'black'
+    moved = (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+    return Face(item.key, crops.warp(photograph, matrix, size, border), landmarks=moved)

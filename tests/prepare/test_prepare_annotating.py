@@ -12,11 +12,11 @@ import pytest
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
-from fsr_plugins.prepare import PREPARERS, adding
+from fsr_plugins.prepare import PREPARERS, annotating
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.landmarks import prepare_landmarks
 from fsr_plugins.prepare.parsing import prepare_parsing
-from fsr_plugins.prepare.plan import Item, Plan, Skip, one_by_one
+from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one
 from fsr_plugins.stores import lmdb_env
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.opening import open_store
@@ -53,8 +53,8 @@ def _engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def prepared(dst: Path) -> Path:
     items = [Item(f'{n:03d}', f'{n}.jpg', f'p{n // 2:02d}', n) for n in range(COUNT)]
-    make = one_by_one(lambda item: Face(item.key, np.full((8, 8, 3), item.more, np.uint8)))
-    carry_out(Plan('toy', {'size': 8}, items, make, [Skip('x.jpg', 'corrupt', 'why')]), dst, encoding='png')
+    make = one_by_one(lambda item: Face(item.key, np.full((8, 8, 3), item.extra, np.uint8)))
+    carry_out(PreparationPlan('toy', {'size': 8}, items, make, [Skip('x.jpg', 'corrupt', 'why')]), dst, encoding='png')
     return dst
 
 
@@ -116,7 +116,7 @@ def test_until_the_end_the_dataset_is_as_it_was(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(InterruptedError):
         prepare_landmarks(dst)
     assert not dst.exists()  # between the two renames
-    monkeypatch.setattr(adding, 'carry_out', None)  # what is made is not made again
+    monkeypatch.setattr(annotating, 'carry_out', None)  # what is made is not made again
     assert prepare_landmarks(dst).images == 68
     lmdb_env.release(dst)
     assert open_store(dst).landmarks is not None and {path.name for path in tmp_path.iterdir()} == {'set.lmdb'}

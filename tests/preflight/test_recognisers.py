@@ -11,7 +11,7 @@ import tiny
 
 from fsr_plugins import config
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.recognisers import judges
+from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.registry import METRIC_REGISTRY
 
 
@@ -62,11 +62,11 @@ def test_a_judge_that_was_trained_with_is_refused(tmp_path: Path) -> None:
         found = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / name)})
         for stage in found.stages.values():  # the third builds on the second, which learned with it
             with pytest.raises(UserError, match=r"val\.metrics\.who.*trained with.*'trained_with: true'"):
-                judges(found, stage)
+                check_recognisers(found, stage)
     known = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / 'own.pth')}, trained_with=True)
     other = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / 'other.pth')})
     published = experiment(tmp_path, {'type': 'MobileFaceNet'})
-    assert [judges(found, found.stages['third']) for found in (known, other, published)] == [[], [], []]
+    assert [check_recognisers(found, found.stages['third']) for found in (known, other, published)] == [[], [], []]
 
 
 def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) -> None:
@@ -74,4 +74,4 @@ def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) 
     found = experiment(tmp_path, {'type': 'MobileFaceNet'})
     found.stages['second'].opt['train']['id_opt'] = {'type': 'FeatureLoss', 'features': features}
     with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
-        judges(found, found.stages['third'])
+        check_recognisers(found, found.stages['third'])

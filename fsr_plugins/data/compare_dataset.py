@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from fsr_plugins.data.augment import draw_below
 from fsr_plugins.data.compare_index import CompareIndex
-from fsr_plugins.data.face_set import FaceSet
-from fsr_plugins.data.image_set import Arrays, Sample, Slot
-from fsr_plugins.data.options import CompareFaceDatasetOptions
+from fsr_plugins.data.hr_dataset import HRDataset
+from fsr_plugins.data.image_dataset import Arrays, Sample, Slot
+from fsr_plugins.data.options import Block, CompareFaceDatasetOptions
 from fsr_plugins.data.others import AllOthers, NearestOthers, Others
 from fsr_plugins.data.seeding import mix
 from fsr_plugins.data.unpaired import write_apart
@@ -22,17 +22,17 @@ from fsr_plugins.registry import DATASET_REGISTRY
 
 logger = logging.getLogger(__name__)
 
-#: Keeps the draws for compare faces apart from those for the faces, and for a second set.
+#: Keeps the draws for compare faces apart from those for the faces, and for unpaired images.
 _STREAM = 2
 
 
 @DATASET_REGISTRY.register()
-class CompareFaceDataset(FaceSet):
+class CompareFaceDataset(HRDataset):
     """HR faces, and with each a compare face (``compare_gt``): one of its ``k`` nearest of the same person.
 
     Which one is drawn anew in every epoch, uniformly; a person of fewer images gives what there is. ``has_compare`` is
     false for a person of one image, whose ``compare_gt`` is the face itself. With ``random: true`` it is any other
-    image of the person (the paper's Table 6). Crops and turns are independent of the face's. Views belong to ``gt``.
+    image of the person (the paper's Table 6). Crops and flips are independent of the face's. Views belong to ``gt``.
     The index of the nearest is built on first use and stored (:class:`~fsr_plugins.data.compare_index.CompareIndex`).
     """
 
@@ -40,54 +40,51 @@ class CompareFaceDataset(FaceSet):
     options: CompareFaceDatasetOptions
     has_gt: ClassVar[bool] = True
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
-        self._check_identities()
-        self.others = self._others()
-        alone = int((self.others.counts == 0).sum())
-        logger.info(
-            "The dataset '%s': %d of %d faces have no compare face, being their person's only one.",
-            self.name, alone, len(self),
-        )  # fmt: skip
-
-    def _check_identities(self) -> None:
         for part in self.gt.parts:
             if part.identities is None:
                 raise UserError(
                     f"The dataset '{self.name}' compares faces of one person, but '{part.path}' does not say who is "
                     'who; prepare the data with identities, or take a FaceDataset.'
                 )
-
-    def _others(self) -> Others:
         compare = self.options.compare
+        self.others: Others
         if compare.random or compare.recogniser is None:
             assert self.gt.identities is not None
-            return AllOthers(self.gt.identities[self.chosen])
-        same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
-        return NearestOthers(CompareIndex(FaceSet(same), compare.recogniser, compare.k).neighbours())
+            self.others = AllOthers(self.gt.identities[self.chosen])
+        else:
+            same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
+            self.others = NearestOthers(CompareIndex(HRDataset(same), compare.recogniser, compare.k).neighbours())
+        alone = int((self.others.counts == 0).sum())
+        logger.info(
+            "The dataset '%s': %d of %d faces have no compare face, being their person's only one.",
+            self.name, alone, len(self),
+        )  # fmt: skip
 
     def lists(self) -> dict[str, list[str]]:
-        """See :meth:`ImageSet.lists`; ``compare_gt`` holds those that are some face's compare face, or their own."""
+        """See :meth:`ImageDataset.lists`; ``compare_gt`` holds some face's compare faces, or their own."""
         used = self.others.reached() | (self.others.counts == 0)
         return {**super().lists(), 'compare_gt': [self._keys[place] for place in np.flatnonzero(used)]}
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`FaceSet.slots`; ``compare_gt`` is of the face's size, ``has_compare`` a truth value."""
+        """See :meth:`HRDataset.slots`; ``compare_gt`` is of the face's size, ``has_compare`` a truth value."""
         slots = super().slots(index)
         return {**slots, 'compare_gt': slots['gt'], 'has_compare': Slot((), np.bool_)}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
-        paths = super()._fill(samples, out, stack)
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
+        paths = super().fill_samples(samples, out, stack)
         read = stack.enter_context(self.gt.reader())
         seeds = [mix(sample.seed, _STREAM) for sample in samples]
-        keys = [self._keys[self._compared(sample.place, seed)] for sample, seed in zip(samples, seeds, strict=True)]
-        out['has_compare'][:] = self.others.counts[out['index']] > 0
+        counts = self.others.counts[out['index']]
+        out['has_compare'][:] = counts > 0
+        # A person of one face is compared with that face itself.
+        keys = [
+            self._keys[self.others.pick(sample.place, draw_below(seed, count)) if count else sample.place]
+            for sample, seed, count in zip(samples, seeds, counts.tolist(), strict=True)
+        ]
         flips = self.options.use_hflip, self.options.use_rot
         for row, (key, seed) in enumerate(zip(keys, seeds, strict=True)):
             write_apart(read(key), seed, flips, self.gt_size, out['compare_gt'][row], self.gt, key)
         return {**paths, 'compare_gt_path': keys}
-
-    def _compared(self, place: int, seed: int) -> int:
-        """The number of the compare face; the face's own if its person has no other."""
-        count = int(self.others.counts[place])
-        return self.others.pick(place, draw_below(seed, count)) if count else place

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from fsr_plugins.data.image_set import Arrays, ImageSet, Sample, Slot, number_slots, write
+from fsr_plugins.data.image_dataset import Arrays, ImageDataset, Sample, Slot, number_slots, write
 from fsr_plugins.data.options import RealFaceDatasetOptions
 from fsr_plugins.registry import DATASET_REGISTRY
 
 
 @DATASET_REGISTRY.register()
-class RealFaceDataset(ImageSet):
+class RealFaceDataset(ImageDataset):
     """Real LR faces alone (``dataroot_lq``): batches have ``lq`` and no ``gt``; for validation without a reference."""
 
     Options: ClassVar[type[RealFaceDatasetOptions]] = RealFaceDatasetOptions
@@ -23,21 +23,22 @@ class RealFaceDataset(ImageSet):
     has_gt: ClassVar[bool] = False
 
     def root(self) -> str:
-        """See :meth:`ImageSet.root`."""
+        """See :meth:`ImageDataset.root`."""
         return self.options.dataroot_lq
 
     def shape(self, index: int) -> tuple[int, int]:
-        """See :meth:`ImageSet.shape`: the LR's own."""
+        """See :meth:`ImageDataset.shape`: the LR's own."""
         height, width = self.sizes()[index].tolist()
         return height, width
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`ImageSet.slots`."""
+        """See :meth:`ImageDataset.slots`."""
         return {'lq': Slot((*self.shape(index), 3), np.uint8), **number_slots()}
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
         read = stack.enter_context(self.store.reader())
         keys = [self.key(sample.place) for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-            write(sample.turn, read(key), out['lq'][row], self.store, key)
+            write(sample.flip, read(key), out['lq'][row], self.store, key)
         return {'lq_path': keys}

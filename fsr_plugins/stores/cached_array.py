@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 ARRAY, ABOUT = 'array.npy', 'about.json'
 
 
-def kept_array(root: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> npt.NDArray[Any]:
+def cached_array(root: Path, about: Mapping[str, object], build: Callable[[Path], None]) -> npt.NDArray[Any]:
     """The array that follows from ``about``, as a read-only memory map.
 
     It lies in ``<root>/<SHA-256 of about>/``, where it appears as a whole. One process builds it, others that want it
@@ -41,9 +41,15 @@ def kept_array(root: Path, about: Mapping[str, Any], build: Callable[[Path], Non
     if not _is_whole(folder):
         with only_one(folder):
             if not _is_whole(folder):  # another process may have built it meanwhile
-                _build(folder, about, build)
-    array: npt.NDArray[Any] = np.load(folder / ARRAY, mmap_mode='r')
-    return array
+                if folder.exists():
+                    logger.warning('%s is damaged; it is built again.', folder)
+                    shutil.rmtree(folder)
+                with partial_folder(folder) as partial:
+                    build(partial / ARRAY)
+                    known = {'about': dict(about), 'sha256': file_sha256(partial / ARRAY)}
+                    (partial / ABOUT).write_text(json.dumps(known, indent=1), encoding='utf-8')
+                    partial.rename(folder)
+    return np.load(folder / ARRAY, mmap_mode='r')
 
 
 def _is_whole(folder: Path) -> bool:
@@ -54,14 +60,3 @@ def _is_whole(folder: Path) -> bool:
     except (ValueError, KeyError, TypeError):
         return False
     return bool(file_sha256(folder / ARRAY) == expected)
-
-
-def _build(folder: Path, about: Mapping[str, Any], build: Callable[[Path], None]) -> None:
-    if folder.exists():
-        logger.warning('%s is damaged; it is built again.', folder)
-        shutil.rmtree(folder)
-    with partial_folder(folder) as partial:
-        build(partial / ARRAY)
-        known = {'about': dict(about), 'sha256': file_sha256(partial / ARRAY)}
-        (partial / ABOUT).write_text(json.dumps(known, indent=1), encoding='utf-8')
-        partial.rename(folder)

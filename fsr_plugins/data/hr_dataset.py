@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.augment import Turn, draw_corner, draw_turn
+from fsr_plugins.data.augment import Flip, draw_corner, draw_flip
 from fsr_plugins.data.edge_view import EdgeView
-from fsr_plugins.data.image_set import Arrays, ImageSet, Sample, Slot, number_slots, write
-from fsr_plugins.data.options import HRDatasetOptions
+from fsr_plugins.data.image_dataset import Arrays, ImageDataset, Sample, Slot, number_slots, write
+from fsr_plugins.data.options import Block, HRDatasetOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.store import Store
 from fsr_plugins.stores.verify import check_minimum
 
 
-class FaceSet(ImageSet):
-    """HR faces as uint8, as :class:`ImageSet`; crop and turn are pure functions of (seed, epoch, index)."""
+class HRDataset(ImageDataset):
+    """HR faces as uint8, as :class:`ImageDataset`; crop and flip are pure functions of (seed, epoch, index)."""
 
     Options: ClassVar[type[HRDatasetOptions]] = HRDatasetOptions
     options: HRDatasetOptions
 
-    def __init__(self, opt: Mapping[str, Any]) -> None:
+    def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         self.gt_size = self.options.gt_size
         edges = self.options.edges
         self.edges = EdgeView(edges) if edges is not None else None
-        self._check_views()
+        for part in self.gt.parts:
+            held = (*part.holds, 'canny')
+            for view in self.options.views:
+                if view not in held:
+                    raise UserError(
+                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
+                        'does not hold; prepare the data with it or remove the view.'
+                    )
 
     def root(self) -> str | list[str]:
-        """See :meth:`ImageSet.root`."""
+        """See :meth:`ImageDataset.root`."""
         return self.options.dataroot_gt
 
     @property
@@ -41,30 +48,15 @@ class FaceSet(ImageSet):
         """The HR faces."""
         return self.store
 
-    def _check_views(self) -> None:
-        for part in self.gt.parts:
-            held = {
-                'parsing': part.has_parsing,
-                'landmarks': part.landmarks is not None,
-                'identity': part.identities is not None,
-                'canny': True,
-            }
-            for view in self.options.views:
-                if not held[view]:
-                    raise UserError(
-                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
-                        'does not hold; prepare the data with it or remove the view.'
-                    )
-
     def shape(self, index: int) -> tuple[int, int]:
-        """See :meth:`ImageSet.shape`: that of the HR handed out."""
+        """See :meth:`ImageDataset.shape`: that of the HR handed out."""
         if self.gt_size:
             return self.gt_size, self.gt_size
         height, width = self.sizes()[index].tolist()
         return height, width
 
     def slots(self, index: int) -> dict[str, Slot]:
-        """See :meth:`ImageSet.slots`."""
+        """See :meth:`ImageDataset.slots`."""
         height, width = self.shape(index)
         views: dict[str, dict[str, Slot]] = {
             'parsing': {'parsing': Slot((height, width), np.uint8)},
@@ -77,10 +69,12 @@ class FaceSet(ImageSet):
             slots.update(views[view])
         return slots
 
-    def _turn(self, seed: int) -> Turn:
-        return draw_turn(seed, self.options.use_hflip, self.options.use_rot)
+    def draw_flip(self, seed: int) -> Flip:
+        """See :meth:`ImageDataset.draw_flip`: by ``use_hflip`` and ``use_rot``."""
+        return draw_flip(seed, self.options.use_hflip, self.options.use_rot)
 
-    def _fill(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+    def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
+        """See :meth:`ImageDataset.fill_samples`."""
         read = stack.enter_context(self.gt.reader())
         if 'identity' in self.options.views and self.gt.identities is not None:
             out['identity'][:] = self.gt.identities[self.chosen[out['index']]]
@@ -90,21 +84,21 @@ class FaceSet(ImageSet):
         return {'gt_path': keys}
 
     def _fill_face(self, sample: Sample, image: Image, row: int, out: Arrays) -> None:
-        key, turn = self._keys[sample.place], sample.turn
+        key, flip = self._keys[sample.place], sample.flip
         top, left = self.corner(sample, image)
         cut = self.cut(image, top, left, self.gt_size)
-        write(turn, cut, out['gt'][row], self.gt, key)
+        write(flip, cut, out['gt'][row], self.gt, key)
         if 'parsing' in out:
             labels = self.gt.parsing(key)
             if labels.shape != image.shape[:2]:
                 raise UserError(f"The parsing map of '{self.gt.where(key)}' is not of its image's size; make it again.")
-            turn.write_labels(self.cut(labels, top, left, self.gt_size), out['parsing'][row])
+            flip.write_labels(self.cut(labels, top, left, self.gt_size), out['parsing'][row])
         if 'landmarks' in out and self.gt.landmarks is not None:
             points = self.gt.landmarks[self.chosen[sample.place]] - np.array([left, top], np.float32)
-            out['landmarks'][row] = turn.points(points, cut.shape[0], cut.shape[1])
+            out['landmarks'][row] = flip.points(points, cut.shape[0], cut.shape[1])
         if self.edges is not None:
             whole = cut.shape == image.shape
-            self.edges.fill(cut, sample.place if whole else None, turn, row, out)
+            self.edges.fill(cut, sample.place if whole else None, flip, row, out)
 
     def corner(self, sample: Sample, image: Image) -> tuple[int, int]:
         """Top and left of the sample's crop of its HR image: multiples of the scale, so that LR can be cut alike."""
@@ -124,7 +118,7 @@ class FaceSet(ImageSet):
         return image if size is None else image[top : top + size, left : left + size]
 
     def check(self, scale: int) -> None:
-        """See :meth:`ImageSet.check`; crops must fit, and whole images be multiples of the scale."""
+        """See :meth:`ImageDataset.check`; crops must fit, and whole images be multiples of the scale."""
         super().check(scale)
         if self.gt_size is not None:
             check_minimum(self.gt, self.chosen, self.gt.sizes(), (self.gt_size, self.gt_size))

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.archs.recognition.base import Adapt
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import load
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
-from fsr_plugins.registry import LOSS_REGISTRY, build, lookup, near
+from fsr_plugins.registry import LOSS_REGISTRY, lookup, near
 from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def features_factory(name: str | None) -> Callable[..., FeatureExtractor]:
         return _named(of_recogniser, name)
 
     def of_network(layers: Sequence[str], path: str) -> FeatureExtractor:
-        return FeatureExtractor(_trained(str(name), path), layers)
+        return FeatureExtractor(load(path, arch=str(name)), layers)
 
     return _named(of_network, name)
 
@@ -196,24 +196,6 @@ def _is_recogniser(name: str | None) -> bool:
         raise UserError("The block 'features' needs a key 'type': VGG, or a network, e.g. MobileFaceNet.")
     cls = lookup('archs', name)
     return isinstance(cls, type) and issubclass(cls, Recogniser)
-
-
-def _trained(name: str, path: str) -> nn.Module:
-    """A network built and loaded from a checkpoint of this toolkit; its averaged weights where it holds any."""
-    content = load_state(path)
-    meta = content.get('meta') if isinstance(content, Mapping) else None
-    arch = meta.get('arch') if isinstance(meta, Mapping) else None
-    if not isinstance(arch, Mapping):
-        raise UserError(f"'{path}' does not say how to build {name} (no 'meta'): give a file that this toolkit wrote.")
-    if arch.get('type') != name:
-        raise UserError(f"'{path}' holds a network of type {arch.get('type')}, not {name}: give another file or type.")
-    net = build('archs', arch)
-    try:
-        net.load_state_dict(content.get('params_ema') or content['params'])
-    except (KeyError, RuntimeError) as error:
-        reason = ' '.join(str(error).split())[:160]
-        raise UserError(f"'{path}' does not hold the weights of {name}: {reason} …") from error
-    return net
 
 
 def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:

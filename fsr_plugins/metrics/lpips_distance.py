@@ -10,7 +10,7 @@ from typing import Any
 import lpips
 from torch import Tensor
 
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import read_weights, unwrapped
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT, MeanMetric
 from fsr_plugins.registry import METRIC_REGISTRY
@@ -47,7 +47,7 @@ class LPIPS(MeanMetric):
         self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
         path = locate(weight)
         try:
-            self.distance.net.load_state_dict(backbone_state(self.distance.net, load_state(path)))
+            self.distance.net.load_state_dict(backbone_state(self.distance.net, unwrapped(read_weights(path, None))))
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"'{path}' does not hold the weights of {weight.name}: {reason}.") from error

@@ -6,7 +6,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 import fsr_plugins
 from fsr_plugins.atomic import write_atomically
+from fsr_plugins.checkpoints import Meta, meta_of
 from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.restore.network import FaceNetwork, check_size
@@ -97,7 +98,7 @@ def export(request: Request) -> dict[str, Any]:
     net = Enlargement(network.net).eval()
     with explained(f'{network.name} cannot be exported'):
         graph, any_number = _trace(net, size)
-        about = _about(request, network, size, any_number)
+        about = _about(request, meta_of(network.net), network.scale, size, any_number)
         content = form.write(graph, json.dumps(about))
         difference, largest = _compare(form.read(content), net, size, 3 if any_number else 1)
     if difference > TOLERANCE:
@@ -145,14 +146,14 @@ def _anonymous(graph: ExportedProgram) -> ExportedProgram:
     return graph
 
 
-def _about(request: Request, network: FaceNetwork, size: tuple[int, int], any_number: bool) -> dict[str, Any]:
-    meta: Mapping[str, Any] = network.net.meta  # type: ignore[attr-defined]
+def _about(request: Request, meta: Meta, scale: int, size: tuple[int, int], any_number: bool) -> dict[str, Any]:
+    """What the file says of itself."""
     batch = 'batch' if any_number else 1
     return {
         'arch': meta['arch'],
-        'scale': network.scale,
+        'scale': scale,
         'lq': [batch, 3, *size],
-        'sr': [batch, 3, *(side * network.scale for side in size)],
+        'sr': [batch, 3, *(side * scale for side in size)],
         'range': [0.0, 1.0],
         'channels': 'RGB',
         'experiment': meta.get('experiment'),

@@ -184,7 +184,7 @@ def test_files_and_blocks_that_do_not_fit(block: dict[str, Any], tmp_path: Path)
     for change, message in (
         ({'path': str(tmp_path / 'bare.pth')}, "no 'meta'"),
         ({'path': wrong}, 'holds a network of type StyleGAN2Critic, not FeatureTestNet'),
-        ({'path': str(tmp_path / 'mixed.pth')}, 'does not hold the weights of FeatureTestNet'),
+        ({'path': str(tmp_path / 'mixed.pth')}, 'does not fit FeatureTestNet'),
         ({'type': 'FeatureTestNett'}, "Did you mean 'FeatureTestNet'"),
         ({'type': None}, "needs a key 'type'"),
         ({'adapt': 'resize'}, 'adapt'),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TypedDict, TypeVar, cast
+from typing import TypedDict, TypeGuard, TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -58,7 +58,7 @@ class Meta(TypedDict, total=False):
 Value = TypeVar('Value')
 
 
-def is_state_dict(value: object) -> bool:
+def is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:
     """Whether a value is a mapping from names to tensors, and not empty."""
     if not isinstance(value, Mapping) or not value:
         return False
@@ -80,7 +80,7 @@ def state_in(content: object, source: str, holders: Sequence[str] = HOLDERS) -> 
         places = [content[key] for key in holders if key in content] + places
     for place in places:
         if is_state_dict(place):
-            return dict(place)  # type: ignore[call-overload]
+            return dict(place)
     raise UserError(
         f'{source} holds no network weights: none is under {", ".join(repr(key) for key in holders)}, and it is no '
         f'bare state dict. {_held(places)}'

@@ -18,7 +18,13 @@ from fsr_plugins.metrics.blufr_protocol import Indices, Protocol, Trial, read_pr
 from fsr_plugins.metrics.false_accepts import check_far, verification_rate
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
 from fsr_plugins.metrics.open_set import open_set_rate
-from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
+from fsr_plugins.metrics.recogniser import (
+    Align,
+    EvaluationRecogniser,
+    RecogniserLike,
+    embedding,
+    recogniser_requirements,
+)
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -30,7 +36,7 @@ NAMED = 5
 
 @METRIC_REGISTRY.register()
 class BLUFR(Metric):
-    """Benchmark of large-scale unconstrained face recognition (Liao et al., IJCB 2014) by a judge's embeddings.
+    """Benchmark of large-scale unconstrained face recognition (Liao et al., IJCB 2014) by a recogniser's embeddings.
 
     Of each of the protocol's trials: the verification rate (VR) at a false accept rate over all pairs of its test set,
     and the rank-1 detection and identification rate (DIR) of its probes at a false accept rate of those outside the
@@ -63,17 +69,17 @@ class BLUFR(Metric):
     ) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.EvaluationRecogniser`.
             protocol: ``blufr_lfw_config.mat``, or another file for
                 :func:`~fsr_plugins.metrics.blufr_protocol.read_protocol`.
-            align: how faces are brought into the recogniser's input, see ``Judge``.
+            align: how faces are brought into the recogniser's input, see ``EvaluationRecogniser``.
             far: false accept rate of VR.
             open_set_far: false accept rate of DIR.
             max_missing: share in [0, 1] of the protocol's images that the validated set may lack.
-            trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
+            trained_with: says that the use of the recogniser in training is known; read by preflight.
 
         Raises:
-            UserError: a share out of range, a faulty protocol, or what ``Judge`` raises.
+            UserError: a share out of range, a faulty protocol, or what ``EvaluationRecogniser`` raises.
         """
         check_far(far)
         check_far(open_set_far, 'open_set_far')
@@ -81,7 +87,7 @@ class BLUFR(Metric):
             raise UserError(f"'max_missing' is {max_missing}: it is a share of the protocol's images, from 0 to 1.")
         self.protocol_path = str(protocol)
         self.protocol: Protocol = read_protocol(protocol)
-        self.judge = Judge(recogniser, align)
+        self.recogniser = EvaluationRecogniser(recogniser, align)
         self.far, self.open_set_far = far, open_set_far
         self.max_missing = max_missing
         self.trained_with = trained_with
@@ -90,7 +96,8 @@ class BLUFR(Metric):
         self._device = torch.device('cpu')
         trials = len(self.protocol.trials)
         super().__init__(
-            f'{self.judge.name}, align {align}, VR at FAR {100 * far:g} %, rank-1 DIR at FAR {100 * open_set_far:g} %, '
+            f'{self.recogniser.name}, align {align}, VR at FAR {100 * far:g} %, '
+            f'rank-1 DIR at FAR {100 * open_set_far:g} %, '
             f'mean - std of {trials} trial{"s" if trials > 1 else ""}'
         )
 
@@ -101,7 +108,7 @@ class BLUFR(Metric):
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the protocol is looked at, too."""
         if protocol is not None:
             read_protocol(protocol)
-        return judge_requirements(recogniser)
+        return recogniser_requirements(recogniser)
 
     def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
@@ -110,7 +117,7 @@ class BLUFR(Metric):
             ValueError: no ``keys`` in ``meta``.
         """
         self._device = sr.device
-        self._rows.add(keys_of(meta), embedding(self.judge, sr, meta.get('net'), meta))
+        self._rows.add(keys_of(meta), embedding(self.recogniser, sr, meta.get('net'), meta))
 
     def compute(self) -> dict[str, float]:
         """See :meth:`fsr_plugins.metrics.base.Metric.compute`.

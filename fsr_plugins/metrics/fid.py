@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import Metric, check_pair
-from fsr_plugins.metrics.frechet import Moments, frechet_distance
+from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile, locate
 
@@ -85,7 +85,7 @@ class FID(Metric):
         self.extractor = extractor.requires_grad_(False).eval()
         self.device = torch.device('cpu')
         self._folder: tuple[int, Tensor, Tensor] | None = None
-        self._results, self._references = Moments(), Moments()
+        self._results, self._references = FeatureMoments(), FeatureMoments()
 
     @classmethod
     def requirements(cls, weights: str | None = None, **others: Any) -> list[WeightFile]:
@@ -112,7 +112,7 @@ class FID(Metric):
         dimension = int(self.extractor.dimension)  # type: ignore[arg-type]
         results = self._results.gather(dimension)
         references = self._references.gather(dimension) if self.needs_gt else self._folder_moments(dimension)
-        self._results, self._references = Moments(), Moments()
+        self._results, self._references = FeatureMoments(), FeatureMoments()
         for (count, _, _), what in ((results, 'results'), (references, 'reference images')):
             if count < 2:
                 raise UserError(f"The metric 'fid' saw {count} {what}: it needs at least two, better thousands.")
@@ -129,7 +129,7 @@ class FID(Metric):
         if self._folder is None:
             grouped = dist.is_available() and dist.is_initialized()
             rank, world = (dist.get_rank(), dist.get_world_size()) if grouped else (0, 1)
-            moments = Moments()
+            moments = FeatureMoments()
             for images in read_batches(self.files[rank::world]):
                 moments.add(self._features(images.to(self.device)))
             self._folder = moments.gather(dimension)

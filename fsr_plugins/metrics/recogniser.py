@@ -1,4 +1,4 @@
-"""The recogniser by which measures of identity judge: named, frozen, and shared by all of them."""
+"""The recogniser that metrics of identity evaluate by: named, frozen, and shared by all of them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ RecogniserLike = Mapping[str, Any] | Recogniser | None
 _KEPT = 4
 
 
-class Judge:
+class EvaluationRecogniser:
     """A recogniser and the way faces are brought into its input.
 
     Attributes:
         name: what it is called in results, e.g. ``MobileFaceNet (mobilefacenet_casia.ckpt e839247c)``: class, file and
             the first digits of the file's SHA-256.
-        key: equal for judges that give the same embeddings; for caches.
+        key: equal for recognisers that give the same embeddings; for caches.
         align: ``'none'``, or ``'landmarks'``.
     """
 
@@ -48,7 +48,9 @@ class Judge:
             UserError: an unknown ``align``, a faulty block, weights that are absent or of another network.
         """
         if align not in get_args(Align):
-            raise UserError(f"'align' of a judge is '{align}': choose one of {', '.join(get_args(Align))}.")
+            raise UserError(
+                f"'align' of an evaluation recogniser is '{align}': choose one of {', '.join(get_args(Align))}."
+            )
         self.align = align
         self.net: Recogniser | None = None
         if recogniser is None:
@@ -88,7 +90,9 @@ class Judge:
                 'in: give a block, e.g. {type: MobileFaceNet, path: …}.'
             )
         if self.net.training:
-            raise ValueError(f'{type(self.net).__name__} is in training mode: it would judge by the batch.')
+            raise ValueError(
+                f'{type(self.net).__name__} is in training mode: it would see the batch, not a face.'
+            )
         # The device is known from the images on; moving a module that is there already costs nothing.
         net = self.net.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
@@ -110,29 +114,29 @@ class Judge:
         return align(images, landmarks.where(good[:, None, None], template), template, size), good
 
 
-def embedding(judge: Judge, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
-    """The judge's embeddings of one batch, computed once where ``meta`` has a cache.
+def embedding(recogniser: EvaluationRecogniser, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
+    """Embeddings of one batch, computed once where ``meta`` has a cache.
 
     Args:
-        judge: who embeds.
+        recogniser: what embeds.
         images: (N, 3, H, W) RGB float in [0, 1].
         which: whose images these are: the name of a network, or ``'HR'``; None: not known, nothing is kept.
         meta: as for :meth:`fsr_plugins.metrics.base.Metric.update`.
 
     Returns:
-        As :meth:`Judge.embed`, and as it raises.
+        As :meth:`EvaluationRecogniser.embed`, and as it raises.
     """
     cache = meta.get('cache')
     if cache is None or which is None:
-        return judge.embed(images, meta.get('landmarks'))
-    key = ('embedding', judge.key, which)
+        return recogniser.embed(images, meta.get('landmarks'))
+    key = ('embedding', recogniser.key, which)
     if key not in cache:
-        cache[key] = judge.embed(images, meta.get('landmarks'))
+        cache[key] = recogniser.embed(images, meta.get('landmarks'))
     return cache[key]
 
 
-def judge_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
-    """The weights of a judge, fetched at once where they have to be; none of a network that is handed in.
+def recogniser_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
+    """The weights of a recogniser, fetched at once where they have to be; none of a network that is handed in.
 
     Raises:
         UserError: they are absent; the message says how to go on without them.
@@ -148,7 +152,7 @@ def judge_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
 
 @lru_cache(maxsize=_KEPT)
 def _network(key: str) -> Recogniser:
-    """The frozen network of a judge's key."""
+    """The frozen network of a key."""
     return make_recogniser(json.loads(key)[0])
 
 

@@ -35,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What is to be exported, and where to.
 
     Attributes:
@@ -79,7 +79,7 @@ class Format(NamedTuple):
     read: Callable[[bytes], Callable[[Tensor], Tensor]]
 
 
-def export(request: Request) -> dict[str, Any]:
+def export(request: ExportRequest) -> dict[str, Any]:
     """Writes the network as one graph of fixed LR size, if what is read back makes the network's own images.
 
     Returns:
@@ -112,7 +112,7 @@ def export(request: Request) -> dict[str, Any]:
     return {**about, **found}
 
 
-def _format(request: Request) -> Format:
+def _format(request: ExportRequest) -> Format:
     """The format that the output's name asks for, after looking whether it can be written."""
     form = FORMATS.get(request.output.suffix)
     if form is None:
@@ -146,7 +146,7 @@ def _anonymous(graph: ExportedProgram) -> ExportedProgram:
     return graph
 
 
-def _about(request: Request, meta: Meta, scale: int, size: tuple[int, int], any_number: bool) -> dict[str, Any]:
+def _about(request: ExportRequest, meta: Meta, scale: int, size: tuple[int, int], any_number: bool) -> dict[str, Any]:
     """What the file says of itself."""
     batch = 'batch' if any_number else 1
     return {

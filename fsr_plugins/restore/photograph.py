@@ -24,7 +24,7 @@ _FADE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class FaceCrop:
     """A face of a photograph.
 
     Attributes:
@@ -49,7 +49,9 @@ class Cut:
         }
 
 
-def cut(photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float) -> list[Cut]:
+def cut(
+    photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float
+) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
     Args:
@@ -68,7 +70,7 @@ def cut(photograph: Image, found: Sequence[Detection], size: tuple[int, int], po
     for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
         lr = warp(photograph, matrix, size, 'reflect') if reduction <= most else None
-        cuts.append(Cut(face, matrix, reduction, lr))
+        cuts.append(FaceCrop(face, matrix, reduction, lr))
     return cuts
 
 
@@ -96,7 +98,7 @@ def enlarged(photograph: Image, times: int) -> Image:
     return result
 
 
-def put_back(result: Image, times: int, cuts: Sequence[Cut], restored: Sequence[Image]) -> None:
+def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequence[Image]) -> None:
     """Lays enlarged faces over their places.
 
     Args:

@@ -17,14 +17,14 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.restore.network import FaceNetwork, check_size
-from fsr_plugins.restore.ways import Faces, FacesWithin, Photographs, Way
+from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer
 from fsr_plugins.stores.images import EXTENSIONS, encode_png, read_image
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class RestoreRequest:
     """What is to be enlarged, by what, and where it goes.
 
     Attributes:
@@ -51,7 +51,7 @@ class Request:
     skip_existing: bool = False
 
 
-def restore(request: Request) -> dict[str, Any]:
+def restore(request: RestoreRequest) -> dict[str, Any]:
     """Enlarges and writes; a picture that cannot be read or does not fit keeps none of the others from being done.
 
     Returns:
@@ -64,16 +64,20 @@ def restore(request: Request) -> dict[str, Any]:
     network = FaceNetwork.open(request.checkpoint, _device(request.device), request.param_key)
     if request.size is not None:
         network = _of_size(network, request.size)
-    way: Way
-    way = Faces(network, request.fit) if request.photographs is None else FacesWithin(network, request.photographs)
+    restorer: Restorer
+    restorer = (
+        AlignedFaces(network, request.fit)
+        if request.photographs is None
+        else PhotographFaces(network, request.photographs)
+    )
     todo = [source for source, result in wanted.items() if not (request.skip_existing and result.exists())]
     started = time.perf_counter()
     pictures: dict[str, Any] = {}
     wrong: list[str] = []
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(todo), way.together):
-            read, unread = _read(pool, todo[start : start + way.together])
-            made, unfit = way.make(read)
+        for start in range(0, len(todo), restorer.together):
+            read, unread = _read(pool, todo[start : start + restorer.together])
+            made, unfit = restorer.make(read)
             wrong += [*unread, *unfit]
             list(pool.map(_write, map(wanted.__getitem__, made), (image for image, _ in made.values())))
             for source, (_, about) in made.items():
@@ -112,7 +116,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _results(request: Request) -> dict[Path, Path]:
+def _results(request: RestoreRequest) -> dict[Path, Path]:
     """The file of each input's result; an error before anything is written where two are the same or one exists."""
     sources: list[Path] = []
     for path in request.inputs:

@@ -43,10 +43,7 @@ def test_a_network_with_an_attribute_of_a_wrappers_name_loads_its_own_file(name:
 
 @pytest.mark.parametrize('prefix', ['module.', '_orig_mod.', 'module._orig_mod.', '_orig_mod.module.', 'generator.'])
 def test_a_prefix_before_every_name_is_cut_off(prefix: str, tmp_path: Path) -> None:
-    source, net = (
-        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
-        nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)),
-    )
+    source, net = (nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)) for _ in range(2))
     torch.save({prefix + key: value for key, value in source.state_dict().items()}, tmp_path / 'net.pth')
     load_weights(net, str(tmp_path / 'net.pth'))
     assert same(net, state(source))

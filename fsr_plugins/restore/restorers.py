@@ -1,4 +1,4 @@
-"""The two ways from pictures to larger ones: a picture is a face, or faces are in it."""
+"""From pictures to larger ones: a picture is a face, or faces are in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fsr_plugins.stores.opening import open_store
 Made = dict[Path, tuple[Image, dict[str, Any]]]
 
 
-class Way(Protocol):
+class Restorer(Protocol):
     """How pictures become larger ones; ``together`` is how many are held in memory at once."""
 
     together: int
@@ -59,8 +59,8 @@ class Photographs:
             )
 
 
-class Faces:
-    """Every picture is a face; see :class:`Way`.
+class AlignedFaces:
+    """Every picture is a face; see :class:`Restorer`.
 
     Args:
         fit: bring it to the size of the network's LR first; without, one of another size has no result.
@@ -77,7 +77,7 @@ class Faces:
             network.known_size()
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
-        """See :class:`Way`."""
+        """See :class:`Restorer`."""
         faces = {source: self.network.fit(image) if self.fit else image for source, image in read.items()}
         fitting = {source: face for source, face in faces.items() if self.network.size in (None, face.shape[:2])}
         wrong = [self._other_size(source, face) for source, face in faces.items() if source not in fitting]
@@ -93,8 +93,8 @@ class Faces:
         )
 
 
-class FacesWithin:
-    """Faces are looked for, enlarged and put back; see :class:`Way`.
+class PhotographFaces:
+    """Faces are looked for, enlarged and put back; see :class:`Restorer`.
 
     Raises:
         UserError: the detector cannot be opened, or it is not known how faces are cut out for the network.
@@ -109,7 +109,7 @@ class FacesWithin:
         self.detector = open_detector(how.detector, how.weights, network.device)
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
-        """See :class:`Way`."""
+        """See :class:`Restorer`."""
         wrong, enlarge = [], {}
         for source, image in read.items():
             try:

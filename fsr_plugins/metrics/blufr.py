@@ -133,7 +133,15 @@ class BLUFR(Metric):
         if not keys:
             raise UserError("The metric 'blufr' saw no image: the validation set is empty.")
         rows = self.protocol.rows(keys)
-        self._report_missing(rows)
+        self.missing = [name for name, row in zip(self.protocol.images, rows, strict=True) if row < 0]
+        if self.missing:
+            what = (
+                f"{len(self.missing)} of the {len(rows)} images that '{self.protocol_path}' names are not in the "
+                f'validated set ({", ".join(self.missing[:NAMED])}{", …" if len(self.missing) > NAMED else ""})'
+            )
+            if len(self.missing) > self.max_missing * len(rows):
+                raise UserError(f"{what}: validate on all images of the benchmark, or raise 'max_missing'.")
+            logger.warning('%s: they are left out.', what)
         embeddings = columns[0].to(self._device)
         failures = int(embeddings.isnan().any(dim=1).sum())
         if failures:
@@ -145,18 +153,6 @@ class BLUFR(Metric):
         for name, mean, deviation in zip(('vr', 'dir'), means, deviations, strict=True):
             result |= {f'{name}_minus_std': float(mean - deviation), name: float(mean)}
         return result | {'missing': len(self.missing)}
-
-    def _report_missing(self, rows: Indices) -> None:
-        self.missing = [name for name, row in zip(self.protocol.images, rows, strict=True) if row < 0]
-        if not self.missing:
-            return
-        what = (
-            f"{len(self.missing)} of the {len(rows)} images that '{self.protocol_path}' names are not in the validated "
-            f'set ({", ".join(self.missing[:NAMED])}{", …" if len(self.missing) > NAMED else ""})'
-        )
-        if len(self.missing) > self.max_missing * len(rows):
-            raise UserError(f"{what}: validate on all images of the benchmark, or raise 'max_missing'.")
-        logger.warning('%s: they are left out.', what)
 
     def _rates(self, trial: Trial, rows: Indices, embeddings: Tensor) -> tuple[float, float]:
         """VR and DIR of one trial. ``rows``: the row among ``embeddings`` (n, D) of each of the protocol's images."""

@@ -60,7 +60,8 @@ class EvaluationRecogniser:
             key = f'{self.name} {id(recogniser)}'
         else:
             file = locate(recogniser_weight(recogniser))
-            digest = _sha256(file)
+            status = file.stat()
+            digest = _digest(file, status.st_size, status.st_mtime_ns)
             # The digest, because a stage may write another network to the same path.
             key = json.dumps([{**recogniser, 'path': str(file)}, digest], sort_keys=True)
             self.net, self.name = _network(key), f'{recogniser["type"]} ({file.name} {digest[:8]})'
@@ -90,28 +91,23 @@ class EvaluationRecogniser:
                 'in: give a block, e.g. {type: MobileFaceNet, path: …}.'
             )
         if self.net.training:
-            raise ValueError(
-                f'{type(self.net).__name__} is in training mode: it would see the batch, not a face.'
-            )
+            raise ValueError(f'{type(self.net).__name__} is in training mode: it would see the batch, not a face.')
         # The device is known from the images on; moving a module that is there already costs nothing.
         net = self.net.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
             if self.align == 'none':
                 return F.normalize(net(images.float()))
-            faces, good = self._aligned(images.float(), landmarks, net.face_size)
+            if landmarks is None:
+                raise UserError(
+                    "A measure of identity has 'align: landmarks', and the validation set gives none: add "
+                    '`views: [landmarks]` to it.'
+                )
+            images = images.float()
+            template, points = template_for(net.face_size).to(images), landmarks.to(images)
+            good = alignable(points, template)
+            # What is no face is cut out by the template's own points, and marked afterwards.
+            faces = align(images, points.where(good[:, None, None], template), template, net.face_size)
             return F.normalize(net(faces)).where(good[:, None], torch.nan)
-
-    def _aligned(self, images: Tensor, landmarks: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Aligned faces and which of them are faces: the others' landmarks are replaced by the template's."""
-        if landmarks is None:
-            raise UserError(
-                "A measure of identity has 'align: landmarks', and the validation set gives none: add "
-                '`views: [landmarks]` to it.'
-            )
-        template = template_for(size).to(images)
-        landmarks = landmarks.to(images)
-        good = alignable(landmarks, template)
-        return align(images, landmarks.where(good[:, None, None], template), template, size), good
 
 
 def embedding(recogniser: EvaluationRecogniser, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
@@ -154,11 +150,6 @@ def recogniser_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
 def _network(key: str) -> Recogniser:
     """The frozen network of a key."""
     return make_recogniser(json.loads(key)[0])
-
-
-def _sha256(file: Path) -> str:
-    status = file.stat()
-    return _digest(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)

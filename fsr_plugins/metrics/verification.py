@@ -181,7 +181,17 @@ class Verification(Metric):
         cosine = pair_cosines(pairs, keys, columns[0], hr if self.gallery == 'hr' else None)
         compared = np.isfinite(cosine)
         _, fold = np.unique(pairs.fold, return_inverse=True)
-        self._check(pairs, compared, fold)
+        if not compared.any():
+            raise UserError(
+                f"The metric 'verification' can compare none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
+                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
+            )
+        empty = np.flatnonzero(np.bincount(fold[compared], minlength=int(np.max(fold)) + 1) == 0)
+        if empty.size:
+            raise UserError(
+                f"The metric 'verification' can compare no pair of fold {pairs.fold[fold == empty[0]][0]}: validate on "
+                'the whole set the list is made for, or use a list of this set.'
+            )
         accuracy, threshold = fold_accuracies(cosine[compared], pairs.same[compared], fold[compared])
         right = (cosine > threshold[fold]) == pairs.same
         self.outcomes = {'verification': torch.from_numpy(right[compared]).double()}
@@ -191,21 +201,6 @@ class Verification(Metric):
             'pairs': int(compared.sum()),
             'missing': int((~compared).sum()),
         }
-
-    @staticmethod
-    def _check(pairs: Pairs, compared: npt.NDArray[np.bool_], fold: npt.NDArray[np.int64]) -> None:
-        if not compared.any():
-            raise UserError(
-                f"The metric 'verification' can compare none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
-                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
-            )
-        empty = np.flatnonzero(np.bincount(fold[compared], minlength=int(np.max(fold)) + 1) == 0)
-        if empty.size:
-            number = pairs.fold[fold == empty[0]][0]
-            raise UserError(
-                f"The metric 'verification' can compare no pair of fold {number}: validate on the whole set the list "
-                'is made for, or use a list of this set.'
-            )
 
 
 def pair_cosines(

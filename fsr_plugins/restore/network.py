@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +94,19 @@ class FaceNetwork:
         if face.shape[:2] == size:
             return face
         return imresize_uint8(face, size)
+
+    def of_size(self, size: tuple[int, int]) -> FaceNetwork:
+        """The network for LR of another size than that it was trained with; points move along where the shape stays.
+
+        Raises:
+            UserError: as :func:`check_size`.
+        """
+        check_size(size)
+        points = self.points
+        if points is not None and self.size is not None:
+            same = size[0] * self.size[1] == size[1] * self.size[0]
+            points = scale_back(points, self.size, size) if same else None
+        return replace(self, size=size, points=points)
 
     def known_size(self) -> tuple[int, int]:
         """``size``.

@@ -108,13 +108,10 @@ def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequ
     """
     for face, sr in zip(cuts, restored, strict=True):
         assert face.lr is not None  # who was enlarged
-        _paste(result, sr, _to_result(face.matrix, sr.shape[0] / face.lr.shape[0], times))
-
-
-def _to_result(matrix: Matrix, scale: float, times: int) -> Matrix:
-    """From SR's pixels to the enlarged photograph's, given that from the photograph's to LR's."""
-    square = np.vstack([matrix, [0, 0, 1]])
-    return (_larger(times) @ np.linalg.inv(square) @ np.linalg.inv(_larger(scale)))[:2]
+        to_lr, scale = np.vstack([face.matrix, [0, 0, 1]]), sr.shape[0] / face.lr.shape[0]
+        # From SR's pixels by LR's and the photograph's to those of the result.
+        matrix = _larger(times) @ np.linalg.inv(to_lr) @ np.linalg.inv(_larger(scale))
+        _paste(result, sr, matrix[:2])
 
 
 def _larger(times: float) -> Matrix:

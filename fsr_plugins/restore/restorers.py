@@ -80,17 +80,15 @@ class AlignedFaces:
         """See :class:`Restorer`."""
         faces = {source: self.network.fit(image) if self.fit else image for source, image in read.items()}
         fitting = {source: face for source, face in faces.items() if self.network.size in (None, face.shape[:2])}
-        wrong = [self._other_size(source, face) for source, face in faces.items() if source not in fitting]
+        wrong = [
+            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
+            f'{"×".join(map(str, self.network.known_size()))}: give --fit to bring faces to that size, '
+            '--photographs to look for faces, or --size with the size that these have.'
+            for source, face in faces.items()
+            if source not in fitting
+        ]
         enlarged = self.network(list(fitting.values()))
         return {source: (image, {}) for source, image in zip(fitting, enlarged, strict=True)}, wrong
-
-    def _other_size(self, source: Path, face: Image) -> str:
-        height, width = self.network.known_size()
-        return (
-            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
-            f'{height}×{width}: give --fit to bring faces to that size, --photographs to look for faces, '
-            'or --size with the size that these have.'
-        )
 
 
 class PhotographFaces:

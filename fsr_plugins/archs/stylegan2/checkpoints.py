@@ -55,9 +55,14 @@ def convert(checkpoint: Mapping[str, object], net: Network, source: str = 'the c
     is_decoder = isinstance(net, StyleGAN2Decoder)
     state = unwrapped(state_in(checkpoint, source, _DECODER_ENTRIES if is_decoder else _CRITIC_ENTRIES))
     _check_filters(state, net, source)
-    state = {_translate(key, net): value for key, value in state.items() if not key.endswith('.kernel')}
-    _check_state(state, net, source)
-    return state
+    translated = {}
+    for key, value in state.items():
+        if not key.endswith('.kernel'):
+            for pattern, words in _DECODER_WORDS if is_decoder else _CRITIC_WORDS:
+                key = re.sub(pattern, words, key)
+            translated[key] = value
+    _check_state(translated, net, source)
+    return translated
 
 
 def load(net: Network, path: str | Path) -> None:
@@ -67,12 +72,6 @@ def load(net: Network, path: str | Path) -> None:
         UserError: the file cannot be read, or as :func:`convert`.
     """
     net.load_state_dict(convert(load_state(path), net, f"'{path}'"))
-
-
-def _translate(key: str, net: Network) -> str:
-    for pattern, words in _DECODER_WORDS if isinstance(net, StyleGAN2Decoder) else _CRITIC_WORDS:
-        key = re.sub(pattern, words, key)
-    return key
 
 
 def _check_filters(state: StateDict, net: Network, source: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ from fsr_plugins.checkpoints import load
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
-from fsr_plugins.registry import LOSS_REGISTRY, lookup, near
+from fsr_plugins.registry import LOSS_REGISTRY, Block, lookup, near
 from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class FeatureExtractor(nn.Module):
                 )
         return [seen[layer] for layer in self.layers]
 
-    def _keep(self, seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _keep(self, seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: object, output: object) -> None:
         if not isinstance(output, Tensor):
             raise UserError(f"The layer '{layer}' of {type(self.net).__name__} gives no single tensor: name a part.")
         if layer not in seen:
@@ -108,7 +108,7 @@ class FeatureExtractor(nn.Module):
             raise _Complete
 
 
-def make_features(block: Mapping[str, Any]) -> FeatureExtractor:
+def make_features(block: Block) -> FeatureExtractor:
     """Builds an extractor with its weights.
 
     Args:
@@ -128,7 +128,7 @@ def make_features(block: Mapping[str, Any]) -> FeatureExtractor:
         raise UserError(f"The features of '{block['type']}' cannot be had with {arguments}: {error}.") from error
 
 
-def features_weight(block: Mapping[str, Any]) -> WeightFile:
+def features_weight(block: Block) -> WeightFile:
     """The weight file that :func:`make_features` loads for the same block; nothing is fetched.
 
     Raises:
@@ -182,7 +182,7 @@ def _named(factory: Callable[..., FeatureExtractor], name: str | None) -> Callab
     return factory
 
 
-def _found(block: Mapping[str, Any]) -> str:
+def _found(block: Block) -> str:
     """The local weight file of a block; what VGG can be replaced by is told where it is absent."""
     weight = features_weight(block)
     try:
@@ -236,9 +236,9 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
     """Distance of a frozen network's features of two images, :func:`feature_distance`; DAP-FSR's L_percept (Eq. 4)."""
 
     #: Arguments that are blocks of another kind than losses: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'features': features_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_factory}
 
-    def __init__(self, features: Mapping[str, Any], loss_weight: float = 1.0) -> None:
+    def __init__(self, features: Block, loss_weight: float = 1.0) -> None:
         """
         Args:
             features: block of the extractor; see :func:`make_features`.
@@ -251,7 +251,7 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
         self.loss_weight = loss_weight
 
     @staticmethod
-    def requirements(features: Mapping[str, Any], **others: Any) -> list[WeightFile]:
+    def requirements(features: Block, **others: object) -> list[WeightFile]:
         """The network's weights, fetched at once where they have to be.
 
         Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.metrics.blufr_protocol import Indices, Protocol, Trial, read_protocol
 from fsr_plugins.metrics.false_accepts import check_far, verification_rate
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
@@ -55,7 +55,7 @@ class BLUFR(Metric):
     rates_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
     def __init__(
         self,
@@ -103,14 +103,14 @@ class BLUFR(Metric):
 
     @classmethod
     def requirements(
-        cls, recogniser: RecogniserLike = None, protocol: str | Path | None = None, **others: Any
+        cls, recogniser: RecogniserLike = None, protocol: str | Path | None = None, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the protocol is looked at, too."""
         if protocol is not None:
             read_protocol(protocol)
         return recogniser_requirements(recogniser)
 
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
 
         Raises:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric, check_pair
+from fsr_plugins.metrics.base import BatchMeta, Metric, check_pair
 from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile, locate
@@ -88,13 +87,13 @@ class FID(Metric):
         self._results, self._references = FeatureMoments(), FeatureMoments()
 
     @classmethod
-    def requirements(cls, weights: str | None = None, **others: Any) -> list[WeightFile]:
+    def requirements(cls, weights: str | None = None, **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         url = inception.FID_WEIGHTS_URL
         return [WeightFile('FID (Inception)', url, '6726825d', url.rpartition('/')[2], path=weights)]
 
     @torch.no_grad()
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`."""
         self.device = sr.device
         if self.needs_gt:

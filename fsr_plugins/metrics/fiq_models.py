@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -83,7 +82,7 @@ def read_topiq(path: str) -> Scorer:
     import pyiqa
 
     # A model name without weights of its own: they, and a face detector, would be fetched for the known one.
-    bare: dict[str, Any] = {'model_name': 'local', 'pretrained': False, 'backbone_pretrain': False}
+    bare: dict[str, object] = {'model_name': 'local', 'pretrained': False, 'backbone_pretrain': False}
     metric = pyiqa.create_metric('topiq_nr-face', device='cpu', align_crop_face=False, **bare)
     fit(metric.net, read_weights(path), f"'{path}'", instead='Give the published file of topiq_nr-face.')
     metric.requires_grad_(False).eval()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric, all_reduce_sum, check_pair
+from fsr_plugins.metrics.base import BatchMeta, Metric, all_reduce_sum, check_pair
 from fsr_plugins.metrics.recogniser import (
     Align,
     EvaluationRecogniser,
@@ -34,7 +34,7 @@ class IdentitySimilarity(Metric):
     needs_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
     def __init__(self, recogniser: RecogniserLike, align: Align = 'none', trained_with: bool = False) -> None:
         """
@@ -56,12 +56,12 @@ class IdentitySimilarity(Metric):
         self._totals: Tensor | None = None
 
     @classmethod
-    def requirements(cls, recogniser: RecogniserLike = None, **others: Any) -> list[WeightFile]:
+    def requirements(cls, recogniser: RecogniserLike = None, **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         return recogniser_requirements(recogniser)
 
     @torch.no_grad()
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`; raises as ``EvaluationRecogniser.embed`` too."""
         check_pair(sr, gt, 'identity', meta)
         assert gt is not None  # by check_pair

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import lpips
-from torch import Tensor
+from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import read_weights, unwrapped
 from fsr_plugins.errors import UserError
@@ -54,7 +53,7 @@ class LPIPS(MeanMetric):
 
     @classmethod
     def requirements(
-        cls, net: str = 'alex', weights: str | None = None, optional: bool = False, **others: Any
+        cls, net: str = 'alex', weights: str | None = None, optional: bool = False, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         weight = _weight(net, weights)
@@ -84,7 +83,7 @@ def why_missing(weight: WeightFile) -> str:
     return ''
 
 
-def backbone_state(backbone: Any, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def backbone_state(backbone: nn.Module, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Torchvision's state dict under the names of ``lpips``, which cuts the same layers into slices.
 
     Args:

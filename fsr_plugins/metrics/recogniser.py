@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,13 @@ from torch import Tensor
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import align, alignable, template_for
+from fsr_plugins.metrics.base import BatchMeta
+from fsr_plugins.registry import Block
 from fsr_plugins.weights import WeightFile, file_sha256, locate
 
 Align = Literal['none', 'landmarks']
 #: What a measure of identity takes as ``recogniser``.
-RecogniserLike = Mapping[str, Any] | Recogniser | None
+RecogniserLike = Block | Recogniser | None
 
 #: Networks that a process keeps; one more is read again.
 _KEPT = 4
@@ -110,7 +111,7 @@ class EvaluationRecogniser:
             return F.normalize(net(faces)).where(good[:, None], torch.nan)
 
 
-def embedding(recogniser: EvaluationRecogniser, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
+def embedding(recogniser: EvaluationRecogniser, images: Tensor, which: str | None, meta: BatchMeta) -> Tensor:
     """Embeddings of one batch, computed once where ``meta`` has a cache.
 
     Args:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
 from fsr_plugins.metrics.pairs import Pairs, draw_pairs, read_pairs
 from fsr_plugins.metrics.recogniser import (
@@ -78,7 +78,7 @@ class Verification(Metric):
     rates_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
     def __init__(
         self,
@@ -129,14 +129,14 @@ class Verification(Metric):
 
     @classmethod
     def requirements(
-        cls, recogniser: RecogniserLike = None, pairs: str | None = None, **others: Any
+        cls, recogniser: RecogniserLike = None, pairs: str | None = None, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the list of pairs is looked at, too."""
         if pairs is not None:
             _read(pairs)
         return recogniser_requirements(recogniser)
 
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
 
         Raises:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints import meta_of
 from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
-from fsr_plugins.restore.network import FaceNetwork, check_size
+from fsr_plugins.restore.network import FaceNetwork, Json, check_size
 from fsr_plugins.weights import file_sha256
 
 #: Where a file says what it is: a property of an ONNX model, and the stem of an extra file of a .pt2.
@@ -128,7 +128,7 @@ class OnnxFormat:
 FORMATS: dict[str, Format] = {'.onnx': OnnxFormat(), '.pt2': TorchFormat()}
 
 
-def export(request: ExportRequest) -> dict[str, Any]:
+def export(request: ExportRequest) -> Json:
     """Writes the network as one graph of fixed LR size, if what is read back makes the network's own images.
 
     Returns:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.protocol import Floats, Image, Images
 from fsr_plugins.faces.scaling import scale_back
+
+#: What a command says of its results.
+Json = dict[str, Any]
 
 #: Faces that go through the network together, at most so many and so many pixels.
 _TOGETHER, _PIXELS = 32, 1 << 18

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
 
 import cv2
 import numpy as np
@@ -39,7 +38,7 @@ class FaceCrop:
     reduction: float
     lr: Image | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values."""
         return {
             'box': [round(float(value), 1) for value in self.found.box],

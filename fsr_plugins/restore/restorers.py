@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
 
 #: By input, the result and what is to be said of it.
-Made = dict[Path, tuple[Image, dict[str, Any]]]
+Made = dict[Path, tuple[Image, dict[str, object]]]
 
 
 class Restorer(Protocol):

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer
 from fsr_plugins.stores.images import EXTENSIONS, encode_png, read_image
 
@@ -50,7 +49,7 @@ class RestoreRequest:
     skip_existing: bool = False
 
 
-def restore(request: RestoreRequest) -> dict[str, Any]:
+def restore(request: RestoreRequest) -> Json:
     """Enlarges and writes; a picture that cannot be read or does not fit keeps none of the others from being done.
 
     Returns:
@@ -71,7 +70,7 @@ def restore(request: RestoreRequest) -> dict[str, Any]:
     )
     todo = [source for source, result in wanted.items() if not (request.skip_existing and result.exists())]
     started = time.perf_counter()
-    pictures: dict[str, Any] = {}
+    pictures: Json = {}
     wrong: list[str] = []
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(todo), restorer.together):

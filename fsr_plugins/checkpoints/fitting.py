@@ -58,7 +58,7 @@ def fit(
     weights = unwrapped(state, own.keys())
     different = differences(net, weights)
     if different and strict:
-        if weights.keys().isdisjoint(own):
+        if own and weights.keys().isdisjoint(own):
             different = [f'it has none of its tensors, which begin with {next(iter(own))!r}; it has {listed(weights)}']
         raise UserError(
             f'{source} does not fit {type(net).__name__}: {"; ".join(different[:3])}'

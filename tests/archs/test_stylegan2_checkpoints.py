@@ -111,7 +111,8 @@ def test_rosinalitys_layout() -> None:
     other = {key: torch.zeros_like(value) for key, value in theirs.items() if not key.endswith('kernel')}
     checkpoint = {'g': other, 'd': their_critic, 'g_ema': theirs, 'latent_avg': torch.zeros(DIM)}
     net, net_d = decoder(), critic()
-    for given in (theirs, checkpoint, {f'module.{key}': value for key, value in theirs.items()}):
+    wrapped = ({f'{prefix}{key}': value for key, value in theirs.items()} for prefix in ('module.', '_orig_mod.'))
+    for given in (theirs, checkpoint, *wrapped):
         found = convert(given, net)
         assert same(found, ours)
         net.load_state_dict(found)

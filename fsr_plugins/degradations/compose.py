@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
 from fsr_plugins.degradations.base import Degradation
 from fsr_plugins.degradations.random import mix
 from fsr_plugins.errors import UserError
-from fsr_plugins.registry import DEGRADATION_REGISTRY, build
+from fsr_plugins.registry import DEGRADATION_REGISTRY, Block, build
 
 
 @DEGRADATION_REGISTRY.register()
@@ -25,7 +24,7 @@ class Compose(Degradation):
         UserError: no stage, or a block that cannot be built.
     """
 
-    def __init__(self, stages: Sequence[Mapping[str, Any] | Degradation]) -> None:
+    def __init__(self, stages: Sequence[Block | Degradation]) -> None:
         super().__init__()
         if not stages:
             raise UserError("Compose: 'stages' is empty; give at least one degradation block.")

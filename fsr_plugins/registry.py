@@ -27,8 +27,6 @@ from fsr_plugins.errors import UserError
 
 DEGRADATION_REGISTRY = Registry('degradation')
 
-#: A block of an option file: ``type`` and the arguments of what it names.
-Block = Mapping[str, Any]
 
 REGISTRIES: dict[str, Registry] = {
     'archs': ARCH_REGISTRY,

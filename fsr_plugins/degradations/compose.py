@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from fsr_plugins.degradations.base import Degradation
 from fsr_plugins.degradations.random import mix
 from fsr_plugins.errors import UserError
-from fsr_plugins.registry import DEGRADATION_REGISTRY, Block, build
+from fsr_plugins.registry import DEGRADATION_REGISTRY, build
+from fsr_plugins.values import ReadBlock
 
 
 @DEGRADATION_REGISTRY.register()
@@ -24,7 +25,7 @@ class Compose(Degradation):
         UserError: no stage, or a block that cannot be built.
     """
 
-    def __init__(self, stages: Sequence[Block | Degradation]) -> None:
+    def __init__(self, stages: Sequence[ReadBlock | Degradation]) -> None:
         super().__init__()
         if not stages:
             raise UserError("Compose: 'stages' is empty; give at least one degradation block.")

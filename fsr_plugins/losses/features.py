@@ -18,7 +18,8 @@ from fsr_plugins.checkpoints import load
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
-from fsr_plugins.registry import LOSS_REGISTRY, Block, lookup, near
+from fsr_plugins.registry import LOSS_REGISTRY, lookup, near
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class FeatureExtractor(nn.Module):
             raise _Complete
 
 
-def make_features(block: Block) -> FeatureExtractor:
+def make_features(block: ReadBlock) -> FeatureExtractor:
     """Builds an extractor with its weights.
 
     Args:
@@ -128,7 +129,7 @@ def make_features(block: Block) -> FeatureExtractor:
         raise UserError(f"The features of '{block['type']}' cannot be had with {arguments}: {error}.") from error
 
 
-def features_weight(block: Block) -> WeightFile:
+def features_weight(block: ReadBlock) -> WeightFile:
     """The weight file that :func:`make_features` loads for the same block; nothing is fetched.
 
     Raises:
@@ -182,7 +183,7 @@ def _named(factory: Callable[..., FeatureExtractor], name: str | None) -> Callab
     return factory
 
 
-def _found(block: Block) -> str:
+def _found(block: ReadBlock) -> str:
     """The local weight file of a block; what VGG can be replaced by is told where it is absent."""
     weight = features_weight(block)
     try:
@@ -238,7 +239,7 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
     #: Arguments that are blocks of another kind than losses: what finds the target of their key ``type``.
     nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_factory}
 
-    def __init__(self, features: Block, loss_weight: float = 1.0) -> None:
+    def __init__(self, features: ReadBlock, loss_weight: float = 1.0) -> None:
         """
         Args:
             features: block of the extractor; see :func:`make_features`.
@@ -251,7 +252,7 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
         self.loss_weight = loss_weight
 
     @staticmethod
-    def requirements(features: Block, **others: object) -> list[WeightFile]:
+    def requirements(features: ReadBlock, **others: object) -> list[WeightFile]:
         """The network's weights, fetched at once where they have to be.
 
         Raises:

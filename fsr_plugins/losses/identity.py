@@ -14,7 +14,8 @@ from torch import Tensor
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_factory, recogniser_weight
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
-from fsr_plugins.registry import LOSS_REGISTRY, Block
+from fsr_plugins.registry import LOSS_REGISTRY
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, locate
 
 
@@ -62,7 +63,7 @@ class IdentityLoss(LossByNetwork[Recogniser]):
     #: Arguments that are blocks of another kind than losses: what finds the target of their key ``type``.
     nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
-    def __init__(self, recogniser: Block, mode: Literal['js', 'angle'] = 'js', loss_weight: float = 1.0) -> None:
+    def __init__(self, recogniser: ReadBlock, mode: Literal['js', 'angle'] = 'js', loss_weight: float = 1.0) -> None:
         """
         Args:
             recogniser: block, ``{type: FaceNet, path: …, adapt: resize}``; or ArcFace, MobileFaceNet, SphereFace20.
@@ -79,7 +80,7 @@ class IdentityLoss(LossByNetwork[Recogniser]):
         self.loss_weight = loss_weight
 
     @staticmethod
-    def requirements(recogniser: Block, **others: object) -> list[WeightFile]:
+    def requirements(recogniser: ReadBlock, **others: object) -> list[WeightFile]:
         """The recogniser's weights, fetched at once where they have to be.
 
         Raises:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.pretrained import requirements
-from fsr_plugins.registry import LOSS_REGISTRY, Block, build
+from fsr_plugins.registry import LOSS_REGISTRY, build
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile
 
 
@@ -21,7 +22,7 @@ class SequenceLoss(nn.Module):
     With ``MSELoss`` and the mean it is ``(1/N) Σ_n MSE(I^n, target)``, TSNet's Eq. 5.
     """
 
-    def __init__(self, loss: Block, reduction: Literal['mean', 'sum'] = 'mean') -> None:
+    def __init__(self, loss: ReadBlock, reduction: Literal['mean', 'sum'] = 'mean') -> None:
         """
         Args:
             loss: block of the loss of one output, e.g. ``{type: MSELoss, loss_weight: 1.0}``.
@@ -37,7 +38,7 @@ class SequenceLoss(nn.Module):
         self.reduction = reduction
 
     @staticmethod
-    def requirements(loss: Block, **others: object) -> list[WeightFile]:
+    def requirements(loss: ReadBlock, **others: object) -> list[WeightFile]:
         """Those of the loss inside; see :func:`fsr_plugins.losses.pretrained.requirements`."""
         return requirements(loss)
 

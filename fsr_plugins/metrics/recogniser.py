@@ -16,12 +16,12 @@ from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recognise
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import align, alignable, template_for
 from fsr_plugins.metrics.base import BatchMeta
-from fsr_plugins.registry import Block
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, file_sha256, locate
 
 Align = Literal['none', 'landmarks']
 #: What a measure of identity takes as ``recogniser``.
-RecogniserLike = Block | Recogniser | None
+RecogniserLike = ReadBlock | Recogniser | None
 
 #: Networks that a process keeps; one more is read again.
 _KEPT = 4

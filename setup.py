@@ -76,7 +76,6 @@ setup(
         'facexlib>=0.3,<0.4',
         'lpips>=0.1.4,<0.2',
         'pillow>=10',
-        'pooch>=1.8,<2',
         'psutil>=5.9,<8',
         'pydantic>=2,<3',
         'PyYAML>=6',

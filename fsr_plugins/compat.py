@@ -13,9 +13,17 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_kept: list[Any] = []
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from torch import nn
+
+#: Options of BasicSR, and arguments by their names.
+Options = dict[str, Any]
+
+_kept: list[object] = []
 
 
 def _explain_missing_libraries() -> None:
@@ -79,7 +87,7 @@ def _refuse_name_collisions() -> None:
     register = Registry._do_register
 
     @functools.wraps(register)
-    def do_register(self: Registry, name: str, obj: Any, suffix: str | None = None) -> None:
+    def do_register(self: Registry, name: str, obj: object, suffix: str | None = None) -> None:
         full = f'{name}_{suffix}' if isinstance(suffix, str) else name
         if full in self:
             raise AssertionError(f"An object named '{full}' was already registered in '{self._name}' registry!")
@@ -89,7 +97,7 @@ def _refuse_name_collisions() -> None:
 
 
 def _wrap_init(
-    cls: Any, before: Callable[[dict[str, Any]], None], after: Callable[[Any, dict[str, Any]], None] | None = None
+    cls: Any, before: Callable[[Options], None], after: Callable[[object, Options], None] | None = None
 ) -> None:
     """Runs ``before(arguments)`` (it may change them) before ``cls.__init__`` and ``after(self, arguments as given)``
     behind it; the signature stays visible."""
@@ -97,7 +105,7 @@ def _wrap_init(
     signature = inspect.signature(original)
 
     @functools.wraps(original)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    def init(self: object, *args: object, **kwargs: object) -> None:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         given = dict(bound.arguments)
@@ -114,11 +122,11 @@ def _give_perceptual_loss_its_l2() -> None:
     from basicsr.losses.basic_loss import PerceptualLoss
     from torch import nn
 
-    def build_with_l1(arguments: dict[str, Any]) -> None:
+    def build_with_l1(arguments: Options) -> None:
         if arguments['criterion'] == 'l2':
             arguments['criterion'] = 'l1'
 
-    def exchange(loss: Any, arguments: dict[str, Any]) -> None:
+    def exchange(loss: PerceptualLoss, arguments: Options) -> None:
         if arguments['criterion'] == 'l2':
             loss.criterion_type, loss.criterion = 'l2', nn.MSELoss()
 
@@ -129,7 +137,7 @@ def _refuse_rrdbnet_scales() -> None:
     """``RRDBNet`` builds with any scale but enlarges by 4 for all it does not know. Needed with BasicSR 1.4.2."""
     from basicsr.archs.rrdbnet_arch import RRDBNet
 
-    def check(arguments: dict[str, Any]) -> None:
+    def check(arguments: Options) -> None:
         if arguments['scale'] not in (1, 2, 4):
             raise ValueError(f'RRDBNet enlarges by 1, 2 or 4, not by {arguments["scale"]}')
 
@@ -144,7 +152,7 @@ def _round_jpeg_quality() -> None:
     compress = degradations.add_jpg_compression
 
     @functools.wraps(compress)
-    def add_jpg_compression(img: Any, quality: float = 90) -> Any:
+    def add_jpg_compression(img: npt.NDArray[np.uint8], quality: float = 90) -> npt.NDArray[np.uint8]:
         return compress(img, round(float(quality)))
 
     degradations.add_jpg_compression = add_jpg_compression
@@ -157,7 +165,7 @@ def _resume_without_cuda() -> None:
     import torch
 
     @functools.wraps(train.load_resume_state)
-    def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    def load_resume_state(opt: Options) -> Options | None:
         path = opt['path'].get('resume_state')
         if opt['auto_resume']:
             states = Path(opt['path']['training_states']).glob('*.state')
@@ -165,7 +173,7 @@ def _resume_without_cuda() -> None:
             opt['path']['resume_state'] = path
         if path is None:
             return None
-        state: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True)
+        state: Options = torch.load(path, map_location='cpu', weights_only=True)
         train.check_resume(opt, state['iter'])
         return state
 
@@ -189,7 +197,7 @@ def _distribute_without_cuda() -> None:
             torch.distributed.init_process_group(backend='gloo', **kwargs)
 
     @functools.wraps(to_gpu)
-    def model_to_device(self: Any, net: Any) -> Any:
+    def model_to_device(self: BaseModel, net: nn.Module) -> nn.Module:
         if self.opt['dist'] and self.device.type == 'cpu':
             unused = self.opt.get('find_unused_parameters', False)
             return DistributedDataParallel(net.to(self.device), find_unused_parameters=unused)

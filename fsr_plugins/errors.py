@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pydantic_core import PydanticCustomError
+
+#: The type of the errors of :func:`misfit`.
+MISFIT = 'misfit'
+
 
 class UserError(Exception):
     """The user's input is wrong: the command ends with status 2.
@@ -23,3 +28,12 @@ class Interrupted(RunError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.status = 128 + signal_number
+
+
+def misfit(reason: str) -> PydanticCustomError:
+    """What a validator of options raises when several of them do not fit together.
+
+    Args:
+        reason: a sentence without its full stop. Other validators complete "must be …".
+    """
+    return PydanticCustomError(MISFIT, '{reason}', {'reason': reason})

@@ -14,7 +14,7 @@ from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.engine.set_generation import SetGenerator
-from fsr_plugins.engine.trainer import Outcome, Trainer, make_val_loaders
+from fsr_plugins.engine.trainer import StageOutcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics
@@ -117,7 +117,7 @@ def _train(stage: Stage, world: World) -> Record:
     return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
 
 
-def _trained(stage: Stage, outcome: Outcome) -> Record:
+def _trained(stage: Stage, outcome: StageOutcome) -> Record:
     """What a trained stage leaves: the result network first, every other too."""
     result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
     return {

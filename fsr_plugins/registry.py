@@ -27,6 +27,7 @@ from fsr_plugins.errors import UserError
 
 DEGRADATION_REGISTRY = Registry('degradation')
 
+
 REGISTRIES: dict[str, Registry] = {
     'archs': ARCH_REGISTRY,
     'losses': LOSS_REGISTRY,

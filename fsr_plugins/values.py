@@ -7,6 +7,8 @@ from typing import Any
 
 #: A block with a key ``type`` and the arguments of the registered class; checked against its signature by preflight.
 Block = dict[str, Any]
+#: A block that is only read.
+ReadBlock = Mapping[str, Any]
 #: A stage's options, or a part of them, as BasicSR takes them.
 Options = dict[str, Any]
 #: Plain values that are written as JSON or in a checkpoint.

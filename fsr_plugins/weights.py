@@ -104,13 +104,16 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     else:
         check(found, weight)
     if weight.for_hub and not in_hub.is_file():
-        _link(found, in_hub)
+        try:
+            in_hub.parent.mkdir(parents=True, exist_ok=True)
+            in_hub.symlink_to(found.resolve())
+        except FileExistsError:
+            # Another process of this run was first; anything else that lies there is not ours to replace.
+            if not in_hub.is_file():
+                raise UserError(f"'{in_hub}' is a broken link: delete it.") from None
+        except OSError as error:
+            raise UserError(f"'{found}' is needed in {in_hub.parent} too, which cannot be written: {error}.") from error
     return found
-
-
-def _digits(weight: WeightFile) -> str:
-    """The SHA-256 as far as it is published."""
-    return weight.sha256 if len(weight.sha256) == _SHA256_DIGITS else f'{weight.sha256}…'
 
 
 def check(path: Path, weight: WeightFile) -> None:
@@ -127,23 +130,6 @@ def check(path: Path, weight: WeightFile) -> None:
         )
 
 
-def _said(path: Path) -> str:
-    """A folder for messages, which may be published in a report: without the name of who runs this."""
-    return f'~/{path.relative_to(Path.home()).as_posix()}' if path.is_relative_to(Path.home()) else str(path)
-
-
-def _link(found: Path, in_hub: Path) -> None:
-    try:
-        in_hub.parent.mkdir(parents=True, exist_ok=True)
-        in_hub.symlink_to(found.resolve())
-    except FileExistsError:
-        # Another process of this run was first; anything else that lies there is not ours to replace.
-        if not in_hub.is_file():
-            raise UserError(f"'{in_hub}' is a broken link: delete it.") from None
-    except OSError as error:
-        raise UserError(f"'{found}' is needed in {in_hub.parent} too, which cannot be written: {error}.") from error
-
-
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content in hex."""
     digest = hashlib.sha256()
@@ -155,7 +141,11 @@ def file_sha256(path: Path) -> str:
 
 def _download(weight: WeightFile, target: Path) -> None:
     """Fetches to a temporary name beside ``target``, checks, renames: ``target`` is whole or absent."""
-    wanted = f"put '{weight.filename}' (SHA-256 {_digits(weight)}, from {weight.url}) into {_said(target.parent)}"
+    place, home = target.parent, Path.home()
+    # Messages may be published in a report: they do not name who runs this.
+    said = f'~/{place.relative_to(home).as_posix()}' if place.is_relative_to(home) else str(place)
+    digits = weight.sha256 if len(weight.sha256) == _SHA256_DIGITS else f'{weight.sha256}…'
+    wanted = f"put '{weight.filename}' (SHA-256 {digits}, from {weight.url}) into {said}"
     if offline():
         raise UserError(f'The weights of {weight.name} are missing, and {OFFLINE} forbids to fetch them: {wanted}.')
     licence = weight.licence or 'not stated by the publisher'

@@ -24,7 +24,7 @@ EXPERIMENT: dict[str, Any] = {
     'model_type': 'SupervisedModel',
     'network_g': EDSR,
     'datasets': {
-        'train': {'type': 'FaceDataset', 'dataroot_gt': 'elsewhere', 'number': 3, 'batch_size_per_gpu': 2},
+        'train': {'type': 'FaceDataset', 'dataroot_gt': 'elsewhere', 'max_images': 3, 'batch_size_per_gpu': 2},
         'val_other': {'type': 'FaceDataset', 'dataroot_gt': 'elsewhere'},
     },
     'train': {

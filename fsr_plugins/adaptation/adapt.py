@@ -21,7 +21,7 @@ from fsr_plugins.config.dependencies import unfinished_stage
 from fsr_plugins.config.yamlfile import Document, Keys
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.trainer import Outcome, Trainer
+from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins, lookup, near
@@ -231,7 +231,7 @@ def _take(files: Sequence[Path], folder: Path, size: int | None) -> list[dict[st
     return [{'name': file.name, 'sha256': file_sha256(file)} for file in files]
 
 
-def _train(experiment: Experiment, stage: Stage) -> Outcome:
+def _train(experiment: Experiment, stage: Stage) -> StageOutcome:
     distributed.start('none', stage.opt['num_gpu'])
     logs.set_up(True)
     preflight.check(experiment, dry_steps=True)
@@ -243,7 +243,7 @@ def _train(experiment: Experiment, stage: Stage) -> Outcome:
         ) from None
 
 
-def _write(out: Path, stage: Stage, outcome: Outcome, source: Record, adapted: Record) -> Path | None:
+def _write(out: Path, stage: Stage, outcome: StageOutcome, source: Record, adapted: Record) -> Path | None:
     """Writes the network with what it says of itself, and the picture; returns the picture's path if there is one."""
     content = described(outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)])
     meta = {**source, 'versions': content[META]['versions'], 'adapted': [*source.get('adapted', []), adapted]}

@@ -24,7 +24,7 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import is_finished
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.trainer import Outcome, Trainer
+from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import build_metrics
 from fsr_plugins.models.networks import option_name
@@ -128,7 +128,7 @@ def _adapt(repeat: Repeat, todo: Plan) -> None:
     write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
 
 
-def _keep_differences(stage: Stage, outcome: Outcome) -> None:
+def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
     """Writes ``<net>_difference.pth`` for every trained network: the tensors that are not those it began with.
 
     Laid over the weights of ``meta.base`` (SHA-256) they give the network.

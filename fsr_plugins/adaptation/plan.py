@@ -20,7 +20,7 @@ from fsr_plugins.registry import near
 from fsr_plugins.values import Options, Record
 
 #: The keys of a set's block by which it chooses among its images.
-_CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
+_CHOICE = ('keys', 'exclude_keys', 'max_images', 'subset_seed')
 #: Those by which it says where its images are.
 _PLACE = ('dataroot_gt', 'dataroot_lq', 'filename_tmpl')
 
@@ -168,4 +168,4 @@ def _datasets(opt: Options, phase: str, keys: list[str], exemplar: str) -> Recor
         target.pop(key, None)
     # Without it the seed of the repeat would change how the faces to test with are degraded.
     target.setdefault('seed', opt['manual_seed'])
-    return {'train': train, phase: {**target, 'keys': keys, 'without_keys': [exemplar]}}
+    return {'train': train, phase: {**target, 'keys': keys, 'exclude_keys': [exemplar]}}

@@ -18,7 +18,7 @@ _SLOPE = 0.25
 _LEAK = 0.2
 
 
-class ResidualBlock(nn.Module):
+class SRResNetBlock(nn.Module):
     """Two 3x3 convolutions with BN, a PReLU between them, and the input added.
 
     With BN the convolutions have no bias: it would be taken out again.
@@ -37,7 +37,7 @@ class ResidualBlock(nn.Module):
         return x + self.bn2(self.conv2(self.act(self.bn1(self.conv1(x)))))
 
 
-class Doubling(nn.Module):
+class UpsamplingBlock(nn.Module):
     """A 3x3 convolution to four times the channels, a pixel shuffle to twice the size, one PReLU."""
 
     def __init__(self, num_feat: int) -> None:
@@ -97,11 +97,11 @@ class SRGANGenerator(nn.Module):
         self.add_bicubic = add_bicubic
         self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU(num_feat, init=_SLOPE))
         self.body = nn.Sequential(
-            *(ResidualBlock(num_feat, use_bn) for _ in range(num_block)),
+            *(SRResNetBlock(num_feat, use_bn) for _ in range(num_block)),
             nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn),
             nn.BatchNorm2d(num_feat) if use_bn else nn.Identity(),
         )
-        doublings = [Doubling(num_feat) for _ in range(scale.bit_length() - 1)]
+        doublings = [UpsamplingBlock(num_feat) for _ in range(scale.bit_length() - 1)]
         self.up = nn.Sequential(*doublings)
         self.tail = nn.Conv2d(num_feat, num_out_ch, 9, padding=4)
         _initialise(self, _SLOPE)
@@ -113,7 +113,7 @@ class SRGANGenerator(nn.Module):
             self.tail.weight.mul_(0.1)
             self.tail.bias.fill_(0.0 if add_bicubic else 0.5)
             for module in () if use_bn else self.body:
-                if isinstance(module, ResidualBlock):
+                if isinstance(module, SRResNetBlock):
                     module.conv2.weight.mul_(0.1)  # what BN would hold back: sixteen sums of He's would grow too large
 
     def forward(self, lq: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from fsr_plugins.config.references import PREFIX
 from fsr_plugins.config.yamlfile import DELETE, Document
 
 #: The keys of a set's block by which it chooses among its images.
-CHOICE = ('keys', 'without_keys', 'number', 'number_seed')
+CHOICE = ('keys', 'exclude_keys', 'max_images', 'subset_seed')
 #: The name of the validation set by which training is monitored.
 MONITORED = 'val_bench'
 #: What is measured while training: how, the test set's block, and of which stages.
@@ -88,5 +88,5 @@ def _train_set(block: Block, store: Block) -> Block:
 
 def _monitor(part: Block, monitoring: Monitoring) -> None:
     curves, test, _ = monitoring
-    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'number': curves.number}
+    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'max_images': curves.number}
     part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

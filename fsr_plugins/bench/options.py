@@ -22,9 +22,9 @@ class TrainStore(StrictOptions):
     dataroot_gt: Roots
     dataroot_lq: Roots | None = None
     keys: Keys | None = None
-    without_keys: Keys | None = None
-    number: int | None = Field(None, ge=1)
-    number_seed: int | None = None
+    exclude_keys: Keys | None = None
+    max_images: int | None = Field(None, ge=1)
+    subset_seed: int | None = None
 
 
 class Budget(StrictOptions):

@@ -38,7 +38,7 @@ def load_state(path: str | Path) -> Any:
         raise UserError(f"'{path}' is no checkpoint, or it is cut short ({reason}); fetch it again.") from error
 
 
-def read_weights(path: str, param_key: str | None = PARAMS) -> StateDict:
+def read_weights(path: str | Path, param_key: str | None = PARAMS) -> StateDict:
     """The state dict in a checkpoint of BasicSR's or another known layout, or a bare state dict.
 
     Args:
@@ -49,7 +49,7 @@ def read_weights(path: str, param_key: str | None = PARAMS) -> StateDict:
     """
     content = load_state(path)
     holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
-    state = state_in(content, path, holders)
+    state = state_in(content, f"'{path}'", holders)
     found = next((key for key in holders if isinstance(content, dict) and key in content), None)
     if param_key and found not in (None, param_key):
         logger.info("%s has no '%s': using '%s'.", path, param_key, found)

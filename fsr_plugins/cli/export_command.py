@@ -25,10 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Exports, and says what the file takes and gives."""
-    from fsr_plugins.restore.exporting import Request, export
+    from fsr_plugins.restore.exporting import ExportRequest, export
 
     found = export(
-        Request(
+        ExportRequest(
             arguments.checkpoint,
             arguments.output,
             size=tuple(arguments.size) if arguments.size else None,

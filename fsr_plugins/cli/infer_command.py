@@ -12,7 +12,7 @@ from fsr_plugins.errors import UserError
 EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
          fsr infer -c net_g.pth party.jpg -o results --photographs --detector mediapipe"""
 
-#: Options of photographs by the name that :class:`~fsr_plugins.restore.ways.Photographs` has for them.
+#: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
 _WITHIN = {
     'detector': 'detector',
     'weights': 'detector-weights',
@@ -64,8 +64,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> CommandOutcome:
     """Enlarges and says what was written."""
     from fsr_plugins.engine import logs
-    from fsr_plugins.restore.run import Request, restore
-    from fsr_plugins.restore.ways import Photographs
+    from fsr_plugins.restore.restorers import Photographs
+    from fsr_plugins.restore.run import RestoreRequest, restore
 
     logs.set_up(True)
     # What is not given is left to the class's own defaults.
@@ -75,7 +75,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     if arguments.photographs and arguments.fit:
         raise UserError('--fit is for pictures that are faces; those in --photographs are fitted anyway: leave it out.')
     found = restore(
-        Request(
+        RestoreRequest(
             arguments.checkpoint,
             arguments.inputs,
             arguments.output,

@@ -13,6 +13,7 @@ from fsr_plugins.config.blocks import find_type
 from fsr_plugins.config.options import StrictOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
+from fsr_plugins.registry import DATASET_REGISTRY
 from fsr_plugins.values import Options
 
 
@@ -92,3 +93,10 @@ def _is_opt(node: ast.AST) -> bool:
 
 def _constant(node: ast.AST) -> list[str]:
     return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def option_names(name: object) -> set[str]:
+    """The option names of the dataset registered as ``name``; none if nothing is."""
+    cls = DATASET_REGISTRY.get(name) if isinstance(name, str) and name in DATASET_REGISTRY else None
+    options: type[BaseModel] | None = getattr(cls, 'Options', None)
+    return set(options.model_fields) if options is not None else keys_read(cls) if isinstance(cls, type) else set()

@@ -16,10 +16,12 @@ from pathlib import Path
 import yaml
 
 from fsr_plugins.config import overrides as command_line
+from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import changed, fingerprint
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
+from fsr_plugins.config.renames import with_its_own_names
 from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError
@@ -189,6 +191,7 @@ def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
                 given[name] = int(given[name])
     for phase, block in opt['datasets'].items() if isinstance(opt['datasets'], dict) else ():
         if isinstance(block, dict):
+            block = opt['datasets'][phase] = with_its_own_names(block, option_names(block.get('type')))
             block.setdefault('name', phase)
             _expand_user(block)
             if phase == 'train':

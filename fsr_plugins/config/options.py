@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from fsr_plugins.config.losses import Loss, loss_fields, needed_networks
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, misfit
 from fsr_plugins.values import Block, Options
 
 #: The modes of ``torch.compile``.
@@ -54,7 +54,7 @@ class TrainOptions(StrictOptions):
     @model_validator(mode='after')
     def _has_a_loss(self) -> Self:
         if self.suggested_loss is not None and not self.losses:
-            raise ValueError(
+            raise misfit(
                 f"this training has no loss: give 'train.{self.suggested_loss}', or another of the method's losses"
             )
         return self

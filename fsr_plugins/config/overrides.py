@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fsr_plugins.config.renames import renamed_key
 from fsr_plugins.config.yamlfile import DELETE, Document, Keys, parse_value
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
@@ -26,7 +27,7 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
         keys = tuple(name.strip().split('.'))
         if not sign or not all(keys):
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
-        value = parse_value(text)
+        keys, value = renamed_key(keys, parse_value(text), f'--set {override}')
         for target in _targets(document.values, keys, override):
             document = _set(document, target, value, f'--set {override}')
     return document

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import MISFIT, UserError
 from fsr_plugins.registry import near
 from fsr_plugins.values import Options
 
@@ -64,9 +64,10 @@ class Problems:
             place = _existing(values, detail['loc'], missing=detail['type'] == 'missing')
             if detail['type'] == 'extra_forbidden':
                 self.add((*keys, *place), f'is not known to {of}.')
-            elif detail['type'] == 'value_error' and not detail['loc']:
+            elif detail['type'] == MISFIT:
                 # What does not fit together is said in a sentence of its own.
-                self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}': {_said(detail['msg'])}."] = None
+                inside = (*keys, *place)
+                self.lines[f"{self.place(inside)}: key '{'.'.join(inside)}': {detail['msg']}."] = None
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:

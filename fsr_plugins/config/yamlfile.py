@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from fsr_plugins.config.renames import renamed
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import Options
 
@@ -128,6 +129,7 @@ def read(file: Path, above: tuple[Path, ...] = ()) -> Document:
         reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'
         raise UserError(f'The option file {file} cannot be read: {reason}.') from error
     own = parse(text, str(file))
+    own.values, own.places = renamed(own.values, own.places, str(file), warn=True)
     bases = own.values.pop(BASE, [])
     line = own.places.pop((BASE,), str(file))
     result = Document({})

@@ -149,8 +149,9 @@ class UnpairedFaceDataset(HRDataset):
 class SourceTargetDataset(HRDataset):
     """HR faces of a target domain, and HR faces of a source domain (``source_gt``) in an order of their own.
 
-    A mixture is numbers and seeds: ``number`` and ``number_seed`` choose the target's images (``dataroot_gt``),
-    ``source_number`` and ``source_number_seed`` the source's; with ``source_number: 0`` batches have no ``source_gt``.
+    A mixture is numbers and seeds: ``max_images`` and ``subset_seed`` choose the target's images (``dataroot_gt``),
+    ``max_source_images`` and ``source_subset_seed`` the source's. With ``max_source_images: 0`` batches have no
+    ``source_gt``.
     Source faces are of the target's size, or cropped to ``gt_size`` like them; crops and flips are independent of the
     target's. Views belong to ``gt``.
     """
@@ -163,10 +164,10 @@ class SourceTargetDataset(HRDataset):
         super().__init__(opt)
         self.source: UnpairedSource | None = None
         options = self.options
-        if options.source_number != 0 and options.dataroot_source is not None:
+        if options.max_source_images != 0 and options.dataroot_source is not None:
             store = self.open_root(options.dataroot_source)
-            number, seed = options.source_number, options.source_number_seed
-            chosen = self.choose(store, np.arange(len(store)), 'source_number', number, seed)
+            number, seed = options.max_source_images, options.source_subset_seed
+            chosen = self.choose(store, np.arange(len(store)), 'max_source_images', number, seed)
             self.source = UnpairedSource(store, chosen, options.seed, options.use_hflip, options.use_rot)
 
     def lists(self) -> dict[str, list[str]]:

@@ -74,8 +74,10 @@ class ImageDataset(Dataset[Values], ABC):
         self.scale = self.options.scale or 1
         self._opened: list[Store] = []
         self.store = self.open_root(self.root())
-        candidates = choose_by_key(self.store, self.options.keys, self.options.without_keys, self.name)
-        self.chosen = self.choose(self.store, candidates, 'number', self.options.number, self.options.number_seed)
+        candidates = choose_by_key(self.store, self.options.keys, self.options.exclude_keys, self.name)
+        self.chosen = self.choose(
+            self.store, candidates, 'max_images', self.options.max_images, self.options.subset_seed
+        )
         self._keys = [self.store.keys[position] for position in self.chosen.tolist()]
         self._sizes: npt.NDArray[np.int32] | None = None
 

@@ -1,4 +1,4 @@
-"""Which images of a store a dataset uses, by their keys: the options ``keys`` and ``without_keys``."""
+"""Which images of a store a dataset uses, by their keys: the options ``keys`` and ``exclude_keys``."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def choose_by_key(
     where = f"of the dataset '{dataset}' fits no key of '{store.path}', e.g. '{store.keys[0]}'; correct it."
     chosen = np.ones(len(store), bool) if wanted is None else _named('keys', wanted, places, where)
     if unwanted is not None:
-        chosen &= ~_named('without_keys', unwanted, places, where)
+        chosen &= ~_named('exclude_keys', unwanted, places, where)
     if not chosen.any():
-        raise UserError(f"'keys' and 'without_keys' of the dataset '{dataset}' leave no image of '{store.path}'.")
+        raise UserError(f"'keys' and 'exclude_keys' of the dataset '{dataset}' leave no image of '{store.path}'.")
     return np.flatnonzero(chosen)
 
 

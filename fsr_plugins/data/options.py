@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -18,7 +19,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from fsr_plugins.edges import Adaptive
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, misfit
 from fsr_plugins.registry import near
 
 #: A dataset's block of an option file, as YAML gives it.
@@ -47,6 +48,15 @@ def _patterns_or_file(value: object) -> object:
 
 #: Which images: a list of patterns on their keys, or the path of a ``*.txt`` file with one key a line.
 Keys = Annotated[str | list[str], BeforeValidator(_patterns_or_file)]
+
+#: Old names of keys and the present ones; the old ones work until version 0.3.
+RENAMED = {
+    'number': 'max_images',
+    'number_seed': 'subset_seed',
+    'without_keys': 'exclude_keys',
+    'source_number': 'max_source_images',
+    'source_number_seed': 'source_subset_seed',
+}
 
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
@@ -82,14 +92,26 @@ class ImageDatasetOptions(DatasetOptions):
     """Keys of a dataset of images that are numbered."""
 
     keys: Keys | None = Field(None, description='only images whose keys fit: patterns, or a *.txt with a key a line')
-    without_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
-    number: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
-    number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+    exclude_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
+    max_images: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
+    subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _present_names(cls, values: object) -> object:
+        """Blocks that come from Python and not from an option file may have old names too."""
+        old = [key for key in RENAMED if isinstance(values, dict) and key in values and key not in cls.model_fields]
+        if not isinstance(values, dict) or not old:
+            return values
+        for key in old:
+            message = f"'{key}' of a dataset is called '{RENAMED[key]}' now; the old name works until version 0.3."
+            warnings.warn(message, FutureWarning, stacklevel=2)
+        return {RENAMED[key] if key in old else key: value for key, value in values.items()}
 
     @property
     def choice(self) -> dict[str, object]:
         """The keys of the block that choose among the store's images."""
-        return self.model_dump(include={'keys', 'without_keys', 'number', 'number_seed'})
+        return self.model_dump(include={'keys', 'exclude_keys', 'max_images', 'subset_seed'})
 
 
 class CannyOptions(BaseModel):
@@ -139,20 +161,20 @@ class HRDatasetOptions(ImageDatasetOptions):
     def _only_in_training(self) -> HRDatasetOptions:
         given = [key for key in ('gt_size', 'use_hflip', 'use_rot') if getattr(self, key)]
         if given and not self.training:
-            raise ValueError(
+            raise misfit(
                 f"'{given[0]}' is for training; a dataset of phase '{self.phase}' is used as it is: remove the key"
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
-            raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
+            raise misfit(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
         return self
 
     @model_validator(mode='after')
     def _edges_fit(self) -> HRDatasetOptions:
         if self.canny is not None and 'canny' not in self.views:
-            raise ValueError("'canny' says how to find edges, but nobody asks for them: add 'canny' to 'views'")
+            raise misfit("'canny' says how to find edges, but nobody asks for them: add 'canny' to 'views'")
         edges = self.edges
         if edges is not None and self.gt_size is not None and self.gt_size % edges.step:
-            raise ValueError(f"'gt_size' {self.gt_size} is not a multiple of {edges.step}, as 'canny.scales' need")
+            raise misfit(f"'gt_size' {self.gt_size} is not a multiple of {edges.step}, as 'canny.scales' need")
         return self
 
     @property
@@ -178,17 +200,15 @@ class SourceTargetDatasetOptions(HRDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.datasets.SourceTargetDataset`; those without ``source`` are the target's."""
 
     dataroot_source: str | None = Field(None, description='HR of the source domain: folder, *.lmdb or portraits://…')
-    source_number: int | None = Field(None, ge=0, description='use only so many source images; 0: no source')
-    source_number_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+    max_source_images: int | None = Field(None, ge=0, description='use only so many source images; 0: no source')
+    source_subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
 
     @model_validator(mode='after')
     def _only_to_train(self) -> SourceTargetDatasetOptions:
-        if self.dataroot_source is None and self.source_number != 0:
-            raise ValueError("'dataroot_source' is missing; give it, or 'source_number: 0' for the target alone")
+        if self.dataroot_source is None and self.max_source_images != 0:
+            raise misfit("'dataroot_source' is missing; give it, or 'max_source_images: 0' for the target alone")
         if not self.training:
-            raise ValueError(
-                'a mixture of source and target is for training; for validation take a FaceDataset of each'
-            )
+            raise misfit('a mixture of source and target is for training; for validation take a FaceDataset of each')
         return self
 
 
@@ -218,7 +238,7 @@ class CompareFaceDatasetOptions(HRDatasetOptions):
     @model_validator(mode='after')
     def _only_to_train(self) -> CompareFaceDatasetOptions:
         if not self.training:
-            raise ValueError('compare faces are for training; for validation take a FaceDataset')
+            raise misfit('compare faces are for training; for validation take a FaceDataset')
         return self
 
 
@@ -230,7 +250,7 @@ class RealFaceDatasetOptions(ImageDatasetOptions):
     @model_validator(mode='after')
     def _never_in_training(self) -> RealFaceDatasetOptions:
         if self.training:
-            raise ValueError('a dataset without HR is for validation; to train with real LR take UnpairedFaceDataset')
+            raise misfit('a dataset without HR is for validation; to train with real LR take UnpairedFaceDataset')
         return self
 
 

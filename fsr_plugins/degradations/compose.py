@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -12,6 +11,7 @@ from fsr_plugins.degradations.base import Degradation
 from fsr_plugins.degradations.random import mix
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DEGRADATION_REGISTRY, build
+from fsr_plugins.values import ReadBlock
 
 
 @DEGRADATION_REGISTRY.register()
@@ -25,7 +25,7 @@ class Compose(Degradation):
         UserError: no stage, or a block that cannot be built.
     """
 
-    def __init__(self, stages: Sequence[Mapping[str, Any] | Degradation]) -> None:
+    def __init__(self, stages: Sequence[ReadBlock | Degradation]) -> None:
         super().__init__()
         if not stages:
             raise UserError("Compose: 'stages' is empty; give at least one degradation block.")

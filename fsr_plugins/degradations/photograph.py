@@ -29,17 +29,13 @@ def photograph(degradation: Degradation, images: Image, seeds: npt.NDArray[np.in
     Raises:
         UserError: the scale does not divide the sides.
     """
-    parts = [
-        _batch(degradation, images[start : start + BATCH], seeds[start : start + BATCH])
-        for start in range(0, len(images), BATCH)
-    ]
+    parts = []
+    for start in range(0, len(images), BATCH):
+        chosen = slice(start, start + BATCH)
+        gt = torch.from_numpy(np.ascontiguousarray(images[chosen].transpose(0, 3, 1, 2))).float().div_(255)
+        lq = degradation(gt, torch.from_numpy(seeds[chosen].astype(np.int64)))
+        parts.append(lq.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy())
     return np.concatenate(parts)
-
-
-def _batch(degradation: Degradation, images: Image, seeds: npt.NDArray[np.int64]) -> Image:
-    gt = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).float().div_(255)
-    lq = degradation(gt, torch.from_numpy(seeds.astype(np.int64)))
-    return lq.clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def scaled_points(points: npt.NDArray[np.float32], scale: int) -> npt.NDArray[np.float32]:

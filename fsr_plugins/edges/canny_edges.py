@@ -71,26 +71,6 @@ def _otsu(counts: Tensor) -> Tensor:
     return best.double() * 8.0 + 7.0
 
 
-def _limits(magnitude: Tensor, adaptive: Adaptive) -> Tensor:
-    """The adaptive high threshold (N,) of each image, float64, from gradient magnitudes (N, H, W), int32."""
-    values = magnitude.flatten(1)
-    if adaptive == 'mean_std':
-        squares = values.long().square_().sum(dim=1)
-        return _mean_std(values.shape[1], values.sum(dim=1).double(), squares.double())
-    classes = (values >> 3).long()
-    counts = torch.zeros(values.shape[0], 256, dtype=torch.float64, device=values.device)
-    return _otsu(counts.scatter_add_(1, classes, torch.ones_like(classes, dtype=torch.float64)))
-
-
-def _limit(magnitude: npt.NDArray[np.int16], adaptive: Adaptive) -> float:
-    """As :func:`_limits`, for one image (H, W); by numpy, as threads that decode images are not to start torch's."""
-    if adaptive == 'mean_std':
-        squares = np.square(magnitude, dtype=np.int32).sum(dtype=np.int64)
-        return _mean_std(magnitude.size, float(magnitude.sum(dtype=np.int64)), float(squares))
-    counts = np.bincount((magnitude >> 3).ravel(), minlength=256)
-    return _otsu(torch.from_numpy(counts)[None].double()).item()
-
-
 def canny_image(
     image: npt.NDArray[np.uint8], low: float = 100.0, high: float = 200.0, adaptive: Adaptive | None = None
 ) -> npt.NDArray[np.uint8]:
@@ -116,7 +96,14 @@ def canny_image(
     plain = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) if image.ndim == 3 else image
     if adaptive is not None:
         dx, dy = cv2.spatialGradient(plain, ksize=3, borderType=cv2.BORDER_REPLICATE)
-        high = _limit(np.abs(dx) + np.abs(dy), adaptive)
+        magnitude = np.abs(dx) + np.abs(dy)
+        # By numpy, as threads that decode images are not to start torch's.
+        if adaptive == 'mean_std':
+            squares = np.square(magnitude, dtype=np.int32).sum(dtype=np.int64)
+            high = _mean_std(magnitude.size, float(magnitude.sum(dtype=np.int64)), float(squares))
+        else:
+            counts = np.bincount((magnitude >> 3).ravel(), minlength=256)
+            high = _otsu(torch.from_numpy(counts)[None].double()).item()
         low = 0.5 * high
     return np.asarray(cv2.Canny(plain, low, high), np.uint8)
 
@@ -177,29 +164,18 @@ def _pack(mask: Tensor) -> Tensor:
     return (pixels << torch.arange(64, device=mask.device)).sum(dim=3)
 
 
-def _unpack(words: Tensor, width: int) -> Tensor:
-    """The first ``width`` bits of each row, as booleans (N, H, width)."""
-    pixels = (words[..., None] >> torch.arange(64, device=words.device)) & 1
-    return pixels.flatten(2)[:, :, :width].bool()
-
-
-def _dilate(words: Tensor) -> Tensor:
-    """Dilation by 3×3 pixels of rows of bits (N, H, words)."""
-    tall = words.clone()
-    tall[:, 1:] |= words[:, :-1]
-    tall[:, :-1] |= words[:, 1:]
-    # The shift to the right keeps the sign bit, which is a pixel here and has to be masked out.
-    after, before = tall << 1, (tall >> 1) & ((1 << 63) - 1)
-    if words.shape[2] > 1:
-        after[:, :, 1:] |= (tall[:, :, :-1] >> 63) & 1
-        before[:, :, :-1] |= tall[:, :, 1:] << 63
-    return tall | after | before
-
-
 def _grow_bits(edges: Tensor, mask: Tensor) -> Tensor:
-    """Edges (N, H, words) dilated within the mask, both rows of bits."""
+    """Edges (N, H, words) dilated by 3×3 pixels within the mask, both rows of bits."""
     for _ in range(_DILATIONS):
-        edges = _dilate(edges) & mask
+        tall = edges.clone()
+        tall[:, 1:] |= edges[:, :-1]
+        tall[:, :-1] |= edges[:, 1:]
+        # The shift to the right keeps the sign bit, which is a pixel here and has to be masked out.
+        after, before = tall << 1, (tall >> 1) & ((1 << 63) - 1)
+        if edges.shape[2] > 1:
+            after[:, :, 1:] |= (tall[:, :, :-1] >> 63) & 1
+            before[:, :, :-1] |= tall[:, :, 1:] << 63
+        edges = (tall | after | before) & mask
     return edges
 
 
@@ -227,7 +203,9 @@ def _connect(strong: Tensor, weak: Tensor) -> Tensor:
         return _connect_in_a_graph(strong, weak)
     if strong.is_cuda:
         return _until_settled(strong.float(), weak.float(), _grow_pixels).bool()
-    return _unpack(_until_settled(_pack(strong), _pack(weak), _grow_bits), strong.shape[2])
+    words = _until_settled(_pack(strong), _pack(weak), _grow_bits)
+    pixels = (words[..., None] >> torch.arange(64, device=words.device)) & 1
+    return pixels.flatten(2)[:, :, : strong.shape[2]].bool()
 
 
 def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
@@ -262,7 +240,15 @@ def canny(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adaptive
         weak &= magnitude > low
         strong = weak & (magnitude > high)
     else:
-        limits = _limits(magnitude, adaptive)[:, None, None]
+        values = magnitude.flatten(1)
+        if adaptive == 'mean_std':
+            squares = values.long().square_().sum(dim=1)
+            limits = _mean_std(values.shape[1], values.sum(dim=1).double(), squares.double())
+        else:
+            classes = (values >> 3).long()
+            counts = torch.zeros(values.shape[0], 256, dtype=torch.float64, device=values.device)
+            limits = _otsu(counts.scatter_add_(1, classes, torch.ones_like(classes, dtype=torch.float64)))
+        limits = limits[:, None, None]
         # Magnitudes are whole numbers, so nothing is lost by rounding down; OpenCV does it as well.
         weak &= magnitude > (0.5 * limits).int()
         strong = weak & (magnitude > limits.int())

@@ -31,17 +31,12 @@ def grey(x: Tensor) -> Tensor:
     return _GREY[0] * x[:, :1] + _GREY[1] * x[:, 1:2] + _GREY[2] * x[:, 2:]
 
 
-def _gaussian(sigma: float, like: Tensor) -> Tensor:
-    """A sampled Gaussian of the length OpenCV chooses for float images, normalised to sum 1."""
-    radius = (round(sigma * 8 + 1) | 1) // 2
-    position = torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
-    kernel = torch.exp(-0.5 * (position / sigma).square())
-    return kernel / kernel.sum()
-
-
 def _blur(x: Tensor, sigma: float) -> Tensor:
-    kernel = _gaussian(sigma, x)
-    radius = kernel.numel() // 2
+    """By a sampled Gaussian of the length OpenCV chooses for float images, normalised to sum 1."""
+    radius = (round(sigma * 8 + 1) | 1) // 2
+    position = torch.arange(-radius, radius + 1, device=x.device, dtype=x.dtype)
+    kernel = torch.exp(-0.5 * (position / sigma).square())
+    kernel = kernel / kernel.sum()
     padded = F.pad(x, (radius,) * 4, mode='reflect')
     return F.conv2d(F.conv2d(padded, kernel.view(1, 1, 1, -1)), kernel.view(1, 1, -1, 1))
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcome:
+class StageOutcome:
     """What a finished stage leaves."""
 
     iterations: int
@@ -124,7 +124,7 @@ class Trainer:
         self.validation: dict[str, Results] = {}
         self.stop = StopSignal()
 
-    def run(self) -> Outcome:
+    def run(self) -> StageOutcome:
         """Trains to the end.
 
         Raises:
@@ -139,7 +139,7 @@ class Trainer:
             if self.log is not None:
                 self.log.close()
 
-    def _run(self) -> Outcome:
+    def _run(self) -> StageOutcome:
         distributed.choose_algorithms(self.opt.get('deterministic', False))
         distributed.seed_everything(self.opt['manual_seed'])
         self.model: FSRModel = lookup('models', self.opt['model_type'])(self.opt)
@@ -274,11 +274,11 @@ class Trainer:
             report.write_preview(self.folder, self.model)
         distributed.barrier()
 
-    def _finish(self) -> Outcome:
+    def _finish(self) -> StageOutcome:
         self.model.assert_frozen_unchanged()
         checkpoints = self.model.save_networks('latest')
         distributed.barrier()
         if self.model.device.type == 'cuda':
             logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
                         torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip
-        return Outcome(self.total, self.seconds, checkpoints, self.validation)
+        return StageOutcome(self.total, self.seconds, checkpoints, self.validation)

@@ -99,7 +99,12 @@ class BlazeFace:
             scaled, top, side - height - top, left, side - width - left, cv2.BORDER_CONSTANT, value=(0, 0, 0)
         )
         raw, logits = self.network(padded.astype(np.float32) / 127.5 - 1)
-        places, scores = self._decode(raw), sigmoid(logits[:, 0])
+        # (A, 16) to corners and points (A, 8, 2) as shares of the input.
+        pairs = raw.reshape(-1, 8, 2) / side
+        centre, half = pairs[:, 0] + self.anchors, pairs[:, 1] / 2
+        corners = np.stack([centre - half, centre + half], axis=1)
+        places = np.concatenate([corners, pairs[:, 2:] + self.anchors[:, None]], axis=1)
+        scores = sigmoid(logits[:, 0])
         good = (scores > self.score) & (places[:, 1] > places[:, 0]).all(axis=1)
         if not good.any():
             return []
@@ -110,13 +115,6 @@ class BlazeFace:
             Found(one[:2].ravel(), float(score), one[2:])
             for one, score in zip(inside.astype(np.float32), best, strict=True)
         ]
-
-    def _decode(self, raw: Floats) -> Floats:
-        """(A, 16) to corners and points (A, 8, 2) as shares of the input."""
-        pairs = raw.reshape(-1, 8, 2) / self.network.side
-        centre, half = pairs[:, 0] + self.anchors, pairs[:, 1] / 2
-        corners = np.stack([centre - half, centre + half], axis=1)
-        return np.concatenate([corners, pairs[:, 2:] + self.anchors[:, None]], axis=1)
 
 
 class MediaPipeDetector:
@@ -143,7 +141,10 @@ class MediaPipeDetector:
 
     def see(self, image: Image) -> list[tuple[Detection, Landmarks]]:
         """The faces in uint8 (H, W, 3) with their meshes, by descending score."""
-        found = self._find(image)
+        found = [one for finder in self.finders for one in finder.find(image)]
+        if found:
+            boxes, scores = np.stack([one.box for one in found]), np.array([one.score for one in found])
+            found = [found[place] for place in best_of_each(boxes, scores, self.overlap)]
         # Eyes, nose and twice the mouth's middle: where to look takes no more.
         seen = [self.mesh.look(image, one.points[[0, 1, 2, 3, 3]]) for one in found]
         return [
@@ -151,10 +152,3 @@ class MediaPipeDetector:
             for one, marks in zip(found, seen, strict=True)
             if marks is not None
         ]
-
-    def _find(self, image: Image) -> list[Found]:
-        found = [one for finder in self.finders for one in finder.find(image)]
-        if not found:
-            return []
-        boxes, scores = np.stack([one.box for one in found]), np.array([one.score for one in found])
-        return [found[place] for place in best_of_each(boxes, scores, self.overlap)]

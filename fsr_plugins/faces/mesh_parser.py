@@ -70,11 +70,11 @@ class MeshParser:
     def parse(self, images: Images) -> list[Image | None]:
         """See :meth:`Parser.parse`."""
         check_images(images)
-        return [self._parse(image) for image in images]
-
-    def _parse(self, image: Image) -> Image | None:
-        size = image.shape[0], image.shape[1]
-        meshes = dict(self.detector.see(image))
-        face = nearest_centre(list(meshes), *size)
-        dense = None if face is None else meshes[face].dense
-        return None if dense is None else draw(dense, size)
+        maps: list[Image | None] = []
+        for image in images:
+            size = image.shape[0], image.shape[1]
+            meshes = dict(self.detector.see(image))
+            face = nearest_centre(list(meshes), *size)
+            dense = None if face is None else meshes[face].dense
+            maps.append(None if dense is None else draw(dense, size))
+        return maps

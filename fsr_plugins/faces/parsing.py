@@ -45,24 +45,19 @@ class FaceParser:
         self.mean = torch.tensor(mean).view(3, 1, 1) * 255
         self.std = torch.tensor(std).view(3, 1, 1) * 255
 
+    @torch.inference_mode()
     def parse(self, images: Images) -> list[Image | None]:
         """See :meth:`Parser.parse`."""
         check_images(images)
         maps: list[Image | None] = [None] * len(images)
+        device = next(self.net.parameters()).device
         for places, batch in batches(images, _BATCH, _BATCH * SIDE * SIDE):
-            for place, parts in zip(places, self._run(batch), strict=True):
+            inputs = resize(to_tensor(batch, device), (SIDE, SIDE))
+            scores = self.net((inputs - self.mean.to(device)) / self.std.to(device))[0]
+            classes = resize(scores, (batch.shape[1], batch.shape[2])).argmax(dim=1)
+            for place, parts in zip(places, self.order.to(device)[classes].cpu().numpy(), strict=True):
                 maps[place] = parts
         return maps
-
-    @torch.inference_mode()
-    def _run(self, batch: Image) -> Image:
-        """uint8 (N, H, W, 3) to ids (N, H, W)."""
-        device = next(self.net.parameters()).device
-        inputs = resize(to_tensor(batch, device), (SIDE, SIDE))
-        scores = self.net((inputs - self.mean.to(device)) / self.std.to(device))[0]
-        classes = resize(scores, (batch.shape[1], batch.shape[2])).argmax(dim=1)
-        parts: Image = self.order.to(device)[classes].cpu().numpy()
-        return parts
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:

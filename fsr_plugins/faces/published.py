@@ -6,8 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from fsr_plugins.checkpoints import load_state
-from fsr_plugins.errors import UserError
+from fsr_plugins.checkpoints import fit, read_weights
 from fsr_plugins.weights import WeightFile
 
 _FACEXLIB = 'https://github.com/xinntao/facexlib/releases/download'
@@ -67,18 +66,9 @@ FACE_MESH = WeightFile(
 
 
 def load_into(net: nn.Module, path: str | Path) -> None:
-    """Loads a checkpoint of facexlib's, a bare state dict, into its network; a prefix ``module.`` is dropped.
+    """Loads a checkpoint of facexlib's, a bare state dict, into its network; a prefix before every name is dropped.
 
     Raises:
-        UserError: it is no checkpoint (:func:`~fsr_plugins.checkpoints.load_state`) or of another network.
+        UserError: it is no checkpoint (:func:`~fsr_plugins.checkpoints.read_weights`) or of another network.
     """
-    state = load_state(path)
-    if not isinstance(state, dict):
-        raise UserError(f"'{path}' holds a {type(state).__name__}, not a state dict; give facexlib's checkpoint.")
-    try:
-        net.load_state_dict({str(key).removeprefix('module.'): value for key, value in state.items()})
-    except (RuntimeError, AttributeError) as error:
-        # AttributeError: a value that is no tensor.
-        raise UserError(
-            f"'{path}' holds the weights of another network than {type(net).__name__}; give facexlib's checkpoint."
-        ) from error
+    fit(net, read_weights(path, None), f"'{path}'", instead="Give facexlib's checkpoint.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +45,7 @@ class ContentLoss(nn.Module):
         self.vgg = VGGFeatureExtractor([layer], vgg_type=vgg_type)
 
     @staticmethod
-    def requirements(layer: str = 'relu3_1', vgg_type: str = 'vgg19', **others: Any) -> list[WeightFile]:
+    def requirements(layer: str = 'relu3_1', vgg_type: str = 'vgg19', **others: object) -> list[WeightFile]:
         """VGG's weights, fetched at once where they have to be.
 
         Raises:

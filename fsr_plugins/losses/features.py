@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.archs.recognition.base import Adapt
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import load
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
-from fsr_plugins.registry import LOSS_REGISTRY, build, lookup, near
+from fsr_plugins.registry import LOSS_REGISTRY, lookup, near
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, locate, torchvision_weights
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class FeatureExtractor(nn.Module):
                 )
         return [seen[layer] for layer in self.layers]
 
-    def _keep(self, seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: Any, output: Any) -> None:
+    def _keep(self, seen: dict[str, Tensor], layer: str, module: nn.Module, inputs: object, output: object) -> None:
         if not isinstance(output, Tensor):
             raise UserError(f"The layer '{layer}' of {type(self.net).__name__} gives no single tensor: name a part.")
         if layer not in seen:
@@ -108,7 +109,7 @@ class FeatureExtractor(nn.Module):
             raise _Complete
 
 
-def make_features(block: Mapping[str, Any]) -> FeatureExtractor:
+def make_features(block: ReadBlock) -> FeatureExtractor:
     """Builds an extractor with its weights.
 
     Args:
@@ -128,7 +129,7 @@ def make_features(block: Mapping[str, Any]) -> FeatureExtractor:
         raise UserError(f"The features of '{block['type']}' cannot be had with {arguments}: {error}.") from error
 
 
-def features_weight(block: Mapping[str, Any]) -> WeightFile:
+def features_weight(block: ReadBlock) -> WeightFile:
     """The weight file that :func:`make_features` loads for the same block; nothing is fetched.
 
     Raises:
@@ -172,7 +173,7 @@ def features_factory(name: str | None) -> Callable[..., FeatureExtractor]:
         return _named(of_recogniser, name)
 
     def of_network(layers: Sequence[str], path: str) -> FeatureExtractor:
-        return FeatureExtractor(_trained(str(name), path), layers)
+        return FeatureExtractor(load(path, arch=str(name)), layers)
 
     return _named(of_network, name)
 
@@ -182,7 +183,7 @@ def _named(factory: Callable[..., FeatureExtractor], name: str | None) -> Callab
     return factory
 
 
-def _found(block: Mapping[str, Any]) -> str:
+def _found(block: ReadBlock) -> str:
     """The local weight file of a block; what VGG can be replaced by is told where it is absent."""
     weight = features_weight(block)
     try:
@@ -196,24 +197,6 @@ def _is_recogniser(name: str | None) -> bool:
         raise UserError("The block 'features' needs a key 'type': VGG, or a network, e.g. MobileFaceNet.")
     cls = lookup('archs', name)
     return isinstance(cls, type) and issubclass(cls, Recogniser)
-
-
-def _trained(name: str, path: str) -> nn.Module:
-    """A network built and loaded from a checkpoint of this toolkit; its averaged weights where it holds any."""
-    content = load_state(path)
-    meta = content.get('meta') if isinstance(content, Mapping) else None
-    arch = meta.get('arch') if isinstance(meta, Mapping) else None
-    if not isinstance(arch, Mapping):
-        raise UserError(f"'{path}' does not say how to build {name} (no 'meta'): give a file that this toolkit wrote.")
-    if arch.get('type') != name:
-        raise UserError(f"'{path}' holds a network of type {arch.get('type')}, not {name}: give another file or type.")
-    net = build('archs', arch)
-    try:
-        net.load_state_dict(content.get('params_ema') or content['params'])
-    except (KeyError, RuntimeError) as error:
-        reason = ' '.join(str(error).split())[:160]
-        raise UserError(f"'{path}' does not hold the weights of {name}: {reason} …") from error
-    return net
 
 
 def feature_distance(first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
@@ -254,9 +237,9 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
     """Distance of a frozen network's features of two images, :func:`feature_distance`; DAP-FSR's L_percept (Eq. 4)."""
 
     #: Arguments that are blocks of another kind than losses: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'features': features_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_factory}
 
-    def __init__(self, features: Mapping[str, Any], loss_weight: float = 1.0) -> None:
+    def __init__(self, features: ReadBlock, loss_weight: float = 1.0) -> None:
         """
         Args:
             features: block of the extractor; see :func:`make_features`.
@@ -269,7 +252,7 @@ class FeatureLoss(LossByNetwork[FeatureExtractor]):
         self.loss_weight = loss_weight
 
     @staticmethod
-    def requirements(features: Mapping[str, Any], **others: Any) -> list[WeightFile]:
+    def requirements(features: ReadBlock, **others: object) -> list[WeightFile]:
         """The network's weights, fetched at once where they have to be.
 
         Raises:

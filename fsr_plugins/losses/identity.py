@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +15,7 @@ from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recognise
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.registry import LOSS_REGISTRY
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, locate
 
 
@@ -60,11 +61,9 @@ class IdentityLoss(LossByNetwork[Recogniser]):
     """
 
     #: Arguments that are blocks of another kind than losses: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
-    def __init__(
-        self, recogniser: Mapping[str, Any], mode: Literal['js', 'angle'] = 'js', loss_weight: float = 1.0
-    ) -> None:
+    def __init__(self, recogniser: ReadBlock, mode: Literal['js', 'angle'] = 'js', loss_weight: float = 1.0) -> None:
         """
         Args:
             recogniser: block, ``{type: FaceNet, path: …, adapt: resize}``; or ArcFace, MobileFaceNet, SphereFace20.
@@ -81,7 +80,7 @@ class IdentityLoss(LossByNetwork[Recogniser]):
         self.loss_weight = loss_weight
 
     @staticmethod
-    def requirements(recogniser: Mapping[str, Any], **others: Any) -> list[WeightFile]:
+    def requirements(recogniser: ReadBlock, **others: object) -> list[WeightFile]:
         """The recogniser's weights, fetched at once where they have to be.
 
         Raises:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, torchvision_weights
 
 import basicsr.losses  # noqa: F401  isort: skip  registers its losses
 
 
-def requirements(block: Mapping[str, Any]) -> list[WeightFile]:
+def requirements(block: ReadBlock) -> list[WeightFile]:
     """The weight files that the loss of a ``type:`` block loads when it is built.
 
     A registered class with a method ``requirements(**options)`` is asked; BasicSR's ``PerceptualLoss``, which has none,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.pretrained import requirements
 from fsr_plugins.registry import LOSS_REGISTRY, build
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile
 
 
@@ -21,7 +22,7 @@ class SequenceLoss(nn.Module):
     With ``MSELoss`` and the mean it is ``(1/N) Σ_n MSE(I^n, target)``, TSNet's Eq. 5.
     """
 
-    def __init__(self, loss: Mapping[str, Any], reduction: Literal['mean', 'sum'] = 'mean') -> None:
+    def __init__(self, loss: ReadBlock, reduction: Literal['mean', 'sum'] = 'mean') -> None:
         """
         Args:
             loss: block of the loss of one output, e.g. ``{type: MSELoss, loss_weight: 1.0}``.
@@ -37,7 +38,7 @@ class SequenceLoss(nn.Module):
         self.reduction = reduction
 
     @staticmethod
-    def requirements(loss: Mapping[str, Any], **others: Any) -> list[WeightFile]:
+    def requirements(loss: ReadBlock, **others: object) -> list[WeightFile]:
         """Those of the loss inside; see :func:`fsr_plugins.losses.pretrained.requirements`."""
         return requirements(loss)
 

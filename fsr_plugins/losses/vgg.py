@@ -11,7 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import read_weights, unwrapped
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
@@ -47,11 +47,11 @@ class VGG(nn.Sequential):
         names = NAMES[vgg_type][: max(NAMES[vgg_type].index(layer) for layer in layers) + 1]
         with torch.device('meta'):  # no time for numbers that the file replaces
             features = torchvision.models.get_model(vgg_type, weights=None).features[: len(names)]
-        content = load_state(path)
+        published = unwrapped(read_weights(path, None))
         try:
-            state = {name: content[f'features.{name}'].float() for name in features.state_dict()}
+            state = {name: published[f'features.{name}'].float() for name in features.state_dict()}
             features.load_state_dict(state, assign=True)
-        except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+        except (KeyError, RuntimeError) as error:
             reason = ' '.join(str(error).split())[:160]
             raise UserError(f"'{path}' does not hold torchvision's weights of {vgg_type}: {reason}.") from error
         super().__init__(OrderedDict(zip(names, features, strict=True)))

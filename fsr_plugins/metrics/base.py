@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypedDict
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,26 @@ logger = logging.getLogger(__name__)
 
 #: How the convention of a metric begins that has no value here; what is missing follows.
 ABSENT = 'absent: '
+
+
+class BatchMeta(TypedDict, total=False):
+    """What is known of a batch's images beside their pixels.
+
+    Attributes:
+        keys, gt_path, lq_path: lists of file keys, to name an image in a message.
+        landmarks: (N, 5, 2) where the set has this view.
+        identity: (N,) where the set has this view.
+        net: the name of the network whose images these are, ``HR`` of HR itself.
+        cache: for what is computed of this batch and wanted by several metrics or networks.
+    """
+
+    keys: Sequence[str]
+    gt_path: Sequence[str]
+    lq_path: Sequence[str]
+    landmarks: Tensor
+    identity: Tensor
+    net: str
+    cache: dict[tuple[str, ...], Tensor]
 
 
 class Metric(ABC):
@@ -50,16 +70,13 @@ class Metric(ABC):
         return []
 
     @abstractmethod
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """Takes in one batch.
 
         Args:
             sr: result, NCHW RGB in [0, 1], quantised to multiples of 1/255, on any device.
             gt: reference of the same shape, or None for metrics without ``needs_gt``.
-            meta: lists of file keys under ``keys``, ``gt_path`` or ``lq_path``, to name an image in a message;
-                ``landmarks`` (N, 5, 2) and ``identity`` (N,) where the set has these views; ``net``, the name of the
-                network whose images these are, ``HR`` of HR itself; ``cache``, a dict for what is computed of this
-                batch and wanted by several metrics or networks.
+            meta: what else is known of the batch.
 
         Raises:
             UserError: an image that the metric cannot be taken of.
@@ -108,7 +125,7 @@ class MeanMetric(Metric):
         """The value of each image, shape (N,). Arguments as in :meth:`Metric.update`, with shapes already compared."""
 
     @torch.no_grad()
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`Metric.update`. Mixed precision is switched off inside: values are taken in full precision."""
         if self.absent:
             return
@@ -155,7 +172,7 @@ def all_reduce_sum(tensor: Tensor) -> Tensor:
     return tensor.cpu()
 
 
-def check_pair(sr: Tensor, gt: Tensor | None, name: str, meta: Mapping[str, Any]) -> None:
+def check_pair(sr: Tensor, gt: Tensor | None, name: str, meta: BatchMeta) -> None:
     """Compares the shapes of a result and its reference.
 
     Raises:
@@ -175,9 +192,7 @@ def size_of(images: Tensor) -> str:
     return f'{images.shape[-2]}×{images.shape[-1]}'
 
 
-def first_image(meta: Mapping[str, Any]) -> str:
+def first_image(meta: BatchMeta) -> str:
     """The name of a batch's first image for a message."""
-    for key in ('keys', 'gt_path', 'lq_path'):
-        if meta.get(key):
-            return f"batch of '{meta[key][0]}'"
-    return 'image names unknown'
+    names = meta.get('keys') or meta.get('gt_path') or meta.get('lq_path')
+    return f"batch of '{names[0]}'" if names else 'image names unknown'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -13,12 +13,18 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.metrics.blufr_protocol import Indices, Protocol, Trial, read_protocol
 from fsr_plugins.metrics.false_accepts import check_far, verification_rate
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
 from fsr_plugins.metrics.open_set import open_set_rate
-from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
+from fsr_plugins.metrics.recogniser import (
+    Align,
+    EvaluationRecogniser,
+    RecogniserLike,
+    embedding,
+    recogniser_requirements,
+)
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -30,7 +36,7 @@ NAMED = 5
 
 @METRIC_REGISTRY.register()
 class BLUFR(Metric):
-    """Benchmark of large-scale unconstrained face recognition (Liao et al., IJCB 2014) by a judge's embeddings.
+    """Benchmark of large-scale unconstrained face recognition (Liao et al., IJCB 2014) by a recogniser's embeddings.
 
     Of each of the protocol's trials: the verification rate (VR) at a false accept rate over all pairs of its test set,
     and the rank-1 detection and identification rate (DIR) of its probes at a false accept rate of those outside the
@@ -49,7 +55,7 @@ class BLUFR(Metric):
     rates_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
     def __init__(
         self,
@@ -63,17 +69,17 @@ class BLUFR(Metric):
     ) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.EvaluationRecogniser`.
             protocol: ``blufr_lfw_config.mat``, or another file for
                 :func:`~fsr_plugins.metrics.blufr_protocol.read_protocol`.
-            align: how faces are brought into the recogniser's input, see ``Judge``.
+            align: how faces are brought into the recogniser's input, see ``EvaluationRecogniser``.
             far: false accept rate of VR.
             open_set_far: false accept rate of DIR.
             max_missing: share in [0, 1] of the protocol's images that the validated set may lack.
-            trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
+            trained_with: says that the use of the recogniser in training is known; read by preflight.
 
         Raises:
-            UserError: a share out of range, a faulty protocol, or what ``Judge`` raises.
+            UserError: a share out of range, a faulty protocol, or what ``EvaluationRecogniser`` raises.
         """
         check_far(far)
         check_far(open_set_far, 'open_set_far')
@@ -81,7 +87,7 @@ class BLUFR(Metric):
             raise UserError(f"'max_missing' is {max_missing}: it is a share of the protocol's images, from 0 to 1.")
         self.protocol_path = str(protocol)
         self.protocol: Protocol = read_protocol(protocol)
-        self.judge = Judge(recogniser, align)
+        self.recogniser = EvaluationRecogniser(recogniser, align)
         self.far, self.open_set_far = far, open_set_far
         self.max_missing = max_missing
         self.trained_with = trained_with
@@ -90,27 +96,28 @@ class BLUFR(Metric):
         self._device = torch.device('cpu')
         trials = len(self.protocol.trials)
         super().__init__(
-            f'{self.judge.name}, align {align}, VR at FAR {100 * far:g} %, rank-1 DIR at FAR {100 * open_set_far:g} %, '
+            f'{self.recogniser.name}, align {align}, VR at FAR {100 * far:g} %, '
+            f'rank-1 DIR at FAR {100 * open_set_far:g} %, '
             f'mean - std of {trials} trial{"s" if trials > 1 else ""}'
         )
 
     @classmethod
     def requirements(
-        cls, recogniser: RecogniserLike = None, protocol: str | Path | None = None, **others: Any
+        cls, recogniser: RecogniserLike = None, protocol: str | Path | None = None, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the protocol is looked at, too."""
         if protocol is not None:
             read_protocol(protocol)
-        return judge_requirements(recogniser)
+        return recogniser_requirements(recogniser)
 
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
 
         Raises:
             ValueError: no ``keys`` in ``meta``.
         """
         self._device = sr.device
-        self._rows.add(keys_of(meta), embedding(self.judge, sr, meta.get('net'), meta))
+        self._rows.add(keys_of(meta), embedding(self.recogniser, sr, meta.get('net'), meta))
 
     def compute(self) -> dict[str, float]:
         """See :meth:`fsr_plugins.metrics.base.Metric.compute`.
@@ -126,7 +133,15 @@ class BLUFR(Metric):
         if not keys:
             raise UserError("The metric 'blufr' saw no image: the validation set is empty.")
         rows = self.protocol.rows(keys)
-        self._report_missing(rows)
+        self.missing = [name for name, row in zip(self.protocol.images, rows, strict=True) if row < 0]
+        if self.missing:
+            what = (
+                f"{len(self.missing)} of the {len(rows)} images that '{self.protocol_path}' names are not in the "
+                f'validated set ({", ".join(self.missing[:NAMED])}{", …" if len(self.missing) > NAMED else ""})'
+            )
+            if len(self.missing) > self.max_missing * len(rows):
+                raise UserError(f"{what}: validate on all images of the benchmark, or raise 'max_missing'.")
+            logger.warning('%s: they are left out.', what)
         embeddings = columns[0].to(self._device)
         failures = int(embeddings.isnan().any(dim=1).sum())
         if failures:
@@ -138,18 +153,6 @@ class BLUFR(Metric):
         for name, mean, deviation in zip(('vr', 'dir'), means, deviations, strict=True):
             result |= {f'{name}_minus_std': float(mean - deviation), name: float(mean)}
         return result | {'missing': len(self.missing)}
-
-    def _report_missing(self, rows: Indices) -> None:
-        self.missing = [name for name, row in zip(self.protocol.images, rows, strict=True) if row < 0]
-        if not self.missing:
-            return
-        what = (
-            f"{len(self.missing)} of the {len(rows)} images that '{self.protocol_path}' names are not in the validated "
-            f'set ({", ".join(self.missing[:NAMED])}{", …" if len(self.missing) > NAMED else ""})'
-        )
-        if len(self.missing) > self.max_missing * len(rows):
-            raise UserError(f"{what}: validate on all images of the benchmark, or raise 'max_missing'.")
-        logger.warning('%s: they are left out.', what)
 
     def _rates(self, trial: Trial, rows: Indices, embeddings: Tensor) -> tuple[float, float]:
         """VR and DIR of one trial. ``rows``: the row among ``embeddings`` (n, D) of each of the protocol's images."""

@@ -8,13 +8,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tokenize import TokenError
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.matfile import read_mat
+from fsr_plugins.metrics.matfile import Array, read_mat
 
 Indices = npt.NDArray[np.int64]
 
@@ -85,16 +84,23 @@ def read_protocol(path: str | Path) -> Protocol:
     try:
         images = tuple(image_name(_text(cell)) for cell in content['imageList'].ravel())
         labels = _integers(content['labels'])
-        sets = {name: [_places(cell, len(images)) for cell in _trials(content[name])] for name in SETS}
-        _check_images(images, labels)
+        sets = {name: _places(content[name], len(images)) for name in SETS}
+        if len(labels) != len(images):
+            raise ValueError(f'{len(images)} images have {len(labels)} labels')
+        if len(set(images)) < len(images):
+            raise ValueError("'imageList' holds two images of one name")
         trials = tuple(Trial(*found) for found in zip(*sets.values(), strict=True))
-        _check_trials(trials)
+        if not trials:
+            raise ValueError('it has no trial')
+        for number, trial in enumerate(trials, 1):
+            if len(np.intersect1d(trial.gallery, trial.probes)):
+                raise ValueError(f'trial {number} has an image both in the gallery and among the probes')
     except ValueError as error:
         raise UserError(f"The BLUFR protocol '{path}' is faulty: {error}.") from error
     return Protocol(images, labels, trials)
 
 
-def _load(path: Path) -> Mapping[str, npt.NDArray[Any]]:
+def _load(path: Path) -> Mapping[str, Array]:
     if path.suffix not in ('.mat', '.npz'):
         raise UserError(f"The BLUFR protocol '{path}' is neither .mat nor .npz: give blufr_lfw_config.mat.")
     try:
@@ -109,7 +115,7 @@ def _load(path: Path) -> Mapping[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _load_npz(path: Path) -> dict[str, Array]:
     if not path.stat().st_size or not zipfile.is_zipfile(path):
         raise ValueError('not an archive')
     try:
@@ -124,7 +130,7 @@ def _load_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     return found
 
 
-def _text(cell: Any) -> str:
+def _text(cell: object) -> str:
     """A MATLAB string, or one in a cell."""
     values = np.asarray(cell).ravel()
     if len(values) != 1 or not isinstance(values[0], str):
@@ -132,40 +138,20 @@ def _text(cell: Any) -> str:
     return str(values[0])
 
 
-def _integers(values: Any) -> Indices:
+def _integers(values: object) -> Indices:
     numbers = np.asarray(values).ravel()
     if numbers.dtype.kind not in 'iuf' or not np.all(np.isfinite(numbers) & (numbers == np.floor(numbers))):
         raise ValueError('labels and indices have to be whole numbers')
     return numbers.astype(np.int64)
 
 
-def _trials(values: npt.NDArray[Any]) -> list[Any]:
-    """The trials' indices: a cell each, or a row each without the zeros that fill it up."""
-    if values.dtype == object:
-        return list(values.ravel())
-    return [row[row != 0] for row in np.atleast_2d(values)]
-
-
-def _places(values: Any, count: int) -> Indices:
-    """Places from 0 on of MATLAB's indices from 1 on."""
-    indices = _integers(values)
-    if len(indices) and not 1 <= np.min(indices) <= np.max(indices) <= count:
-        raise ValueError(f'an index lies outside 1 … {count}')
-    if len(np.unique(indices)) < len(indices):
-        raise ValueError('a trial names an image twice')
-    return indices - 1
-
-
-def _check_images(images: tuple[str, ...], labels: Indices) -> None:
-    if len(labels) != len(images):
-        raise ValueError(f'{len(images)} images have {len(labels)} labels')
-    if len(set(images)) < len(images):
-        raise ValueError("'imageList' holds two images of one name")
-
-
-def _check_trials(trials: tuple[Trial, ...]) -> None:
-    if not trials:
-        raise ValueError('it has no trial')
-    for number, trial in enumerate(trials, 1):
-        if len(np.intersect1d(trial.gallery, trial.probes)):
-            raise ValueError(f'trial {number} has an image both in the gallery and among the probes')
+def _places(values: Array, count: int) -> list[Indices]:
+    """Of each trial the places from 0 on, of MATLAB's indices from 1 on: a cell each, or a row filled up with zeros."""
+    cells = list(values.ravel()) if values.dtype == object else [row[row != 0] for row in np.atleast_2d(values)]
+    trials = [_integers(cell) for cell in cells]
+    for indices in trials:
+        if len(indices) and not 1 <= np.min(indices) <= np.max(indices) <= count:
+            raise ValueError(f'an index lies outside 1 … {count}')
+        if len(np.unique(indices)) < len(indices):
+            raise ValueError('a trial names an image twice')
+    return [indices - 1 for indices in trials]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +15,8 @@ from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import load_state
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric, check_pair
-from fsr_plugins.metrics.frechet import Moments, frechet_distance
+from fsr_plugins.metrics.base import BatchMeta, Metric, check_pair
+from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile, locate
 
@@ -85,16 +84,16 @@ class FID(Metric):
         self.extractor = extractor.requires_grad_(False).eval()
         self.device = torch.device('cpu')
         self._folder: tuple[int, Tensor, Tensor] | None = None
-        self._results, self._references = Moments(), Moments()
+        self._results, self._references = FeatureMoments(), FeatureMoments()
 
     @classmethod
-    def requirements(cls, weights: str | None = None, **others: Any) -> list[WeightFile]:
+    def requirements(cls, weights: str | None = None, **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         url = inception.FID_WEIGHTS_URL
         return [WeightFile('FID (Inception)', url, '6726825d', url.rpartition('/')[2], path=weights)]
 
     @torch.no_grad()
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`."""
         self.device = sr.device
         if self.needs_gt:
@@ -112,7 +111,7 @@ class FID(Metric):
         dimension = int(self.extractor.dimension)  # type: ignore[arg-type]
         results = self._results.gather(dimension)
         references = self._references.gather(dimension) if self.needs_gt else self._folder_moments(dimension)
-        self._results, self._references = Moments(), Moments()
+        self._results, self._references = FeatureMoments(), FeatureMoments()
         for (count, _, _), what in ((results, 'results'), (references, 'reference images')):
             if count < 2:
                 raise UserError(f"The metric 'fid' saw {count} {what}: it needs at least two, better thousands.")
@@ -129,7 +128,7 @@ class FID(Metric):
         if self._folder is None:
             grouped = dist.is_available() and dist.is_initialized()
             rank, world = (dist.get_rank(), dist.get_world_size()) if grouped else (0, 1)
-            moments = Moments()
+            moments = FeatureMoments()
             for images in read_batches(self.files[rank::world]):
                 moments.add(self._features(images.to(self.device)))
             self._folder = moments.gather(dimension)

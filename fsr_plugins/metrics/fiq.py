@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -50,7 +49,7 @@ class FIQ(MeanMetric):
         super().__init__(f'{chosen.name} ({path.name} {file_sha256(path)[:8]}), whole image, {chosen.how}')
 
     @classmethod
-    def requirements(cls, weights: str | None = None, model: str = 'faceqnet_v1', **others: Any) -> list[WeightFile]:
+    def requirements(cls, weights: str | None = None, model: str = 'faceqnet_v1', **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the package is looked for, too."""
         chosen = _model(model)
         if weights is None:

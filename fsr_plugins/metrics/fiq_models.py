@@ -6,12 +6,11 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import fit, read_weights
 from fsr_plugins.errors import UserError
 
 #: (N, 3, H, W) RGB in [0, 1], quantised, to scores (N,) on the same device.
@@ -83,13 +82,9 @@ def read_topiq(path: str) -> Scorer:
     import pyiqa
 
     # A model name without weights of its own: they, and a face detector, would be fetched for the known one.
-    bare: dict[str, Any] = {'model_name': 'local', 'pretrained': False, 'backbone_pretrain': False}
+    bare: dict[str, object] = {'model_name': 'local', 'pretrained': False, 'backbone_pretrain': False}
     metric = pyiqa.create_metric('topiq_nr-face', device='cpu', align_crop_face=False, **bare)
-    try:
-        metric.net.load_state_dict(load_state(path)['params'])
-    except (KeyError, RuntimeError, TypeError) as error:
-        reason = ' '.join(str(error).split())[:160]
-        raise UserError(f"'{path}' does not hold the weights of topiq_nr-face: {reason} …") from error
+    fit(metric.net, read_weights(path), f"'{path}'", instead='Give the published file of topiq_nr-face.')
     metric.requires_grad_(False).eval()
     return lambda images: metric.to(images.device)(images).reshape(len(images))
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from fsr_plugins.metrics.base import all_reduce_sum
 
 
-class Moments:
+class FeatureMoments:
     """Running mean and covariance of feature vectors, summed in float64 on the features' device."""
 
     def __init__(self) -> None:

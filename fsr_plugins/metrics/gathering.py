@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from fsr_plugins.metrics.base import BatchMeta
 
 
 class KeyedRows:
@@ -36,9 +37,9 @@ class KeyedRows:
         self._keys, self._columns = [], []
         shares = [own]
         if dist.is_available() and dist.is_initialized():
-            received: list[Any] = [None] * dist.get_world_size()
+            received: list[tuple[list[str], list[Tensor]] | None] = [None] * dist.get_world_size()
             dist.all_gather_object(received, own)
-            shares = received
+            shares = [share for share in received if share is not None]
         filled = [share for share in shares if share[0]]
         if not filled:
             return [], []
@@ -51,7 +52,7 @@ class KeyedRows:
         return order, [torch.cat(column)[rows] for column in columns]
 
 
-def keys_of(meta: Mapping[str, Any]) -> Sequence[str]:
+def keys_of(meta: BatchMeta) -> Sequence[str]:
     """The keys of a batch's images.
 
     Raises:

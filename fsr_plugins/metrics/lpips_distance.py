@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import lpips
-from torch import Tensor
+from torch import Tensor, nn
 
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import read_weights, unwrapped
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT, MeanMetric
 from fsr_plugins.registry import METRIC_REGISTRY
@@ -47,14 +46,14 @@ class LPIPS(MeanMetric):
         self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
         path = locate(weight)
         try:
-            self.distance.net.load_state_dict(backbone_state(self.distance.net, load_state(path)))
+            self.distance.net.load_state_dict(backbone_state(self.distance.net, unwrapped(read_weights(path, None))))
         except (KeyError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"'{path}' does not hold the weights of {weight.name}: {reason}.") from error
 
     @classmethod
     def requirements(
-        cls, net: str = 'alex', weights: str | None = None, optional: bool = False, **others: Any
+        cls, net: str = 'alex', weights: str | None = None, optional: bool = False, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         weight = _weight(net, weights)
@@ -84,7 +83,7 @@ def why_missing(weight: WeightFile) -> str:
     return ''
 
 
-def backbone_state(backbone: Any, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def backbone_state(backbone: nn.Module, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Torchvision's state dict under the names of ``lpips``, which cuts the same layers into slices.
 
     Args:

@@ -55,7 +55,14 @@ class MatFile:
         found: dict[str, Array] = {}
         for kind, data in self._elements(self.content):
             if kind == COMPRESSED:
-                kind, data = next(self._elements(_inflate(data)), (0, b''))
+                unpacker = zlib.decompressobj()
+                try:
+                    content = unpacker.decompress(data, LARGEST)
+                except zlib.error as error:
+                    raise ValueError(f'a compressed variable is damaged: {error}') from error
+                if not unpacker.eof:
+                    raise ValueError(f'a compressed variable is cut off, or larger than {LARGEST >> 20} MiB')
+                kind, data = next(self._elements(content), (0, b''))
             if kind != MATRIX:
                 raise ValueError(f'it has an element of type {kind} where a variable should be')
             name, array = self._matrix(data, names)
@@ -98,7 +105,11 @@ class MatFile:
             cells = [self._matrix(part, (), depth + 1)[1] for code, part in parts if code == MATRIX]
             values = np.fromiter(cells, object, len(cells))
         elif kind & 0xFF == CHAR:
-            values, shape = np.array([self._text(*_next(parts))]), (1,)
+            code, text = _next(parts)
+            if code not in TEXTS:
+                raise ValueError(f'text of an unknown type {code}')
+            suffix = '' if TEXTS[code] == 'utf-8' else {'<': '-le', '>': '-be'}[self.order]
+            values, shape = np.array([text.decode(TEXTS[code] + suffix)]), (1,)
         elif kind & 0xFF in NUMBERS and not kind & COMPLEX:
             values = self._numbers(*_next(parts))
         else:
@@ -117,12 +128,6 @@ class MatFile:
             raise ValueError(f'a variable describes itself by elements of type {kind}')
         return self._numbers(kind, data)
 
-    def _text(self, kind: int, data: bytes) -> str:
-        if kind not in TEXTS:
-            raise ValueError(f'text of an unknown type {kind}')
-        suffix = '' if TEXTS[kind] == 'utf-8' else {'<': '-le', '>': '-be'}[self.order]
-        return data.decode(TEXTS[kind] + suffix)
-
 
 def read_mat(path: Path, names: Collection[str]) -> dict[str, Array]:
     """The named variables of a MATLAB file of version 5 to 7, those it has.
@@ -134,17 +139,6 @@ def read_mat(path: Path, names: Collection[str]) -> dict[str, Array]:
         ValueError: it is no such file, or damaged.
     """
     return MatFile(path.read_bytes()).variables(names)
-
-
-def _inflate(data: bytes) -> bytes:
-    unpacker = zlib.decompressobj()
-    try:
-        content = unpacker.decompress(data, LARGEST)
-    except zlib.error as error:
-        raise ValueError(f'a compressed variable is damaged: {error}') from error
-    if not unpacker.eof:
-        raise ValueError(f'a compressed variable is cut off, or larger than {LARGEST >> 20} MiB')
-    return content
 
 
 def _next(parts: Iterator[tuple[int, bytes]]) -> tuple[int, bytes]:

@@ -67,16 +67,14 @@ def open_set_rate(
         )
     best = torch.cat([cosines(part, gallery).amax(1) for part in probes[~known].split(block)])
     parts = zip(probes[known].split(block), probe_labels[known].split(block), strict=True)
-    matches = [_match(cosines(part, gallery), labels[:, None] == gallery_labels) for part, labels in parts]
+    matches = []
+    for part, labels in parts:
+        scores = cosines(part, gallery)
+        own, place = scores.masked_fill(labels[:, None] != gallery_labels, -math.inf).max(dim=1, keepdim=True)
+        earlier = torch.arange(scores.shape[1], device=scores.device) < place
+        ahead = (scores > own) | ((scores == own) & earlier)
+        matches.append((own[:, 0], 1 + ahead.sum(dim=1)))
     genuine, ranks = (torch.cat(values) for values in zip(*matches, strict=True))
     accepts = false_accepts(far, impostors)
     threshold = decision_threshold(genuine, best.sort(descending=True).values, accepts, impostors)
     return OperatingPoint(float((accepted(genuine, threshold) & (ranks <= rank)).double().mean()), threshold)
-
-
-def _match(scores: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """Of (P, G) scores, the best with the probe's own person and its rank from 1 on, (P,) each; ties by place."""
-    own, place = scores.masked_fill(~same, -math.inf).max(dim=1, keepdim=True)
-    earlier = torch.arange(scores.shape[1], device=scores.device) < place
-    ahead = (scores > own) | ((scores == own) & earlier)
-    return own[:, 0], 1 + ahead.sum(dim=1)

@@ -212,20 +212,16 @@ def _counted(
         raise UserError(
             f'The set has {there} {kind} pairs and {number} are asked for: ask for fewer, or smaller folds.'
         )
-    drawn = _distinct(random, there, number)
+    if there <= 4 * number:
+        drawn = random.permutation(there)[:number]
+    else:
+        drawn = np.empty(0, np.int64)
+        while len(drawn) < number:
+            drawn = np.concatenate([drawn, random.randint(there, size=number, dtype=np.int64)])
+            drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
+        drawn = drawn[:number]
     which = np.searchsorted(ends, drawn, side='right')
     return which, drawn - (ends[which] - counts[which])
-
-
-def _distinct(random: np.random.RandomState, population: int, number: int) -> npt.NDArray[np.int64]:
-    """``number`` different integers below ``population``, in the order they were drawn."""
-    if population <= 4 * number:
-        return random.permutation(population)[:number]
-    drawn: npt.NDArray[np.int64] = np.empty(0, np.int64)
-    while len(drawn) < number:
-        drawn = np.concatenate([drawn, random.randint(population, size=number, dtype=np.int64)])
-        drawn = drawn[np.sort(np.unique(drawn, return_index=True)[1])]
-    return drawn[:number]
 
 
 def _lfw_rows(file: TextIO, path: Path) -> Iterator[Row]:

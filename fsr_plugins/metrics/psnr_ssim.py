@@ -179,19 +179,14 @@ def _threads(process: int, number: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(number, thread_name_prefix='ssim')
 
 
-def _workspace(shape: tuple[int, ...], kind: np.dtype[np.floating]) -> Array:
-    """The calling thread's own memory of this shape, of whatever content."""
-    kept: Array | None = getattr(_kept, 'fields', None)
-    if kept is None or kept.shape != shape or kept.dtype != kind:
-        kept = _kept.fields = np.empty(shape, kind)
-    return kept
-
-
 def _ssim_chunk(x: Array, y: Array) -> Array:
     """As :func:`ssim`. In place wherever it can be, for memory traffic is what costs."""
     height, width = x.shape[-2:]
     taps = gaussian_window().numpy()
-    fields, filtered = _workspace((2, 4, *x.shape), x.dtype)
+    kept: Array | None = getattr(_kept, 'fields', None)
+    if kept is None or kept.shape != (2, 4, *x.shape) or kept.dtype != x.dtype:
+        kept = _kept.fields = np.empty((2, 4, *x.shape), x.dtype)
+    fields, filtered = kept
     np.add(x, y, out=fields[0])
     np.subtract(x, y, out=fields[1])
     np.multiply(fields[:2], fields[:2], out=fields[2:])

@@ -1,13 +1,12 @@
-"""The recogniser by which measures of identity judge: named, frozen, and shared by all of them."""
+"""The recogniser that metrics of identity evaluate by: named, frozen, and shared by all of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -16,23 +15,25 @@ from torch import Tensor
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import align, alignable, template_for
+from fsr_plugins.metrics.base import BatchMeta
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, file_sha256, locate
 
 Align = Literal['none', 'landmarks']
 #: What a measure of identity takes as ``recogniser``.
-RecogniserLike = Mapping[str, Any] | Recogniser | None
+RecogniserLike = ReadBlock | Recogniser | None
 
 #: Networks that a process keeps; one more is read again.
 _KEPT = 4
 
 
-class Judge:
+class EvaluationRecogniser:
     """A recogniser and the way faces are brought into its input.
 
     Attributes:
         name: what it is called in results, e.g. ``MobileFaceNet (mobilefacenet_casia.ckpt e839247c)``: class, file and
             the first digits of the file's SHA-256.
-        key: equal for judges that give the same embeddings; for caches.
+        key: equal for recognisers that give the same embeddings; for caches.
         align: ``'none'``, or ``'landmarks'``.
     """
 
@@ -48,7 +49,9 @@ class Judge:
             UserError: an unknown ``align``, a faulty block, weights that are absent or of another network.
         """
         if align not in get_args(Align):
-            raise UserError(f"'align' of a judge is '{align}': choose one of {', '.join(get_args(Align))}.")
+            raise UserError(
+                f"'align' of an evaluation recogniser is '{align}': choose one of {', '.join(get_args(Align))}."
+            )
         self.align = align
         self.net: Recogniser | None = None
         if recogniser is None:
@@ -58,7 +61,8 @@ class Judge:
             key = f'{self.name} {id(recogniser)}'
         else:
             file = locate(recogniser_weight(recogniser))
-            digest = _sha256(file)
+            status = file.stat()
+            digest = _digest(file, status.st_size, status.st_mtime_ns)
             # The digest, because a stage may write another network to the same path.
             key = json.dumps([{**recogniser, 'path': str(file)}, digest], sort_keys=True)
             self.net, self.name = _network(key), f'{recogniser["type"]} ({file.name} {digest[:8]})'
@@ -88,51 +92,48 @@ class Judge:
                 'in: give a block, e.g. {type: MobileFaceNet, path: …}.'
             )
         if self.net.training:
-            raise ValueError(f'{type(self.net).__name__} is in training mode: it would judge by the batch.')
+            raise ValueError(f'{type(self.net).__name__} is in training mode: it would see the batch, not a face.')
         # The device is known from the images on; moving a module that is there already costs nothing.
         net = self.net.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
             if self.align == 'none':
                 return F.normalize(net(images.float()))
-            faces, good = self._aligned(images.float(), landmarks, net.face_size)
+            if landmarks is None:
+                raise UserError(
+                    "A measure of identity has 'align: landmarks', and the validation set gives none: add "
+                    '`views: [landmarks]` to it.'
+                )
+            images = images.float()
+            template, points = template_for(net.face_size).to(images), landmarks.to(images)
+            good = alignable(points, template)
+            # What is no face is cut out by the template's own points, and marked afterwards.
+            faces = align(images, points.where(good[:, None, None], template), template, net.face_size)
             return F.normalize(net(faces)).where(good[:, None], torch.nan)
 
-    def _aligned(self, images: Tensor, landmarks: Tensor | None, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Aligned faces and which of them are faces: the others' landmarks are replaced by the template's."""
-        if landmarks is None:
-            raise UserError(
-                "A measure of identity has 'align: landmarks', and the validation set gives none: add "
-                '`views: [landmarks]` to it.'
-            )
-        template = template_for(size).to(images)
-        landmarks = landmarks.to(images)
-        good = alignable(landmarks, template)
-        return align(images, landmarks.where(good[:, None, None], template), template, size), good
 
-
-def embedding(judge: Judge, images: Tensor, which: str | None, meta: Mapping[str, Any]) -> Tensor:
-    """The judge's embeddings of one batch, computed once where ``meta`` has a cache.
+def embedding(recogniser: EvaluationRecogniser, images: Tensor, which: str | None, meta: BatchMeta) -> Tensor:
+    """Embeddings of one batch, computed once where ``meta`` has a cache.
 
     Args:
-        judge: who embeds.
+        recogniser: what embeds.
         images: (N, 3, H, W) RGB float in [0, 1].
         which: whose images these are: the name of a network, or ``'HR'``; None: not known, nothing is kept.
         meta: as for :meth:`fsr_plugins.metrics.base.Metric.update`.
 
     Returns:
-        As :meth:`Judge.embed`, and as it raises.
+        As :meth:`EvaluationRecogniser.embed`, and as it raises.
     """
     cache = meta.get('cache')
     if cache is None or which is None:
-        return judge.embed(images, meta.get('landmarks'))
-    key = ('embedding', judge.key, which)
+        return recogniser.embed(images, meta.get('landmarks'))
+    key = ('embedding', recogniser.key, which)
     if key not in cache:
-        cache[key] = judge.embed(images, meta.get('landmarks'))
+        cache[key] = recogniser.embed(images, meta.get('landmarks'))
     return cache[key]
 
 
-def judge_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
-    """The weights of a judge, fetched at once where they have to be; none of a network that is handed in.
+def recogniser_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
+    """The weights of a recogniser, fetched at once where they have to be; none of a network that is handed in.
 
     Raises:
         UserError: they are absent; the message says how to go on without them.
@@ -148,13 +149,8 @@ def judge_requirements(recogniser: RecogniserLike) -> list[WeightFile]:
 
 @lru_cache(maxsize=_KEPT)
 def _network(key: str) -> Recogniser:
-    """The frozen network of a judge's key."""
+    """The frozen network of a key."""
     return make_recogniser(json.loads(key)[0])
-
-
-def _sha256(file: Path) -> str:
-    status = file.stat()
-    return _digest(file, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +12,16 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import recogniser_factory
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.metrics.gathering import KeyedRows, keys_of
 from fsr_plugins.metrics.pairs import Pairs, draw_pairs, read_pairs
-from fsr_plugins.metrics.recogniser import Align, Judge, RecogniserLike, embedding, judge_requirements
+from fsr_plugins.metrics.recogniser import (
+    Align,
+    EvaluationRecogniser,
+    RecogniserLike,
+    embedding,
+    recogniser_requirements,
+)
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile
 
@@ -61,7 +67,7 @@ def fold_accuracies(cosine: npt.ArrayLike, same: npt.ArrayLike, fold: npt.ArrayL
 
 @METRIC_REGISTRY.register()
 class Verification(Metric):
-    """Accuracy of telling same from different people by a judge, mean over the folds of a list of pairs.
+    """Accuracy of telling same from different people by a recogniser, mean over the folds of a list of pairs.
 
     Pairs with an image that is not in the set, or whose face cannot be aligned, are left out and counted as
     ``missing``. Faces are aligned by the landmarks of HR.
@@ -72,7 +78,7 @@ class Verification(Metric):
     rates_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], Any]]] = {'recogniser': recogniser_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'recogniser': recogniser_factory}
 
     def __init__(
         self,
@@ -88,19 +94,19 @@ class Verification(Metric):
     ) -> None:
         """
         Args:
-            recogniser: see :class:`fsr_plugins.metrics.recogniser.Judge`.
+            recogniser: see :class:`fsr_plugins.metrics.recogniser.EvaluationRecogniser`.
             pairs: file for :func:`~fsr_plugins.metrics.pairs.read_pairs`; None draws pairs of the set's own people,
                 which needs `views: [identity]`.
-            align: how faces are brought into the recogniser's input, see ``Judge``.
+            align: how faces are brought into the recogniser's input, see ``EvaluationRecogniser``.
             folds, per_fold, seed: for :func:`~fsr_plugins.metrics.pairs.draw_pairs`; not looked at with ``pairs``.
-            nearest: draws impostors only among each person's so many most similar others, by the judge's embeddings of
-                HR: the same pairs for every network. None: among all. Not looked at with ``pairs``.
+            nearest: draws impostors only among each person's so many most similar others, by its embeddings of HR:
+                the same pairs for every network. None: among all. Not looked at with ``pairs``.
             gallery: ``'sr'``: both faces of a pair are the network's; ``'hr'``: the second is HR's, as when a small
                 face is looked up among good photographs.
-            trained_with: says that the recogniser was used in training and shall judge all the same; read by preflight.
+            trained_with: says that the use of the recogniser in training is known; read by preflight.
 
         Raises:
-            UserError: a faulty list of pairs, fewer than two folds, another ``gallery``, or what ``Judge`` raises.
+            UserError: a faulty list of pairs, fewer than two folds, another ``gallery``, or what the recogniser raises.
         """
         self.pairs = None if pairs is None else _read(pairs)
         if folds < 2:
@@ -111,40 +117,40 @@ class Verification(Metric):
         self.nearest = nearest
         self.gallery = gallery
         self.takes_hr = gallery == 'hr' or (pairs is None and nearest is not None)
-        self.judge = Judge(recogniser, align)
+        self.recogniser = EvaluationRecogniser(recogniser, align)
         self.trained_with = trained_with
         count = f'{2 * folds * per_fold} pairs drawn by seed {seed}'
         count += '' if nearest is None else f', impostors among the {nearest} nearest people'
         if self.pairs is not None:
             count, folds = f'{len(self.pairs)} pairs', len(np.unique(self.pairs.fold))
         beside = ', against HR' if gallery == 'hr' else ''
-        super().__init__(f'{self.judge.name}, align {align}{beside}, {count}, {folds} folds')
+        super().__init__(f'{self.recogniser.name}, align {align}{beside}, {count}, {folds} folds')
         self._rows = KeyedRows()
 
     @classmethod
     def requirements(
-        cls, recogniser: RecogniserLike = None, pairs: str | None = None, **others: Any
+        cls, recogniser: RecogniserLike = None, pairs: str | None = None, **others: object
     ) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`; the list of pairs is looked at, too."""
         if pairs is not None:
             _read(pairs)
-        return judge_requirements(recogniser)
+        return recogniser_requirements(recogniser)
 
-    def update(self, sr: Tensor, gt: Tensor | None, meta: Mapping[str, Any]) -> None:
+    def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
 
         Raises:
-            UserError: pairs are to be drawn and the set does not say whose its images are; or as ``Judge.embed``.
+            UserError: pairs are to be drawn and the set does not say whose its images are; or as its recogniser raises.
             ValueError: no ``keys`` in ``meta``.
         """
-        columns = [embedding(self.judge, sr, meta.get('net'), meta)]
+        columns = [embedding(self.recogniser, sr, meta.get('net'), meta)]
         if self.takes_hr:
             if gt is None:
                 raise UserError(
                     "The metric Verification with 'gallery: hr' or 'nearest' needs HR, which the validation set does "
                     "not have: leave both out, or give the set 'dataroot_gt'."
                 )
-            columns.append(embedding(self.judge, gt, 'HR', meta))
+            columns.append(embedding(self.recogniser, gt, 'HR', meta))
         if self.pairs is None:
             if 'identity' not in meta:
                 raise UserError(
@@ -159,10 +165,10 @@ class Verification(Metric):
 
         Returns:
             ``verification``, the mean accuracy over the folds; ``std``, the standard deviation over them (of n - 1, as
-            in LFW's estimate of the error); ``pairs``, how many were judged, and ``missing``, how many were not.
+            in LFW's estimate of the error); ``pairs``, how many were compared, and ``missing``, how many were not.
 
         Raises:
-            UserError: no pair of a fold can be judged; or as ``draw_pairs``.
+            UserError: no pair of a fold can be compared; or as ``draw_pairs``.
         """
         keys, columns = self._rows.gather()
         if not keys:
@@ -173,33 +179,28 @@ class Verification(Metric):
             known = None if hr is None else hr.numpy()
             pairs = draw_pairs(keys, columns[-1].numpy(), **self.drawing, nearest=self.nearest, embeddings=known)
         cosine = pair_cosines(pairs, keys, columns[0], hr if self.gallery == 'hr' else None)
-        judged = np.isfinite(cosine)
+        compared = np.isfinite(cosine)
         _, fold = np.unique(pairs.fold, return_inverse=True)
-        self._check(pairs, judged, fold)
-        accuracy, threshold = fold_accuracies(cosine[judged], pairs.same[judged], fold[judged])
+        if not compared.any():
+            raise UserError(
+                f"The metric 'verification' can compare none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
+                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
+            )
+        empty = np.flatnonzero(np.bincount(fold[compared], minlength=int(np.max(fold)) + 1) == 0)
+        if empty.size:
+            raise UserError(
+                f"The metric 'verification' can compare no pair of fold {pairs.fold[fold == empty[0]][0]}: validate on "
+                'the whole set the list is made for, or use a list of this set.'
+            )
+        accuracy, threshold = fold_accuracies(cosine[compared], pairs.same[compared], fold[compared])
         right = (cosine > threshold[fold]) == pairs.same
-        self.outcomes = {'verification': torch.from_numpy(right[judged]).double()}
+        self.outcomes = {'verification': torch.from_numpy(right[compared]).double()}
         return {
             'verification': float(accuracy.mean()),
             'std': float(accuracy.std(ddof=1)),
-            'pairs': int(judged.sum()),
-            'missing': int((~judged).sum()),
+            'pairs': int(compared.sum()),
+            'missing': int((~compared).sum()),
         }
-
-    @staticmethod
-    def _check(pairs: Pairs, judged: npt.NDArray[np.bool_], fold: npt.NDArray[np.int64]) -> None:
-        if not judged.any():
-            raise UserError(
-                f"The metric 'verification' can judge none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
-                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
-            )
-        empty = np.flatnonzero(np.bincount(fold[judged], minlength=int(np.max(fold)) + 1) == 0)
-        if empty.size:
-            number = pairs.fold[fold == empty[0]][0]
-            raise UserError(
-                f"The metric 'verification' can judge no pair of fold {number}: validate on the whole set the list "
-                'is made for, or use a list of this set.'
-            )
 
 
 def pair_cosines(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 from torch import Tensor
 
-from fsr_plugins.metrics.base import Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
 from fsr_plugins.values import Block, Record
@@ -91,11 +91,11 @@ class SetEvaluation:
             compared[HR] = gt, gt
         for name, (image, reference) in compared.items():
             for metric in self.metrics[name].values():
-                metric.update(image, reference, {**meta, 'net': name, 'cache': cache})
+                metric.update(image, reference, cast('BatchMeta', {**meta, 'net': name, 'cache': cache}))
         for pair, (net, other) in self.pairs.items():
             for metric in self.metrics[pair].values():
                 # No cache: it would take the other network's images for HR.
-                metric.update(images[net], images[other], meta)
+                metric.update(images[net], images[other], cast('BatchMeta', meta))
         return images
 
     def compute(self) -> Results:

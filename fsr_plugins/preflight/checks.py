@@ -19,6 +19,7 @@ from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
 from fsr_plugins.config import Experiment, Stage, changed
 from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
 from fsr_plugins.config.problems import explained
+from fsr_plugins.config.renames import renamed
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.config.yamlfile import Keys, parse
 from fsr_plugins.engine.set_generation import make_source
@@ -44,7 +45,8 @@ def unchanged(stage: Stage) -> list[str]:
     file = stage.folder / 'options.yml'
     if not file.exists():
         return []
-    different = changed(parse(file.read_text(encoding='utf-8'), str(file)).values, stage.opt)
+    begun = parse(file.read_text(encoding='utf-8'), str(file))
+    different = changed(renamed(begun.values, begun.places, str(file), warn=False)[0], stage.opt)
     if different:
         state = 'is finished' if is_finished(stage) else 'has begun'
         raise UserError(

@@ -28,7 +28,7 @@ from fsr_plugins.stores.records import Face
 Split = Literal['train', 'val']
 
 
-class FaceCrop(NamedTuple):
+class AnnotatedCrop(NamedTuple):
     """A square to cut out of a photograph, and the number of its face there."""
 
     number: int
@@ -105,7 +105,7 @@ def _select(
     face_filter: FaceFilter,
     margin: float,
     size: int,
-) -> tuple[list[tuple[str, FaceCrop]], list[Skip]]:
+) -> tuple[list[tuple[str, AnnotatedCrop]], list[Skip]]:
     """The faces to cut, each with its photograph's name, and those that are asked for and not usable."""
     faces, skipped = [], []
     for name, boxes in sorted(annotations.items()):
@@ -120,13 +120,13 @@ def _select(
             elif side < size:
                 skipped.append(Skip(name, 'too small', f'face {number} gives a square of {side}'))
             else:
-                faces.append((name, FaceCrop(number, left, top, side)))
+                faces.append((name, AnnotatedCrop(number, left, top, side)))
     return faces, skipped
 
 
-def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, FaceCrop]]) -> list[Item]:
+def _items(photographs: Mapping[str, str], faces: Sequence[tuple[str, AnnotatedCrop]]) -> list[Item]:
     """One item a photograph, which is decoded once; ``extra`` is its faces."""
-    crops: dict[str, list[FaceCrop]] = {}
+    crops: dict[str, list[AnnotatedCrop]] = {}
     for name, crop in faces:
         crops.setdefault(name, []).append(crop)
     return [Item(Path(name).stem.replace('.', '_'), photographs[name], None, of_one) for name, of_one in crops.items()]

@@ -6,12 +6,12 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,9 +22,10 @@ from torch.export import Dim, ExportedProgram
 
 import fsr_plugins
 from fsr_plugins.atomic import write_atomically
+from fsr_plugins.checkpoints import meta_of
 from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
-from fsr_plugins.restore.network import FaceNetwork, check_size
+from fsr_plugins.restore.network import FaceNetwork, Json, check_size
 from fsr_plugins.weights import file_sha256
 
 #: Where a file says what it is: a property of an ONNX model, and the stem of an extra file of a .pt2.
@@ -34,7 +35,7 @@ TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Request:
+class ExportRequest:
     """What is to be exported, and where to.
 
     Attributes:
@@ -64,21 +65,70 @@ class Enlargement(nn.Module):
         return self.net(lq).clamp(0, 1)
 
 
-class Format(NamedTuple):
-    """How a graph becomes a file, and a file images again.
-
-    Attributes:
-        packages: what it needs that the extra ``export`` brings.
-        write: the file's content, from the graph and the text that it says of itself.
-        read: from a file's content, the images that it makes of LR.
-    """
+class Format(Protocol):
+    """How a graph becomes a file, and a file images again; ``packages`` are what it needs of the extra ``export``."""
 
     packages: tuple[str, ...]
-    write: Callable[[ExportedProgram, str], bytes]
-    read: Callable[[bytes], Callable[[Tensor], Tensor]]
+
+    def write(self, graph: ExportedProgram, about: str) -> bytes:
+        """The file's content, from the graph and the text that it says of itself."""
+
+    def read(self, content: bytes) -> Callable[[Tensor], Tensor]:
+        """From a file's content, the images that it makes of LR."""
 
 
-def export(request: Request) -> dict[str, Any]:
+class TorchFormat:
+    """PyTorch's own; see :class:`Format`."""
+
+    packages: tuple[str, ...] = ()
+
+    def write(self, graph: ExportedProgram, about: str) -> bytes:
+        """See :class:`Format`."""
+        file = io.BytesIO()
+        torch.export.save(graph, file, extra_files={f'{META}.json': about})
+        return file.getvalue()
+
+    def read(self, content: bytes) -> Callable[[Tensor], Tensor]:
+        """See :class:`Format`."""
+        read: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(content)).module()
+        return read
+
+
+class OnnxFormat:
+    """ONNX; see :class:`Format`."""
+
+    packages: tuple[str, ...] = ('onnx', 'onnxscript', 'onnxruntime')
+
+    def write(self, graph: ExportedProgram, about: str) -> bytes:
+        """See :class:`Format`."""
+        with _quiet('torch.onnx', 'onnxscript', 'onnx_ir'):
+            program = torch.onnx.export(graph, (), input_names=['lq'], output_names=['sr'], dynamo=True, verbose=False)
+        assert program is not None
+        program.model.metadata_props[META] = about
+        content: bytes = program.model_proto.SerializeToString()
+        return content
+
+    def read(self, content: bytes) -> Callable[[Tensor], Tensor]:
+        """See :class:`Format`.
+
+        Raises:
+            RuntimeError: ONNX Runtime does not take the file.
+        """
+        from onnxruntime import InferenceSession
+        from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
+
+        try:
+            session = InferenceSession(content, providers=['CPUExecutionProvider'])
+        except (Fail, InvalidGraph, NotImplemented) as error:
+            raise RuntimeError(f'ONNX Runtime does not take the file: {error}') from error
+        return lambda lq: torch.from_numpy(session.run(['sr'], {'lq': lq.numpy()})[0])
+
+
+#: By the suffix of the file's name.
+FORMATS: dict[str, Format] = {'.onnx': OnnxFormat(), '.pt2': TorchFormat()}
+
+
+def export(request: ExportRequest) -> Json:
     """Writes the network as one graph of fixed LR size, if what is read back makes the network's own images.
 
     Returns:
@@ -97,9 +147,25 @@ def export(request: Request) -> dict[str, Any]:
     net = Enlargement(network.net).eval()
     with explained(f'{network.name} cannot be exported'):
         graph, any_number = _trace(net, size)
-        about = _about(request, network, size, any_number)
+        meta, batch = meta_of(network.net), 'batch' if any_number else 1
+        about = {
+            'arch': meta['arch'],
+            'scale': network.scale,
+            'lq': [batch, 3, *size],
+            'sr': [batch, 3, *(side * network.scale for side in size)],
+            'range': [0.0, 1.0],
+            'channels': 'RGB',
+            'experiment': meta.get('experiment'),
+            'net': meta.get('net'),
+            'iteration': meta.get('iteration'),
+            'sha256': file_sha256(request.checkpoint),
+            'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': str(torch.__version__)},
+        }
         content = form.write(graph, json.dumps(about))
-        difference, largest = _compare(form.read(content), net, size, 3 if any_number else 1)
+        lq = torch.rand(3 if any_number else 1, 3, *size, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            off = (form.read(content)(lq) - net(lq)).abs()
+    difference, largest = off.mean().item(), off.max().item()
     if difference > TOLERANCE:
         raise UserError(
             f'{network.name} cannot be exported: what the file makes differs from what the network makes by '
@@ -111,7 +177,7 @@ def export(request: Request) -> dict[str, Any]:
     return {**about, **found}
 
 
-def _format(request: Request) -> Format:
+def _format(request: ExportRequest) -> Format:
     """The format that the output's name asks for, after looking whether it can be written."""
     form = FORMATS.get(request.output.suffix)
     if form is None:
@@ -145,65 +211,6 @@ def _anonymous(graph: ExportedProgram) -> ExportedProgram:
     return graph
 
 
-def _about(request: Request, network: FaceNetwork, size: tuple[int, int], any_number: bool) -> dict[str, Any]:
-    meta: Mapping[str, Any] = network.net.meta  # type: ignore[attr-defined]
-    batch = 'batch' if any_number else 1
-    return {
-        'arch': meta['arch'],
-        'scale': network.scale,
-        'lq': [batch, 3, *size],
-        'sr': [batch, 3, *(side * network.scale for side in size)],
-        'range': [0.0, 1.0],
-        'channels': 'RGB',
-        'experiment': meta.get('experiment'),
-        'net': meta.get('net'),
-        'iteration': meta.get('iteration'),
-        'sha256': file_sha256(request.checkpoint),
-        'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': str(torch.__version__)},
-    }
-
-
-@torch.inference_mode()
-def _compare(
-    exported: Callable[[Tensor], Tensor], net: nn.Module, size: tuple[int, int], number: int
-) -> tuple[float, float]:
-    """Mean and largest difference, of random images."""
-    lq = torch.rand(number, 3, *size, generator=torch.Generator().manual_seed(0))
-    difference = (exported(lq) - net(lq)).abs()
-    return difference.mean().item(), difference.max().item()
-
-
-def _write_pt2(graph: ExportedProgram, about: str) -> bytes:
-    file = io.BytesIO()
-    torch.export.save(graph, file, extra_files={f'{META}.json': about})
-    return file.getvalue()
-
-
-def _read_pt2(content: bytes) -> Callable[[Tensor], Tensor]:
-    read: Callable[[Tensor], Tensor] = torch.export.load(io.BytesIO(content)).module()
-    return read
-
-
-def _write_onnx(graph: ExportedProgram, about: str) -> bytes:
-    with _quiet('torch.onnx', 'onnxscript', 'onnx_ir'):
-        program = torch.onnx.export(graph, (), input_names=['lq'], output_names=['sr'], dynamo=True, verbose=False)
-    assert program is not None
-    program.model.metadata_props[META] = about
-    content: bytes = program.model_proto.SerializeToString()
-    return content
-
-
-def _read_onnx(content: bytes) -> Callable[[Tensor], Tensor]:
-    from onnxruntime import InferenceSession
-    from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
-
-    try:
-        session = InferenceSession(content, providers=['CPUExecutionProvider'])
-    except (Fail, InvalidGraph, NotImplemented) as error:
-        raise RuntimeError(f'ONNX Runtime does not take the file: {error}') from error
-    return lambda lq: torch.from_numpy(session.run(['sr'], {'lq': lq.numpy()})[0])
-
-
 @contextmanager
 def _quiet(*names: str) -> Iterator[None]:
     """Hides what these loggers warn of and what PyTorch will change: that is for those who write exporters."""
@@ -218,10 +225,3 @@ def _quiet(*names: str) -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)
-
-
-#: By the suffix of the file's name.
-FORMATS = {
-    '.onnx': Format(('onnx', 'onnxscript', 'onnxruntime'), _write_onnx, _read_onnx),
-    '.pt2': Format((), _write_pt2, _read_pt2),
-}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsr_plugins.checkpoints import load
+from fsr_plugins.checkpoints import load, meta_of, trained_on
 from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.protocol import Floats, Image, Images
 from fsr_plugins.faces.scaling import scale_back
+
+#: What a command says of its results.
+Json = dict[str, Any]
 
 #: Faces that go through the network together, at most so many and so many pixels.
 _TOGETHER, _PIXELS = 32, 1 << 18
@@ -54,12 +57,17 @@ class FaceNetwork:
             UserError: see :func:`fsr_plugins.load`; or the file does not say the scale.
         """
         net = load(path, param_key=param_key)
-        meta: Mapping[str, Any] = net.meta  # type: ignore[assignment]
+        meta = meta_of(net)
         scale = meta.get('scale')
         if not isinstance(scale, int):
             raise UserError(f"'{path}' does not say how many times its network enlarges ('scale' in its 'meta').")
-        size, points = _faces(meta, scale)
-        return cls(net.to(device), scale, size, points, device, f"'{path}'")
+        faces = trained_on(meta)
+        hr, points = faces['size'], faces['points']
+        if hr is None:
+            return cls(net.to(device), scale, device=device, name=f"'{path}'")
+        size = hr[0] // scale, hr[1] // scale
+        placed = None if points is None else scale_back(np.array(points, np.float32), (hr[0], hr[1]), size)
+        return cls(net.to(device), scale, size, placed, device, f"'{path}'")
 
     @torch.inference_mode()
     def __call__(self, faces: Images) -> list[Image]:
@@ -91,6 +99,19 @@ class FaceNetwork:
             return face
         return imresize_uint8(face, size)
 
+    def of_size(self, size: tuple[int, int]) -> FaceNetwork:
+        """The network for LR of another size than that it was trained with; points move along where the shape stays.
+
+        Raises:
+            UserError: as :func:`check_size`.
+        """
+        check_size(size)
+        points = self.points
+        if points is not None and self.size is not None:
+            same = size[0] * self.size[1] == size[1] * self.size[0]
+            points = scale_back(points, self.size, size) if same else None
+        return replace(self, size=size, points=points)
+
     def known_size(self) -> tuple[int, int]:
         """``size``.
 
@@ -112,15 +133,3 @@ def check_size(size: tuple[int, int]) -> None:
     """
     if min(size) < 1:
         raise UserError(f'--size {size[0]} {size[1]}: height and width in pixels, at least 1.')
-
-
-def _faces(meta: Mapping[str, Any], scale: int) -> tuple[tuple[int, int] | None, Floats | None]:
-    """Size and mean points of a network's LR faces, as far as its checkpoint says; HR's come first in a manifest."""
-    store = ((meta.get('manifests') or {}).get('train') or [{}])[0]
-    size, points, crop = store.get('size'), store.get('points'), (meta.get('sizes') or {}).get('train')
-    if crop is not None and size != [crop, crop]:  # cut out of the images at random: the points lie anywhere
-        size, points = [crop, crop], None
-    if size is None:
-        return None, None
-    lr = size[0] // scale, size[1] // scale
-    return lr, None if points is None else scale_back(np.array(points, np.float32), tuple(size), lr)

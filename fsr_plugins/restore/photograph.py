@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
-from typing import Any
 
 import cv2
 import numpy as np
@@ -24,7 +23,7 @@ _FADE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class FaceCrop:
     """A face of a photograph.
 
     Attributes:
@@ -39,7 +38,7 @@ class Cut:
     reduction: float
     lr: Image | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Plain values."""
         return {
             'box': [round(float(value), 1) for value in self.found.box],
@@ -49,7 +48,9 @@ class Cut:
         }
 
 
-def cut(photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float) -> list[Cut]:
+def cut(
+    photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float
+) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
     Args:
@@ -68,7 +69,7 @@ def cut(photograph: Image, found: Sequence[Detection], size: tuple[int, int], po
     for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
         lr = warp(photograph, matrix, size, 'reflect') if reduction <= most else None
-        cuts.append(Cut(face, matrix, reduction, lr))
+        cuts.append(FaceCrop(face, matrix, reduction, lr))
     return cuts
 
 
@@ -96,7 +97,7 @@ def enlarged(photograph: Image, times: int) -> Image:
     return result
 
 
-def put_back(result: Image, times: int, cuts: Sequence[Cut], restored: Sequence[Image]) -> None:
+def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequence[Image]) -> None:
     """Lays enlarged faces over their places.
 
     Args:
@@ -106,13 +107,10 @@ def put_back(result: Image, times: int, cuts: Sequence[Cut], restored: Sequence[
     """
     for face, sr in zip(cuts, restored, strict=True):
         assert face.lr is not None  # who was enlarged
-        _paste(result, sr, _to_result(face.matrix, sr.shape[0] / face.lr.shape[0], times))
-
-
-def _to_result(matrix: Matrix, scale: float, times: int) -> Matrix:
-    """From SR's pixels to the enlarged photograph's, given that from the photograph's to LR's."""
-    square = np.vstack([matrix, [0, 0, 1]])
-    return (_larger(times) @ np.linalg.inv(square) @ np.linalg.inv(_larger(scale)))[:2]
+        to_lr, scale = np.vstack([face.matrix, [0, 0, 1]]), sr.shape[0] / face.lr.shape[0]
+        # From SR's pixels by LR's and the photograph's to those of the result.
+        matrix = _larger(times) @ np.linalg.inv(to_lr) @ np.linalg.inv(_larger(scale))
+        _paste(result, sr, matrix[:2])
 
 
 def _larger(times: float) -> Matrix:

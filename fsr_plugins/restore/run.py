@@ -6,25 +6,23 @@ import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.faces.scaling import scale_back
-from fsr_plugins.restore.network import FaceNetwork, check_size
-from fsr_plugins.restore.ways import Faces, FacesWithin, Photographs, Way
+from fsr_plugins.restore.network import FaceNetwork, Json
+from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer
 from fsr_plugins.stores.images import EXTENSIONS, encode_png, read_image
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class RestoreRequest:
     """What is to be enlarged, by what, and where it goes.
 
     Attributes:
@@ -51,7 +49,7 @@ class Request:
     skip_existing: bool = False
 
 
-def restore(request: Request) -> dict[str, Any]:
+def restore(request: RestoreRequest) -> Json:
     """Enlarges and writes; a picture that cannot be read or does not fit keeps none of the others from being done.
 
     Returns:
@@ -63,18 +61,28 @@ def restore(request: Request) -> dict[str, Any]:
     wanted = _results(request)
     network = FaceNetwork.open(request.checkpoint, _device(request.device), request.param_key)
     if request.size is not None:
-        network = _of_size(network, request.size)
-    way: Way
-    way = Faces(network, request.fit) if request.photographs is None else FacesWithin(network, request.photographs)
+        network = network.of_size(request.size)
+    restorer: Restorer
+    restorer = (
+        AlignedFaces(network, request.fit)
+        if request.photographs is None
+        else PhotographFaces(network, request.photographs)
+    )
     todo = [source for source, result in wanted.items() if not (request.skip_existing and result.exists())]
     started = time.perf_counter()
-    pictures: dict[str, Any] = {}
+    pictures: Json = {}
     wrong: list[str] = []
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(todo), way.together):
-            read, unread = _read(pool, todo[start : start + way.together])
-            made, unfit = way.make(read)
-            wrong += [*unread, *unfit]
+        for start in range(0, len(todo), restorer.together):
+            part = todo[start : start + restorer.together]
+            read: dict[Path, Image] = {}
+            for source, image in zip(part, pool.map(_image_or_why, part), strict=True):
+                if isinstance(image, str):
+                    wrong.append(f'- {image}')
+                else:
+                    read[source] = image
+            made, unfit = restorer.make(read)
+            wrong += unfit
             list(pool.map(_write, map(wanted.__getitem__, made), (image for image, _ in made.values())))
             for source, (_, about) in made.items():
                 pictures[str(source)] = {'result': str(wanted[source]), **about}
@@ -87,16 +95,6 @@ def restore(request: Request) -> dict[str, Any]:
         'skipped': len(wanted) - len(todo),
         'seconds': round(time.perf_counter() - started, 2),
     }
-
-
-def _of_size(network: FaceNetwork, size: tuple[int, int]) -> FaceNetwork:
-    """The network for LR of another size than that it was trained with; points move along where the shape stays."""
-    check_size(size)
-    points = network.points
-    if points is not None and network.size is not None:
-        same = size[0] * network.size[1] == size[1] * network.size[0]
-        points = scale_back(points, network.size, size) if same else None
-    return replace(network, size=size, points=points)
 
 
 def _device(name: str) -> torch.device:
@@ -112,12 +110,16 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _results(request: Request) -> dict[Path, Path]:
+def _results(request: RestoreRequest) -> dict[Path, Path]:
     """The file of each input's result; an error before anything is written where two are the same or one exists."""
     sources: list[Path] = []
     for path in request.inputs:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if _is_picture(file))
+            inside = sorted(
+                file
+                for file in path.iterdir()
+                if file.suffix.lower() in EXTENSIONS and not file.name.startswith('.') and file.is_file()
+            )
             if not inside:
                 raise UserError(f"The folder '{path}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
             sources += inside
@@ -144,22 +146,6 @@ def _results(request: Request) -> dict[Path, Path]:
     if request.out.exists() and not request.out.is_dir():
         raise UserError(f'-o {request.out}: that is a file; a folder is needed.')
     return results
-
-
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in EXTENSIONS and not file.name.startswith('.') and file.is_file()
-
-
-def _read(pool: ThreadPoolExecutor, part: Sequence[Path]) -> tuple[dict[Path, Image], list[str]]:
-    """Images by their files, and what cannot be read."""
-    read: dict[Path, Image] = {}
-    wrong = []
-    for source, image in zip(part, pool.map(_image_or_why, part), strict=True):
-        if isinstance(image, str):
-            wrong.append(f'- {image}')
-        else:
-            read[source] = image
-    return read, wrong
 
 
 def _image_or_why(source: Path) -> Image | str:

@@ -51,11 +51,11 @@ def stand_in(opt: dict[str, Any], batch: int | None, hr: int | None = None) -> d
     hr = hr or LR_SIZE * opt['scale']
     sizes = {'faces': FACES, 'hr': hr, 'lr': hr // opt['scale']}
     train |= {key: spec.format(**sizes) for key, spec in STAND_INS.items() if key in train}
-    for key in ('number', 'number_seed', 'source_number_seed', 'io_backend'):
+    for key in ('max_images', 'subset_seed', 'source_subset_seed', 'io_backend'):
         train.pop(key, None)
-    if train.get('source_number'):
-        train['source_number'] = FACES
-    for key in ('keys', 'without_keys'):
+    if train.get('max_source_images'):
+        train['max_source_images'] = FACES
+    for key in ('keys', 'exclude_keys'):
         train.pop(key, None)
     if 'compare' in train:
         train['compare'] = {'recogniser': None, 'random': True}

@@ -136,7 +136,7 @@ def test_a_repeat_trains_with_the_exemplar_alone_and_never_sees_it_again(folder:
     ]
     for repeat in repeats:
         datasets = repeat.stage.opt['datasets']
-        assert datasets['train']['keys'] == datasets['val_target']['without_keys'] == [repeat.exemplar]
+        assert datasets['train']['keys'] == datasets['val_target']['exclude_keys'] == [repeat.exemplar]
         assert datasets['val_target']['keys'] == [{'left': 'left_*', 'right+1': 'right_?'}[repeat.split]]
         assert repeat.stage.opt['manual_seed'] == 4 + repeat.number
         assert datasets['val_target']['seed'] == 4  # test faces are degraded alike
@@ -146,7 +146,7 @@ def test_a_repeat_trains_with_the_exemplar_alone_and_never_sees_it_again(folder:
 
 
 def test_the_target_set_keeps_its_own_choice(folder: Path) -> None:
-    todo = plan(config.load('o.yml', ['datasets.val_target.without_keys=[left_2]', 'oneshot.splits={all: ["*"]}']))
+    todo = plan(config.load('o.yml', ['datasets.val_target.exclude_keys=[left_2]', 'oneshot.splits={all: ["*"]}']))
     assert todo.splits[0].keys == [key for key in KEYS if key != 'left_2']
     assert todo.repeats[0].stage.opt['datasets']['val_target']['keys'] == todo.splits[0].keys
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fsr_plugins.archs.recognition import (
@@ -249,14 +250,22 @@ def test_names_in_published_files(
     assert set(names) <= set(networks[cls].state_dict())
 
 
-@pytest.mark.parametrize('holder', [None, 'params', 'net_state_dict', 'state_dict'])
-def test_reads_common_layouts(holder: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize('prefix', ['', 'module.', '_orig_mod.'])
+@pytest.mark.parametrize('holder', [None, 'params', 'g_ema', 'net_state_dict', 'state_dict'])
+def test_reads_common_layouts(holder: str | None, prefix: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     source = ArchTestRecogniser()
-    state: dict[str, Any] = {f'module.{key}': value for key, value in source.state_dict().items()}
-    state['module.classifier.weight'] = torch.zeros(9, 2)
+    state: dict[str, Any] = {prefix + key: value for key, value in source.state_dict().items()}
+    state[f'{prefix}classifier.weight'] = torch.zeros(9, 2)
     torch.save(state if holder is None else {'epoch': 3, holder: state}, tmp_path / 'net.pth')
     net = make_recogniser({'type': 'ArchTestRecogniser', 'path': str(tmp_path / 'net.pth')})
+    torch.testing.assert_close(net.state_dict(), source.state_dict())
+
+
+def test_reads_safetensors(tmp_path: Path) -> None:
+    source = ArchTestRecogniser()
+    save_file(dict(source.state_dict()), tmp_path / 'net.safetensors')
+    net = make_recogniser({'type': 'ArchTestRecogniser', 'path': str(tmp_path / 'net.safetensors')})
     torch.testing.assert_close(net.state_dict(), source.state_dict())
 
 
@@ -361,11 +370,11 @@ def test_wrong_blocks_and_weights_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ArchTestRecogniser's weights cannot be fetched: give 'path'"):
         make_recogniser({'type': 'ArchTestRecogniser'})
     torch.save(ArchTestRecogniser().state_dict(), tmp_path / 'tiny.pth')
-    with pytest.raises(UserError, match=r"tiny\.pth' does not hold the weights of MobileFaceNet") as caught:
+    with pytest.raises(UserError, match=r"tiny\.pth' does not fit MobileFaceNet: it has none of its tensors") as caught:
         make_recogniser({'type': 'MobileFaceNet', 'path': str(tmp_path / 'tiny.pth')})
     assert '\n' not in str(caught.value)
     torch.save([1, 2], tmp_path / 'list.pth')
-    with pytest.raises(UserError, match=r"list\.pth' does not hold the weights of MobileFaceNet"):
+    with pytest.raises(UserError, match=r"list\.pth' holds no network weights.*It is a list"):
         make_recogniser({'type': 'MobileFaceNet', 'path': str(tmp_path / 'list.pth')})
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fsr_plugins.archs.srgan import Doubling, SRGANDiscriminator, SRGANGenerator
+from fsr_plugins.archs.srgan import SRGANDiscriminator, SRGANGenerator, UpsamplingBlock
 from fsr_plugins.registry import build
 
 
@@ -98,7 +98,7 @@ def test_a_doubling_begins_without_a_checkerboard() -> None:
     torch.manual_seed(0)
     net = SRGANGenerator(2, num_feat=64, num_block=1)
     doubling = net.up[0]
-    assert isinstance(doubling, Doubling)
+    assert isinstance(doubling, UpsamplingBlock)
     image = doubling(drawn(1, 64, 6, 6))
     torch.testing.assert_close(image, F.interpolate(image[:, :, ::2, ::2], scale_factor=2, mode='nearest'))
     assert doubling.conv.weight.std().item() == pytest.approx((2 / (1 + 0.25**2) / (64 * 9)) ** 0.5, rel=0.02)

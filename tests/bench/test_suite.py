@@ -81,9 +81,9 @@ def test_the_suite_is_laid_over_every_stage(folder: Path) -> None:
     entry = suite.lineages['two']
     for stage in entry.experiment.stages.values():
         train = stage.opt['datasets']['train']
-        assert train['dataroot_gt'] == 'train.lmdb' and 'number' not in train
+        assert train['dataroot_gt'] == 'train.lmdb' and 'max_images' not in train
         assert set(stage.opt['datasets']) == {'train', 'val_bench'}
-        assert stage.opt['datasets']['val_bench']['number'] == 3
+        assert stage.opt['datasets']['val_bench']['max_images'] == 3
         assert stage.opt['val']['metrics'] == {'psnr': {'type': 'PSNR'}} and stage.opt['scale'] == 2
     assert entry.experiment.folder == Path.cwd() / 'experiments/small_suite/two'
 

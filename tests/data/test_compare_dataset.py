@@ -149,7 +149,7 @@ def test_any_other_of_the_person(tmp_path: Path) -> None:
 
 
 def test_the_index_is_of_the_chosen_images(tmp_path: Path) -> None:
-    dataset = make(tmp_path, number=5)
+    dataset = make(tmp_path, max_images=5)
     found = drawn(dataset, 20)
     assert {index: set(counts) for index, counts in found.items()} == {0: {2, 4}, 1: {1}, 2: {0, 4}, 3: {3}, 4: {0, 2}}
 

@@ -102,7 +102,7 @@ def test_an_index_holds_the_nearest_by_the_recogniser(tmp_path: Path, write: Any
         root = tmp_path / 'set'
     write(root, made)
     block = weights(tmp_path / 'net.pth')
-    chosen = images(root, number=30, number_seed=1)
+    chosen = images(root, max_images=30, subset_seed=1)
     net = CompareTestRecogniser()
     net.load_state_dict(torch.load(block['path']))
     tensors = [torch.from_numpy(made[place].image).permute(2, 0, 1)[None] / 255 for place in chosen.chosen]
@@ -138,8 +138,8 @@ def test_an_index_is_stored_until_something_changes(tmp_path: Path, monkeypatch:
     assert found(root=tmp_path / 'copy.lmdb')[0] == [0, 0]
     moved = {**block, 'path': str(shutil.copy(block['path'], tmp_path / 'moved.pth'))}
     assert found(block=moved)[0] == [0, 0]
-    assert found(set={'number': 39})[0] == [1, 1]
-    assert found(set={'number': 39, 'number_seed': 1})[0] == [1, 1]
+    assert found(set={'max_images': 39})[0] == [1, 1]
+    assert found(set={'max_images': 39, 'subset_seed': 1})[0] == [1, 1]
     assert found(block={**block, 'adapt': 'centercrop'})[0] == [1, 1]
     assert found(block=weights(tmp_path / 'other.pth', 1))[0] == [1, 1]
     write_lmdb(tmp_path / 'pixels.lmdb', [*faces()[:-1], faces(1)[-1]])

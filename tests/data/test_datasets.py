@@ -136,12 +136,12 @@ def mixture(tmp_path: Path, **more: Any) -> SourceTargetDataset:
     for (name, path), number in zip(roots.items(), (7, 5), strict=True):
         if not path.exists():
             write_set(tmp_path / name, number=number)
-    block = {'dataroot_source': str(roots['source']), 'source_number': 3, 'source_number_seed': 2, **more}
+    block = {'dataroot_source': str(roots['source']), 'max_source_images': 3, 'source_subset_seed': 2, **more}
     return make(str(roots['gt']), SourceTargetDataset, **block)
 
 
 def test_a_mixture_takes_the_source_in_its_own_order(tmp_path: Path) -> None:
-    dataset = mixture(tmp_path, number=4, number_seed=1, use_hflip=True, use_rot=True)
+    dataset = mixture(tmp_path, max_images=4, subset_seed=1, use_hflip=True, use_rot=True)
     dataset.check(4)
     lists = dataset.lists()
     assert len(lists['gt']) == 4 and len(lists['source_gt']) == 3 and lists['source_gt'] != ['k0', 'k1', 'k2']
@@ -156,16 +156,16 @@ def test_a_mixture_takes_the_source_in_its_own_order(tmp_path: Path) -> None:
         assert int(sample['source_gt'][0, 0, 2]) == int(sample['source_gt_path'][1:])
         pairs.add(tuple(tuple(sample[name][0, 0, :2].tolist()) for name in ('gt', 'source_gt')))
     assert len(pairs) > 8  # four corners each: they would be four if both were turned alike
-    again = mixture(tmp_path, number=4, number_seed=1, use_hflip=True, use_rot=True)
+    again = mixture(tmp_path, max_images=4, subset_seed=1, use_hflip=True, use_rot=True)
     assert np.array_equal(again[37]['source_gt'], samples[37]['source_gt']) and again.lists() == lists
 
 
 def test_a_mixture_without_source_is_the_target_alone(tmp_path: Path) -> None:
     for root in (str(tmp_path / 'source.lmdb'), None):
-        dataset = mixture(tmp_path, source_number=0, dataroot_source=root)
+        dataset = mixture(tmp_path, max_source_images=0, dataroot_source=root)
         dataset.check(4)
         assert set(dataset[3]) == {'gt', 'gt_path', 'index', 'seed'} and set(dataset.lists()) == {'gt'}
-    assert mixture(tmp_path, source_number=None).lists()['source_gt'] == [f'k{index}' for index in range(5)]
+    assert mixture(tmp_path, max_source_images=None).lists()['source_gt'] == [f'k{index}' for index in range(5)]
 
 
 def test_a_mixture_is_cropped_or_of_one_size(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_a_mixture_is_cropped_or_of_one_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('more', 'message'),
     [
-        ({'dataroot_source': None}, "'dataroot_source' is missing.*'source_number: 0'"),
-        ({'source_number': 6}, "wants 6 images.*holds 5; lower 'source_number'"),
-        ({'source_number': -1}, "'source_number'"),
+        ({'dataroot_source': None}, "'dataroot_source' is missing.*'max_source_images: 0'"),
+        ({'max_source_images': 6}, "wants 6 images.*holds 5; lower 'max_source_images'"),
+        ({'max_source_images': -1}, "'max_source_images'"),
         ({'phase': 'val'}, 'take a FaceDataset of each'),
     ],
 )
@@ -201,9 +201,12 @@ def test_lists_say_which_images_are_used(tmp_path: Path) -> None:
     root = write_set(tmp_path / 'gt', number=6)
     lq = write_set(tmp_path / 'lq', number=3, size=8)
     keys = ['k0', 'k1', 'k2']
-    assert make(root, number=3).lists() == {'gt': keys}
+    assert make(root, max_images=3).lists() == {'gt': keys}
     assert real_dataset(lq).lists() == {'lq': keys}
-    assert make(root, UnpairedFaceDataset, dataroot_real_lq=lq, number=2).lists() == {'gt': keys[:2], 'real_lq': keys}
+    assert make(root, UnpairedFaceDataset, dataroot_real_lq=lq, max_images=2).lists() == {
+        'gt': keys[:2],
+        'real_lq': keys,
+    }
     few = write_set(tmp_path / 'few', number=3)
     assert make(few, dataroot_lq=lq).lists() == {'gt': keys, 'lq': keys}
 
@@ -214,7 +217,7 @@ def real_dataset(root: str, **more: Any) -> RealFaceDataset:
 
 
 def test_real_lr_alone(tmp_path: Path) -> None:
-    dataset = real_dataset(write_set(tmp_path / 'lq', number=3, size=10), number=2)
+    dataset = real_dataset(write_set(tmp_path / 'lq', number=3, size=10), max_images=2)
     dataset.check(4)
     assert not dataset.has_gt and FaceDataset.has_gt and UnpairedFaceDataset.has_gt
     for index in range(2):
@@ -229,12 +232,12 @@ def test_real_lr_alone(tmp_path: Path) -> None:
 
 def test_a_part_of_the_set(tmp_path: Path) -> None:
     root = write_set(tmp_path / 'gt', number=9)
-    assert [make(root, number=3)[index]['gt_path'] for index in range(3)] == ['k0', 'k1', 'k2']
-    chosen = make(root, number=4, number_seed=1)
+    assert [make(root, max_images=3)[index]['gt_path'] for index in range(3)] == ['k0', 'k1', 'k2']
+    chosen = make(root, max_images=4, subset_seed=1)
     keys = [chosen[index]['gt_path'] for index in range(4)]
     assert keys == sorted(set(keys)) and keys != ['k0', 'k1', 'k2', 'k3']
     with pytest.raises(UserError, match='wants 10 images'):
-        make(root, number=10)
+        make(root, max_images=10)
 
 
 @pytest.mark.parametrize(
@@ -271,10 +274,10 @@ def test_check_finds_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r'c\.png.*multiple of the scale 4'):
         make(root, phase='val').check(4)
     with pytest.raises(UserError, match=r'b\.png.*gt_size'):
-        make(root, number=2).check(4)
+        make(root, max_images=2).check(4)
     make(root, gt_size=16).check(4)
     with pytest.raises(UserError, match=r'b\.png.*batch'):
-        dataset = make(root, number=2)
+        dataset = make(root, max_images=2)
         out = {name: np.empty((2, *slot.shape), slot.dtype) for name, slot in dataset.slots(0).items()}
         dataset.fill([0, 1], out)
 

@@ -1,4 +1,4 @@
-"""The options ``keys`` and ``without_keys``: which images they choose, and what of a dataset follows the choice."""
+"""The options ``keys`` and ``exclude_keys``: which images they choose, and what of a dataset follows the choice."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def used(dataset: Any) -> list[str]:
         ({}, KEYS),
         ({'keys': ['*_P00A+000E+00']}, FRONTAL),
         ({'keys': ['*E+40', FRONTAL[1], '*E+40']}, [FRONTAL[1], *(key for key in KEYS if key.endswith('E+40'))]),
-        ({'keys': ['*A+000E+00'], 'without_keys': [FRONTAL[0]]}, FRONTAL[1:]),
-        ({'without_keys': ['yale*']}, ['z1', 'z[1]']),
+        ({'keys': ['*A+000E+00'], 'exclude_keys': [FRONTAL[0]]}, FRONTAL[1:]),
+        ({'exclude_keys': ['yale*']}, ['z1', 'z[1]']),
         ({'keys': ['z[0-9]']}, ['z1']),
         ({'keys': ['z[1]']}, ['z[1]']),  # what is a key means that image alone
         ({'keys': ['yaleB0?_P00A-*']}, [key for key in KEYS if 'A-' in key]),
@@ -88,7 +88,7 @@ def test_a_file_lists_keys_and_no_patterns(root: str, tmp_path: Path) -> None:
     listed = tmp_path / 'split.txt'
     listed.write_text('z[1]\n\n  yaleB02_P00A+000E+00\r\n')
     assert used(make(root, keys=str(listed))) == ['yaleB02_P00A+000E+00', 'z[1]']
-    assert set(used(make(root, without_keys=str(listed)))) == set(KEYS) - {'yaleB02_P00A+000E+00', 'z[1]'}
+    assert set(used(make(root, exclude_keys=str(listed)))) == set(KEYS) - {'yaleB02_P00A+000E+00', 'z[1]'}
     listed.write_text('yaleB02*')
     with pytest.raises(UserError, match=r"'yaleB02\*' of '.*split.txt' in 'keys'"):
         make(root, keys=str(listed))
@@ -103,12 +103,12 @@ def test_a_file_lists_keys_and_no_patterns(root: str, tmp_path: Path) -> None:
 
 
 def test_number_counts_those_that_are_left(root: str) -> None:
-    assert used(make(root, keys=['*A+000E+00'], number=2)) == FRONTAL[:2]
-    drawn = [used(make(root, keys=['yaleB0[12]*'], number=3, number_seed=seed)) for seed in range(8)]
+    assert used(make(root, keys=['*A+000E+00'], max_images=2)) == FRONTAL[:2]
+    drawn = [used(make(root, keys=['yaleB0[12]*'], max_images=3, subset_seed=seed)) for seed in range(8)]
     assert len({tuple(keys) for keys in drawn}) > 1
     assert all(len(keys) == 3 and all(key[:7] in ('yaleB01', 'yaleB02') for key in keys) for keys in drawn)
-    with pytest.raises(UserError, match=r"wants 4 images.*has 14, of which .* leaves 3; lower 'number'"):
-        make(root, keys=['*A+000E+00'], number=4)
+    with pytest.raises(UserError, match=r"wants 4 images.*has 14, of which .* leaves 3; lower 'max_images'"):
+        make(root, keys=['*A+000E+00'], max_images=4)
 
 
 def test_samples_are_of_the_choice(root: str) -> None:
@@ -130,13 +130,13 @@ def test_compare_faces_are_of_the_choice(root: str, tmp_path: Path) -> None:
     with_all = make(str(tmp_path / 'one.lmdb'), CompareFaceDataset, 'train', compare=compare)
     assert with_all[0]['compare_gt_path'] == 'k1'
     # An index of other images is another one, though k0 is in both.
-    some = make(str(tmp_path / 'one.lmdb'), CompareFaceDataset, 'train', compare=compare, without_keys=['k1', 'k2'])
+    some = make(str(tmp_path / 'one.lmdb'), CompareFaceDataset, 'train', compare=compare, exclude_keys=['k1', 'k2'])
     assert some[0]['compare_gt_path'] == 'k3'
     assert set(some.lists()['compare_gt']) <= {'k0', 'k3', 'k4', 'k5'}
 
 
 def test_the_source_is_not_chosen_by_them(root: str) -> None:
-    dataset = make(root, SourceTargetDataset, 'train', keys=['z*'], dataroot_source=root, source_number=5)
+    dataset = make(root, SourceTargetDataset, 'train', keys=['z*'], dataroot_source=root, max_source_images=5)
     assert used(dataset) == ['z1', 'z[1]'] and dataset.lists()['source_gt'] == sorted(KEYS)[:5]
 
 
@@ -145,7 +145,7 @@ def test_stores_seen_as_one(root: str) -> None:
     assert used(dataset) == ['0/z1', '1/z1', '1/z[1]']
 
 
-@pytest.mark.parametrize('option', ['keys', 'without_keys'])
+@pytest.mark.parametrize('option', ['keys', 'exclude_keys'])
 def test_what_fits_nothing_is_named(root: str, option: str) -> None:
     with pytest.raises(UserError, match=rf"'\*E\+99' in '{option}' of the dataset 'yale'.*e.g. 'yaleB01_P00A"):
         make(root, **{option: ['*_P00A+000E+00', '*E+99']})
@@ -153,7 +153,7 @@ def test_what_fits_nothing_is_named(root: str, option: str) -> None:
 
 def test_nothing_left(root: str) -> None:
     with pytest.raises(UserError, match='leave no image'):
-        make(root, keys=['z1'], without_keys=['z*'])
+        make(root, keys=['z1'], exclude_keys=['z*'])
 
 
 @pytest.mark.parametrize('value', [[], 'z1', [1], ['z1', 2], 'split.csv'])

@@ -176,6 +176,13 @@ def test_the_average_is_taken_where_there_is_one(tmp_path: Path, images: tuple[T
     torch.testing.assert_close(make_features(block)(images[0])[0], 3 * images[0])
 
 
+def test_a_wrapped_network_is_read(block: dict[str, Any], tmp_path: Path, images: tuple[Tensor, Tensor]) -> None:
+    state = {f'_orig_mod.module.{key}': value for key, value in FeatureTestNet(3.0).state_dict().items()}
+    torch.save({'params': state, 'meta': {'arch': {'type': 'FeatureTestNet'}}}, tmp_path / 'net.pth')
+    extractor = make_features({**block, 'path': str(tmp_path / 'net.pth'), 'layers': ['body.0']})
+    torch.testing.assert_close(extractor(images[0])[0], 3 * images[0])
+
+
 def test_files_and_blocks_that_do_not_fit(block: dict[str, Any], tmp_path: Path) -> None:
     torch.save(FeatureTestNet().state_dict(), tmp_path / 'bare.pth')
     other = StyleGAN2Critic(size=16, narrow=0.02)
@@ -184,7 +191,7 @@ def test_files_and_blocks_that_do_not_fit(block: dict[str, Any], tmp_path: Path)
     for change, message in (
         ({'path': str(tmp_path / 'bare.pth')}, "no 'meta'"),
         ({'path': wrong}, 'holds a network of type StyleGAN2Critic, not FeatureTestNet'),
-        ({'path': str(tmp_path / 'mixed.pth')}, 'does not hold the weights of FeatureTestNet'),
+        ({'path': str(tmp_path / 'mixed.pth')}, 'does not fit FeatureTestNet'),
         ({'type': 'FeatureTestNett'}, "Did you mean 'FeatureTestNet'"),
         ({'type': None}, "needs a key 'type'"),
         ({'adapt': 'resize'}, 'adapt'),

@@ -89,7 +89,7 @@ def test_the_protocol_of_section_5_1(file: str) -> None:
     assert target['keys'] == [pattern for patterns in oneshot.splits.values() for pattern in patterns]
     exemplar = adapt['datasets']['train']
     assert exemplar['dataroot_gt'] == target['dataroot_gt']
-    assert exemplar.get('without_keys') is None
+    assert exemplar.get('exclude_keys') is None
     (key,) = exemplar['keys']
     assert sum(fnmatchcase(key, pattern) for pattern in target['keys']) == 1
 
@@ -110,7 +110,7 @@ def test_people_of_multi_pie_that_test_the_encoder_do_not_train() -> None:
     for name in ('decoder', 'encoder'):
         train = opts[name]['datasets']['train']
         assert train['dataroot_gt'] == held_out['dataroot_gt']
-        assert train['without_keys'] == held_out['keys']
+        assert train['exclude_keys'] == held_out['keys']
         assert train.get('keys') is None
 
 

@@ -16,7 +16,7 @@ def mixture(opt: dict[str, Any]) -> tuple[str, int, str, int]:
     """Source and its number, target and its number."""
     data = opt['datasets']['train']
     source, target = (Path(data[key]).parent.name for key in ('dataroot_source', 'dataroot_gt'))
-    return source, data['source_number'], target, data['number']
+    return source, data['max_source_images'], target, data['max_images']
 
 
 @pytest.mark.parametrize('file', ['isrkd.yml', 'lfw/isrkd.yml'])
@@ -25,8 +25,8 @@ def test_small_files_train_the_control_before_the_method_itself(file: str) -> No
     assert list(opts) == ['pretrain', 'without_kd', 'incremental']
     control, method = opts['without_kd'], opts['incremental']
     assert control['train'].get('kd_opt') is None
-    assert control['datasets']['train'].pop('source_number') == 0
-    assert method['datasets']['train'].pop('source_number') > 0
+    assert control['datasets']['train'].pop('max_source_images') == 0
+    assert method['datasets']['train'].pop('max_source_images') > 0
     for key in ('network_g', 'network_d', 'datasets', 'degradation'):
         assert control[key] == method[key], key
     differing = ('kd_opt', 'supervise_source')
@@ -80,7 +80,7 @@ def test_loss_settings_of_table_3(response: int, feature: float) -> None:
 def test_reverse_direction_of_table_4() -> None:
     opts = stages('paper/isrkd/cartoon_to_celeba.yml')
     data = opts['pretrain']['datasets']['train']
-    assert (data['type'], data['number']) == ('FaceDataset', 50000)
+    assert (data['type'], data['max_images']) == ('FaceDataset', 50000)
     assert 'icartoonface' in data['dataroot_gt']
     assert opts['pretrain']['train']['total_iter'] == 100 * 50000 // 16
     assert mixture(opts['incremental']) == ('icartoonface', 20000, 'celeba', 20000)

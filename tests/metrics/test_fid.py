@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import FID
 from fsr_plugins.metrics.fid import InceptionFeatures
-from fsr_plugins.metrics.frechet import Moments, frechet_distance
+from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 
 
 class MeanColours(nn.Module):
@@ -74,7 +74,7 @@ def test_frechet_distance_of_a_set_to_itself() -> None:
 
 def test_moments_equal_numpy() -> None:
     features = np.random.default_rng(1).normal(5, 2, (50, 7))
-    moments = Moments()
+    moments = FeatureMoments()
     for part in torch.from_numpy(features).split(13):
         moments.add(part)
     count, mean, cov = moments.gather(7)

@@ -222,7 +222,7 @@ def test_topiq_reads_a_file_strictly_and_fetches_nothing(place: Path, monkeypatc
     torch.testing.assert_close(metric.last['fiq'], images.mean(dim=(2, 3)).sum(dim=1))
 
     torch.save({'params': {'weight': torch.ones(1, 3)}}, place / 'part.pth')
-    with pytest.raises(UserError, match='does not hold the weights of topiq_nr-face'):
+    with pytest.raises(UserError, match="does not fit Linear: 'bias' is missing.*topiq_nr-face"):
         FIQ(weights=str(place / 'part.pth'), model='topiq_nr-face')
 
 

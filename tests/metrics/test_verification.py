@@ -157,7 +157,7 @@ def listed(tmp_path: Path) -> tuple[str, Pairs]:
 
 
 def test_missing_images_and_faces_are_counted(listed: tuple[str, Pairs]) -> None:
-    """Of the list, two images are not in the set and one has no landmarks; the judge sees the others aligned."""
+    """Of the list, two images are not in the set and one has no landmarks; the recogniser sees the others aligned."""
     path, pairs = listed
     points = template_for((7, 6)).repeat(NUMBER, 1, 1)
     points[5, 0] = torch.nan
@@ -165,18 +165,18 @@ def test_missing_images_and_faces_are_counted(listed: tuple[str, Pairs]) -> None
     metric.update(IMAGES[2:], None, meta(slice(2, None), landmarks=points[2:]))
     found = metric.compute()
     lost = {*KEYS[:2], KEYS[5]}
-    judged = np.array([not {a, b} & lost for a, b in zip(pairs.first, pairs.second, strict=True)])
-    accuracies = by_hand(cosines(pairs)[judged], pairs.same[judged], pairs.fold[judged])
+    compared = np.array([not {a, b} & lost for a, b in zip(pairs.first, pairs.second, strict=True)])
+    accuracies = by_hand(cosines(pairs)[compared], pairs.same[compared], pairs.fold[compared])
     assert found['verification'] == pytest.approx(np.mean(accuracies))
-    assert (found['pairs'], found['missing']) == (judged.sum(), (~judged).sum()) and found['missing'] > 0
+    assert (found['pairs'], found['missing']) == (compared.sum(), (~compared).sum()) and found['missing'] > 0
     assert '54 pairs, 3 folds' in metric.convention
 
 
-def test_what_cannot_be_judged(listed: tuple[str, Pairs], tmp_path: Path) -> None:
+def test_what_cannot_be_compared(listed: tuple[str, Pairs], tmp_path: Path) -> None:
     path, pairs = listed
     metric = Verification(RECOGNISER, pairs=path)
     metric.update(IMAGES, None, meta(keys=[f'other_{number}' for number in range(NUMBER)]))
-    with pytest.raises(UserError, match=f'can judge none of 54 pairs, such as .{pairs.first[0]}'):
+    with pytest.raises(UserError, match=f'can compare none of 54 pairs, such as .{pairs.first[0]}'):
         metric.compute()
     for place in np.flatnonzero(pairs.fold == 5):
         pairs.first[place] = 'nobody'

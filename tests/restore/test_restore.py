@@ -22,7 +22,7 @@ from fsr_plugins.degradations.bicubic import bicubic_up, imresize
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
 from fsr_plugins.registry import build_network
-from fsr_plugins.restore import photograph, ways
+from fsr_plugins.restore import photograph, restorers
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.images import read_image
@@ -247,7 +247,7 @@ class Everywhere:
 
 def test_photographs_by_the_command(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The detector looks at the enlarged photograph: its face is as large in LR as those of the training."""
-    monkeypatch.setattr(ways, 'open_detector', lambda *_: Everywhere())
+    monkeypatch.setattr(restorers, 'open_detector', lambda *_: Everywhere())
     written(folder / 'photos', {f'{number}.png': png(picture(number, 30, 40 + number)) for number in range(6)})
     command = ['infer', 'photos', '-c', 'net.pth', '--photographs', '--json', 'found.json']
     assert main([*command, '-o', 'out']) == 0
@@ -275,9 +275,9 @@ def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> 
     network = FaceNetwork.open('net.pth', torch.device('cpu'))
     assert network.size == (8, 8) and network.scale == 4
     for like in (None, 'like'):
-        assert np.allclose(ways.points_in_lr(network, like), LR_POINTS, atol=1e-5)
-    ffhq = ways.points_in_lr(network, 'ffhq')
+        assert np.allclose(restorers.points_in_lr(network, like), LR_POINTS, atol=1e-5)
+    ffhq = restorers.points_in_lr(network, 'ffhq')
     assert ffhq.shape == (5, 2) and (np.abs(ffhq.mean(axis=0) - 3.5) < 1.5).all()
     write_checkpoint(folder / 'blind.pth', [{'size': [32, 32]}])
     with pytest.raises(UserError, match='does not say where the points'):
-        ways.points_in_lr(FaceNetwork.open('blind.pth', torch.device('cpu')), None)
+        restorers.points_in_lr(FaceNetwork.open('blind.pth', torch.device('cpu')), None)

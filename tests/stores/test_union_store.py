@@ -132,7 +132,7 @@ def test_datasets_take_a_list(tmp_path: Path) -> None:
     with TrainLoader(dataset, 9, threads=2) as loader:
         batch = next(iter(loader))
     assert sorted(batch['identity'].tolist()) == [0, 1, 2, 10, 11, 12, 20, 21, 22]
-    assert len(make(specs, number=4, number_seed=1)) == 4
+    assert len(make(specs, max_images=4, subset_seed=1)) == 4
 
 
 def test_messages_name_the_part(tmp_path: Path) -> None:

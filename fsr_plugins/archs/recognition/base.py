@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import AVERAGED_FIRST, arch_of, fit, load_state, state_in, unwrapped
 from fsr_plugins.errors import UserError
 from fsr_plugins.weights import WeightFile, locate
 
@@ -22,9 +21,6 @@ Adapt = Literal['resize', 'centercrop', 'inner']
 ADAPT = ('resize', 'centercrop', 'inner')
 #: How much of an image ``inner`` keeps, of either side.
 _INNER = 5 / 8
-
-#: Keys under which a file may hold its state dict: this toolkit's and BasicSR's, then those of common training scripts.
-_HOLDERS = ('params_ema', 'params', 'net_state_dict', 'state_dict')
 
 
 def _middle(images: Tensor, height: int, width: int) -> Tensor:
@@ -151,34 +147,30 @@ class Recogniser(nn.Module):
         """
         file = locate(cls.weight(path))
         checkpoint = load_state(file)
-        arguments = cls._arguments(checkpoint, file) | ({} if adapt is None else {'adapt': adapt})
-        try:
-            net = cls(**arguments)
-            net.load_published(checkpoint)
-        except (RuntimeError, TypeError) as error:
-            reason = ' '.join(str(error).split())[:160]
-            raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
-        return net.freeze()
-
-    @classmethod
-    def _arguments(cls, checkpoint: Any, file: Path) -> dict[str, Any]:
-        """Those of the network in a checkpoint of this toolkit, ``meta.arch`` without its ``type``; else none."""
-        meta = checkpoint.get('meta') if isinstance(checkpoint, Mapping) else None
-        arguments = dict(meta.get('arch') or {}) if isinstance(meta, Mapping) else {}
+        arguments = arch_of(checkpoint) or {}
         found = arguments.pop('type', cls.__name__)
         if found != cls.__name__:
             raise UserError(f"'{file}' holds a network of type {found}, not {cls.__name__}: give another file or type.")
-        return arguments
+        if adapt is not None:
+            arguments['adapt'] = adapt
+        factory: Callable[..., Recogniser] = cls
+        try:
+            net = factory(**arguments)
+        except (RuntimeError, TypeError) as error:
+            reason = ' '.join(str(error).split())[:160]
+            raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
+        net.load_published(checkpoint, f"'{file}'")
+        return net.freeze()
 
-    def load_published(self, checkpoint: Any) -> None:
-        """Loads a state dict, also one inside a checkpoint (``params``, ``state_dict`` …) or of ``DataParallel``.
+    def load_published(self, checkpoint: object, source: str = 'the checkpoint') -> None:
+        """Loads a state dict, also one inside a checkpoint of a known layout; a classifier's part is left out.
+
+        Args:
+            source: how messages call the checkpoint.
 
         Raises:
-            RuntimeError: there is no state dict, or its names or shapes are not this network's.
+            UserError: there is no state dict, or its names or shapes are not this network's.
         """
-        holder = checkpoint if isinstance(checkpoint, Mapping) else {}
-        state = next((holder[key] for key in _HOLDERS if key in holder), holder)
-        if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):
-            raise RuntimeError('it holds no state dict')
-        named = {key.removeprefix('module.'): value for key, value in state.items()}
-        self.load_state_dict({key: value for key, value in named.items() if not key.startswith(self.heads)})
+        state = unwrapped(state_in(checkpoint, source, AVERAGED_FIRST), self.state_dict().keys())
+        backbone = {key: value for key, value in state.items() if not key.startswith(self.heads)}
+        fit(self, backbone, source, instead=f'Give {self.source}, or the type whose weights these are.')

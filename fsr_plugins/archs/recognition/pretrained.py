@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 from fsr_plugins.archs.recognition.base import Recogniser
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY, lookup
+from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile
 
 
-def make_recogniser(block: Mapping[str, Any]) -> Recogniser:
+def make_recogniser(block: ReadBlock) -> Recogniser:
     """Builds a recogniser, loads its weights and freezes it.
 
     Args:
@@ -31,7 +32,7 @@ def make_recogniser(block: Mapping[str, Any]) -> Recogniser:
         raise UserError(f"The recogniser '{block['type']}' cannot be built with {arguments}: {error}.") from error
 
 
-def recogniser_weight(block: Mapping[str, Any]) -> WeightFile:
+def recogniser_weight(block: ReadBlock) -> WeightFile:
     """The weight file that :func:`make_recogniser` loads for the same block; nothing is fetched.
 
     Raises:

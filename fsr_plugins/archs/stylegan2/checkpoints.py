@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from fsr_plugins.archs.stylegan2.discriminator import StyleGAN2Critic
 from fsr_plugins.archs.stylegan2.fir import FIR
 from fsr_plugins.archs.stylegan2.generator import StyleGAN2Decoder
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import StateDict, listed, load_state, state_in, unwrapped
 from fsr_plugins.errors import UserError
 
 Network = StyleGAN2Decoder | StyleGAN2Critic
@@ -34,11 +32,8 @@ _DECODER_WORDS = (
 )
 _CRITIC_WORDS = ((r'^convs\.', 'conv_body.'),)
 
-#: Named in a message; the rest is counted.
-_NAMED = 8
 
-
-def convert(checkpoint: Mapping[str, Any], net: Network, source: str = 'the checkpoint') -> dict[str, Tensor]:
+def convert(checkpoint: Mapping[str, object], net: Network, source: str = 'the checkpoint') -> StateDict:
     """The state of ``net`` from a checkpoint of BasicSR or of rosinality/stylegan2-pytorch.
 
     BasicSR's keys are those of this toolkit. Filters, which rosinality's files hold, are compared with the network's
@@ -57,11 +52,17 @@ def convert(checkpoint: Mapping[str, Any], net: Network, source: str = 'the chec
         UserError: keys that are missing or that nobody knows, values of another shape or that are no tensors, another
             filter.
     """
-    state = {key.removeprefix('module.'): value for key, value in _select(checkpoint, net).items()}
+    is_decoder = isinstance(net, StyleGAN2Decoder)
+    state = unwrapped(state_in(checkpoint, source, _DECODER_ENTRIES if is_decoder else _CRITIC_ENTRIES))
     _check_filters(state, net, source)
-    state = {_translate(key, net): value for key, value in state.items() if not key.endswith('.kernel')}
-    _check_state(state, net, source)
-    return state
+    translated = {}
+    for key, value in state.items():
+        if not key.endswith('.kernel'):
+            for pattern, words in _DECODER_WORDS if is_decoder else _CRITIC_WORDS:
+                key = re.sub(pattern, words, key)
+            translated[key] = value
+    _check_state(translated, net, source)
+    return translated
 
 
 def load(net: Network, path: str | Path) -> None:
@@ -73,24 +74,11 @@ def load(net: Network, path: str | Path) -> None:
     net.load_state_dict(convert(load_state(path), net, f"'{path}'"))
 
 
-def _select(checkpoint: Mapping[str, Any], net: Network) -> Mapping[str, Any]:
-    for entry in _DECODER_ENTRIES if isinstance(net, StyleGAN2Decoder) else _CRITIC_ENTRIES:
-        if isinstance(checkpoint.get(entry), Mapping):
-            return checkpoint[entry]
-    return checkpoint
-
-
-def _translate(key: str, net: Network) -> str:
-    for pattern, words in _DECODER_WORDS if isinstance(net, StyleGAN2Decoder) else _CRITIC_WORDS:
-        key = re.sub(pattern, words, key)
-    return key
-
-
-def _check_filters(state: Mapping[str, Any], net: Network, source: str) -> None:
+def _check_filters(state: StateDict, net: Network, source: str) -> None:
     """Refuses filters other than the network's; how large they are depends on where they are kept."""
     own = next((module.kernel for module in net.modules() if isinstance(module, FIR)), None)
     for key, kernel in state.items():
-        if own is None or not key.endswith('.kernel') or not isinstance(kernel, Tensor):
+        if own is None or not key.endswith('.kernel'):
             continue
         wanted = (own / own.sum()).cpu()
         if kernel.shape != wanted.shape or not torch.allclose(kernel.float().cpu() / kernel.sum().cpu(), wanted):
@@ -99,25 +87,20 @@ def _check_filters(state: Mapping[str, Any], net: Network, source: str) -> None:
             )
 
 
-def _check_state(state: Mapping[str, Any], net: Network, source: str) -> None:
+def _check_state(state: StateDict, net: Network, source: str) -> None:
     wanted = net.state_dict()
     name = type(net).__name__
     missing = [key for key in wanted if key not in state]
     unknown = [key for key in state if key not in wanted]
     if missing or unknown:
-        parts = [f'{kind} {_named(keys)}' for kind, keys in (('lacks', missing), ('has unknown', unknown)) if keys]
+        parts = [f'{kind} {listed(keys)}' for kind, keys in (('lacks', missing), ('has unknown', unknown)) if keys]
         raise UserError(
             f'{source} does not fit {name}: it {" and ".join(parts)}. It must be of the same size and num_mlp, in the '
             'layout of BasicSR or of rosinality/stylegan2-pytorch.'
         )
-    wrong = [key for key, value in state.items() if not isinstance(value, Tensor) or value.shape != wanted[key].shape]
+    wrong = [key for key, value in state.items() if value.shape != wanted[key].shape]
     if wrong:
         raise UserError(
-            f'{source} has other shapes than {name} for {_named(wrong)}: give {name} the channel_multiplier, narrow '
+            f'{source} has other shapes than {name} for {listed(wrong)}: give {name} the channel_multiplier, narrow '
             'and num_style_feat it was trained with.'
         )
-
-
-def _named(keys: list[str]) -> str:
-    more = f' and {len(keys) - _NAMED} more' if len(keys) > _NAMED else ''
-    return ', '.join(f"'{key}'" for key in keys[:_NAMED]) + more

@@ -7,7 +7,7 @@ pixels cropped), a convolution, every n-th pixel kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -52,24 +52,38 @@ def upfirdn2d(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, padding: Pa
     return result
 
 
+class _Context(Protocol):
+    """What autograd keeps between :class:`_UpFirDown`'s two directions."""
+
+    saved_tensors: tuple[Tensor, ...]
+    factors: tuple[int, int]
+    padding: tuple[Padding, Padding]
+
+    def save_for_backward(self, *tensors: Tensor) -> None:
+        """Keeps tensors."""
+
+
 class _UpFirDown(torch.autograd.Function):
     """:func:`upfirdn2d` with the padding of rows and of columns apart: the adjoint of an image that is not square."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kernel: Tensor, up: int, down: int, padding: tuple[Padding, Padding]) -> Tensor:
+    def forward(
+        ctx: _Context, x: Tensor, kernel: Tensor, up: int, down: int, padding: tuple[Padding, Padding]
+    ) -> Tensor:
         ctx.save_for_backward(kernel)
         with torch.autocast(x.device.type, enabled=False):
             out = _up_fir_down(x, kernel, up, down, padding)
         ctx.factors = (up, down)
         size = kernel.shape[0]
-        ctx.padding = tuple(
+        rows, columns = (
             (size - 1 - before, num_in * up - num_out * down + before - up + 1)
             for num_in, num_out, (before, _) in zip(x.shape[2:], out.shape[2:], padding, strict=True)
         )
+        ctx.padding = rows, columns
         return out
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: _Context, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         (kernel,) = ctx.saved_tensors
         up, down = ctx.factors
         return _UpFirDown.apply(grad_outputs[0], kernel.flip(0, 1), down, up, ctx.padding), None, None, None, None

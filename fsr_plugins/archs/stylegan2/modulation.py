@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +74,7 @@ class ModulatedConv2d(nn.Module):
         out = self._grouped(x, weight, scales) if self.grouped else self._shared(x, weight, scales)
         return self.smooth(out) if self.sample_mode == 'upsample' else out
 
-    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> ModulatedConv2d:
+    def _apply(self, fn: Callable[..., Tensor], recurse: bool = True) -> ModulatedConv2d:
         # `to(memory_format=torch.channels_last)` fails on five axes; the first is there for the layout of files alone.
         return super()._apply(lambda t: fn(t[0]).unsqueeze(0) if t.ndim == 5 else fn(t), recurse)
 

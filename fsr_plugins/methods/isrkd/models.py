@@ -217,7 +217,7 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
         if self.source_gt is None:
             raise UserError(
                 "The batch has no source images, which 'train.kd_opt' and 'train.supervise_source' need: take "
-                "SourceTargetDataset with 'source_number' above 0, or leave both out."
+                "SourceTargetDataset with 'max_source_images' above 0, or leave both out."
             )
         student = self.net_g(self.source_lq, details=True)
         if 'kd_opt' in self.losses and self.distillation.active(self.current_iter):

@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions, read_train
+from fsr_plugins.errors import misfit
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.strategies import NoEvaluation, SuperResolution
@@ -117,11 +118,11 @@ class TSNetJointModel(FSRModel):
         @model_validator(mode='after')
         def _has_its_losses(self) -> Self:
             if self.train_mode == 'cyclegan' and not self.use_cycle:
-                raise ValueError("'train_mode: cyclegan' is training by the cycle alone: it needs 'use_cycle: true'")
+                raise misfit("'train_mode: cyclegan' is training by the cycle alone: it needs 'use_cycle: true'")
             wanted = ['pixel_opt_t', 'pixel_opt_s'] if self.train_mode == 'kd' else []
             for key in [*wanted, *(['cycle_opt'] if self.use_cycle else [])]:
                 if key not in self.losses:
-                    raise ValueError(f"this training needs a loss 'train.{key}' in the option file")
+                    raise misfit(f"this training needs a loss 'train.{key}' in the option file")
             return self
 
     train_opt: Train

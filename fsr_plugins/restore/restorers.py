@@ -1,11 +1,11 @@
-"""The two ways from pictures to larger ones: a picture is a face, or faces are in it."""
+"""From pictures to larger ones: a picture is a face, or faces are in it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
 
 #: By input, the result and what is to be said of it.
-Made = dict[Path, tuple[Image, dict[str, Any]]]
+Made = dict[Path, tuple[Image, dict[str, object]]]
 
 
-class Way(Protocol):
+class Restorer(Protocol):
     """How pictures become larger ones; ``together`` is how many are held in memory at once."""
 
     together: int
@@ -59,8 +59,8 @@ class Photographs:
             )
 
 
-class Faces:
-    """Every picture is a face; see :class:`Way`.
+class AlignedFaces:
+    """Every picture is a face; see :class:`Restorer`.
 
     Args:
         fit: bring it to the size of the network's LR first; without, one of another size has no result.
@@ -77,24 +77,22 @@ class Faces:
             network.known_size()
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
-        """See :class:`Way`."""
+        """See :class:`Restorer`."""
         faces = {source: self.network.fit(image) if self.fit else image for source, image in read.items()}
         fitting = {source: face for source, face in faces.items() if self.network.size in (None, face.shape[:2])}
-        wrong = [self._other_size(source, face) for source, face in faces.items() if source not in fitting]
+        wrong = [
+            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
+            f'{"×".join(map(str, self.network.known_size()))}: give --fit to bring faces to that size, '
+            '--photographs to look for faces, or --size with the size that these have.'
+            for source, face in faces.items()
+            if source not in fitting
+        ]
         enlarged = self.network(list(fitting.values()))
         return {source: (image, {}) for source, image in zip(fitting, enlarged, strict=True)}, wrong
 
-    def _other_size(self, source: Path, face: Image) -> str:
-        height, width = self.network.known_size()
-        return (
-            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
-            f'{height}×{width}: give --fit to bring faces to that size, --photographs to look for faces, '
-            'or --size with the size that these have.'
-        )
 
-
-class FacesWithin:
-    """Faces are looked for, enlarged and put back; see :class:`Way`.
+class PhotographFaces:
+    """Faces are looked for, enlarged and put back; see :class:`Restorer`.
 
     Raises:
         UserError: the detector cannot be opened, or it is not known how faces are cut out for the network.
@@ -109,7 +107,7 @@ class FacesWithin:
         self.detector = open_detector(how.detector, how.weights, network.device)
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
-        """See :class:`Way`."""
+        """See :class:`Restorer`."""
         wrong, enlarge = [], {}
         for source, image in read.items():
             try:

@@ -6,7 +6,6 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
-from fsr_plugins.errors import UserError
 
 EXAMPLE = 'fsr prepare portraits --help'
 
@@ -16,10 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     from fsr_plugins.prepare import PREPARERS
     from fsr_plugins.registry import load_plugins
 
-    try:
-        load_plugins()
-    except UserError as error:
-        parser.error(str(error))
+    load_plugins()
     datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
     for name, preparer in PREPARERS.items():
         command = datasets.add_parser(

@@ -36,15 +36,16 @@ class Origin(BaseModel):
 class Manifest(BaseModel):
     """The contents of a store.
 
-    ``sizes`` is one (height, width) for all images or one for each key; empty while a folder has not been verified.
-    ``checksum`` is the SHA-256 over every key and its stored bytes in key order, of a union that over its parts';
-    ``bytes`` the length of ``data.mdb``; ``origin`` is there in what ``fsr prepare`` makes.
+    ``kind`` is folder, lmdb, union, or what a store from outside calls itself. ``sizes`` is one (height, width) for all
+    images or one for each key; empty while a folder has not been verified. ``checksum`` is the SHA-256 over every key
+    and its stored bytes in key order, of a union that over its parts'. ``bytes`` is the length of ``data.mdb``;
+    ``origin`` is there in what ``fsr prepare`` makes.
     """
 
     model_config = ConfigDict(extra='forbid', frozen=True)
 
     version: Literal[1] = 1
-    kind: Literal['folder', 'lmdb', 'union']
+    kind: str = Field(pattern=r'^\w[\w.+-]*$')
     encoding: Literal['files', 'png', 'raw', 'mixed']
     count: int = Field(ge=0)
     keys: list[str]

@@ -53,7 +53,7 @@ class ZipStore(Store):
     @property
     def manifest(self) -> Manifest:
         """Image files, as in a folder; nothing is known of their sizes."""
-        return Manifest(kind='folder', encoding='files', count=len(self), keys=list(self.keys))
+        return Manifest(kind='zip', encoding='files', count=len(self), keys=list(self.keys))
 
     def content(self, key: str) -> bytes:
         """The bytes of an image file. One thread reads at a time; decoding, which takes longer, is done by many."""

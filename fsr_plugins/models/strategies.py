@@ -41,7 +41,7 @@ class Evaluated(Protocol):
     """What evaluation needs of a model; :class:`~fsr_plugins.models.FSRModel` has it."""
 
     opt: Options
-    precision: Any
+    precision: Autocast
     gt: Tensor | None
     lq: Tensor | None
     batch: dict[str, Tensor]

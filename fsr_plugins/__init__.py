@@ -1,6 +1,7 @@
 """Face super-resolution on top of BasicSR: published methods as plugins.
 
-Importing this package imports nothing heavy; torch comes with what is used of it.
+Importing this package imports nothing heavy; torch comes with what is used of it. BasicSR, which anybody may import
+afterwards, is mended when it is.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+from fsr_plugins.mending import mend_on_import
 from fsr_plugins.version import __version__
 
 __all__ = ['__version__', 'load']
+
+mend_on_import()
 
 
 def load(path: str | Path) -> nn.Module:

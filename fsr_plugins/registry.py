@@ -84,9 +84,11 @@ def lookup(kind: str, name: str) -> Any:
         UserError: nothing of that name; the nearest name is suggested.
     """
     registry = REGISTRIES[kind]
-    if name not in registry and f'{name}_basicsr' in registry:
-        # BasicSR registers two of its archs under a suffix, so that other packages may use their plain names.
-        name = f'{name}_basicsr'
+    # BasicSR registers two of its archs under a suffix, so that other packages may use their plain names.
+    names = (name, f'{name}_basicsr')
+    if not any(each in registry for each in names):
+        load_plugins()
+    name = next((each for each in names if each in registry), name)
     if name not in registry:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
         raise UserError(f"No {kind.removesuffix('s')} is named '{name}'.{hint}")

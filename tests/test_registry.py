@@ -60,10 +60,9 @@ def test_the_five_registries_are_basicsrs_own():
 
 
 def test_entry_point_is_found_and_builds(package, clean_registries):
-    package('fsr_elsewhere', PLUGIN)
     with pytest.raises(UserError):
         registry.lookup('archs', 'NetFromElsewhere')
-    registry.load_plugins()
+    package('fsr_elsewhere', PLUGIN)
     assert registry.build('archs', {'type': 'NetFromElsewhere', 'width': 7}).width == 7
 
 

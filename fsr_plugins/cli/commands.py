@@ -26,6 +26,7 @@ COMMANDS = {
     'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
     'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
     'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
+    'options': 'print the merged options of an experiment, each with the file and line that it comes from',
     'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
 }
 

@@ -17,7 +17,8 @@ from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
 from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
 from fsr_plugins.config import Experiment, Stage, changed
-from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
+from fsr_plugins.config.dependencies import source_stage, unfinished_stage
+from fsr_plugins.config.finished import is_finished, verified
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.renames import renamed
 from fsr_plugins.config.schema import loss_blocks
@@ -53,6 +54,12 @@ def unchanged(stage: Stage) -> list[str]:
             f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
             f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
         )
+    return []
+
+
+def results(stage: Stage) -> list[str]:
+    """What a finished stage left, against what it promised."""
+    verified(stage)
     return []
 
 

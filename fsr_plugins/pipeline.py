@@ -167,9 +167,9 @@ def _sum_up(experiment: Experiment, done: dict[str, Record]) -> Record:
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
         'tables': plain(tables),
     }
-    path = report.write_summary(experiment.folder, summary)
-    logger.info('Summary: %s', path)
+    # The summary comes last: where it is, everything is.
     _write_comparison(experiment)
+    logger.info('Summary: %s', report.write_summary(experiment.folder, summary))
     return summary
 
 

@@ -10,6 +10,7 @@ from fsr_plugins import pipeline
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.config import Experiment
 from fsr_plugins.config.finished import is_finished, verify_all
+from fsr_plugins.engine import report
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.errors import UserError
 from fsr_plugins.preflight import checks
@@ -35,13 +36,18 @@ def train_entries(suite: Suite, evaluate_only: bool) -> None:
     if evaluate_only and not all(done.values()):
         missing = ', '.join(name for name, is_done in done.items() if not is_done)
         raise UserError(f'Not trained yet: {missing}. Leave out --evaluate-only, or choose others by --entries.')
+    # One that was interrupted at its very end has yet to be summed up.
+    coming = [
+        name
+        for name, experiment in experiments.items()
+        if not (done[name] and (experiment.folder / report.SUMMARY).exists())
+    ]
     with ExitStack() as held:
-        for name, experiment in experiments.items():
-            if not done[name]:
-                held.enter_context(only_writer(experiment.folder))
+        for name in [] if evaluate_only else coming:
+            held.enter_context(only_writer(experiments[name].folder))
         _check(experiments, done)
         for number, (name, experiment) in enumerate(experiments.items(), 1):
-            if done[name]:
+            if evaluate_only or name not in coming:
                 logger.info("%d of %d: '%s' is trained.", number, len(experiments), name)
             else:
                 logger.info("%d of %d: '%s' is trained now.", number, len(experiments), name)

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+#: Seconds after which nothing is left of the last exchange between processes.
+_LAST_EXCHANGE = 0.1
 #: By what a RuntimeError is known for one of gloo, NCCL or the store through which processes meet.
 _OF_BACKENDS = re.compile(
     r'gloo|NCCL|ProcessGroup|TCPStore|Connection (closed|reset|refused)|Broken pipe', re.IGNORECASE
@@ -167,6 +170,10 @@ def barrier() -> None:
 def stop() -> None:
     """Leaves the process group, if there is one."""
     if dist.is_initialized():
+        # gloo's thread needs Python's lock to drop the tensors of the last exchange. A network in DDP that outlives the
+        # group, in the traceback of an error for instance, waits for that thread while holding the lock: forever, were
+        # there anything left to drop.
+        time.sleep(_LAST_EXCHANGE)
         dist.destroy_process_group()
 
 

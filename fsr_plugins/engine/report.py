@@ -26,9 +26,13 @@ LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
+#: What an experiment ends with.
+SUMMARY = 'summary.json'
+
+
 def write_summary(folder: Path, summary: Record) -> Path:
     """Writes ``summary.json`` into an experiment's folder."""
-    path = folder / 'summary.json'
+    path = folder / SUMMARY
     write_text(path, json_text(summary, indent=2))
     return path
 

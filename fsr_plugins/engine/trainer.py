@@ -279,6 +279,8 @@ class Trainer:
     def _finish(self) -> StageOutcome:
         distributed.everywhere(self.model.assert_frozen_unchanged)
         checkpoints = distributed.on_main(lambda: self.model.save_networks('latest'))
+        # Once more: a run that was killed has it from before its last state.
+        distributed.on_main(lambda: report.write_preview(self.folder, self.model))
         if self.model.device.type == 'cuda':
             logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
                         torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip

@@ -1,7 +1,7 @@
 """What campaigns share: limits of time, commands in this process, what may not be left behind, and the table.
 
-A campaign has a function ``run(seed, number, seconds, only=None, show=False) -> Counter``. Its keys say what was done and
-how it ended, ``kind: outcome``; what is against the rules begins in capitals and names seed and case.
+A campaign has a function ``run(seed, number, seconds, only=None, show=False) -> Counter``. Its keys say what was done
+and how it ended, ``kind: outcome``; what is against the rules begins in capitals and names seed and case.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import sys
@@ -225,6 +226,11 @@ def left(folder: Path) -> dict[str, Any]:
             newest = max(path.glob('*.state'), key=lambda file: int(file.stem))
             found[str(newest.relative_to(folder))] = torch.load(newest, weights_only=True)
     return found
+
+
+def own(name: str) -> bool:
+    """Whether a file is one that a run writes, besides those of an uninterrupted one, because it was asked to stop."""
+    return re.search(r'models/net_\w+_\d+\.pth$', name) is not None
 
 
 def _lasting(value: Any) -> Any:

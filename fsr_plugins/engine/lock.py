@@ -18,6 +18,24 @@ from fsr_plugins.errors import UserError
 LOCK, NOTE = '.running.lock', '.running.json'
 
 
+def check_writable(folder: Path) -> Path:
+    """The folder, or the nearest around it that exists.
+
+    Raises:
+        UserError: it may not be written to.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        state = 'may not be written to' if there.is_dir() else 'is no folder'
+        raise UserError(
+            f"The results cannot be written to {folder}: '{there}' {state}. Change its permissions, or start from a "
+            'folder where you may write.'
+        )
+    return there
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Holds the right to write into an experiment's folder; readers need none.
@@ -27,6 +45,7 @@ def only_writer(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it, which is named, or the folder cannot be written to.
     """
+    check_writable(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     lock = FileLock(folder / LOCK)
     try:
@@ -39,8 +58,7 @@ def only_writer(folder: Path) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise UserError(
-            f'The results cannot be written to {folder}: {error.strerror}. Change the permissions, or start from a '
-            'folder where you may write.'
+            f'The results cannot be written to {folder}: {error.strerror}. Make room, or start from another folder.'
         ) from error
     try:
         note = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.strftime('%Y-%m-%d %H:%M:%S')}

@@ -5,7 +5,6 @@ Each returns warnings and raises UserError for what makes training impossible.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from fsr_plugins.config.problems import explained
 from fsr_plugins.config.renames import renamed
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.config.yamlfile import Keys, parse
+from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -176,20 +176,15 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
     averaged = 2 if stage.opt['train'].get('ema_decay') else 1
     logger_opt = stage.opt['logger']
     saves = stage.opt['train']['total_iter'] // logger_opt['save_checkpoint_freq'] + 1
-    return once * ((averaged + 2) * min(saves, logger_opt['keep_states']) + averaged * saves)
+    # A state is saved before each validation too.
+    val_freq = (stage.opt.get('val') or {}).get('val_freq')
+    states = saves + (stage.opt['train']['total_iter'] // val_freq if val_freq else 0)
+    return once * ((averaged + 2) * min(states, logger_opt['keep_states']) + averaged * saves)
 
 
 def disk(experiment: Experiment, needed: int) -> list[str]:
     """Whether the experiments folder can be written to and has room for ``needed`` bytes."""
-    folder = experiment.folder
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        state = 'may not be written to' if folder.is_dir() else 'is no folder'
-        raise UserError(
-            f"The results cannot be written to {experiment.folder}: '{folder}' {state}. Change its permissions, or "
-            'start from a folder where you may write.'
-        )
+    folder = check_writable(experiment.folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
+import two_stages
 
 from fsr_plugins import config, pipeline
 from fsr_plugins.cli import main
@@ -32,13 +32,9 @@ SET = {
 @pytest.fixture(scope='module')
 def trained_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an experiment that was trained to its end, a stage that makes images among it."""
-    import conftest
-
     folder = tmp_path_factory.mktemp('finished')
-    conftest.write_faces(folder / 'data/train', 10, 16)
-    conftest.write_faces(folder / 'data/val', 5, 16)
-    values = {**conftest.EXPERIMENT, 'stages': {**conftest.EXPERIMENT['stages'], **SET}}
-    (folder / 'small.yml').write_text(yaml.safe_dump(values, sort_keys=False))
+    stages = {**two_stages.EXPERIMENT['stages'], **SET}
+    two_stages.write(folder, {**two_stages.EXPERIMENT, 'stages': stages})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         pipeline.run(config.load('small.yml'))

@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,8 @@ class StageLog:
         if self._tensorboard is not None:
             self._tensorboard.close()
         package_logger.removeHandler(self._file)
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been said
+            self._file.close()
 
 
 def _tensorboard(folder: Path, options: Mapping[str, Any], resumed_at: int, name: str) -> Any:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import PARAMS_EMA, network_file
-from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config import Experiment, Stage, finished
+from fsr_plugins.config.finished import DONE
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
+from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.set_generation import SetGenerator
 from fsr_plugins.engine.trainer import StageOutcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics
+from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
@@ -30,26 +35,42 @@ def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False
 
     Args:
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
-        checked: :func:`check` has been called.
+        checked: :func:`check` has been called under :func:`~fsr_plugins.engine.lock.only_writer`, which is still held.
     Returns:
         the content of ``summary.json``.
     Raises:
-        UserError: the option file, the data or a finished stage does not fit; nothing was trained or overwritten.
+        UserError: the option file, the data or a finished stage does not fit, or another process trains the
+            experiment; nothing was trained or overwritten.
         RunError: training could not go on.
     """
     first = next(iter(experiment.stages.values())).opt
     world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
     try:
         logs.set_up(world.is_main)
-        done = distributed.on_main(lambda: done_records(experiment) if checked else check(experiment))
-        for name, stage in experiment.stages.items():
-            if name in done:
-                logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
-            else:
-                done[name] = _train(stage, world)
-        return _sum_up(experiment, done, world)
+        with distributed.naming_lost_processes(), nullcontext() if checked else _locked(experiment, world):
+            return _run(experiment, world, checked)
     finally:
         distributed.stop()
+
+
+@contextmanager
+def _locked(experiment: Experiment, world: World) -> Iterator[None]:
+    """Holds the experiment's lock in rank 0; if it cannot be had, every rank says so."""
+    with ExitStack() as held:
+        distributed.on_main(lambda: held.enter_context(only_writer(experiment.folder)))
+        yield
+
+
+def _run(experiment: Experiment, world: World, checked: bool) -> Record:
+    done = distributed.on_main(lambda: done_records(experiment) if checked else check(experiment))
+    for name, stage in experiment.stages.items():
+        if name in done:
+            logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
+        else:
+            # Hours may have passed since they were made.
+            distributed.on_main(partial(finished.verify_all, [experiment.stages[needed] for needed in stage.needs]))
+            done[name] = _train(stage, world)
+    return distributed.on_main(lambda: _sum_up(experiment, done))
 
 
 def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
@@ -57,9 +78,9 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
 
     Returns:
         ``{"name", "stage", "metrics": {stage: {metric: convention}}, "validation": {set: {net: {metric: value}}},
-        "tables": {title: rows}}``.
+        "tables": {title: rows}}``; a figure that is NaN or Inf is None.
     Raises:
-        UserError: the experiment has not been trained to its end.
+        UserError: the experiment has not been trained to its end, or what it left is missing or damaged.
     """
     first = next(iter(experiment.stages.values())).opt
     world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
@@ -68,14 +89,16 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
         stage = _last_validating(experiment)
         if stage is None:
             raise UserError(f"{experiment.file} validates nothing: it has no 'val' or no 'val_…' dataset.")
-        if _done_record(stage) is None:
+        if finished.record(stage) is None:
             raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
-        model = _finished_model(stage, world)
-        loaders = make_val_loaders(stage.opt, world, pin_memory=False)
-        figures = {name: model.validate(loader) for name, loader in loaders.items()}
-        metrics = _conventions({stage.name: stage})
-        found = {'metrics': metrics, 'validation': figures, 'tables': model.evaluation.tables(figures)}
-        return {'name': experiment.name, 'stage': stage.name, **found}
+        finished.verify_all([*(experiment.stages[name] for name in stage.needs), stage])
+        with distributed.naming_lost_processes():
+            model = _finished_model(stage, world)
+            loaders = make_val_loaders(stage.opt, world, pin_memory=False)
+            found = {name: model.validate(loader) for name, loader in loaders.items()}
+        measured = {'validation': found, 'tables': model.evaluation.tables(found)}
+        about = {'name': experiment.name, 'stage': stage.name, 'metrics': _conventions({stage.name: stage})}
+        return plain({**about, **measured})
     finally:
         distributed.stop()
 
@@ -94,22 +117,14 @@ def check(experiment: Experiment) -> dict[str, Record]:
 
 
 def done_records(experiment: Experiment) -> dict[str, Record]:
-    """What the finished stages left in ``done.json``, by name."""
-    records = {name: _done_record(stage) for name, stage in experiment.stages.items()}
+    """What the finished stages left in ``done.json``, by name; whether it is still there is not looked at."""
+    records = {name: finished.record(stage) for name, stage in experiment.stages.items()}
     return {name: record for name, record in records.items() if record is not None}
-
-
-def _done_record(stage: Stage) -> Record | None:
-    path = stage.folder / 'done.json'
-    return json.loads(path.read_text()) if path.exists() else None
 
 
 def _train(stage: Stage, world: World) -> Record:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
-    if world.is_main:
-        stage.folder.mkdir(parents=True, exist_ok=True)
-        write_text(stage.folder / 'options.yml', config.dump(stage.opt))
-    distributed.barrier()
+    distributed.on_main(lambda: write_text(stage.folder / 'options.yml', config.dump(stage.opt)))
     if stage.generates_set:
         made = SetGenerator(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
         return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
@@ -134,29 +149,27 @@ def _trained(stage: Stage, outcome: StageOutcome) -> Record:
 
 def _write_record(stage: Stage, made: Record) -> Record:
     """Writes ``done.json``."""
-    record = {**made, 'options': config.fingerprint(stage.opt), 'machine': machine()}
-    write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+    record: Record = plain({**made, 'options': config.fingerprint(stage.opt), 'machine': machine()})
+    write_text(stage.folder / DONE, json_text(record, indent=2))
     return record
 
 
-def _sum_up(experiment: Experiment, done: dict[str, Record], world: World) -> Record:
+def _sum_up(experiment: Experiment, done: dict[str, Record]) -> Record:
     keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
     # The later stage's where both show one.
     tables: dict[str, list[Record]] = {}
     for name, stage in experiment.stages.items():
-        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(done[name]['validation'])
-    summary = {
+        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(figures(done[name]['validation']))
+    summary: Record = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
         'metrics': _conventions(experiment.stages),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
-        'tables': tables,
+        'tables': plain(tables),
     }
-    if world.is_main:
-        path = report.write_summary(experiment.folder, summary)
-        logger.info('Summary: %s', path)
-        _write_comparison(experiment)
-    distributed.barrier()
+    # The summary comes last: where it is, everything is.
+    _write_comparison(experiment)
+    logger.info('Summary: %s', report.write_summary(experiment.folder, summary))
     return summary
 
 
@@ -213,8 +226,7 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
     cls = lookup('models', opt['model_type'])
     for label, use in cls.networks.items():
-        path = network_file(stage.folder / 'models', label)
-        if not use.frozen and not use.train_only and path.exists():
-            short = label.removeprefix('net_')
+        if not use.frozen and not use.train_only and opt.get(option_name(label)) is not None:
+            short, path = label.removeprefix('net_'), network_file(stage.folder / 'models', label)
             opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': PARAMS_EMA}
     return cls(opt)

@@ -17,7 +17,8 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints import META, PARAMS_EMA, described, write_tensors
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
-from fsr_plugins.config.dependencies import unfinished_stage
+from fsr_plugins.config.dependencies import named_stages, unfinished_stage
+from fsr_plugins.config.finished import verify_all
 from fsr_plugins.config.yamlfile import Document, Keys
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.distributed import World
@@ -205,6 +206,7 @@ def _with_settings_of(request: Request, model_type: str, document: Document) -> 
             f"Stage '{request.stage}' of {request.option_file} needs stage '{waiting}', which is not trained yet: run "
             f'`fsr train -opt {request.option_file}` first.'
         )
+    verify_all(named_stages(experiment, stage, settings))
     places = {keys: place for keys, place in stage.places.items() if keys[:1] == ('train',)}
     return Document({**document.values, **settings}, {**document.places, **places})
 

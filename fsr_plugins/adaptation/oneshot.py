@@ -7,7 +7,6 @@ validated on the rest of its split. A repeat is a stage with a folder of its own
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from dataclasses import replace
@@ -20,10 +19,11 @@ from fsr_plugins.adaptation import report as oneshot_report
 from fsr_plugins.adaptation.plan import Plan, Repeat, plan
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_tensors
-from fsr_plugins.config import Experiment, Stage
-from fsr_plugins.config.dependencies import is_finished
+from fsr_plugins.config import Experiment, Stage, finished
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.lock import only_writer
+from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import build_metrics
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 #: The folder of a repeat with the first face of its split, an image a network.
 FACES = 'faces'
+#: What the files with a repeat's own weights end in.
+DIFFERENCE = '_difference.pth'
 
 
 def run(experiment: Experiment) -> Record:
@@ -45,28 +47,35 @@ def run(experiment: Experiment) -> Record:
     Returns:
         the content of ``oneshot.json``, see :func:`fsr_plugins.adaptation.report.summary`.
     Raises:
-        UserError: the options or the data do not fit, or a stage that is built on is not trained yet.
+        UserError: the options or the data do not fit, a stage that is built on is not trained yet or what it left is
+            damaged, or another process works on the experiment.
         RunError: training could not go on.
     """
     logs.set_up(True)
     todo = plan(experiment)
     distributed.start('none', todo.repeats[0].stage.opt['num_gpu'])
+    with only_writer(experiment.folder):
+        return _run(experiment, todo)
+
+
+def _run(experiment: Experiment, todo: Plan) -> Record:
     _prepare(experiment, todo)
     records = []
     for number, repeat in enumerate(todo.repeats, 1):
-        if not is_finished(repeat.stage):
+        record = finished.record(repeat.stage)
+        if record is None:
             logger.info(
                 "%d of %d: stage '%s', split '%s', exemplar '%s'",
                 number, len(todo.repeats), repeat.base, repeat.split, repeat.exemplar,
             )  # fmt: skip
-            _adapt(repeat, todo)
+            record = _adapt(repeat, todo)
         # What only training needs, and whole networks: a hundred repeats of them would fill a disk.
         for name in ('training_states', 'models'):
             shutil.rmtree(repeat.stage.folder / name, ignore_errors=True)
-        records.append(json.loads((repeat.stage.folder / 'done.json').read_text()))
-    summary = oneshot_report.summary(experiment.name, todo, records, _metrics(experiment, todo))
+        records.append({**record, 'validation': figures(record['validation'])})
+    summary: Record = plain(oneshot_report.summary(experiment.name, todo, records, _metrics(experiment, todo)))
     folder = experiment.folder
-    write_text(folder / 'oneshot.json', json.dumps(summary, indent=2) + '\n')
+    write_text(folder / 'oneshot.json', json_text(summary, indent=2))
     write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
     faces = {(repeat.base, repeat.split): repeat.stage.folder / FACES for repeat in todo.repeats if repeat.number == 0}
     report.write_comparison(folder / 'oneshot.png', oneshot_report.picture(faces))
@@ -78,13 +87,14 @@ def _prepare(experiment: Experiment, todo: Plan) -> None:
     """Looks at the options of every repeat; at all else of the first of each stage, for the others are like it."""
     sources = _sources(experiment, todo)
     for name, stage in sources.items():
-        if not is_finished(stage):
+        if not finished.is_finished(stage):
             raise UserError(
                 f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
             )
     for repeat in todo.repeats:
         checks.unchanged(repeat.stage)
-    coming = [repeat for repeat in todo.repeats if not is_finished(repeat.stage)]
+    finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
+    coming = [repeat for repeat in todo.repeats if not finished.is_finished(repeat.stage)]
     first = {repeat.base: repeat.stage for repeat in reversed(coming)}
     stages = {**sources, **{stage.name: stage for stage in first.values()}}
     preflight.check(replace(experiment, stages=stages), dry_steps=True, skip=set(sources))
@@ -102,7 +112,7 @@ def _sources(experiment: Experiment, todo: Plan) -> dict[str, Stage]:
     return found
 
 
-def _adapt(repeat: Repeat, todo: Plan) -> None:
+def _adapt(repeat: Repeat, todo: Plan) -> Record:
     """Trains a repeat and writes its record last, so that it is done only with all that it leaves."""
     stage = repeat.stage
     stage.folder.mkdir(parents=True, exist_ok=True)
@@ -112,8 +122,11 @@ def _adapt(repeat: Repeat, todo: Plan) -> None:
     if repeat.number == 0:
         for name, (image,) in report.rows(trainer.model, trainer.val_loaders[todo.target], [0]).items():
             report.write_comparison(stage.folder / FACES / f'{name}.png', report.pixels(image))
+    if todo.options.keep_networks:
+        _keep_differences(stage, outcome)
+    kept = [*stage.folder.glob(f'{FACES}/*.png'), *stage.folder.glob(f'*{DIFFERENCE}')]
     result = outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)]
-    record = {
+    record: Record = {
         'stage': repeat.base,
         'split': repeat.split,
         'exemplar': repeat.exemplar,
@@ -122,10 +135,10 @@ def _adapt(repeat: Repeat, todo: Plan) -> None:
         'sha256': file_sha256(result),
         'validation': outcome.validation[todo.target],
         'options': config.fingerprint(stage.opt),
+        'files': {path.relative_to(stage.folder).as_posix(): file_sha256(path) for path in sorted(kept)},
     }
-    if todo.options.keep_networks:
-        _keep_differences(stage, outcome)
-    write_text(stage.folder / 'done.json', json.dumps(record, indent=2) + '\n')
+    write_text(stage.folder / finished.DONE, json_text(record, indent=2))
+    return record
 
 
 def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
@@ -147,7 +160,7 @@ def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
             if key != META
         }
         kept[META] = {**content[META], 'base': base and file_sha256(Path(base))}
-        target = stage.folder / f'{label}_difference.pth'
+        target = stage.folder / f'{label}{DIFFERENCE}'
         write_tensors(target, kept)
 
 

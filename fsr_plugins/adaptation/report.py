@@ -154,6 +154,8 @@ def cells(summary: Record) -> list[dict[str, str]]:
 def _cell(figure: Mapping[str, float | None] | None) -> str:
     if figure is None:
         return '-'
+    if figure['mean'] is None:
+        return 'not finite'
     deviation = '' if figure['deviation'] is None else f' ± {figure["deviation"]:.4f}'
     return f'{figure["mean"]:.4f}{deviation}'
 

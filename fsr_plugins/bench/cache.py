@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import logging
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +28,7 @@ _MODELS = (
     'models/strategies.py',
 )
 _FILES = (*_MODELS, 'bench/data.py', 'bench/evaluation.py')
+logger = logging.getLogger(__name__)
 Found = TypeVar('Found')
 
 
@@ -47,9 +49,12 @@ class MeasurementCache:
         text = json.dumps(key, sort_keys=True)
         path = self.folder / f'{kind}_{hashlib.sha256(text.encode()).hexdigest()[:24]}.json'
         if path.exists():
-            kept = json.loads(path.read_text())
-            if kept['key'] == json.loads(text):
-                return kept['found']
+            try:
+                kept = json.loads(path.read_bytes())
+                if kept['key'] == json.loads(text):
+                    return kept['found']
+            except (OSError, ValueError, KeyError, TypeError):
+                logger.warning('%s is damaged: it is measured again.', path)
         found = make()
         write_text(path, json.dumps({'key': key, 'found': found}) + '\n')
         # As it will be read the next time.

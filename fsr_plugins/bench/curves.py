@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from fsr_plugins.bench.apply_suite import MONITORED
 from fsr_plugins.bench.lineage import Lineage, training_amount
 from fsr_plugins.bench.suite import Suite
+from fsr_plugins.engine.logs import read_records
 
 #: Places (amount seen, value) of one entry.
 Line = list[tuple[float, float]]
@@ -27,8 +27,7 @@ def _line(entry: Lineage, metric: str, unit: str) -> Iterator[tuple[float, float
     for name in entry.trained:
         stage = entry.experiment.stages[name]
         total, iterations = training_amount(stage, unit), stage.opt['train']['total_iter']
-        file = stage.folder / 'metrics.jsonl'
-        for record in map(json.loads, file.read_text().splitlines() if file.exists() else ()):
+        for record in read_records(stage.folder / 'metrics.jsonl'):
             value = record.get('validation', {}).get(MONITORED, {}).get('result', {}).get(metric)
             if value is not None:
                 yield before + record['iter'] * total / iterations, value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 
@@ -14,6 +13,7 @@ from fsr_plugins.bench.markdown import markdown
 from fsr_plugins.bench.page import page
 from fsr_plugins.bench.results import Measured, Results
 from fsr_plugins.bench.suite import Suite
+from fsr_plugins.engine.plain import json_text
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def write(
         measured: figures and values by entry, of which the worst faces are found.
     """
     folder = suite.folder
-    write_text(folder / 'results.json', json.dumps(results, indent=2) + '\n')
+    write_text(folder / 'results.json', json_text(results, indent=2))
     titled = {suite.title(name): candidate for name, candidate in candidates.items()}
     shown = pictures.write_all(folder / 'figures', tests, titled, _worst(suite, results, measured), suite.pictures)
     write_text(folder / 'report.md', markdown(results, shown, folder))

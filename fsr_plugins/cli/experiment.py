@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from fsr_plugins.config import Experiment
 
 
+#: Shown for a figure that is NaN or Inf.
+_NOT_FINITE = 'not finite'
+
+
 def add_option_file(parser: ArgumentParser) -> None:
     """``-opt``, ``--set`` and ``--debug``."""
     parser.add_argument('-opt', '--opt', type=Path, required=True, metavar='FILE', help='the option file')
@@ -45,12 +49,12 @@ def load(arguments: Namespace) -> Experiment:
 
 
 def show_figures(
-    validation: Mapping[str, Mapping[str, Mapping[str, float]]], conventions: Mapping[str, Mapping[str, str]]
+    validation: Mapping[str, Mapping[str, Mapping[str, float | None]]], conventions: Mapping[str, Mapping[str, str]]
 ) -> None:
     """Prints ``{set: {net: {metric: value}}}``, a table a set, a column a network; in the first process only.
 
     Args:
-        validation: the figures.
+        validation: the figures; None for one that is NaN or Inf.
         conventions: how they were taken, ``{stage: {metric: convention}}``; what is absent there is shown as ``-``, and
             why below.
     """
@@ -67,7 +71,11 @@ def show_figures(
         table = Table(name, *nets)
         for metric in dict.fromkeys([*(metric for row in nets.values() for metric in row), *absent]):
             shown = '-' if metric in absent else None
-            table.add_row(metric, *(_cell(values.get(metric, shown)) for values in nets.values()))
+            row = [values.get(metric, shown) for values in nets.values()]
+            lost = [metric in values and values[metric] is None for values in nets.values()]
+            table.add_row(
+                metric, *(_NOT_FINITE if gone else _cell(value) for value, gone in zip(row, lost, strict=True))
+            )
         Console().print(table)
     for name, text in absent.items():
         Console().print(f'{name}: {text}', markup=False, highlight=False)

@@ -6,21 +6,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fsr_plugins.config.experiment import Experiment, Stage
+from fsr_plugins.config.finished import is_finished
 
 
-def is_finished(stage: Stage) -> bool:
-    """Whether the stage was trained to its end."""
-    return (stage.folder / 'done.json').exists()
+def named_stages(experiment: Experiment, stage: Stage, block: object) -> list[Stage]:
+    """The stages whose results a block of a stage's options names."""
+    paths = [Path(text) for text in texts(block)]
+    needed = [experiment.stages[name] for name in stage.needs]
+    return [other for other in needed if any(path.is_relative_to(other.folder) for path in paths)]
 
 
 def unfinished_stage(experiment: Experiment, stage: Stage, block: object) -> str:
     """The stage, not finished yet, whose results a block names; an empty string if there is none."""
-    for name in stage.needs:
-        if not is_finished(experiment.stages[name]) and any(
-            Path(text).is_relative_to(experiment.stages[name].folder) for text in texts(block)
-        ):
-            return name
-    return ''
+    return next((other.name for other in named_stages(experiment, stage, block) if not is_finished(other)), '')
 
 
 def texts(value: object) -> Iterator[str]:

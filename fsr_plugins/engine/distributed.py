@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import random
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -14,13 +17,19 @@ import torch
 import torch.distributed as dist
 
 from fsr_plugins.engine.memory import keep_freed_memory
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.values import Record, State
 
 logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+#: Seconds after which nothing is left of the last exchange between processes.
+_LAST_EXCHANGE = 0.1
+#: By what a RuntimeError is known for one of gloo, NCCL or the store through which processes meet.
+_OF_BACKENDS = re.compile(
+    r'gloo|NCCL|ProcessGroup|TCPStore|Connection (closed|reset|refused)|Broken pipe', re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -83,19 +92,59 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
 
 
 def on_main(work: Callable[[], Result]) -> Result:
-    """Runs ``work`` on rank 0 alone and gives its result, or its error, to every rank."""
+    """Runs ``work`` on rank 0 alone and gives its result, or its UserError or RunError, to every rank."""
     if not dist.is_initialized():
         return work()
     outcome: list[Any] = [None, None]
     if dist.get_rank() == 0:
         try:
             outcome[0] = work()
-        except UserError as error:
-            outcome[1] = str(error)
+        except (UserError, RunError) as error:
+            outcome[1] = type(error), str(error)
     dist.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
-        raise UserError(outcome[1])
+        kind, message = outcome[1]
+        raise kind(message)
     return outcome[0]
+
+
+def everywhere(work: Callable[[], object]) -> None:
+    """Runs ``work``, which must not ask other ranks for anything, on every rank; what it raises on one, all raise.
+
+    Raises:
+        UserError, RunError: of the first rank that has one.
+    """
+    if not dist.is_initialized():
+        work()
+        return
+    told = None
+    try:
+        work()
+    except (UserError, RunError) as error:
+        told = type(error), str(error)
+    for found in gather(told):
+        if found is not None:
+            kind, message = found
+            raise kind(message)
+
+
+@contextmanager
+def naming_lost_processes() -> Iterator[None]:
+    """Says in a sentence that another process has gone, of which the backends tell at length and differently.
+
+    Raises:
+        RunError: a process was lost.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not dist.is_initialized() or not (isinstance(error, dist.DistError) or _OF_BACKENDS.search(str(error))):
+            raise
+        raise RunError(
+            f'Process {dist.get_rank()} has lost another of the {dist.get_world_size()} of this run, which has ended '
+            'or cannot be reached; it has said why if it could. What was saved is kept: give the same command again '
+            'to go on.'
+        ) from error
 
 
 def gather(value: Any) -> list[Any]:
@@ -121,6 +170,10 @@ def barrier() -> None:
 def stop() -> None:
     """Leaves the process group, if there is one."""
     if dist.is_initialized():
+        # gloo's thread needs Python's lock to drop the tensors of the last exchange. A network in DDP that outlives the
+        # group, in the traceback of an error for instance, waits for that thread while holding the lock: forever, were
+        # there anything left to drop.
+        time.sleep(_LAST_EXCHANGE)
         dist.destroy_process_group()
 
 

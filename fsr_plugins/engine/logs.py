@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.errors import UserError
+from fsr_plugins.engine.plain import json_text
+from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.values import Record
 
+logger = logging.getLogger(__name__)
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')
 
@@ -35,6 +38,42 @@ def set_up(is_main: bool) -> None:
     package_logger.addHandler(handler)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is given up, with one line on the terminal, when it cannot be written any more."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Takes the file out of use."""
+        package_logger.removeHandler(self)
+        package_logger.warning('%s cannot be written any more: %s.', self.baseFilename, sys.exc_info()[1])
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What a full disk means for a run."""
+    return RunError(f'Cannot write {path}: {error.strerror}. Make room, then start again to go on from the last state.')
+
+
+def read_records(path: Path) -> list[Record]:
+    """The lines of a ``metrics.jsonl``; those that are damaged are left out, with a warning."""
+    if not path.exists():
+        return []
+    records, damaged = [], []
+    lines = path.read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            record = json.loads(line)
+            good = isinstance(record, dict) and isinstance(record.get('iter'), int)
+        except (ValueError, RecursionError):
+            good = False
+        if good:
+            records.append(record)
+        else:
+            damaged.append(str(number))
+    if damaged:
+        shown = ', '.join(damaged[:5]) + (' …' if len(damaged) > 5 else '')
+        logger.warning('%s: %d of %d lines cannot be read and are left out: %s.', path, len(damaged), len(lines), shown)
+    return records
+
+
 class StageLog:
     """The records of one stage. Only rank 0 writes.
 
@@ -46,25 +85,35 @@ class StageLog:
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, name: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        """
+        Raises:
+            RunError: the log cannot be written.
+        """
         self.folder, self.options, self.name, self.total = folder, options, name, total
-        self._file = logging.FileHandler(folder / 'train.log')
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = _LogFile(folder / 'train.log')
+        except OSError as error:
+            raise unwritable(folder / 'train.log', error) from error
         self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
         package_logger.addHandler(self._file)
         self._records = folder / 'metrics.jsonl'
         self._tensorboard: Any = None
         self._progress: Progress | None = None
 
-    def begin(self, resumed_at: int) -> None:
+    def begin(self, resumed_at: int, validation_due: bool = False) -> None:
         """Starts the live line, TensorBoard and the clock.
 
         Args:
             resumed_at: records after this iteration are from before an interruption and are dropped.
+            validation_due: its validation is yet to be done, so what was recorded of it is dropped too.
         """
-        lines = self._records.read_text().splitlines() if self._records.exists() else []
-        kept = [line for line in lines if line.endswith('}') and json.loads(line)['iter'] <= resumed_at]
-        if lines != kept:
-            write_text(self._records, ''.join(line + '\n' for line in kept))
+        records = [record for record in read_records(self._records) if record['iter'] <= resumed_at]
+        if validation_due:
+            records = [record for record in records if record['iter'] < resumed_at or 'validation' not in record]
+        text = ''.join(map(json_text, records))
+        if self._records.exists() and text.encode() != self._records.read_bytes():
+            write_text(self._records, text)
         self._tensorboard = _tensorboard(self.folder, self.options, resumed_at, self.name)
         self._started, self._first = time.perf_counter(), resumed_at
         if console.is_terminal:
@@ -76,9 +125,16 @@ class StageLog:
             self._progress.start()
 
     def record(self, iteration: int, values: Record) -> None:
-        """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files."""
-        with open(self._records, 'a') as file:
-            file.write(json.dumps({'iter': iteration, **values}) + '\n')
+        """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files.
+
+        Raises:
+            RunError: they cannot be written.
+        """
+        try:
+            with open(self._records, 'a') as file:
+                file.write(json_text({'iter': iteration, **values}))
+        except OSError as error:
+            raise unwritable(self._records, error) from error
 
     def scalars(self, iteration: int, prefix: str, values: Mapping[str, float]) -> None:
         """Writes numbers to TensorBoard."""
@@ -111,7 +167,8 @@ class StageLog:
         if self._tensorboard is not None:
             self._tensorboard.close()
         package_logger.removeHandler(self._file)
-        self._file.close()
+        with suppress(OSError):  # what could not be written has been said
+            self._file.close()
 
 
 def _tensorboard(folder: Path, options: Mapping[str, Any], resumed_at: int, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from torch import Tensor
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.engine.plain import json_text
 from fsr_plugins.models import networks
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import quantise
@@ -26,10 +26,14 @@ LABEL_WIDTH, LABEL_MARGIN, GAP = 88, 6, 2
 _FONT, _FONT_SCALE = cv2.FONT_HERSHEY_SIMPLEX, 0.5
 
 
+#: What an experiment ends with.
+SUMMARY = 'summary.json'
+
+
 def write_summary(folder: Path, summary: Record) -> Path:
     """Writes ``summary.json`` into an experiment's folder."""
-    path = folder / 'summary.json'
-    write_text(path, json.dumps(summary, indent=2) + '\n')
+    path = folder / SUMMARY
+    write_text(path, json_text(summary, indent=2))
     return path
 
 

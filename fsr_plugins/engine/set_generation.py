@@ -6,8 +6,10 @@ import logging
 import shutil
 import signal
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +19,8 @@ from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.trainer import StopSignal, make_dataset
+from fsr_plugins.engine.stop import StopSignal
+from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.set_generation import SetGeneration
 from fsr_plugins.registry import lookup
@@ -147,13 +150,27 @@ class SetGenerator:
     def _faces(self) -> Iterator[Face]:
         store = self.dataset.store
         for part in range(-(-len(self.dataset) // PART)):
+            images = self._read(part)
+            for number, image in zip(self._numbers(part), images, strict=True):
+                place = int(self.dataset.chosen[number])
+                # Not by Store.get, which would decode the image that is replaced.
+                yield Face(
+                    self.dataset.key(number),
+                    image,
+                    None if store.identities is None else int(store.identities[place]),
+                    None if store.landmarks is None else store.landmarks[place],
+                )
+
+    def _read(self, part: int) -> Part:
+        """The images of a part, as they were made.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        try:
             with np.load(self._file(part), allow_pickle=False) as arrays:
-                for number in self._numbers(part):
-                    place = int(self.dataset.chosen[number])
-                    # Not by Store.get, which would decode the image that is replaced.
-                    yield Face(
-                        self.dataset.key(number),
-                        arrays[str(number)],
-                        None if store.identities is None else int(store.identities[place]),
-                        None if store.landmarks is None else store.landmarks[place],
-                    )
+                return [arrays[str(number)] for number in self._numbers(part)]
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"'{self._file(part)}' is damaged ({error or type(error).__name__}): remove it, and it is made again."
+            ) from error

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, write_tensors
+from fsr_plugins.checkpoints.finite import all_finite, tensors_of
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import Record, State
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
+
+#: What every state has.
+_KEYS = {'iter', 'seconds', 'validation', 'random', 'model'}
 
 
 class TrainingStates:
@@ -46,15 +51,32 @@ class TrainingStates:
                 path.unlink(missing_ok=True)
 
     def newest(self) -> Record | None:
-        """The newest state that is whole; damaged ones are reported and passed over. None if there is none."""
-        for iteration in self._iterations():
-            file, digest = self._files(iteration)
-            # A kill between the two writes leaves a state without its digest: it was renamed whole, so it is read.
-            if digest.exists() and digest.read_text() != file_sha256(file):
-                logger.warning('%s is damaged (not the SHA-256 written with it): using the one before.', file)
-                continue
+        """The newest state that is whole and finite; others are reported and passed over. None if there is none."""
+        iterations = self._iterations()
+        for iteration in iterations:
             try:
-                return load_state(file)
+                return self._read(iteration)
             except UserError as error:
                 logger.warning('%s Using the one before.', error)
+        if iterations:
+            logger.warning('No state in %s can be used: the stage begins anew.', self.folder)
         return None
+
+    def _read(self, iteration: int) -> Record:
+        file, digest = self._files(iteration)
+        # A kill between the two writes leaves a state without its digest: it was renamed whole, so it is read.
+        if digest.exists() and digest.read_bytes() != file_sha256(file).encode():
+            raise UserError(f'{file} is damaged (not the SHA-256 written with it).')
+        state: Any = load_state(file)
+        if not isinstance(state, dict) or not state.keys() >= _KEYS:
+            raise UserError(f'{file} is no training state of this toolkit.')
+        if not all_finite(tensors_of([state['model'].get(key) for key in ('nets', 'averages')])):
+            raise UserError(f'{file} holds weights that are NaN or Inf.')
+        return state
+
+    def kept(self) -> str:
+        """What there is to go on from, in a sentence."""
+        file = next((self._files(iteration)[0] for iteration in self._iterations()), None)
+        if file is None:
+            return 'Nothing was saved yet: there is no checkpoint.'
+        return f'The last state saved is {file}.'

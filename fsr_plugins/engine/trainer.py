@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,11 @@ from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.engine.states import TrainingStates
-from fsr_plugins.errors import Interrupted
+from fsr_plugins.engine.stop import StopSignal
+from fsr_plugins.errors import Interrupted, RunError, UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import Results
+from fsr_plugins.models.watch import NotFinite
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Options, Record
 
@@ -77,31 +77,6 @@ def make_val_loaders(opt: Options, world: World, pin_memory: bool) -> dict[str, 
     return loaders
 
 
-class StopSignal:
-    """Turns SIGTERM and Ctrl-C into a flag that the loop looks at between iterations; a second Ctrl-C ends at once."""
-
-    def __init__(self) -> None:
-        self.number = 0
-
-    def _set(self, number: int, frame: object) -> None:
-        if self.number and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.number = number
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Handles the signals inside; outside the main thread it does nothing."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = {number: signal.signal(number, self._set) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 class Trainer:
     """Trains a stage from where it stands to its end.
 
@@ -122,6 +97,8 @@ class Trainer:
         self.accumulate: int = opt['train'].get('accumulate', 1)
         self.iteration, self.seconds = 0, 0.0
         self.validation: dict[str, Results] = {}
+        #: Whether the iteration that was saved last is yet to be validated.
+        self.validation_due = False
         self.stop = StopSignal()
 
     def run(self) -> StageOutcome:
@@ -129,12 +106,14 @@ class Trainer:
 
         Raises:
             Interrupted: asked to stop; a state was saved.
-            RunError: a loss is NaN or Inf, or something could not be written.
+            RunError: a loss or a weight is NaN or Inf, or something could not be written.
         """
         name, options = self.opt['name'], self.opt.get('logger') or {}
         self.log = StageLog(self.folder, options, total=self.total, name=name) if self.world.is_main else None
         try:
             return self._run()
+        except NotFinite as error:
+            raise RunError(f'{error} {self.states.kept()}') from error
         finally:
             if self.log is not None:
                 self.log.close()
@@ -148,7 +127,7 @@ class Trainer:
         pin = self.model.device.type == 'cuda'
         self.val_loaders = make_val_loaders(self.opt, self.world, pin) if self.val_freq else {}
         if self.log is not None:
-            self.log.begin(self.iteration)
+            self.log.begin(self.iteration, self.validation_due)
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
@@ -156,7 +135,11 @@ class Trainer:
             self._announce(len(loader.dataset))
             self._list_images(loader.dataset)
             with self.stop.watching():
+                if self.validation_due:
+                    self._validate()
                 self._loop(loader)
+        if distributed.any_rank(bool(self.stop.number)):
+            raise self._interrupted()
         return self._finish()
 
     def _manifests(self, train: Any) -> dict[str, list[Record]]:
@@ -172,7 +155,6 @@ class Trainer:
     def _list_images(self, dataset: Any) -> None:
         """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""
         if self.world.is_main and isinstance(dataset, ImageDataset):
-            (self.folder / 'images').mkdir(exist_ok=True)
             for role, keys in dataset.lists().items():
                 write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')
 
@@ -192,10 +174,16 @@ class Trainer:
         if state is None:
             return
         self.iteration, self.seconds = state['iter'], state['seconds']
-        self.validation = state['validation']
-        self.model.load_training_state(state['model'])
+        self.validation, self.validation_due = state['validation'], state.get('validation_due', False)
+        try:
+            self.model.load_training_state(state['model'])
+            distributed.set_random_state(state['random'][self.world.rank % len(state['random'])])
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f'The state of iteration {self.iteration} in {self.states.folder} is not one of this stage '
+                f'({str(error).splitlines()[0] if str(error) else type(error).__name__}): remove it.'
+            ) from error
         self.model.current_iter = self.iteration
-        distributed.set_random_state(state['random'][self.world.rank % len(state['random'])])
         logger.info('%s: resumed at iteration %d.', self.opt['name'], self.iteration)
 
     def _loop(self, loader: TrainLoader) -> None:
@@ -210,19 +198,25 @@ class Trainer:
             self.model.optimize_parameters(self.iteration)
             self.seconds = before + time.perf_counter() - started
             self._report()
-            if self._due(self.val_freq) or (self.val_freq and self.iteration == self.total):
-                self._validate()
+            validate = self._due(self.val_freq) or bool(self.val_freq and self.iteration == self.total)
             # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.
             boundary = self.iteration % self.accumulate == 0 or self.iteration == self.total
-            if boundary and self._asked_to_stop():
-                self._save()
-                raise Interrupted(
-                    f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved '
-                    f'in {self.folder}. Give the same command again to go on.',
-                    self.stop.number or signal.SIGTERM,
-                )
-            if boundary and (self._due(self.save_freq, self.accumulate) or self.iteration == self.total):
-                self._save()
+            stop = boundary and self._asked_to_stop()
+            checkpoint = self._due(self.save_freq, self.accumulate) or self.iteration == self.total
+            # Whatever goes wrong in validation, the training up to it is kept.
+            if boundary and (stop or checkpoint or validate):
+                self._save(validation_due=validate, networks=stop or checkpoint)
+            if stop:
+                raise self._interrupted()
+            if validate:
+                self._validate()
+
+    def _interrupted(self) -> Interrupted:
+        return Interrupted(
+            f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved in '
+            f'{self.folder}. Give the same command again to go on.',
+            self.stop.number or signal.SIGTERM,
+        )
 
     def _due(self, frequency: int, width: int = 1) -> bool:
         """Whether a multiple of ``frequency`` lies in the last ``width`` iterations."""
@@ -257,27 +251,36 @@ class Trainer:
                 for net, figures in results.items():
                     self.log.scalars(self.iteration, f'metrics/{name}/{net}', figures)
 
-    def _save(self) -> None:
-        self.model.watch.check()
+    def _save(self, validation_due: bool, networks: bool) -> None:
+        """Saves where training stands, and every network's file if ``networks``."""
+        distributed.everywhere(self.model.watch.check)
         self.model.synchronise_buffers()
         random = distributed.gather(distributed.random_state())
-        if self.world.is_main:
-            self.model.save_networks(str(self.iteration))
+
+        def write() -> None:
+            if networks:
+                self.model.save_networks(str(self.iteration))
+            else:
+                self.model.assert_finite()
             state = {
                 'iter': self.iteration,
                 'seconds': self.seconds,
                 'validation': self.validation,
+                'validation_due': validation_due,
                 'random': random,
                 'model': self.model.training_state(),
             }
             self.states.save(self.iteration, state)
-            report.write_preview(self.folder, self.model)
-        distributed.barrier()
+            if networks:
+                report.write_preview(self.folder, self.model)
+
+        distributed.on_main(write)
 
     def _finish(self) -> StageOutcome:
-        self.model.assert_frozen_unchanged()
-        checkpoints = self.model.save_networks('latest')
-        distributed.barrier()
+        distributed.everywhere(self.model.assert_frozen_unchanged)
+        checkpoints = distributed.on_main(lambda: self.model.save_networks('latest'))
+        # Once more: a run that was killed has it from before its last state.
+        distributed.on_main(lambda: report.write_preview(self.folder, self.model))
         if self.model.device.type == 'cuda':
             logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
                         torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip

@@ -10,11 +10,12 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
+from fsr_plugins.checkpoints.finite import all_finite
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name
 from fsr_plugins.models.stage_model import StageModel
-from fsr_plugins.models.watch import LossWatch
+from fsr_plugins.models.watch import LossWatch, NotFinite
 from fsr_plugins.values import Options, Record, State
 
 
@@ -74,7 +75,12 @@ class SavedModel(StageModel):
         """Writes ``<net>_<suffix>.pth`` for every network that learns, on rank 0; returns the files by network.
 
         Composites are written at the end only (``latest``): they hold nothing that the others do not.
+
+        Raises:
+            NotFinite: a weight is NaN or Inf; nothing was written.
+            RunError: a file cannot be written.
         """
+        self.assert_finite()
         nets = self.trainable()
         blocks = {label: self.opt[option_name(label)] for label in nets}
         if suffix == 'latest':
@@ -85,6 +91,23 @@ class SavedModel(StageModel):
             meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
             save_network(files[label], weights, meta)
         return files
+
+    def assert_finite(self) -> None:
+        """Looks at every weight of the networks that learn, and of their averages.
+
+        Raises:
+            NotFinite: one is NaN or Inf; the network is named.
+        """
+        nets = {label: [*net.state_dict().values()] for label, net in self.trainable().items()}
+        nets |= {f'the average of {label}': [*average.net.state_dict().values()]
+                 for label, average in self.average.items()}  # fmt: skip
+        if all_finite(tensor for tensors in nets.values() for tensor in tensors):
+            return
+        wrong = ', '.join(name for name, tensors in nets.items() if not all_finite(tensors))
+        raise NotFinite(
+            f'After iteration {self.current_iter} weights of {wrong} are NaN or Inf; they were not saved. Training '
+            'stopped. Lower the learning rate or clip the gradients (train.clip_grad_norm).'
+        )
 
     def training_state(self) -> State:
         """Everything that training changes here, by reference: weights, averages, optimisers, schedules, scaler."""

@@ -11,6 +11,10 @@ from torch import Tensor
 from fsr_plugins.errors import RunError
 
 
+class NotFinite(RunError):
+    """A loss or a weight is NaN or Inf. Whoever saves adds to the message what is kept."""
+
+
 class LossWatch:
     """Keeps the loss values of the last iterations as tensors until somebody needs the numbers.
 
@@ -27,7 +31,7 @@ class LossWatch:
         """Takes in one phase's losses (scalars) before they are back-propagated.
 
         Raises:
-            RunError: a loss is NaN or Inf.
+            NotFinite: a loss is NaN or Inf.
         """
         if not losses:
             return
@@ -41,7 +45,7 @@ class LossWatch:
         """Waits for the device once and looks at every value not looked at yet.
 
         Raises:
-            RunError: names the loss, the iteration and the batch's files.
+            NotFinite: names the loss, the iteration and the batch's files.
         """
         pending, self._pending = self._pending, []
         if not pending:
@@ -50,9 +54,9 @@ class LossWatch:
         for iteration, names, _, files in pending:
             for name, number in zip(names, numbers[: len(names)], strict=True):
                 if not math.isfinite(number):
-                    raise RunError(
+                    raise NotFinite(
                         f'The loss {name} is {number} at iteration {iteration}, batch: '
-                        f'{", ".join(files) or "unnamed"}. Training stopped; the last checkpoint is from before. Lower '
-                        'the learning rate, clip the gradients (train.clip_grad_norm) or look at these images.'
+                        f'{", ".join(files) or "unnamed"}. Training stopped. Lower the learning rate, clip the '
+                        'gradients (train.clip_grad_norm) or look at these images.'
                     )
             del numbers[: len(names)]

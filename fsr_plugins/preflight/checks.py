@@ -5,7 +5,6 @@ Each returns warnings and raises UserError for what makes training impossible.
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,13 @@ from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
 from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
 from fsr_plugins.config import Experiment, Stage, changed
-from fsr_plugins.config.dependencies import is_finished, source_stage, unfinished_stage
+from fsr_plugins.config.dependencies import source_stage, unfinished_stage
+from fsr_plugins.config.finished import is_finished, verified
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.renames import renamed
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.config.yamlfile import Keys, parse
+from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -53,6 +54,12 @@ def unchanged(stage: Stage) -> list[str]:
             f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
             f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
         )
+    return []
+
+
+def results(stage: Stage) -> list[str]:
+    """What a finished stage left, against what it promised."""
+    verified(stage)
     return []
 
 
@@ -169,20 +176,15 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
     averaged = 2 if stage.opt['train'].get('ema_decay') else 1
     logger_opt = stage.opt['logger']
     saves = stage.opt['train']['total_iter'] // logger_opt['save_checkpoint_freq'] + 1
-    return once * ((averaged + 2) * min(saves, logger_opt['keep_states']) + averaged * saves)
+    # A state is saved before each validation too.
+    val_freq = (stage.opt.get('val') or {}).get('val_freq')
+    states = saves + (stage.opt['train']['total_iter'] // val_freq if val_freq else 0)
+    return once * ((averaged + 2) * min(states, logger_opt['keep_states']) + averaged * saves)
 
 
 def disk(experiment: Experiment, needed: int) -> list[str]:
     """Whether the experiments folder can be written to and has room for ``needed`` bytes."""
-    folder = experiment.folder
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
-        state = 'may not be written to' if folder.is_dir() else 'is no folder'
-        raise UserError(
-            f"The results cannot be written to {experiment.folder}: '{folder}' {state}. Change its permissions, or "
-            'start from a folder where you may write.'
-        )
+    folder = check_writable(experiment.folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(

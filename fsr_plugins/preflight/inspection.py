@@ -14,6 +14,7 @@ from typing import Literal
 from torch import nn
 
 from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import checks
@@ -101,6 +102,8 @@ def inspect(
             report.attempt(
                 stage.name, 'options', partial(checks.unchanged, stage), 'as they were when it began, if it has'
             )
+            if is_finished(stage):
+                report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
         for stage in stages:
             bytes_, good = _inspect_stage(report, experiment, stage, seen)
             needed += bytes_

@@ -108,7 +108,10 @@ class LmdbStore(Store):
 
     def content_checksum(self) -> str:
         """See :meth:`Store.content_checksum`; over the bytes as they are stored."""
-        return content_checksum(environment(self.folder), self.keys)
+        try:
+            return content_checksum(environment(self.folder), self.keys)
+        except lmdb.Error as error:
+            raise UserError(f"'{self.folder}' is damaged ({error}): prepare it again.") from error
 
     def image(self, key: str) -> Image:
         """See :meth:`Store.image`."""

@@ -99,6 +99,23 @@ def test_stopped_it_goes_on_with_the_parts_that_are_missing(folder: Path, monkey
     assert made == list(range(FACES))
 
 
+@pytest.mark.parametrize('keep', [0, 100, -60])
+def test_a_part_that_is_damaged_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, keep: int) -> None:
+    assemble = set_generation.SetGenerator._assemble
+
+    def damage(self: set_generation.SetGenerator, target: Path) -> None:
+        part = self.parts / '000000.npz'
+        part.write_bytes(part.read_bytes()[:keep])
+        assemble(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(set_generation.SetGenerator, '_assemble', damage)
+        with pytest.raises(UserError, match=r"000000\.npz' is damaged .*: remove it, and it is made again"):
+            pipeline.run(load(folder))
+    (folder / 'experiments/tiny/restore/parts/000000.npz').unlink()
+    assert pipeline.run(load(folder))['stages']['restore']['iterations'] == FACES
+
+
 def test_what_cannot_be_gone_over_is_refused(folder: Path) -> None:
     with pytest.raises(UserError, match="use_hflip' is for training"):
         load(folder, 'stages.restore.datasets.train.use_hflip=true')

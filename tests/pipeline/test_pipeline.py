@@ -118,7 +118,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(experiment_file: Path,
     assert summaries[0]['validation'] == summaries[1]['validation']
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(experiment_file: Path, number: signal.Signals) -> None:
     arguments = command(experiment_file, '--set', 'train.total_iter=100000', '--set', 'val.val_freq=100000')
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -143,7 +144,8 @@ def test_changed_options(folder: Path) -> None:
         stage.folder.mkdir(parents=True)
         (stage.folder / 'options.yml').write_text(config.dump(stage.opt))
         if done:
-            (stage.folder / 'done.json').write_text('{}')
+            left = {'iterations': 1, 'seconds': 0.1, 'sha256': '', 'validation': {}, 'options': ''}
+            (stage.folder / 'done.json').write_text(json.dumps(left))
     assert not preflight.inspect(experiment, dry_steps=False, skip={'one'}).errors
     other = load(folder, two_stages(), 'train.optim_g.lr=2e-4')
     found = [error.message for error in preflight.inspect(other, dry_steps=False, skip={'one'}).errors]

@@ -1,0 +1,90 @@
+"""One process at a time writes into an experiment: the system's lock, and a note of who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fsr_plugins.errors import UserError
+
+#: In the experiment's folder while somebody writes there. A process that was killed leaves them; they hold nothing.
+LOCK, NOTE = '.running.lock', '.running.json'
+
+
+def check_writable(folder: Path) -> Path:
+    """The folder, or the nearest around it that exists.
+
+    Raises:
+        UserError: it may not be written to.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        state = 'may not be written to' if there.is_dir() else 'is no folder'
+        raise UserError(
+            f"The results cannot be written to {folder}: '{there}' {state}. Change its permissions, or start from a "
+            'folder where you may write.'
+        )
+    return there
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds the right to write into an experiment's folder; readers need none.
+
+    The system gives it back when the process ends, however it ends. What was made for it alone is removed afterwards.
+
+    Raises:
+        UserError: another process holds it, which is named, or the folder cannot be written to.
+    """
+    check_writable(folder)
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    lock = FileLock(folder / LOCK)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            f"'{folder}' is in use: {_holder(folder)} writes there. Wait for its end, stop it, or choose another "
+            "'name'."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f'The results cannot be written to {folder}: {error.strerror}. Make room, or start from another folder.'
+        ) from error
+    try:
+        note = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.strftime('%Y-%m-%d %H:%M:%S')}
+        _write(folder / NOTE, json.dumps(note) + '\n')
+        yield
+    finally:
+        # Whoever has opened the file meanwhile looks whether it is still there once the lock is his.
+        for name in (NOTE, LOCK):
+            (folder / name).unlink(missing_ok=True)
+        with suppress(OSError):  # one that is not empty stays
+            for parent in made:
+                parent.rmdir()
+        lock.release()
+
+
+def _write(note: Path, text: str) -> None:
+    """A note that cannot be written is not missed: only a message is poorer for it."""
+    try:
+        note.write_text(text, encoding='utf-8')
+    except OSError:
+        note.unlink(missing_ok=True)
+
+
+def _holder(folder: Path) -> str:
+    try:
+        note = json.loads((folder / NOTE).read_bytes())
+        return f'process {note["process"]} on {note["host"]}, since {note["since"]},'
+    except (OSError, ValueError, KeyError, TypeError):
+        return 'another process'

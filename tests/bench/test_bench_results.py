@@ -1,0 +1,85 @@
+"""A suite measures only what its entries have left, whole; what it remembers may be lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fsr_plugins.cli import main
+from fsr_plugins.engine.lock import only_writer
+
+ENTRY = 'experiments/small_suite/two'
+
+
+@pytest.fixture
+def done(finished: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of a working directory after ``fsr bench``."""
+    folder = tmp_path / 'copy'
+    shutil.copytree(finished[0], folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def remove(file: Path) -> None:
+    file.unlink()
+
+
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 4
+    file.write_bytes(content)
+
+
+@pytest.mark.parametrize('damage', [remove, flip_a_bit])
+@pytest.mark.parametrize('stage', ['first', 'second'])
+@pytest.mark.parametrize('only', [[], ['--evaluate-only']])
+def test_an_entry_whose_result_is_gone_or_damaged_is_refused(
+    done: Path, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None], stage: str, only: list[str]
+) -> None:
+    before = (done / 'experiments/small_suite/results.json').read_bytes()
+    file = done / ENTRY / stage / 'models/net_g_latest.pth'
+    damage(file)
+    capsys.readouterr()
+    assert main(['bench', '-opt', 'suite.yml', *only]) == 2
+    message = capsys.readouterr().err
+    assert f"entry 'two': Stage '{stage}' is finished, but its result '{file}'" in message
+    assert (done / 'experiments/small_suite/results.json').read_bytes() == before
+
+
+def test_an_entry_that_another_process_trains_is_named(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with only_writer(done / ENTRY):
+        assert main(['bench', '-opt', 'suite.yml']) == 0  # it is trained: nobody else is in the way
+        (done / ENTRY / 'second/done.json').unlink()
+        (done / 'experiments/small_suite/one/first/done.json').unlink()
+        capsys.readouterr()
+        assert main(['bench', '-opt', 'suite.yml']) == 2
+        assert f"{ENTRY}' is in use" in capsys.readouterr().err
+        assert not (done / 'experiments/small_suite/one/first/done.json').exists()
+    assert main(['bench', '-opt', 'suite.yml']) == 0
+
+
+@pytest.mark.parametrize('content', ['', '{"key": {"net', '[]', '{}', '\x00'])
+def test_figures_remembered_that_are_cut_short_are_taken_again(
+    done: Path, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    results = json.loads((done / 'experiments/small_suite/results.json').read_text())
+    figures = sorted((done / 'experiments/small_suite/cache').glob('figures_*.json'))
+    for file in figures:
+        file.write_text(content)
+    capsys.readouterr()
+    assert main(['bench', '-opt', 'suite.yml']) == 0
+    assert capsys.readouterr().out.count('is damaged: it is measured again') == len(figures)
+    again = json.loads((done / 'experiments/small_suite/results.json').read_text())
+    for name, entry in results['entries'].items():
+        assert again['entries'][name]['figures'] == entry['figures']
+
+
+def test_learning_curves_pass_over_damaged_lines(done: Path) -> None:
+    with open(done / ENTRY / 'second/metrics.jsonl', 'a') as file:
+        file.write('{"iter": 4, "valid')
+    assert main(['bench', '-opt', 'suite.yml']) == 0

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import json
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fsr_plugins.atomic import check_writable
 from fsr_plugins.cli.outcome import Outcome, add_json
 from fsr_plugins.errors import Interrupted, RunError, UserError
 
@@ -43,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after ``fsr``; those of the process if None.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # names of files need not be UTF-8
     try:
         arguments, module = _parse(argv)
         status = _run(module, arguments)
@@ -89,13 +95,14 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, ModuleType]:
 
 def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
     try:
+        _check_json(arguments.json)
         outcome = module.run(arguments)
         _write_json(arguments.json, outcome.found)
     except (UserError, RunError) as error:
         outcome = Outcome({'error': str(error)}, _status(error))
         rank = os.environ.get('RANK', '0')
         print(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}', file=sys.stderr)
-        if arguments.json is not None and arguments.json.parent.is_dir():
+        with suppress(UserError):  # what is wrong has been said
             _write_json(arguments.json, outcome.found)
     return outcome.status
 
@@ -104,6 +111,20 @@ def _status(error: UserError | RunError) -> int:
     if isinstance(error, Interrupted):
         return error.status
     return 2 if isinstance(error, UserError) else 1
+
+
+def _check_json(path: Path | None) -> None:
+    """Finds out before the work whether what was found can be written after it."""
+    if path is None:
+        return
+    if os.path.isdir(path):
+        raise UserError(f'--json {path}: that is a folder; a file is needed.')
+    if not os.path.isdir(path.parent):
+        raise UserError(f"--json {path}: there is no folder '{path.parent}'.")
+    if not os.path.exists(path):
+        check_writable(path, '--json')
+    elif not os.access(path, os.W_OK):
+        raise UserError(f'--json {path}: cannot be written.')
 
 
 def _write_json(path: Path | None, found: dict[str, Any]) -> None:

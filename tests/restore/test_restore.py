@@ -227,10 +227,10 @@ def test_faces_at_the_border_large_and_hopeless_ones() -> None:
 
 def test_how_many_times_a_photograph_is_enlarged() -> None:
     small, large = np.zeros((50, 50, 3), np.uint8), np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (3000, 4000, 3))
-    assert [photograph.times(small, 8, None), photograph.times(small, 8, 3)] == [8, 3]
-    assert [photograph.times(large, 8, None), photograph.times(large, 8, 2)] == [1, 2]
+    assert [photograph.times(small.shape, 8, None), photograph.times(small.shape, 8, 3)] == [8, 3]
+    assert [photograph.times(large.shape, 8, None), photograph.times(large.shape, 8, 2)] == [1, 2]
     with pytest.raises(UserError, match='4000×3000 enlarged 8 times is more than .* lower --enlarge'):
-        photograph.times(large, 8, 8)
+        photograph.times(large.shape, 8, 8)
 
 
 class Everywhere:

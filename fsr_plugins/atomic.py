@@ -75,7 +75,9 @@ def check_writable(path: Path, what: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(f"{what} {path}: '{folder}' cannot be written ({error.strerror}): choose another place.") from error
+        raise UserError(
+            f"{what} {path}: '{folder}' cannot be written ({error.strerror}): choose another place."
+        ) from error
 
 
 def _sweep(folder: Path) -> None:

@@ -35,7 +35,7 @@ _LABELS = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
 
 _OPEN = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0)
 _PNG, _JPEG = b'\x89PNG\r\n\x1a\n', b'\xff\xd8\xff'
-#: Of a PNG: length and name of the first chunk, width, height, bits, colour type; its CRC; the second chunk's beginning.
+#: A PNG's beginning: length and name of the first chunk, width, height, bits, colour type, and the second chunk's.
 _PNG_BEGINNING = struct.Struct('>8xI4sIIBB3x4xI4s')
 _PNG_CHUNK = struct.Struct('>I4s')
 #: Channels of a PNG by its colour type.
@@ -116,11 +116,13 @@ def look_at(data: bytes | memoryview, what: str) -> Header:
     """
     try:
         if data[:8] == _PNG:
-            header = _png_header(data)
+            header = _png_header(data, what)
         elif data[:3] == _JPEG:
             header = _jpeg_header(data)
         else:
             header = _other_header(data)
+    except UserError:
+        raise
     except PILImage.DecompressionBombError as error:
         raise UserError(f"'{what}' claims more than the {MAX_PIXELS} pixels that are read: reduce it first.") from error
     except Exception as error:  # of whatever kind: the bytes are anybody's, and Pillow's readers raise all kinds
@@ -136,13 +138,16 @@ def look_at(data: bytes | memoryview, what: str) -> Header:
     return header
 
 
-def _png_header(data: bytes | memoryview) -> Header:
+def _png_header(data: bytes | memoryview, what: str) -> Header:
     length, name, width, height, bits, colour, following, then = _PNG_BEGINNING.unpack_from(data)
     if name != b'IHDR' or length != 13:
         raise ValueError('no IHDR')
     pixels = height * width
     if pixels * bits * _PNG_CHANNELS[colour] > 8 * _DEFLATE * len(data) and pixels <= MAX_PIXELS:
-        raise ValueError('more pixels than the bytes can hold')
+        raise UserError(
+            f"'{what}' claims {width}x{height} pixels, more than its {len(data)} bytes can hold: it is damaged; replace "
+            'or remove it.'
+        )
     alpha, orientation, place = colour > 3, 1, 33
     while then not in (b'IDAT', b'IEND'):
         if then == b'tRNS':
@@ -186,7 +191,7 @@ def _other_header(data: bytes | memoryview) -> Header:
         width, height = image.size
         bits = {'1': 1, 'I': 32, 'F': 32}.get(image.mode, 16 if image.mode.startswith('I;16') else 8)
         if image.format == 'TIFF':
-            said = image.tag_v2.get(_TIFF_BITS, bits)  # type: ignore[attr-defined]  # of TIFF's images
+            said = image.tag_v2.get(_TIFF_BITS, bits)
             bits = max(said) if isinstance(said, tuple) else int(said)
         alpha = image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info
         return Header(str(image.format), height, width, bits, alpha)
@@ -244,7 +249,7 @@ def _decoded(data: bytes | memoryview, flags: int, what: str) -> Image:
         raise _undecodable(what)
     if image.dtype != np.uint8:
         raise _too_deep(image.dtype.itemsize * 8, what)
-    return image  # type: ignore[no-any-return]
+    return image
 
 
 def _too_deep(bits: int, what: str) -> UserError:
@@ -252,4 +257,6 @@ def _too_deep(bits: int, what: str) -> UserError:
 
 
 def _undecodable(what: str) -> UserError:
-    return UserError(f"'{what}' cannot be decoded as an image: it is damaged or of another format; replace or remove it.")
+    return UserError(
+        f"'{what}' cannot be decoded as an image: it is damaged or of another format; replace or remove it."
+    )

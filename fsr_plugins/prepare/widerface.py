@@ -95,7 +95,9 @@ def prepare_widerface(
         items = _items(photographs, faces)
         drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
         protocol = {**asdict(face_filter), **drawn}
-        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
+        plan = PreparationPlan(
+            'widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped, source=source
+        )
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -70,10 +70,14 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
     left_out = []
     if not recursive and folders and (below_it := _count([folder / name for name in folders])):
         left_out.append(f"{below_it} images in folders below it ('recursive: true' of a dataset takes them)")
-    if beside is not None and (there := sum(Path(name).suffix.lower() in EXTENSIONS for name in next(_walk(beside))[2])):
+    if beside is not None and (
+        there := sum(Path(name).suffix.lower() in EXTENSIONS for name in next(_walk(beside))[2])
+    ):
         left_out.append(f"{there} images beside the folder '{folder.name}'")
     if others:
-        left_out.append(f"{len(others)} pictures of kinds that are not read ('{shown(others[0])}' is one; convert them)")
+        left_out.append(
+            f"{len(others)} pictures of kinds that are not read ('{shown(others[0])}' is one; convert them)"
+        )
     if archives:
         left_out.append(f"{len(archives)} archives ('{shown(archives[0])}' is one; `fsr prepare folder` reads them)")
     if linked and recursive:

@@ -25,6 +25,7 @@ EXTENSIONS = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff
 #: Pictures, too, but not looked for in folders: where some are there it is said that they are left out.
 OTHER_EXTENSIONS = frozenset({'.gif', '.heic', '.heif', '.avif', '.jp2', '.jfif', '.jxl', '.tga', '.psd', '.svg'})
 
+
 def encode_png(image: Image) -> bytes:
     """A PNG of uint8 HWC RGB or HW labels, with OpenCV's default settings: quick to write and to decode."""
     stored = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image

@@ -65,7 +65,8 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str], recursive: bool = F
     path = Path(spec).expanduser()
     if not os.path.exists(path):
         raise UserError(
-            f"The data folder '{shown(spec)}' does not exist (looked in '{shown(path.absolute())}'); see datasets/README.md."
+            f"The data folder '{shown(spec)}' does not exist (looked in '{shown(path.absolute())}'); "
+            'see datasets/README.md.'
         )
     if not os.path.isdir(path):
         raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")

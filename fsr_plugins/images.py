@@ -145,8 +145,8 @@ def _png_header(data: bytes | memoryview, what: str) -> Header:
     pixels = height * width
     if pixels * bits * _PNG_CHANNELS[colour] > 8 * _DEFLATE * len(data) and pixels <= MAX_PIXELS:
         raise UserError(
-            f"'{what}' claims {width}x{height} pixels, more than its {len(data)} bytes can hold: it is damaged; replace "
-            'or remove it.'
+            f"'{what}' claims {width}x{height} pixels, more than its {len(data)} bytes can hold: it is damaged; "
+            'replace or remove it.'
         )
     alpha, orientation, place = colour > 3, 1, 33
     while then not in (b'IDAT', b'IEND'):

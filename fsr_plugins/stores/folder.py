@@ -27,7 +27,8 @@ class FolderStore(Store):
     """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` if there.
 
     A key is a file's name without its ending, and below folders (``recursive``) its path. ``faces.csv`` has
-    the header key,identity,lx0,ly0,…,lx4,ly4; a column of which all cells are empty is not held. A prepared folder has ``manifest.json``, too.
+    the header key,identity,lx0,ly0,…,lx4,ly4; a column of which all cells are empty is not held. A prepared folder
+    has ``manifest.json``, too.
 
     Args:
         recursive: the images of all folders below it, too. Without, it is said that they are left out.

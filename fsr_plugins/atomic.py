@@ -21,6 +21,8 @@ _HOST = re.sub(r'[^\w-]', '_', socket.gethostname())[:40]
 _TEMPORARY = re.compile(rf'\.[0-9a-f]{{16}}\.{re.escape(_HOST)}\.(?P<pid>\d+)\.part')
 #: Folders in which this process has looked for temporary files of dead ones.
 _swept: set[str] = set()
+#: Bytes of a file's name, at most, on all usual file systems.
+NAME_BYTES = 255
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -68,6 +70,9 @@ def check_writable(path: Path, what: str) -> None:
     Raises:
         UserError: it cannot.
     """
+    long = [part for part in path.parts if len(os.fsencode(part)) > NAME_BYTES]
+    if long:
+        raise UserError(f"{what} {path}: '{long[0]}' is too long a name; shorten it.")
     folder = path
     while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent

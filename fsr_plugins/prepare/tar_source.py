@@ -22,6 +22,8 @@ from fsr_plugins.prepare.source import MAX_FILES, Source, check_size
 #: compressed already, so what grows more is no archive of pictures.
 _GROWTH, _LEAST = 20, 1 << 30
 _BLOCK = 4 << 20
+#: No writer pads an archive by more zeros.
+_PADDING = 1 << 20
 #: What tarfile raises at bytes that are no archive.
 _DAMAGE = (tarfile.TarError, EOFError, ValueError, OSError, ArithmeticError, LookupError, RecursionError)
 
@@ -121,6 +123,11 @@ class TarSource(Source):
                     'one archive; download it again, or unpack it and give the folder.'
                 )
             mark = self._file.read(_BLOCK)
+        if length - end > _PADDING:
+            raise UserError(
+                f"'{self.path}' ends in {length - end} bytes without a file, behind its first {len(places)} files, as a "
+                'download that was not finished does; download it again, or unpack it and give the folder.'
+            )
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""

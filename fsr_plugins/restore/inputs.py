@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fsr_plugins.atomic import check_writable
+from fsr_plugins.atomic import NAME_BYTES, check_writable
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 
 logger = logging.getLogger(__name__)
-
-#: Bytes of a file's name, on all usual file systems.
-_NAME_BYTES = 255
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,9 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool) -> Wanted:
             )
         if os.path.realpath(result) in places:
             raise UserError(f"-o {out}: '{shown(result)}' is one of the inputs: choose another folder.")
-        if len(os.fsencode(result.name)) > _NAME_BYTES:
+        if os.path.isdir(result):
+            raise UserError(f"-o {out}: '{shown(result)}' is a folder; choose another place.")
+        if len(os.fsencode(result.name)) > NAME_BYTES:
             failed[source] = f"'{shown(source)}' would become '{shown(result.name)}', too long a name: shorten it."
         else:
             results[source] = result

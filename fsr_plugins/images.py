@@ -50,8 +50,9 @@ _EXIF_ORIENTATION, _TIFF_BITS = 0x0112, 258
 
 # Every failure becomes an error that names the file; OpenCV's own line beside it would say it twice, without a name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-# The bound on pixels is ours.
+# The bound on pixels is ours; and so Pillow's other warnings, of damaged headers.
 warnings.filterwarnings('ignore', category=PILImage.DecompressionBombWarning)
+warnings.filterwarnings('ignore', category=UserWarning, module=r'PIL\.')
 
 
 class Header(NamedTuple):

@@ -169,7 +169,9 @@ def doubled(kind: str) -> Callable[[random.Random, Path], str]:
         more = rng.choice([packed(kind, {'more.png': b'x'}, rng), b'behind', bytes(3000)])
         ended, found = opened(folder, data + more, kind)
         if ended.status == 0:
-            assert found == files or (len(more) < 100 or not any(more)) or found.keys() >= {'more.png'}, 'one of two archives'
+            assert found == files or (len(more) < 100 or not any(more)) or found.keys() >= {'more.png'}, (
+                'one of two archives'
+            )
         return f'source: status {ended.status}'
 
     return play

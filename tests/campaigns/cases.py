@@ -81,7 +81,9 @@ def content(folder: Path) -> dict[str, bytes | str]:
     return found
 
 
-def judge(ended: Ended, before: dict[str, bytes | str], after: dict[str, bytes | str], may_write: tuple[str, ...]) -> None:
+def judge(
+    ended: Ended, before: dict[str, bytes | str], after: dict[str, bytes | str], may_write: tuple[str, ...]
+) -> None:
     """The rules that hold for every case.
 
     Raises:

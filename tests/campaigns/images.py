@@ -274,7 +274,18 @@ def unwritable(rng: random.Random, folder: Path) -> str:
     (folder / 'file').write_bytes(b'mine')
     (folder / 'loop').symlink_to('loop')
     (folder / 'out/good.png/x').mkdir(parents=True)
-    outputs = ['file', 'file/sub', 'file/sub/deep', '/proc/out', '/dev/null', '/dev/null/x', 'z' * 300, 'loop', 'loop/x', 'in']
+    outputs = [
+        'file',
+        'file/sub',
+        'file/sub/deep',
+        '/proc/out',
+        '/dev/null',
+        '/dev/null/x',
+        'z' * 300,
+        'loop',
+        'loop/x',
+        'in',
+    ]
     documents = ['in', 'file/x', 'nowhere/x.json', '/proc/x.json', 'z' * 300, 'loop', '/dev/full', '.']
     command = ['infer', 'in', '-c', 'net.pth']
     if rng.random() < 0.15:

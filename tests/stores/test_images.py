@@ -33,7 +33,9 @@ def lying_png(width: int, height: int) -> bytes:
         return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
 
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
-    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(99))) + chunk(b'IEND', b'')
+    return (
+        b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(99))) + chunk(b'IEND', b'')
+    )
 
 
 def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
@@ -71,7 +73,9 @@ def test_the_header_knows_how_the_image_is_turned(kind: str, orientation: int) -
     assert header.orientation == orientation and header.shape == decode_image(data, 'x').shape[:2]
 
 
-@pytest.mark.parametrize(('side', 'said'), [(60_000, 'claims 60000x60000'), (14_000, 'more than its .* bytes can hold')])
+@pytest.mark.parametrize(
+    ('side', 'said'), [(60_000, 'claims 60000x60000'), (14_000, 'more than its .* bytes can hold')]
+)
 def test_a_header_that_lies_costs_neither_memory_nor_time(tmp_path: Path, side: int, said: str) -> None:
     (tmp_path / 'lie.png').write_bytes(lying_png(side, side))
     before, started = psutil.Process().memory_info().rss, time.perf_counter()

@@ -125,8 +125,8 @@ class TarSource(Source):
             mark = self._file.read(_BLOCK)
         if length - end > _PADDING:
             raise UserError(
-                f"'{self.path}' ends in {length - end} bytes without a file, behind its first {len(places)} files, as a "
-                'download that was not finished does; download it again, or unpack it and give the folder.'
+                f"'{self.path}' ends in {length - end} bytes without a file, behind its first {len(places)} files, as "
+                'a download that was not finished does; download it again, or unpack it and give the folder.'
             )
 
     def read(self, name: str) -> bytes:

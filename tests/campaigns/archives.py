@@ -1,4 +1,4 @@
-"""Archives that go wrong, against what ``fsr prepare`` reads: nothing is lost without a word, nothing is written outside."""
+"""Archives that go wrong, against what ``fsr prepare`` reads: nothing is lost without a word, or written outside."""
 
 from __future__ import annotations
 
@@ -184,14 +184,36 @@ def lying(kind: str) -> Callable[[random.Random, Path], str]:
         files = pictures(rng)
         if kind == '.zip':
             data = bytearray(packed(kind, files, rng))
-            record, offset = rng.choice([(b'PK\1\2', 20), (b'PK\1\2', 24), (b'PK\3\4', 18), (b'PK\3\4', 22), (b'PK\1\2', 42),
-                                         (b'PK\5\6', 8), (b'PK\5\6', 10), (b'PK\5\6', 12), (b'PK\5\6', 16)])  # fmt: skip
+            record, offset = rng.choice(
+                [
+                    (b'PK\1\2', 20),
+                    (b'PK\1\2', 24),
+                    (b'PK\3\4', 18),
+                    (b'PK\3\4', 22),
+                    (b'PK\1\2', 42),
+                    (b'PK\5\6', 8),
+                    (b'PK\5\6', 10),
+                    (b'PK\5\6', 12),
+                    (b'PK\5\6', 16),
+                ]
+            )
             place = data.index(record) + offset
             data[place : place + 4] = struct.pack('<I', rng.choice([0, 1, 10, 2**31, 2**32 - 1]))
         else:
             data = bytearray(tar(files, rng))
-            size = rng.choice([b'00000000000\0', b'77777777777\0', b'00000000001\0', b'-0000000512\0', b'\xff' * 12,
-                               b'\x80' + bytes(3) + b'\xff' * 8, b'\x80' + bytes(10) + b'\x05', b'          8 ', b'nonsense    '])  # fmt: skip
+            size = rng.choice(
+                [
+                    b'00000000000\0',
+                    b'77777777777\0',
+                    b'00000000001\0',
+                    b'-0000000512\0',
+                    b'\xff' * 12,
+                    b'\x80' + bytes(3) + b'\xff' * 8,
+                    b'\x80' + bytes(10) + b'\x05',
+                    b'          8 ',
+                    b'nonsense    ',
+                ]
+            )
             block = rng.randrange(4) * 512
             data[block + 124 : block + 136] = size
             data[block + 148 : block + 156] = b' ' * 8
@@ -208,8 +230,23 @@ def hostile(kind: str) -> Callable[[random.Random, Path], str]:
 
     def play(rng: random.Random, folder: Path) -> str:
         picture = next(content for name, content in pictures(rng).items() if name.endswith('.png'))
-        names = ['../../out.png', '/tmp/campaign-escaped.png', 'a/../../b.png', '..\\..\\c.png', 'C:\\d.png', './e.png',
-                 '//f.png', 'g\nh.png', 'i' * 300 + '.png', '\udcff.png', '.png', 'con.png', 'j.png/', 'k\0l.png', ' .png']  # fmt: skip
+        names = [
+            '../../out.png',
+            '/tmp/campaign-escaped.png',
+            'a/../../b.png',
+            '..\\..\\c.png',
+            'C:\\d.png',
+            './e.png',
+            '//f.png',
+            'g\nh.png',
+            'i' * 300 + '.png',
+            '\udcff.png',
+            '.png',
+            'con.png',
+            'j.png/',
+            'k\0l.png',
+            ' .png',
+        ]
         chosen = rng.sample(names, rng.randrange(1, 5))
         if kind == '.zip':
             out = io.BytesIO()
@@ -225,8 +262,16 @@ def hostile(kind: str) -> Callable[[random.Random, Path], str]:
             with tarfile.open(fileobj=out, mode='w', format=tarfile.GNU_FORMAT) as archive:
                 for name in chosen:
                     entry = tarfile.TarInfo(name)
-                    kinds = [tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE,
-                             tarfile.DIRTYPE, tarfile.GNUTYPE_SPARSE, b'Z']  # fmt: skip
+                    kinds = [
+                        tarfile.REGTYPE,
+                        tarfile.SYMTYPE,
+                        tarfile.LNKTYPE,
+                        tarfile.CHRTYPE,
+                        tarfile.FIFOTYPE,
+                        tarfile.DIRTYPE,
+                        tarfile.GNUTYPE_SPARSE,
+                        b'Z',
+                    ]
                     entry.type = rng.choice([tarfile.REGTYPE, rng.choice(kinds)])
                     entry.linkname = rng.choice(['../../../etc/passwd', '/etc', name])
                     entry.size = len(picture) if entry.type == tarfile.REGTYPE else 0

@@ -177,17 +177,22 @@ def lying(rng: random.Random, folder: Path) -> str:
     written(folder, rng)
     side = rng.choice([0, 1, 3000, 14_000, 60_000, 65_535])
     other = rng.choice([side, 8])
-    name, data = rng.choice([
-        ('a.png', png(side, other, rng.choice([1, 8, 16]), rng.choice([0, 2, 3, 4, 6]), zlib.compress(bytes(1000)))),
-        ('a.png', png(2**31 - 1, side)),
-        ('a.ppm', f'P6\n{side} {other}\n255\n'.encode() + bytes(300)),
-        ('a.pgm', f'P5\n{side} {other}\n{rng.choice([1, 255, 65535, 10**9])}\n'.encode() + bytes(300)),
-        ('a.bmp', _with(encoded(picture(rng), 'BMP'), 18, struct.pack('<ii', side, rng.choice([other, -other])))),
-        ('a.jpg', _jpeg(rng, side, other)),
-        ('a.tif', _tiff(rng, side, other)),
-        ('a.webp', _with(encoded(picture(rng), 'WEBP'), 26, struct.pack('<HH', side & 0x3FFF, other & 0x3FFF))),
-        ('a.gif', _with(encoded(picture(rng), 'GIF'), 6, struct.pack('<HH', side, other))),
-    ])  # fmt: skip
+    name, data = rng.choice(
+        [
+            (
+                'a.png',
+                png(side, other, rng.choice([1, 8, 16]), rng.choice([0, 2, 3, 4, 6]), zlib.compress(bytes(1000))),
+            ),
+            ('a.png', png(2**31 - 1, side)),
+            ('a.ppm', f'P6\n{side} {other}\n255\n'.encode() + bytes(300)),
+            ('a.pgm', f'P5\n{side} {other}\n{rng.choice([1, 255, 65535, 10**9])}\n'.encode() + bytes(300)),
+            ('a.bmp', _with(encoded(picture(rng), 'BMP'), 18, struct.pack('<ii', side, rng.choice([other, -other])))),
+            ('a.jpg', _jpeg(rng, side, other)),
+            ('a.tif', _tiff(rng, side, other)),
+            ('a.webp', _with(encoded(picture(rng), 'WEBP'), 26, struct.pack('<HH', side & 0x3FFF, other & 0x3FFF))),
+            ('a.gif', _with(encoded(picture(rng), 'GIF'), 6, struct.pack('<HH', side, other))),
+        ]
+    )
     (folder / 'in' / name).write_bytes(data)
     return _all(rng, folder)
 
@@ -212,11 +217,31 @@ def _tiff(rng: random.Random, width: int, height: int) -> bytes:
 
 def odd_name(rng: random.Random, folder: Path) -> str:
     written(folder, rng)
-    name = rng.choice([
-        b'\xff\xfe.png', b'caf\xe9.jpg', 'ü ä.png'.encode(), b'new\nline.png', b'x' * 250 + b'.png', b'y' * 251 + b'.ppm',
-        'ö'.encode() * 125 + b'.png', b'%s{0}[red].png', b"quo'te\".png", b'-o.png', b'good.jpg', b'other.webp', b' .png',
-        b'.png', b'..png', b'a..png', b'UPPER.PNG', b'\x1b[31m.png', b'a.png.png', b'good.png.png', b'\x01.png',
-    ])  # fmt: skip
+    name = rng.choice(
+        [
+            b'\xff\xfe.png',
+            b'caf\xe9.jpg',
+            'ü ä.png'.encode(),
+            b'new\nline.png',
+            b'x' * 250 + b'.png',
+            b'y' * 251 + b'.ppm',
+            'ö'.encode() * 125 + b'.png',
+            b'%s{0}[red].png',
+            b'quo\'te".png',
+            b'-o.png',
+            b'good.jpg',
+            b'other.webp',
+            b' .png',
+            b'.png',
+            b'..png',
+            b'a..png',
+            b'UPPER.PNG',
+            b'\x1b[31m.png',
+            b'a.png.png',
+            b'good.png.png',
+            b'\x01.png',
+        ]
+    )
     kind = rng.choice(['PNG', 'PNG', 'JPEG'])
     Path(os.fsdecode(os.fsencode(folder / 'in') + b'/' + name)).write_bytes(encoded(picture(rng), kind))
     if os.path.splitext(name)[0] in (b'good', b'other') and rng.random() < 0.7:

@@ -88,8 +88,14 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.
     os.mkfifo(tmp_path / 'pipe.png')
     (tmp_path / 'folder.png').mkdir()
     (tmp_path / 'loop.png').symlink_to('loop.png')
-    for name, said in (('pipe', 'no file'), ('folder', 'no file'), ('loop', 'cannot be read'), ('none', 'cannot be read'),
-                       ('x' * 300, 'cannot be read'), ('\0', 'cannot be read')):  # fmt: skip
+    for name, said in (
+        ('pipe', 'no file'),
+        ('folder', 'no file'),
+        ('loop', 'cannot be read'),
+        ('none', 'cannot be read'),
+        ('x' * 300, 'cannot be read'),
+        ('\0', 'cannot be read'),
+    ):
         with pytest.raises(UserError, match=said):
             read_image(tmp_path / f'{name}.png')
     monkeypatch.setattr(images, 'MAX_BYTES', 10)

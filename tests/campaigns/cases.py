@@ -129,8 +129,8 @@ def run(cases: Cases, seed: int, number: int, seconds: float, only: int | None =
         with _folder() as folder:
             try:
                 happened = play(random.Random(f'{seed} {case}'), folder)
-            except AssertionError as error:
-                happened = f'BROKEN --seed {seed} --only {case}: {error}'
+            except Exception as error:
+                happened = f'BROKEN --seed {seed} --only {case}: {type(error).__name__} {error}'
         counts[kind, happened] += 1
     return counts
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 
 import cases
 import numpy as np
@@ -73,6 +73,7 @@ def infer(folder: Path, *arguments: str, good: bool = True) -> cases.Ended:
     if good:
         assert {'out/good.png', 'out/other.png'} <= after.keys(), f'a good picture is missing: {ended.text[-2000:]}'
         found = json.loads((folder / 'found.json').read_text())
+        assert 'pictures' in found, ended.text[-2000:]
         for result in (about['result'] for about in found['pictures'].values()):
             assert os.path.isfile(os.fsencode(folder / result)), f'{result!r} is said to be there'
         assert bool(found['failed']) == (ended.status == 2), found

@@ -120,7 +120,7 @@ def _check_json(path: Path | None) -> None:
     if os.path.isdir(path):
         raise UserError(f'--json {path}: that is a folder; a file is needed.')
     if not os.path.isdir(path.parent):
-        raise UserError(f"--json {path}: there is no folder '{path.parent}'.")
+        raise UserError(f"--json {path}: cannot be written: there is no folder '{path.parent}'.")
     if not os.path.exists(path):
         check_writable(path, '--json')
     elif not os.access(path, os.W_OK):

@@ -20,6 +20,7 @@ from prepared import picture, png, written
 import fsr_plugins
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.degradations import bicubic
 from fsr_plugins.degradations.bicubic import bicubic_up, imresize
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
@@ -385,3 +386,12 @@ def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> 
     write_checkpoint(folder / 'blind.pth', [{'size': [32, 32]}])
     with pytest.raises(UserError, match='does not say where the points'):
         restorers.points_in_lr(FaceNetwork.open('blind.pth', torch.device('cpu')), None)
+
+
+def test_a_large_picture_is_fitted_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(5, 200, 310)
+    whole = bicubic.imresize_uint8(image, (16, 12))
+    monkeypatch.setattr(bicubic, '_WHOLE', 200 * 7)
+    strips = bicubic.imresize_uint8(image, (16, 12))
+    assert strips.shape == (16, 12, 3) and np.abs(strips.astype(int) - whole).max() <= 1
+    assert (strips == whole).mean() > 0.99

@@ -2,32 +2,55 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+import socket
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from fsr_plugins.errors import RunError
+import psutil
+
+from fsr_plugins.errors import RunError, UserError
+
+#: Temporary files of this machine: a digest of the file's name, which may be as long as names can be, and the process.
+_HOST = re.sub(r'[^\w-]', '_', socket.gethostname())[:40]
+_TEMPORARY = re.compile(rf'\.[0-9a-f]{{16}}\.{re.escape(_HOST)}\.(?P<pid>\d+)\.part')
+#: Folders in which this process has looked for temporary files of dead ones.
+_swept: set[str] = set()
+#: Bytes of a file's name, at most, on all usual file systems.
+NAME_BYTES = 255
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file under a temporary name, flushes it to the disk and renames it.
 
-    Whoever reads sees the old file or the whole new one, whatever happens in between.
+    Whoever reads sees the old file or the whole new one, whatever happens in between. What killed processes of this
+    machine left in the folder is removed first; whether those of other machines live cannot be known here.
 
     Raises:
         RunError: the disk is full or not writable; the temporary file is removed and the old file untouched.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f'.{digest}.{_HOST}.{os.getpid()}.part')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, 'wb') as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        _sweep(path.parent)
+        try:
+            with open(temporary, 'wb') as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            # Where nothing can be written nothing can be removed either, and the first error is the one to be told.
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
     except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
-        temporary.unlink(missing_ok=True)
         raise RunError(
             f'Cannot write {path}: {error}. What was written before is untouched; make room, then start again to go on.'
         ) from error
@@ -36,3 +59,40 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """:func:`write_atomically` for text."""
     write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def check_writable(path: Path, what: str) -> None:
+    """Finds out before the work whether a file or a folder can be made at ``path``; nothing is left there.
+
+    Args:
+        what: the argument that names it, for the message.
+
+    Raises:
+        UserError: it cannot.
+    """
+    long = [part for part in path.parts if len(os.fsencode(part)) > NAME_BYTES]
+    if long:
+        raise UserError(f"{what} {path}: '{long[0]}' is too long a name; shorten it.")
+    folder = path
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{what} {path}: '{folder}' cannot be written ({error.strerror}): choose another place."
+        ) from error
+
+
+def _sweep(folder: Path) -> None:
+    """Removes temporary files of dead processes, once for each folder."""
+    if (place := os.path.abspath(folder)) in _swept:
+        return
+    _swept.add(place)
+    with os.scandir(folder) as entries:
+        left = [(entry.path, match['pid']) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    for path, pid in left:
+        if not psutil.pid_exists(int(pid)):
+            with suppress(OSError):
+                os.unlink(path)

@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed while running, 2 the user's input is wrong, 128 + 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from fsr_plugins.atomic import check_writable
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
 from fsr_plugins.errors import Interrupted, RunError, UserError
@@ -27,6 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after ``fsr``; those of the process if None.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')  # names of files need not be UTF-8
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -46,6 +51,7 @@ def _run(argv: list[str]) -> int:
     try:
         command, arguments = _parse(argv)
         json_file = arguments.json
+        _check_json(json_file)
         outcome = command.run(arguments)
         _write_json(json_file, outcome.found)
         return outcome.status
@@ -87,6 +93,20 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
     return command, arguments
+
+
+def _check_json(path: Path | None) -> None:
+    """Finds out before the work whether what was found can be written after it."""
+    if path is None:
+        return
+    if os.path.isdir(path):
+        raise UserError(f'--json {path}: that is a folder; a file is needed.')
+    if not os.path.isdir(path.parent):
+        raise UserError(f"--json {path}: cannot be written: there is no folder '{path.parent}'.")
+    if not os.path.exists(path):
+        check_writable(path, '--json')
+    elif not os.access(path, os.W_OK):
+        raise UserError(f'--json {path}: cannot be written.')
 
 
 def _write_json(path: Path | None, found: Mapping[str, object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -91,4 +92,9 @@ def run(arguments: Namespace) -> CommandOutcome:
     faces = [face for picture in found['pictures'].values() for face in picture.get('faces', [])]
     of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if faces else ''
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
-    return CommandOutcome(found)
+    if not found['failed']:
+        return CommandOutcome(found)
+    which = '\n'.join(f'- {why}' for why in found['failed'].values())
+    found['error'] = f'{len(found["pictures"])} pictures are done, {len(found["failed"])} are not:\n{which}'
+    print(f'fsr: error: {found["error"]}', file=sys.stderr)
+    return CommandOutcome(found, 2)

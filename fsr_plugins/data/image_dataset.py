@@ -16,6 +16,7 @@ from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import Block, ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.manifest import Json
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.store import Store
@@ -99,7 +100,12 @@ class ImageDataset(Dataset[Values], ABC):
 
     def open_root(self, root: str | list[str]) -> Store:
         """Opens a store, or several as one; UserError if ``io_backend`` contradicts any."""
-        store = open_store(root)
+        store = open_store(root, self.options.recursive)
+        if self.options.recursive and not any(isinstance(part, FolderStore) for part in store.parts):
+            raise UserError(
+                f"The dataset '{self.name}' says 'recursive: true', but '{store.path}' is no folder of images; "
+                'remove it.'
+            )
         kind = (self.options.io_backend or {}).get('type')
         for part in store.parts:
             expected = 'lmdb' if part.manifest.kind == 'lmdb' else 'disk'

@@ -18,6 +18,9 @@ from torch import Tensor
 from fsr_plugins.degradations.base import Degradation, check_scale, to_8bit
 from fsr_plugins.registry import DEGRADATION_REGISTRY
 
+#: Pixels of a picture that are made floats all at once.
+_WHOLE = 1 << 24
+
 
 def _keys(x: Tensor) -> Tensor:
     """Keys's cubic convolution kernel, a = -0.5 (eq. 15)."""
@@ -125,9 +128,18 @@ def imresize(x: Tensor, scale: float | None = None, size: tuple[int, int] | None
 
 def imresize_uint8(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """:func:`imresize` of one picture, uint8 (H, W, C) to uint8 (*size, C), rounded."""
-    planes = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-    resized = imresize(planes, size=size).clamp(0, 1).mul(255).round().byte()
-    return resized[0].permute(1, 2, 0).contiguous().numpy()
+    height, width, channels = image.shape
+    if height * width <= _WHOLE:
+        planes = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+        resized = imresize(planes, size=size)[0]
+    else:
+        # A large picture's floats would take gigabytes: its rows are reduced strip by strip.
+        rows, columns = resize_matrix(height, size[0]), resize_matrix(width, size[1])
+        step = max(1, _WHOLE // height)
+        strips = (torch.from_numpy(image[:, left : left + step]) for left in range(0, width, step))
+        short = torch.cat([rows @ (strip.reshape(height, -1) / 255) for strip in strips], dim=1)
+        resized = short.view(size[0], width, channels).permute(2, 0, 1).contiguous() @ columns.t()
+    return resized.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
 
 
 def bicubic_up(lq: Tensor, scale: int) -> Tensor:

@@ -85,7 +85,8 @@ def _make(
     cv2.setNumThreads(0)
 
     def make(number: int) -> range:
-        parts.write(number, chunks[number], plan.make(chunks[number]), encoding)
+        with_alpha = () if plan.source is None else plan.source.with_alpha
+        parts.write(number, chunks[number], plan.make(chunks[number]), encoding, with_alpha)
         return range(len(chunks[number]))
 
     total = sum(len(chunks[number]) for number in todo)
@@ -101,9 +102,11 @@ def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, enc
     first: dict[str, str] = {}
     skipped = list(plan.skipped)
     dropped: set[str] = set()
+    alpha = False
     for number in range(count):
-        entries, skips = parts.entries(number)
+        entries, skips, had_alpha = parts.entries(number)
         skipped += skips
+        alpha = alpha or had_alpha
         for entry in entries:
             if entry.key in people:
                 raise UserError(f"'{entry.name}' and another image have the key '{entry.key}'; remove one.")
@@ -113,9 +116,10 @@ def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, enc
                 skipped.append(Skip(entry.name, DUPLICATE, f"has the pixels of '{twin}'"))
             else:
                 people[entry.key] = entry.person
+    ground = {'ground': plan.source.ground} if alpha and plan.source is not None else {}
     origin = Origin(
         dataset=plan.dataset,
-        protocol=json.loads(json.dumps(plan.protocol)),
+        protocol=json.loads(json.dumps({**plan.protocol, **ground})),
         found=len(people) + len(skipped),
         skipped=dict(sorted(Counter(skip.reason for skip in skipped).items())),
     )

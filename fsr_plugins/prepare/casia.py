@@ -76,7 +76,7 @@ def prepare_casia(
             return Face(item.key, Window((height - crop) // 2, (width - crop) // 2, crop, size).image(image))
 
         protocol = {'crop': crop, 'size': size, 'people_left_out': len(left_out)}
-        plan = PreparationPlan('casia', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('casia', protocol, items, one_by_one(face), skipped, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

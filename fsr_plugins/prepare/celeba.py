@@ -128,7 +128,7 @@ def prepare_celeba(
                 return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))), landmarks=moved)
             return crop_box(item, images.image(item.name), item.extra[1], margin=margin, size=size, points=points)
 
-        plan = PreparationPlan('celeba', protocol, items, one_by_one(face), skipped + missing)
+        plan = PreparationPlan('celeba', protocol, items, one_by_one(face), skipped + missing, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -73,7 +73,7 @@ def prepare_ffhq(
             return crop_centre(item, images.image(item.name), size)
 
         protocol = {'size': size, 'split': split, 'number': number}
-        plan = PreparationPlan('ffhq', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('ffhq', protocol, items, one_by_one(face), skipped, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

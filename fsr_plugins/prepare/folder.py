@@ -15,10 +15,10 @@ from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import centre_crops
 from fsr_plugins.prepare.extraction import Align, FaceExtraction, extract_faces
 from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one
-from fsr_plugins.prepare.source import wrong_layout
-from fsr_plugins.prepare.sources import open_source
+from fsr_plugins.prepare.source import GROUNDS, Ground, Source, wrong_layout
+from fsr_plugins.prepare.sources import is_archive, open_source
 from fsr_plugins.stores.encoding import Encoding
-from fsr_plugins.stores.images import EXTENSIONS
+from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 from fsr_plugins.stores.records import Face
 
 Crop = Literal['none', 'centre']
@@ -36,6 +36,7 @@ def prepare_folder(
     extraction: FaceExtraction | None = None,
     person_from_folder: bool = False,
     keep_duplicates: bool = False,
+    ground: Ground = 'black',
     form: Format | None = None,
     encoding: Encoding = 'raw',
 ) -> Prepared:
@@ -55,6 +56,7 @@ def prepare_folder(
         extraction: Search the pictures for faces, and how to cut these out; ``crop`` and ``size`` do not count then.
         person_from_folder: A picture's folder says who it is: an identity label is the folder's place by path.
         keep_duplicates: Keep faces whose pixels are those of an earlier one.
+        ground: Over what pictures with alpha are laid.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
         encoding: Of an LMDB.
 
@@ -64,6 +66,7 @@ def prepare_folder(
     if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
     with open_source(src) as source:
+        source.ground = ground
         names = [name for name in source.names if is_picture(name)]
         if not names:
             raise wrong_layout(source, 'a collection of pictures', f'files ending in {", ".join(sorted(EXTENSIONS))}')
@@ -71,7 +74,7 @@ def prepare_folder(
             Item(key, name, PurePosixPath(name).parent.as_posix() if person_from_folder else None)
             for key, name in keys_of(names).items()
         ]
-        skipped = [Skip(name, 'link', 'links are not followed') for name in source.links]
+        skipped = [Skip(name, 'link', 'links are not followed') for name in source.links] + _left_out(source)
         protocol: Mapping[str, object]
         if extraction is not None:
             protocol, make = extraction.protocol(), extract_faces(source, extraction)
@@ -79,15 +82,28 @@ def prepare_folder(
             protocol = {'crop': crop, 'size': size}
             whole = one_by_one(lambda item: Face(item.key, source.image(item.name)))
             make = centre_crops(source, size) if crop == 'centre' else whole
-        plan = PreparationPlan('folder', protocol, items, make, skipped, unique=not keep_duplicates)
+        plan = PreparationPlan('folder', protocol, items, make, skipped, not keep_duplicates, source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 
 def is_picture(name: str) -> bool:
     """Whether a path is that of a picture by its ending, and nothing in it is hidden (``.…``, ``__MACOSX``)."""
-    path = PurePosixPath(name)
-    hidden = any(part.startswith('.') and part != '..' or part == '__MACOSX' for part in path.parts)
-    return path.suffix.lower() in EXTENSIONS and not hidden
+    return PurePosixPath(name).suffix.lower() in EXTENSIONS and not _is_hidden(name)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith('.') and part != '..' or part == '__MACOSX' for part in PurePosixPath(name).parts)
+
+
+def _left_out(source: Source) -> list[Skip]:
+    """What may be pictures, or hold some, and is not looked into."""
+    skipped = []
+    for name in source.names:
+        if is_archive(Path(name)) and not _is_hidden(name):
+            skipped.append(Skip(name, 'archive', 'archives are opened directly in the folder only; unpack it'))
+        elif PurePosixPath(name).suffix.lower() in OTHER_EXTENSIONS and not _is_hidden(name):
+            skipped.append(Skip(name, 'other kind', 'it is not read; convert it'))
+    return skipped
 
 
 def keys_of(names: Iterable[str]) -> dict[str, str]:
@@ -125,6 +141,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument('--size', type=int, help='side of the faces (default: 128; 112x96 has its own)')
     parser.add_argument('--person-from-folder', action='store_true', help="a picture's folder says who it is")
+    parser.add_argument(
+        '--ground',
+        choices=list(GROUNDS),
+        default='black',
+        help='over what pictures with alpha are laid (default: black)',
+    )
     parser.add_argument('--keep-duplicates', action='store_true', help='keep faces with equal pixels')
     usual = FaceExtraction('box')
     search = parser.add_argument_group('with --align')
@@ -164,6 +186,7 @@ def run(args: Namespace) -> Prepared:
         extraction=extraction,
         person_from_folder=args.person_from_folder,
         keep_duplicates=args.keep_duplicates,
+        ground=args.ground,
         form=args.format,
         encoding=args.encoding,
     )

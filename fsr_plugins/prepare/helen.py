@@ -87,7 +87,7 @@ def prepare_helen(
         protocol: dict[str, object] = {'split': split, 'crop': crop, 'size': size}
         if crop == 'points':
             protocol |= {'margin': margin, 'deviation': "Helen's 194 points in place of DIC's boxes"}
-        plan = PreparationPlan('helen', protocol, items, one_by_one(face), skipped + absent + unknown)
+        plan = PreparationPlan('helen', protocol, items, one_by_one(face), skipped + absent + unknown, source=source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -96,7 +96,7 @@ def prepare_icartoonface(
                 return crop_centre(item, image, size)
             return crop_box(item, image, item.extra, margin=margin, size=size)
 
-        plan = PreparationPlan('icartoonface', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('icartoonface', protocol, items, one_by_one(face), skipped, source=source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -97,7 +97,8 @@ def prepare_lfw(
                 items.append(Item(key, name, _person(key), (points.get(key), mapped.get(key))))
         protocol: dict[str, object] = {'crop': crop, 'top': window.top, 'left': window.left, 'size': window.size}
         protocol['people_fraction'] = list(fraction)
-        plan = PreparationPlan('lfw', protocol, items, one_by_one(partial(_face, images, maps, window)), skipped)
+        make = one_by_one(partial(_face, images, maps, window))
+        plan = PreparationPlan('lfw', protocol, items, make, skipped, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

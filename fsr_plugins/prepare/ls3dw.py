@@ -65,7 +65,9 @@ def prepare_ls3dw(
             image, box, five = source.image(item.name), box_of_points(points[:, :2]), five_of_68(points)
             return crop_box(item, image, box, margin=margin, size=size, points=five)
 
-        plan = PreparationPlan('ls3dw', {'size': size, 'margin': margin}, items, one_by_one(face), skipped)
+        plan = PreparationPlan(
+            'ls3dw', {'size': size, 'margin': margin}, items, one_by_one(face), skipped, source=source
+        )
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

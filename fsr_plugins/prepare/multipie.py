@@ -83,7 +83,7 @@ def prepare_multipie(
             return crop_centre(item, image, size)
 
         protocol: dict[str, object] = {'size': size, **chosen, 'boxes': table is not None, 'margin': margin}
-        plan = PreparationPlan('multipie', protocol, items, one_by_one(face), skipped + unknown)
+        plan = PreparationPlan('multipie', protocol, items, one_by_one(face), skipped + unknown, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

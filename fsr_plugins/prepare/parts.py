@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypedDict
@@ -92,8 +92,18 @@ class Parts:
         """Where part ``number`` lies once it is made."""
         return self.folder / f'{number:06d}.npz'
 
-    def write(self, number: int, items: Sequence[Item], made: Iterable[ItemResult], encoding: Encoding) -> None:
+    def write(
+        self,
+        number: int,
+        items: Sequence[Item],
+        made: Iterable[ItemResult],
+        encoding: Encoding,
+        with_alpha: Collection[str] = (),
+    ) -> None:
         """Encodes what the items of a part have become and writes it.
+
+        Args:
+            with_alpha: names of pictures that have alpha, as far as they are known when all is made.
 
         Raises:
             RunError: the disk is full.
@@ -125,16 +135,17 @@ class Parts:
                             'digest': hashlib.sha256(face.image).hexdigest(),
                         }
                     )
-        index = json.dumps({'faces': faces, 'skipped': skips}).encode()
+        alpha = any(face['name'] in with_alpha for face in faces)
+        index = json.dumps({'faces': faces, 'skipped': skips, **({'alpha': True} if alpha else {})}).encode()
         arrays = {'index': np.frombuffer(index, np.uint8), 'data': np.frombuffer(b''.join(blobs), np.uint8)}
         write_atomically(self.file(number), lambda file: np.savez(file, **arrays))  # type: ignore[arg-type]
 
-    def entries(self, number: int) -> tuple[list[FaceRecord], list[Skip]]:
-        """What a part holds, without its images, and what it left out."""
+    def entries(self, number: int) -> tuple[list[FaceRecord], list[Skip], bool]:
+        """What a part holds, without its images, what it left out, and whether any picture had alpha."""
         with np.load(self.file(number), allow_pickle=False) as arrays:
             index = json.loads(arrays['index'].tobytes())
         faces = [FaceRecord(face['key'], face['name'], face['person'], face['digest']) for face in index['faces']]
-        return faces, [Skip(*skip) for skip in index['skipped']]
+        return faces, [Skip(*skip) for skip in index['skipped']], index.get('alpha', False)
 
     def faces(self, number: int) -> Iterator[EncodedFace]:
         """The faces of a part, encoded, without identity."""

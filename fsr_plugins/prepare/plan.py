@@ -55,6 +55,7 @@ class PreparationPlan:
             become. Called from several threads at once. Faces carry no identity: ``Item.person`` says it.
         skipped: what was left out before any image was read.
         unique: leave out faces whose pixels are those of an earlier one.
+        source: where ``make`` reads pictures. If any has alpha the protocol says over what it was laid.
     """
 
     dataset: str
@@ -63,10 +64,13 @@ class PreparationPlan:
     make: Callable[[Sequence[Item]], Iterable[ItemResult]]
     skipped: Sequence[Skip] = ()
     unique: bool = False
+    source: Source | None = None
 
     def fingerprint(self, encoding: str) -> str:
         """SHA-256 in hex of all that decides what is written: equal plans go on where one was interrupted."""
-        said = [self.dataset, self.protocol, encoding, self.unique, self.items, self.skipped]
+        said: list[object] = [self.dataset, self.protocol, encoding, self.unique, self.items, self.skipped]
+        if self.source is not None and self.source.ground != 'black':  # black is nothing that was asked for
+            said.append(self.source.ground)
         return hashlib.sha256(json.dumps(said, sort_keys=True, default=_plain).encode()).hexdigest()
 
 

@@ -6,19 +6,15 @@ Links, in archives and in folders, are not followed.
 
 from __future__ import annotations
 
-import io
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO
-
-from PIL import Image as PILImage
-from PIL import UnidentifiedImageError
+from typing import IO, Literal
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.stores.images import Image, decode_image, decode_labels
+from fsr_plugins.images import Image, decode_composed, decode_image, decode_labels, look_at, shown
 
 #: More than any picture of the datasets has, and any table; what claims to be larger is not read.
 FILE_BYTES = 64 << 20
@@ -26,6 +22,10 @@ FILE_BYTES = 64 << 20
 MAX_FILES = 4_000_000
 #: Pixels of a photograph: larger ones are not decoded.
 MAX_PIXELS = 100_000_000
+
+#: What pictures with alpha may be laid over, and its colour.
+Ground = Literal['black', 'grey', 'white']
+GROUNDS: dict[Ground, tuple[int, int, int]] = {'black': (0, 0, 0), 'grey': (128, 128, 128), 'white': (255, 255, 255)}
 
 
 class Source(ABC):
@@ -38,6 +38,11 @@ class Source(ABC):
     path: Path
     sizes: Mapping[str, int]
     links: list[str]
+
+    def __init__(self) -> None:
+        #: Over what pictures with alpha are laid, and which of those that have been read had it.
+        self.ground: Ground = 'black'
+        self.with_alpha: set[str] = set()
 
     @property
     def names(self) -> list[str]:
@@ -88,36 +93,39 @@ class Source(ABC):
             raise UserError(f"'{self.where(name)}' is no text: {error}.") from error
 
     def image(self, name: str, shape: tuple[int, int] | None = None) -> Image:
-        """The image as uint8 HWC RGB, which must be of ``shape`` (height, width) where one is given.
+        """The image as uint8 HWC RGB, with alpha laid over ``ground``.
+
+        Args:
+            shape: height and width that it must have.
 
         Raises:
             UserError: it does not decode, has more than :data:`MAX_PIXELS` pixels, or is of another size.
         """
-        return decode_image(self._looked_at(name, shape), self.where(name))
+        data, alpha = self._looked_at(name, shape)
+        if not alpha:
+            return decode_image(data, self.where(name))
+        self.with_alpha.add(name)
+        return decode_composed(data, self.where(name), GROUNDS[self.ground])
 
     def labels(self, name: str, shape: tuple[int, int] | None = None) -> Image:
         """A parsing map as uint8 HW; as :meth:`image`."""
-        return decode_labels(self._looked_at(name, shape), self.where(name))
+        return decode_labels(self._looked_at(name, shape)[0], self.where(name))
 
-    def _looked_at(self, name: str, shape: tuple[int, int] | None) -> bytes:
+    def _looked_at(self, name: str, shape: tuple[int, int] | None) -> tuple[bytes, bool]:
         # The header is looked at before anything is decoded: a few bytes may claim gigabytes of pixels.
         data = self.read(name)
-        try:
-            with PILImage.open(io.BytesIO(data)) as header:
-                width, height = header.size
-        except (UnidentifiedImageError, OSError, ValueError, SyntaxError, PILImage.DecompressionBombError) as error:
-            raise UserError(f"'{self.where(name)}' cannot be decoded as an image; download the data again.") from error
+        where = self.where(name)
+        header = look_at(data, where)
+        height, width = header.height, header.width
         if shape is not None and (height, width) != shape:
-            raise UserError(f"'{self.where(name)}' is {width}x{height}; images of {shape[1]}x{shape[0]} are expected.")
+            raise UserError(f"'{where}' is {width}x{height}; images of {shape[1]}x{shape[0]} are expected.")
         if height * width > MAX_PIXELS:
-            raise UserError(
-                f"'{self.where(name)}' claims {width}x{height} pixels, more than the {MAX_PIXELS} that are decoded."
-            )
-        return data
+            raise UserError(f"'{where}' claims {width}x{height} pixels, more than the {MAX_PIXELS} that are decoded.")
+        return data, header.alpha
 
     def where(self, name: str) -> str:
         """The file's place, for messages."""
-        return f'{self.path}/{name}'
+        return shown(f'{self.path}/{name}')
 
     def close(self) -> None:  # noqa: B027  a folder has nothing to close
         """Lets go of the archive."""

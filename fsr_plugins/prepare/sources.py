@@ -2,31 +2,53 @@
 
 from __future__ import annotations
 
+import lzma
+import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from pathlib import Path
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.images import shown
 from fsr_plugins.prepare.source import MAX_FILES, Source, check_size, read_bounded
 from fsr_plugins.prepare.tar_source import TarSource
+from fsr_plugins.stores.folder_files import ARCHIVES
+
+#: What zipfile raises at bytes that are no archive.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+)
 
 
 class FolderSource(Source):
     """All files below a folder; archives directly in it are opened, their members named ``<archive>/<member>``."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self.links = []
         self._archives: dict[str, Source] = {}
         sizes: dict[str, int] = {}
-        for file in path.rglob('*'):
-            name = file.relative_to(path).as_posix()
-            if file.is_symlink():
-                self.links.append(name)
-            elif file.is_file():
-                sizes[name] = file.stat().st_size
+        for folder, below, names in os.walk(path, onerror=_unreadable):
+            for name in [*below, *names]:
+                file = Path(folder, name)
+                member = file.relative_to(path).as_posix()
+                if file.is_symlink():
+                    self.links.append(member)
+                elif name in names and file.is_file():
+                    sizes[member] = file.stat().st_size
         try:
             for name in [name for name in sizes if '/' not in name and is_archive(Path(name))]:
                 archive = self._archives[name] = open_archive(path / name)
@@ -59,10 +81,11 @@ class ZipSource(Source):
     """The members of a zip archive that nobody vouches for."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        except _DAMAGE as error:
             raise UserError(f"'{path}' is no readable zip archive ({error}); download it again.") from error
         members = [member for member in self._zip.infolist() if not member.is_dir()]
         if len(members) > MAX_FILES:
@@ -82,7 +105,7 @@ class ZipSource(Source):
             with self._zip.open(self._members[name]) as file:
                 # The size in the directory may lie, so the bound is on what is read.
                 return read_bounded(file, self.where(name))
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
+        except _DAMAGE as error:
             raise UserError(f"'{self.where(name)}' cannot be read ({error}); download the archive again.") from error
 
     def close(self) -> None:
@@ -90,12 +113,13 @@ class ZipSource(Source):
         self._zip.close()
 
 
-_ARCHIVES = ('.zip', '.tar', '.tar.gz', '.tgz', '.tar.bz2', '.tar.xz')
+def _unreadable(error: OSError) -> None:
+    raise UserError(f"'{shown(str(error.filename))}' cannot be read: {error.strerror}.") from error
 
 
 def is_archive(path: Path) -> bool:
     """Whether the name is that of an archive that can be read."""
-    return path.name.lower().endswith(_ARCHIVES)
+    return path.name.lower().endswith(ARCHIVES)
 
 
 def open_archive(path: Path) -> Source:
@@ -113,9 +137,9 @@ def open_source(path: Path) -> Source:
     Raises:
         UserError: there is nothing, or no archive that can be read.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         return FolderSource(path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() in ('.7z', '.rar') or re.search(r'\.7z\.\d{3}$', path.name):
             raise UserError(f"'{path}' is an archive of a kind that is not read here; unpack it and give the folder.")
         return open_archive(path)

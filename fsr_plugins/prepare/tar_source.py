@@ -15,12 +15,17 @@ from pathlib import Path
 from typing import IO
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.images import shown
 from fsr_plugins.prepare.source import MAX_FILES, Source, check_size
 
 #: A compressed archive is unpacked to at most this many times its size, and at least to the bytes below: pictures are
 #: compressed already, so what grows more is no archive of pictures.
 _GROWTH, _LEAST = 20, 1 << 30
 _BLOCK = 4 << 20
+#: No writer pads an archive by more zeros.
+_PADDING = 1 << 20
+#: What tarfile raises at bytes that are no archive.
+_DAMAGE = (tarfile.TarError, EOFError, ValueError, OSError, ArithmeticError, LookupError, RecursionError)
 
 _OPENERS: dict[str, Callable[[Path], BufferedIOBase]] = {
     '.tgz': gzip.GzipFile,
@@ -38,6 +43,7 @@ class TarSource(Source):
     """
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self.path = path
         self._file = self._opened()
         try:
@@ -68,7 +74,7 @@ class TarSource(Source):
                 raise
             spool.seek(0)
             return spool
-        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
             raise UserError(
                 f"'{self.path}' cannot be unpacked ({error}): download it again, or make room in "
                 f"'{tempfile.gettempdir()}' (or set TMPDIR)."
@@ -81,17 +87,47 @@ class TarSource(Source):
         try:
             with tarfile.open(fileobj=self._file, mode='r:') as archive:
                 for member in archive:
+                    # A negative size would let the next member be this one again.
+                    if member.size < 0 or member.issparse():
+                        raise UserError(
+                            f"'{self.path}' holds '{shown(member.name)}' in a way that is not read here (sparse, or "
+                            'of a negative size); unpack it and give the folder.'
+                        )
                     if member.islnk() or member.issym():
                         self.links.append(member.name)
-                    elif member.isreg() and not member.issparse():
+                    elif member.isreg():
                         if member.name in places:
-                            raise UserError(f"'{self.path}' holds '{member.name}' twice; download it again.")
+                            raise UserError(f"'{self.path}' holds '{shown(member.name)}' twice; download it again.")
                         places[member.name] = (member.offset_data, member.size)
-                    if len(places) > MAX_FILES:
+                    if len(places) + len(self.links) > MAX_FILES:
                         raise UserError(f"'{self.path}' claims more than {MAX_FILES} files; this is not the dataset.")
-        except (tarfile.TarError, EOFError, ValueError, OSError) as error:
+                end = archive.offset
+        except _DAMAGE as error:
             raise UserError(f"'{self.path}' is no readable tar archive ({error}); download it again.") from error
+        self._check_end(end, places)
         return places
+
+    def _check_end(self, end: int, places: dict[str, tuple[int, int]]) -> None:
+        """That the members end where the archive does: tarfile stops without a word where it cannot read on."""
+        self._file.seek(0, os.SEEK_END)
+        length = self._file.tell()
+        last = max((offset + size for offset, size in places.values()), default=0)
+        self._file.seek(end)
+        mark = self._file.read(tarfile.BLOCKSIZE)
+        if last > length or len(mark) < tarfile.BLOCKSIZE:
+            raise UserError(f"'{self.path}' is cut short after {len(places)} files; download it again.")
+        while mark:
+            if mark.count(0) != len(mark):
+                raise UserError(
+                    f"'{self.path}' cannot be read beyond its first {len(places)} files: it is damaged, or more than "
+                    'one archive; download it again, or unpack it and give the folder.'
+                )
+            mark = self._file.read(_BLOCK)
+        if length - end > _PADDING:
+            raise UserError(
+                f"'{self.path}' ends in {length - end} bytes without a file, behind its first {len(places)} files, as "
+                'a download that was not finished does; download it again, or unpack it and give the folder.'
+            )
 
     def read(self, name: str) -> bytes:
         """See :meth:`Source.read`."""

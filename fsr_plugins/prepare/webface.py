@@ -45,7 +45,7 @@ def prepare_webface(
         pattern = re.compile(rf'(?:.*/)?{inside}{_IMAGE}', re.IGNORECASE)
         names, skipped = images_by_key(source, "SCGAN's prepared test sets", 'imgs_test/WebFace/<image>.png', pattern)
         items = [Item(key.replace('.', '_'), name) for key, name in names.items()]
-        plan = PreparationPlan('webface', {'size': size}, items, centre_crops(source, size), skipped)
+        plan = PreparationPlan('webface', {'size': size}, items, centre_crops(source, size), skipped, source=source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

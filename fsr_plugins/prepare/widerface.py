@@ -10,6 +10,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -95,7 +96,8 @@ def prepare_widerface(
         items = _items(photographs, faces)
         drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
         protocol = {**asdict(face_filter), **drawn}
-        plan = PreparationPlan('widerface', protocol, items, lambda chunk: _made(source, size, chunk), skipped)
+        make = partial(_made, source, size)
+        plan = PreparationPlan('widerface', protocol, items, make, skipped, source=source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

@@ -78,7 +78,7 @@ def prepare_yale(
             return Face(item.key, window.image(images.image(item.name, (HEIGHT, WIDTH))))
 
         protocol = {'crop': WIDTH, 'top': top, 'left': 0, 'size': size, 'ambient': ambient}
-        plan = PreparationPlan('yale', protocol, items, one_by_one(face), skipped)
+        plan = PreparationPlan('yale', protocol, items, one_by_one(face), skipped, source=images)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

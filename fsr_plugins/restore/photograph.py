@@ -73,17 +73,23 @@ def cut(
     return cuts
 
 
-def times(photograph: Image, scale: int, wanted: int | None) -> int:
+def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
     """How many times a photograph is enlarged: as wanted, else as the network does, but less if it became too large.
+
+    Args:
+        shape: its height and width first.
+        scale: the network's.
+        wanted: None: as the network does.
 
     Raises:
         UserError: what is wanted is more than can be made.
     """
-    pixels = photograph.shape[0] * photograph.shape[1]
+    height, width = shape[:2]
+    pixels = height * width
     if wanted is not None:
         if pixels * wanted**2 > 4 * MOST_PIXELS:
             raise UserError(
-                f'{photograph.shape[1]}×{photograph.shape[0]} enlarged {wanted} times is more than '
+                f'{width}×{height} enlarged {wanted} times is more than '
                 f'{4 * MOST_PIXELS // 10**6} million pixels: lower --enlarge.'
             )
         return wanted

@@ -13,21 +13,34 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template, open_detector
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
+from fsr_plugins.images import Header
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
 
+#: Pixels of a result beyond which a picture is not enlarged.
+MOST_RESULT_PIXELS = 4 * photograph.MOST_PIXELS
 #: By input, the result and what is to be said of it.
 Made = dict[Path, tuple[Image, dict[str, object]]]
 
 
+#: By input, in words, why it has no result.
+Wrong = dict[Path, str]
+
+
 class Restorer(Protocol):
-    """How pictures become larger ones; ``together`` is how many are held in memory at once."""
+    """How pictures become larger ones; ``together`` is how many are held in memory at once, at most."""
 
     together: int
 
-    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
-        """Results of pictures, uint8 (H, W, 3), and in words what is wrong with those that have none."""
+    def pixels(self, header: Header) -> int:
+        """How many pixels are held while a picture is worked on: its own and its result's."""
+
+    def unfit(self, header: Header) -> str | None:
+        """In words, what can be known to be wrong with a picture before it is decoded."""
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
+        """Results of pictures, uint8 (H, W, 3), and why others have none."""
 
 
 @dataclass(frozen=True)
@@ -76,19 +89,53 @@ class AlignedFaces:
         if fit:
             network.known_size()
 
-    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
+    def pixels(self, header: Header) -> int:
         """See :class:`Restorer`."""
-        faces = {source: self.network.fit(image) if self.fit else image for source, image in read.items()}
-        fitting = {source: face for source, face in faces.items() if self.network.size in (None, face.shape[:2])}
-        wrong = [
-            f"- '{source}' is {face.shape[0]}×{face.shape[1]}, {self.network.name} was trained with "
+        height, width = self.network.known_size() if self.fit else header.shape
+        return header.height * header.width + height * width * self.network.scale**2
+
+    def unfit(self, header: Header) -> str | None:
+        """See :class:`Restorer`."""
+        height, width = header.shape
+        if self.fit:
+            return None
+        # Whether the pixels are turned is the decoder's to say; the sides are known.
+        if self.network.size is not None and sorted(self.network.size) != sorted((height, width)):
+            return self._other_size(height, width)
+        if height * width * self.network.scale**2 > MOST_RESULT_PIXELS:
+            return (
+                f'is {height}×{width}, and {self.network.scale} times as large it would have more than '
+                f'{MOST_RESULT_PIXELS // 10**6} million pixels.'
+            )
+        return None
+
+    def _other_size(self, height: int, width: int) -> str:
+        return (
+            f'is {height}×{width}, {self.network.name} was trained with '
             f'{"×".join(map(str, self.network.known_size()))}: give --fit to bring faces to that size, '
             '--photographs to look for faces, or --size with the size that these have.'
-            for source, face in faces.items()
-            if source not in fitting
-        ]
-        enlarged = self.network(list(fitting.values()))
-        return {source: (image, {}) for source, image in zip(fitting, enlarged, strict=True)}, wrong
+        )
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
+        """See :class:`Restorer`; a size that the network does not take keeps no other from being enlarged."""
+        made: Made = {}
+        wrong: Wrong = {}
+        by_size: dict[Size, dict[Path, Image]] = {}
+        for source, image in read.items():
+            face = self.network.fit(image) if self.fit else image
+            height, width = face.shape[:2]
+            if self.network.size not in (None, (height, width)):
+                wrong[source] = self._other_size(height, width)
+            else:
+                by_size.setdefault((height, width), {})[source] = face
+        for faces in by_size.values():
+            try:
+                enlarged = self.network(list(faces.values()))
+            except UserError as error:
+                wrong |= dict.fromkeys(faces, str(error))
+            else:
+                made |= {source: (image, {}) for source, image in zip(faces, enlarged, strict=True)}
+        return made, wrong
 
 
 class PhotographFaces:
@@ -106,14 +153,25 @@ class PhotographFaces:
         self.points = points_in_lr(network, how.like)
         self.detector = open_detector(how.detector, how.weights, network.device)
 
-    def make(self, read: Mapping[Path, Image]) -> tuple[Made, list[str]]:
+    def pixels(self, header: Header) -> int:
         """See :class:`Restorer`."""
-        wrong, enlarge = [], {}
-        for source, image in read.items():
-            try:
-                enlarge[source] = photograph.times(image, self.network.scale, self.how.enlarge)
-            except UserError as error:
-                wrong.append(f"- '{source}': {error}")
+        times = photograph.times(header.shape, self.network.scale, self.how.enlarge)
+        return header.height * header.width * (1 + times**2)
+
+    def unfit(self, header: Header) -> str | None:
+        """See :class:`Restorer`."""
+        try:
+            photograph.times(header.shape, self.network.scale, self.how.enlarge)
+        except UserError as error:
+            return str(error)
+        return None
+
+    def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
+        """See :class:`Restorer`."""
+        enlarge = {
+            source: photograph.times(image.shape, self.network.scale, self.how.enlarge)
+            for source, image in read.items()
+        }
         # Faces that need enlarging are too small for most detectors: these look at the enlarged photograph.
         results = {source: photograph.enlarged(read[source], times) for source, times in enlarge.items()}
         found = self.detector.detect(list(results.values()))
@@ -127,7 +185,7 @@ class PhotographFaces:
         for source, result in results.items():
             photograph.put_back(result, enlarge[source], chosen[source], [next(sr) for _ in chosen[source]])
             made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
-        return made, wrong
+        return made, {}
 
     def _sure(self, faces: Iterable[Detection], of: Size, to: Size) -> list[Detection]:
         """Those that the detector is sure of, moved to the photograph's pixels; the surest last: it is to lie above."""

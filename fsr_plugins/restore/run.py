@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
+from fsr_plugins.images import Header, decode_image, look_at, read_bytes, shown
+from fsr_plugins.restore.inputs import find_results
 from fsr_plugins.restore.network import FaceNetwork, Json
-from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer
-from fsr_plugins.stores.images import EXTENSIONS, encode_png, read_image
+from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer, Wrong
+from fsr_plugins.stores.images import encode_png
 
 logger = logging.getLogger(__name__)
+
+#: Pixels of pictures and their results that are held at once.
+IN_FLIGHT = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,18 @@ class RestoreRequest:
 def restore(request: RestoreRequest) -> Json:
     """Enlarges and writes; a picture that cannot be read or does not fit keeps none of the others from being done.
 
+    At most :data:`IN_FLIGHT` pixels are held at once, or one picture that has more with its result.
+
     Returns:
-        ``{"pictures": {input: {"result", "faces" (of a photograph), "enlarged" (of it)}}, "skipped", "seconds"}``.
+        ``{"checkpoint", "pictures": {input: {"result", "alpha": "dropped" (if it had alpha), "faces" (of a photograph),
+        "enlarged" (of it)}}, "failed": {input: why}, "left_out": {folder: {"other_kinds", "folders"}}, "skipped",
+        "seconds"}``.
+
     Raises:
-        UserError: something of the request does not fit and nothing was written, or pictures were left out: which, why.
+        UserError: something of the request does not fit, and nothing was written.
         RunError: a result cannot be written.
     """
-    wanted = _results(request)
+    wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing)
     network = FaceNetwork.open(request.checkpoint, _device(request.device), request.param_key)
     if request.size is not None:
         network = network.of_size(request.size)
@@ -68,33 +79,84 @@ def restore(request: RestoreRequest) -> Json:
         if request.photographs is None
         else PhotographFaces(network, request.photographs)
     )
-    todo = [source for source, result in wanted.items() if not (request.skip_existing and result.exists())]
+    results = wanted.results
+    todo = [source for source, result in results.items() if not (request.skip_existing and result.exists())]
     started = time.perf_counter()
     pictures: Json = {}
-    wrong: list[str] = []
+    failed: Wrong = dict(wanted.failed)
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(todo), restorer.together):
-            part = todo[start : start + restorer.together]
+        for encoded in _groups(todo, restorer, failed):
             read: dict[Path, Image] = {}
-            for source, image in zip(part, pool.map(_image_or_why, part), strict=True):
+            for picture, image in zip(encoded, pool.map(_decoded_or_why, encoded), strict=True):
                 if isinstance(image, str):
-                    wrong.append(f'- {image}')
+                    failed[picture.source] = image
                 else:
-                    read[source] = image
+                    read[picture.source] = image
             made, unfit = restorer.make(read)
-            wrong += unfit
-            list(pool.map(_write, map(wanted.__getitem__, made), (image for image, _ in made.values())))
+            failed |= unfit
+            list(pool.map(_write, map(results.__getitem__, made), (image for image, _ in made.values())))
+            with_alpha = {picture.source for picture in encoded if picture.header.alpha}
             for source, (_, about) in made.items():
-                pictures[str(source)] = {'result': str(wanted[source]), **about}
-            logger.info('%d of %d pictures', len(pictures) + len(wrong), len(todo))
-    if wrong:
-        raise UserError(f'{len(pictures)} pictures are done, {len(wrong)} are not:\n' + '\n'.join(wrong))
+                dropped = {'alpha': 'dropped'} if source in with_alpha else {}
+                pictures[str(source)] = {'result': str(results[source]), **dropped, **about}
+            logger.info('%d of %d pictures', len(pictures) + len(failed) - len(wanted.failed), len(todo))
+    transparent = [source for source, about in pictures.items() if 'alpha' in about]
+    if transparent:
+        logger.warning(
+            'Alpha of %d pictures was dropped: what it hid shows (%s is one).', len(transparent), shown(transparent[0])
+        )
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,
-        'skipped': len(wanted) - len(todo),
+        'failed': {str(source): why for source, why in failed.items()},
+        'left_out': wanted.left_out,
+        'skipped': len(results) - len(todo),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+class _Encoded(NamedTuple):
+    """A picture that has been read but not decoded."""
+
+    source: Path
+    header: Header
+    data: bytes
+
+
+def _groups(todo: Sequence[Path], restorer: Restorer, failed: Wrong) -> Iterator[list[_Encoded]]:
+    """Pictures that are worked on together; why others cannot be is noted in ``failed``."""
+    group: list[_Encoded] = []
+    pixels = 0
+    for source in todo:
+        try:
+            data = read_bytes(source)
+            header = look_at(data, shown(source))
+        except UserError as error:
+            failed[source] = str(error)
+            continue
+        why = restorer.unfit(header)
+        if why is not None:
+            failed[source] = f"'{shown(source)}' {why}"
+            continue
+        more = restorer.pixels(header)
+        if group and (pixels + more > IN_FLIGHT or len(group) == restorer.together):
+            yield group
+            group, pixels = [], 0
+        group.append(_Encoded(source, header, data))
+        pixels += more
+    if group:
+        yield group
+
+
+def _decoded_or_why(picture: _Encoded) -> Image | str:
+    try:
+        return decode_image(picture.data, shown(picture.source))
+    except UserError as error:
+        return str(error)
+
+
+def _write(file: Path, image: Image) -> None:
+    write_atomically(file, lambda handle: handle.write(encode_png(image)))
 
 
 def _device(name: str) -> torch.device:
@@ -108,52 +170,3 @@ def _device(name: str) -> torch.device:
             f"--device {name}: not here ({str(error).splitlines()[0]}); 'auto' takes what there is."
         ) from error
     return device
-
-
-def _results(request: RestoreRequest) -> dict[Path, Path]:
-    """The file of each input's result; an error before anything is written where two are the same or one exists."""
-    sources: list[Path] = []
-    for path in request.inputs:
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in EXTENSIONS and not file.name.startswith('.') and file.is_file()
-            )
-            if not inside:
-                raise UserError(f"The folder '{path}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
-            sources += inside
-        elif path.is_file():
-            sources.append(path)
-        else:
-            raise UserError(f"There is no image or folder '{path}'.")
-    results: dict[Path, Path] = {}
-    taken: dict[Path, Path] = {}
-    inputs = {source.resolve() for source in sources}
-    for source in sources:
-        result = request.out / f'{source.stem}.png'
-        if taken.setdefault(result, source) != source:
-            raise UserError(f"'{taken[result]}' and '{source}' would both become '{result}': do one of them elsewhere.")
-        if result.resolve() in inputs:
-            raise UserError(f"-o {request.out}: '{result}' is one of the inputs: choose another folder.")
-        results[source] = result
-    there = [result for result in results.values() if result.exists()]
-    if there and not (request.overwrite or request.skip_existing):
-        raise UserError(
-            f"'{there[0]}' exists already ({len(there)} of {len(results)} do): choose another folder, or give "
-            '--overwrite or --skip-existing.'
-        )
-    if request.out.exists() and not request.out.is_dir():
-        raise UserError(f'-o {request.out}: that is a file; a folder is needed.')
-    return results
-
-
-def _image_or_why(source: Path) -> Image | str:
-    try:
-        return read_image(source)
-    except UserError as error:
-        return str(error)
-
-
-def _write(file: Path, image: Image) -> None:
-    write_atomically(file, lambda handle: handle.write(encode_png(image)))

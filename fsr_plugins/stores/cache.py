@@ -26,7 +26,7 @@ class StoreCache:
     """
 
     def __init__(self, store: Store, what: str) -> None:
-        name = hashlib.sha256(os.path.realpath(store.path).encode()).hexdigest()[:32]
+        name = hashlib.sha256(os.fsencode(os.path.realpath(store.path))).hexdigest()[:32]
         self._what = what
         folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
         self._record = folder / f'{name}.{what}.json'
@@ -55,11 +55,11 @@ class StoreCache:
 
 
 def _fingerprint(store: Store) -> str:
-    digest = hashlib.sha256(f'{os.path.realpath(store.path)}\n{len(store)}\n'.encode())
+    digest = hashlib.sha256(os.fsencode(f'{os.path.realpath(store.path)}\n{len(store)}\n'))
     for path in store.files():
         try:
             status = os.stat(path)
         except OSError as error:
             raise UserError(f"'{path}' cannot be read: {error.strerror}.") from error
-        digest.update(f'{path}\n{status.st_size} {status.st_mtime_ns}\n'.encode())
+        digest.update(os.fsencode(f'{path}\n{status.st_size} {status.st_mtime_ns}\n'))
     return digest.hexdigest()

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.images import shown
+from fsr_plugins.stores.folder_files import find_images
 from fsr_plugins.stores.images import EXTENSIONS, Image, read_image, read_labels
 from fsr_plugins.stores.manifest import NAME, Manifest, read_manifest
 from fsr_plugins.stores.store import Store
@@ -24,23 +26,32 @@ HEADER = ['key', 'identity', *_POINTS]
 class FolderStore(Store):
     """``<dir>/*.png|jpg|…``, or ``<dir>/images/`` with ``<dir>/parsing/*.png`` and ``<dir>/faces.csv`` if there.
 
-    A key is a file's name without its ending. ``faces.csv`` has the header key,identity,lx0,ly0,…,lx4,ly4; a column of
-    which all cells are empty is not held. A prepared folder has ``manifest.json``, too.
+    A key is a file's name without its ending, and below folders (``recursive``) its path. ``faces.csv`` has
+    the header key,identity,lx0,ly0,…,lx4,ly4; a column of which all cells are empty is not held. A prepared folder
+    has ``manifest.json``, too.
+
+    Args:
+        recursive: the images of all folders below it, too. Without, it is said that they are left out.
 
     Raises:
-        UserError: no image, two files of one key, a table that does not fit the images, or other images than the
-            manifest names.
+        UserError: no image, two files of one key, a name that is not UTF-8, a table that does not fit the images, or
+            other images than the manifest names.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(self, path: Path | str, recursive: bool = False) -> None:
         self.path = str(path)
         root = Path(path)
         inner = root / 'images'
         self.folder = inner if inner.is_dir() else root
-        self.files_by_key = _image_files(self.folder)
+        files = find_images(self.folder, recursive, root if self.folder is inner else None)
+        self.files_by_key = files.by_key
         self.keys = sorted(self.files_by_key)
         if not self.keys:
-            raise UserError(f"The folder '{self.folder}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
+            left_out = f' Left out are {"; ".join(files.left_out)}.' if files.left_out else ''
+            raise UserError(
+                f"The folder '{shown(self.folder)}' holds no images ({', '.join(sorted(EXTENSIONS))}).{left_out}"
+            )
+        files.tell(self.folder)
         maps = root / 'parsing'
         self._maps = maps if self.folder is inner and maps.is_dir() else None
         table = root / TABLE
@@ -96,24 +107,15 @@ class FolderStore(Store):
         return str(self.files_by_key.get(key, self.folder / key))
 
 
-def _image_files(folder: Path) -> dict[str, str]:
-    files: dict[str, str] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in EXTENSIONS or path.name.startswith('.'):
-            continue
-        if path.stem in files:
-            raise UserError(f"'{files[path.stem]}' and '{path}' have the same key '{path.stem}'; remove one of them.")
-        files[path.stem] = str(path)
-    return files
-
-
 def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.float32] | None]:
-    with path.open(newline='', encoding='utf-8') as file:
-        rows = csv.reader(file)
-        header = next(rows, [])
-        if header != HEADER:
-            raise UserError(f"The header of '{path}' is {','.join(header)!r}; expected {','.join(HEADER)!r}.")
-        table = {row[0]: row[1:] for row in rows if row}
+    try:
+        with path.open(newline='', encoding='utf-8') as file:
+            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"'{path}' is no table that can be read ({error}); make it again, or remove it.") from error
+    if header != HEADER:
+        raise UserError(f"The header of '{path}' is {','.join(header)[:200]!r}; expected {','.join(HEADER)!r}.")
+    table = {row[0]: row[1:] for row in rows}
     missing = [key for key in keys if key not in table]
     if missing:
         raise UserError(
@@ -124,7 +126,7 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
         people = None if not any(row[0] for row in cells) else np.array([int(row[0]) for row in cells], np.int64)
         marked = any(any(row[1:]) for row in cells)
         points = np.array([row[1:] for row in cells], np.float32).reshape(-1, 5, 2) if marked else None
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"'{path}' has a row that does not fit its header: {error}.") from error
     return people, points
 

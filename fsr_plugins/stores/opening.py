@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.images import shown
 from fsr_plugins.registry import load_plugins, near
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.lmdb import LmdbStore
@@ -38,20 +39,21 @@ def register_scheme(scheme: str) -> Callable[[OpenerT], OpenerT]:
     return register
 
 
-def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
+def open_store(spec: str | os.PathLike[str] | Sequence[str], recursive: bool = False) -> Store:
     """Opens a folder, an LMDB (a path ending in ``.lmdb``) or what a scheme stands for (``portraits://…``).
 
     Args:
         spec: One of these, or a list of them that is seen as one store (:class:`~fsr_plugins.stores.UnionStore`).
+        recursive: Of folders, the images of all folders below them, too.
 
     Raises:
         UserError: nothing is there, it is empty or damaged, the scheme is unknown, or the list is empty.
     """
     if not isinstance(spec, str | os.PathLike):
-        return UnionStore([open_store(part) for part in spec])
+        return UnionStore([open_store(part, recursive) for part in spec])
     spec = os.fspath(spec)
     scheme, separator, _ = spec.partition(_SEPARATOR)
-    if separator and not Path(spec).exists():
+    if separator and not os.path.exists(spec):
         if scheme not in SCHEMES:
             load_plugins()
         if scheme not in SCHEMES:
@@ -61,10 +63,11 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str]) -> Store:
             )
         return SCHEMES[scheme](spec)
     path = Path(spec).expanduser()
-    if not path.exists():
+    if not os.path.exists(path):
         raise UserError(
-            f"The data folder '{spec}' does not exist (looked in '{path.absolute()}'); see datasets/README.md."
+            f"The data folder '{shown(spec)}' does not exist (looked in '{shown(path.absolute())}'); "
+            'see datasets/README.md.'
         )
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise UserError(f"'{spec}' is a file; a folder of images or an LMDB folder is expected.")
-    return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path)
+    return LmdbStore(path) if path.suffix == '.lmdb' else FolderStore(path, recursive)

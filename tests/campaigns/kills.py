@@ -30,11 +30,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests/campaigns')]
 # Before torch is loaded.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
-import common  # noqa: E402
-from common import Broken  # noqa: E402
-from killed_runs import SCENARIOS, Moment, Scenario, check_figures, difference, left, own, start  # noqa: E402
+import common
+from common import Broken
+from killed_runs import SCENARIOS, Moment, Scenario, check_figures, difference, left, own, start
 
-from fsr_plugins.engine.lock import LOCK, only_writer  # noqa: E402
+from fsr_plugins.engine.lock import LOCK, only_writer
 
 #: Every kind once in so many cases.
 KINDS = ('train', 'oneshot', 'train', 'bench', 'two processes', 'train', 'oneshot', '1 -> 2 -> 1')

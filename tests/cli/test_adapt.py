@@ -219,7 +219,7 @@ def over_the_exemplar(folder: Path) -> list[str]:
 
 BAD = {
     'another size': (small, ["'small.png' is 16x12", 'must be 16x16']),
-    '16 bits': (deep, ['deep.png', 'uint16']),
+    '16 bits': (deep, ['deep.png', '16 bits']),
     'no image': (broken, ['0.png', 'cannot be decoded']),
     'arch without an adapter': (not_adaptable, ['edsr.pth is of EDSR', 'TinyAdaptNet']),
     'not of this toolkit': (no_meta, ['bare.pth does not say what network it holds']),

@@ -148,4 +148,4 @@ def test_one_that_is_no_command_is_refused(value: str, package, capsys: pytest.C
 def test_json_that_is_a_folder_is_said_once(package, capsys: pytest.CaptureFixture[str]) -> None:
     package('greeter', COMMAND)
     assert main(['greet', 'anna', '--json', '.']) == 2
-    assert capsys.readouterr().err == 'fsr: error: --json .: cannot be written: Is a directory.\n'
+    assert capsys.readouterr().err == 'fsr: error: --json .: that is a folder; a file is needed.\n'

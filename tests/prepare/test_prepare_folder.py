@@ -92,6 +92,57 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert prepare_folder(src, tmp_path / 'out', size=32).skipped == {'link': 1}
 
 
+def transparent(hidden: int, alpha: int = 0) -> bytes:
+    """A picture of 32×32 whose left half has an alpha, and under it a colour."""
+    rgba = np.dstack([picture(4, 32, 32)[..., ::-1], np.full((32, 32), 255, np.uint8)])
+    rgba[:, :16] = (hidden, hidden, hidden, alpha)
+    return cv2.imencode('.png', rgba)[1].tobytes()
+
+
+def test_alpha_is_laid_over_a_ground_that_is_stated(tmp_path: Path) -> None:
+    files = {'a.png': transparent(200, 60), 'b.png': transparent(200, 190), 'c.png': transparent(77)}
+    src = written(tmp_path / 'set', files | {'d.png': transparent(200), 'e.png': png(HIGH)})
+    done = run(src, tmp_path / 'out', '--size', 32)
+    # What differs in alpha alone is no duplicate; what differs in hidden colours alone is one.
+    assert (done.images, done.skipped) == (4, {'duplicate': 1})
+    store = open_store(tmp_path / 'out')
+    assert [int(store.image(key)[0, 0, 0]) for key in ('a', 'b', 'c')] == [47, 149, 0]
+    assert store.manifest.origin is not None and store.manifest.origin.protocol['ground'] == 'black'
+    run(src, tmp_path / 'white', '--size', 32, '--ground', 'white')
+    store = open_store(tmp_path / 'white')
+    assert [int(store.image(key)[0, 0, 0]) for key in ('a', 'b', 'c')] == [242, 214, 255]
+    assert store.manifest.origin is not None and store.manifest.origin.protocol['ground'] == 'white'
+
+
+def test_a_ground_that_is_not_needed_is_not_mentioned(tmp_path: Path) -> None:
+    run(written(tmp_path / 'set', {'a.png': png(HIGH)}), tmp_path / 'out', '--size', 32)
+    origin = open_store(tmp_path / 'out').manifest.origin
+    assert origin is not None and origin.protocol == {'crop': 'centre', 'size': 32}
+
+
+def test_the_ground_is_known_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    src = written(tmp_path / 'set', {'a.png': transparent(200), 'b.png': png(HIGH)})
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('fsr_plugins.prepare.carry_out._assemble', stopped)
+        run(src, tmp_path / 'out', '--size', 32)
+    run(src, tmp_path / 'out', '--size', 32)
+    origin = open_store(tmp_path / 'out').manifest.origin
+    assert origin is not None and origin.protocol['ground'] == 'black'
+
+
+def test_what_is_not_looked_into_is_said(tmp_path: Path) -> None:
+    inner = written(tmp_path / 'inner.zip', {'x.png': png(TINY)})
+    files = {'a.png': png(HIGH), 'b.gif': b'GIF', 'deep/more.zip': inner.read_bytes(), 'notes.txt': b''}
+    assert run(written(tmp_path / 'set', files), tmp_path / 'out', '--size', 32).skipped == {
+        'archive': 1,
+        'other kind': 1,
+    }
+
+
 class FakeDetector:
     """Sees what :func:`photograph` has put there: in the first pixels are a number of faces, and of each its place."""
 

@@ -128,6 +128,50 @@ def test_what_is_cut_short_is_said(tmp_path: Path, name: str) -> None:
             source.read(member)
 
 
+def test_a_tar_cut_anywhere_never_opens_with_fewer_files(tmp_path: Path) -> None:
+    """At the beginning of a member as well, where nothing is missing but the rest of the archive."""
+    files = {f'{number}.bin': os.urandom(700) for number in range(5)}
+    whole = write(tmp_path / 'x.tar', files).read_bytes()
+    path = tmp_path / 'cut.tar'
+    for place in range(0, len(whole), 256):
+        path.write_bytes(whole[:place])
+        try:
+            with open_source(path) as source:
+                assert source.names == sorted(files), f'cut after {place} bytes'
+        except UserError as error:
+            assert 'download it again' in str(error)
+
+
+def test_a_tar_that_is_damaged_inside_never_opens_with_fewer_files(tmp_path: Path) -> None:
+    whole = write(tmp_path / 'x.tar', {f'{number}.bin': bytes(700) for number in range(5)}).read_bytes()
+    third = whole.index(b'2.bin')
+    damaged = {
+        'header': whole[:third] + b'X' + whole[third + 1 :],
+        'zeros': whole[:third] + bytes(512) + whole[third + 512 :],
+        'two': whole + whole,
+        'unfinished': whole[:third] + bytes(2 << 20),
+        'negative': whole[: third + 124] + b'\xff' * 12 + whole[third + 136 :],
+    }
+    for name, data in damaged.items():
+        (tmp_path / f'{name}.tar').write_bytes(data)
+        with pytest.raises(UserError, match='download it again'):
+            open_source(tmp_path / f'{name}.tar')
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / 'folder', FILES)
+    scandir = os.scandir
+
+    def denied(path: str) -> object:
+        if str(path).endswith('/a'):
+            raise PermissionError(13, 'Permission denied', path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, 'scandir', denied)
+    with pytest.raises(UserError, match="/a' cannot be read: Permission denied"):
+        open_source(tmp_path / 'folder')
+
+
 def test_other_archives_are_to_be_unpacked(tmp_path: Path) -> None:
     for name in ('img_celeba.7z.001', 'x.7z', 'x.rar'):
         (tmp_path / name).write_bytes(b'7z')

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,9 +20,11 @@ from prepared import picture, png, written
 import fsr_plugins
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.degradations import bicubic
 from fsr_plugins.degradations.bicubic import bicubic_up, imresize
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
+from fsr_plugins.images import Header, decode_image
 from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, restorers
 from fsr_plugins.restore.network import FaceNetwork
@@ -151,6 +155,107 @@ def test_results_are_not_replaced_unasked(folder: Path, capsys: pytest.CaptureFi
     assert read_image('out/1.png').shape == (32, 32, 3)
 
 
+def test_one_odd_file_takes_no_other_with_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of nine pictures eight are written, whatever the ninth is: also a name at which OpenCV's own reader dies."""
+    chunk = struct.pack('>I', 13) + b'IHDR' + struct.pack('>IIBBBBB', 60_000, 60_000, 8, 2, 0, 0, 0)
+    odd = {
+        'lie': lambda path: path.write_bytes(b'\x89PNG\r\n\x1a\n' + chunk + bytes(4) + struct.pack('>I', 0) + b'IDAT'),
+        'empty': lambda path: path.write_bytes(b''),
+        'loop': lambda path: path.symlink_to(path.name),
+        'pipe': os.mkfifo,
+        'deep': lambda path: cv2.imwrite(str(path), np.zeros((8, 8, 3), np.uint16)),
+    }
+    for name, make in odd.items():
+        good = {f'{number}.png': png(picture(number, 8, 8)) for number in range(7)}
+        written(folder / name, good)
+        Path(os.fsdecode(name.encode() + b'/\xff\xfe.png')).write_bytes(good['0.png'])
+        make(Path(name, 'odd.png'))
+        assert f"8 pictures are done, 1 are not:\n- '{name}/odd.png' " in refused(
+            capsys, name, '-o', f'out_{name}', '--json', 'found.json'
+        )
+        found = json.loads(Path('found.json').read_text())
+        assert len(found['pictures']) == len(os.listdir(f'out_{name}')) == 8 and list(found['failed']) == [
+            f'{name}/odd.png'
+        ]
+        assert found['error'].startswith('8 pictures are done')
+
+
+def test_names_that_differ_in_their_ending_alone_keep_it(folder: Path) -> None:
+    files = {name: png(picture(number, 8, 8)) for number, name in enumerate(('a.jpg', 'a.png', 'b.png'))}
+    written(folder / 'two', {**files, 'x' * 250 + '.png': files['a.jpg']})
+    assert main(['infer', 'two', '-c', 'net.pth', '-o', 'out']) == 0
+    assert set(os.listdir('out')) == {'a.jpg.png', 'a.png.png', 'b.png', 'x' * 250 + '.png'}
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (['--json', 'lr'], '--json lr: that is a folder'),
+        (['--json', 'nowhere/x.json'], "there is no folder 'nowhere'"),
+        (['--json', 'x' * 300], 'too long a name'),
+        (['-o', 'net.pth/sub'], "'net.pth' cannot be written"),
+        (['-o', 'loop/sub'], 'cannot be written'),
+        (['-o', 'taken'], "'taken/0.png' is a folder"),
+    ],
+)
+def test_outputs_that_cannot_be_written_are_found_before_the_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: list[str], said: str
+) -> None:
+    Path('loop').symlink_to('loop')
+    Path('taken/0.png').mkdir(parents=True)
+    monkeypatch.setattr(FaceNetwork, 'open', None)
+    assert said in refused(capsys, 'lr', *arguments)
+    assert not Path('out').exists()
+
+
+def test_what_infer_leaves_out_or_drops_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    see_through = cv2.imencode('.png', np.full((8, 8, 4), 100, np.uint8))[1].tobytes()
+    written(
+        folder / 'mixed', {'a.png': see_through, 'b.png': png(picture(0, 8, 8)), 'c.gif': b'GIF', 'deep/d.png': b''}
+    )
+    assert main(['infer', 'mixed', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    found = json.loads(Path('found.json').read_text())
+    assert found['left_out'] == {'mixed': {'other_kinds': ['c.gif'], 'folders': 1}}
+    assert found['pictures']['mixed/a.png']['alpha'] == 'dropped' and 'alpha' not in found['pictures']['mixed/b.png']
+    printed = capsys.readouterr().out
+    assert "'mixed/c.gif'" not in printed and 'c.gif' in printed and 'Alpha of 1 pictures was dropped' in printed
+
+
+def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit by its header is not decoded at all, and the rest some pixels at a time."""
+    written(folder / 'many', {f'{number}.png': png(picture(number, 8, 8)) for number in range(10)})
+    written(folder / 'many', {'large.png': png(picture(0, 400, 400))})
+    decoded: list[str] = []
+    together: list[int] = []
+
+    def decode(data: bytes, what: str) -> np.ndarray:
+        decoded.append(what)
+        return decode_image(data, what)
+
+    class Counted(restorers.AlignedFaces):
+        def make(self, read: Mapping[Path, np.ndarray]) -> tuple[restorers.Made, restorers.Wrong]:
+            together.append(len(read))
+            return super().make(read)
+
+    monkeypatch.setattr('fsr_plugins.restore.run.AlignedFaces', Counted)
+    monkeypatch.setattr('fsr_plugins.restore.run.decode_image', decode)
+    monkeypatch.setattr('fsr_plugins.restore.run.IN_FLIGHT', 3 * (8 * 8 + 32 * 32))
+    assert main(['infer', 'many', '-c', 'net.pth', '-o', 'out']) == 2
+    assert together == [3, 3, 3, 1] and 'many/large.png' not in decoded and len(os.listdir('out')) == 10
+
+
+def test_a_size_that_the_network_does_not_take_keeps_no_other_out() -> None:
+    def net(lq: torch.Tensor) -> torch.Tensor:
+        if lq.shape[2] == 6:
+            raise RuntimeError('six')
+        return bicubic_up(lq, 4)
+
+    restorer = restorers.AlignedFaces(FaceNetwork(net, 4), fit=False)
+    made, wrong = restorer.make({Path(f'{side}'): picture(side, side, 8) for side in (5, 6, 7)})
+    assert set(made) == {Path('5'), Path('7')} and 'six' in wrong[Path('6')]
+    assert restorer.unfit(Header('PNG', 9000, 9000)) is not None and restorer.unfit(Header('PNG', 90, 90)) is None
+
+
 def test_script_is_fsr_infer(tmp_path: Path) -> None:
     script = Path(fsr_plugins.__file__).parent / 'inference.py'
     ended = subprocess.run([sys.executable, str(script), '--help'], cwd=tmp_path, capture_output=True, text=True)
@@ -227,10 +332,10 @@ def test_faces_at_the_border_large_and_hopeless_ones() -> None:
 
 def test_how_many_times_a_photograph_is_enlarged() -> None:
     small, large = np.zeros((50, 50, 3), np.uint8), np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (3000, 4000, 3))
-    assert [photograph.times(small, 8, None), photograph.times(small, 8, 3)] == [8, 3]
-    assert [photograph.times(large, 8, None), photograph.times(large, 8, 2)] == [1, 2]
+    assert [photograph.times(small.shape, 8, None), photograph.times(small.shape, 8, 3)] == [8, 3]
+    assert [photograph.times(large.shape, 8, None), photograph.times(large.shape, 8, 2)] == [1, 2]
     with pytest.raises(UserError, match='4000×3000 enlarged 8 times is more than .* lower --enlarge'):
-        photograph.times(large, 8, 8)
+        photograph.times(large.shape, 8, 8)
 
 
 class Everywhere:
@@ -281,3 +386,12 @@ def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> 
     write_checkpoint(folder / 'blind.pth', [{'size': [32, 32]}])
     with pytest.raises(UserError, match='does not say where the points'):
         restorers.points_in_lr(FaceNetwork.open('blind.pth', torch.device('cpu')), None)
+
+
+def test_a_large_picture_is_fitted_strip_by_strip(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = picture(5, 200, 310)
+    whole = bicubic.imresize_uint8(image, (16, 12))
+    monkeypatch.setattr(bicubic, '_WHOLE', 200 * 7)
+    strips = bicubic.imresize_uint8(image, (16, 12))
+    assert strips.shape == (16, 12, 3) and np.abs(strips.astype(int) - whole).max() <= 1
+    assert (strips == whole).mean() > 0.99

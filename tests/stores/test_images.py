@@ -1,0 +1,125 @@
+"""The one reader of images: names, headers, damage and alpha."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from fsr_plugins import images
+from fsr_plugins.errors import UserError
+from fsr_plugins.images import decode_composed, decode_image, look_at, read_image, shown
+
+PIXELS = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8), (5, 5), 0)
+
+
+def encoded(image: Image.Image, kind: str, **more: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **more)
+    return file.getvalue()
+
+
+def lying_png(width: int, height: int) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+
+    header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
+    return (
+        b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(99))) + chunk(b'IEND', b'')
+    )
+
+
+def test_a_name_that_is_not_utf8_is_read_and_shown(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b'/\xff\xfe.png'))
+    path.write_bytes(encoded(Image.fromarray(PIXELS), 'PNG'))
+    assert np.array_equal(read_image(path), PIXELS)
+    path.write_bytes(b'broken')
+    with pytest.raises(UserError, match=r'\\xff\\xfe\.png.*cannot be decoded'):
+        read_image(path)
+    assert shown(tmp_path / 'ä') == str(tmp_path / 'ä')
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'JPEG', 'BMP', 'WEBP', 'TIFF', 'PPM', 'GIF'])
+def test_headers_say_what_is_decoded(kind: str) -> None:
+    data = encoded(Image.fromarray(PIXELS), kind)
+    header = look_at(data, 'x')
+    assert (header.kind, header.shape, header.bits, header.alpha) == (kind, (20, 30), 8, False)
+    plain = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert np.array_equal(decode_image(data, 'x'), plain) and plain.shape == (20, 30, 3)
+    assert np.array_equal(decode_image(memoryview(data), 'x'), plain)
+    for place in range(0, len(data) - 1, max(1, len(data) // 40)):
+        try:
+            decode_image(data[:place], 'cut')
+        except UserError as error:
+            assert "'cut'" in str(error)
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+def test_the_header_knows_how_the_image_is_turned(kind: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(PIXELS), kind, exif=exif)
+    header = look_at(data, 'x')
+    assert header.orientation == orientation and header.shape == decode_image(data, 'x').shape[:2]
+
+
+@pytest.mark.parametrize(
+    ('side', 'said'), [(60_000, 'claims 60000x60000'), (14_000, 'more than its .* bytes can hold')]
+)
+def test_a_header_that_lies_costs_neither_memory_nor_time(tmp_path: Path, side: int, said: str) -> None:
+    (tmp_path / 'lie.png').write_bytes(lying_png(side, side))
+    before, started = psutil.Process().memory_info().rss, time.perf_counter()
+    with pytest.raises(UserError, match=rf'lie\.png.*{said}'):
+        read_image(tmp_path / 'lie.png')
+    assert psutil.Process().memory_info().rss - before < 50 << 20 and time.perf_counter() - started < 1
+
+
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / 'pipe.png')
+    (tmp_path / 'folder.png').mkdir()
+    (tmp_path / 'loop.png').symlink_to('loop.png')
+    for name, said in (
+        ('pipe', 'no file'),
+        ('folder', 'no file'),
+        ('loop', 'cannot be read'),
+        ('none', 'cannot be read'),
+        ('x' * 300, 'cannot be read'),
+        ('\0', 'cannot be read'),
+    ):
+        with pytest.raises(UserError, match=said):
+            read_image(tmp_path / f'{name}.png')
+    monkeypatch.setattr(images, 'MAX_BYTES', 10)
+    (tmp_path / 'large.png').write_bytes(bytes(11))
+    with pytest.raises(UserError, match='11 bytes'):
+        read_image(tmp_path / 'large.png')
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF', 'LA', 'palette'])
+def test_alpha_is_laid_over_a_ground(kind: str) -> None:
+    alpha = np.zeros((20, 30), np.uint8)
+    alpha[:, 10:20], alpha[:, 20:] = 128, 255
+    if kind == 'palette':
+        data = encoded(Image.fromarray(PIXELS).quantize(16), 'PNG', transparency=3)
+        rgba = np.array(Image.open(io.BytesIO(data)).convert('RGBA'))
+    elif kind == 'LA':
+        rgba = np.dstack([PIXELS[..., :1]] * 3 + [alpha])
+        data = encoded(Image.fromarray(np.dstack([PIXELS[..., 0], alpha]), 'LA'), 'PNG')
+    else:
+        rgba = np.dstack([PIXELS, alpha])
+        more = {'lossless': True, 'exact': True} if kind == 'WEBP' else {}
+        data = encoded(Image.fromarray(rgba, 'RGBA'), kind, **more)
+    assert look_at(data, 'x').alpha
+    for ground in ((0, 0, 0), (255, 255, 255)):
+        share = rgba[..., 3:] / 255
+        expected = rgba[..., :3] * share + np.array(ground) * (1 - share)
+        assert np.abs(decode_composed(data, 'x', ground) - expected).max() <= 0.51

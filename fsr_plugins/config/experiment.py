@@ -149,7 +149,7 @@ def _parts(document: Document, file: Path) -> dict[str, Document]:
     for stage, values in stages.items():
         place = place_of(document.places, ('stages', stage), file)
         if not re.fullmatch(NAME, stage) or not isinstance(values, dict | None):
-            raise UserError(f"{place}: key {shown(f'stages.{stage}')} must be a plain name with a mapping of options.")
+            raise UserError(f'{place}: key {shown(f"stages.{stage}")} must be a plain name with a mapping of options.')
         own = {keys[2:]: at for keys, at in document.places.items() if keys[:2] == ('stages', stage)}
         merged = merge(Document(common, document.places), Document(values or {}, own))
         parts[stage] = Document(without_marks(merged.values), merged.places)

@@ -57,7 +57,9 @@ def check_oneshot(block: object, stages: Collection[str], problems: Problems) ->
     if block is None:
         return defaults
     if not isinstance(block, dict):
-        problems.add((ONESHOT,), f"is {shown(block)}, but must be a mapping such as '{{stages: [adapt], exemplars: 10}}'.")
+        problems.add(
+            (ONESHOT,), f"is {shown(block)}, but must be a mapping such as '{{stages: [adapt], exemplars: 10}}'."
+        )
         return defaults
     options: OneShotOptions | None = problems.validate(OneShotOptions, block, (ONESHOT,), set(), f"'{ONESHOT}'")
     for name in options.stages if options is not None else ():

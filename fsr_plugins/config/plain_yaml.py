@@ -41,12 +41,12 @@ class PlainLoader(yaml.SafeLoader):
         """
         self._values += 1
         self._depth += 1
-        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        mark = self.peek_event().start_mark
         if self._values > LARGEST:
             raise _refused(f'it has more than {LARGEST} values', mark)
         if self._depth > DEEPEST:
             raise _refused(f'it is nested deeper than {DEEPEST} levels', mark)
-        node: yaml.Node | None = super().compose_node(parent, index)  # type: ignore[no-untyped-call]
+        node: yaml.Node | None = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
@@ -69,7 +69,9 @@ class PlainLoader(yaml.SafeLoader):
         """As PyYAML's, of characters that a path and a file can hold."""
         text = super().construct_yaml_str(node)
         if re.search('[\0\ud800-\udfff]', text):
-            raise _refused(f'the text {shown(text)} holds a character that is none (NUL or half a pair)', node.start_mark)
+            raise _refused(
+                f'the text {shown(text)} holds a character that is none (NUL or half a pair)', node.start_mark
+            )
         return text
 
 

@@ -112,9 +112,8 @@ def fail(lines: Mapping[str, None]) -> None:
         raise UserError('\n'.join(lines))
 
 
-
 @contextmanager
-def explained(what: str) -> Iterator[None]:
+def explained(what: str | Callable[[], str]) -> Iterator[None]:
     """Turns an exception of a class that an option file configures into a sentence with its place in the code.
 
     Such a class is other people's, and may raise anything: of a folder that is not there, a file that is none.
@@ -124,6 +123,7 @@ def explained(what: str) -> Iterator[None]:
     except (UserError, RunError):
         raise
     except Exception as error:
+        what = what if isinstance(what, str) else what()
         logger.debug('%s', what, exc_info=True)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]

@@ -53,7 +53,7 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
 
 def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:
     if stage not in stages:
-        return f"there is no stage {shown(stage)} (there are: {', '.join(stages)}).{near(stage, stages)}"
+        return f'there is no stage {shown(stage)} (there are: {", ".join(stages)}).{near(stage, stages)}'
     if not thing:
         return f"write what to take from that stage, e.g. 'stage:{stage}/net_g'."
     if not thing.startswith('net_'):

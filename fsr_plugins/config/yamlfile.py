@@ -122,7 +122,7 @@ def _read(file: Path, above: tuple[Path, ...], known: dict[Path, Document]) -> D
         chain = ' -> '.join(path.name for path in (*above[above.index(resolved) :], resolved))
         raise UserError(f"{file}: '_base_' goes in a circle: {chain}.")
     if len(above) >= _LONGEST_CHAIN:
-        raise UserError(f"{file}: it is inherited over more than {_LONGEST_CHAIN} files: merge some of them.")
+        raise UserError(f'{file}: it is inherited over more than {_LONGEST_CHAIN} files: merge some of them.')
     if resolved in known:
         return known[resolved]
     own = parse(_text_of(file), str(file))
@@ -150,7 +150,9 @@ def _text_of(file: Path) -> str:
             kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or a device'
             raise UserError(f'The option file {file} is {kind}: name a regular file.')
         if status.st_size > _LONGEST_FILE:
-            raise UserError(f'The option file {file} has {status.st_size} bytes: no more than {_LONGEST_FILE} are read.')
+            raise UserError(
+                f'The option file {file} has {status.st_size} bytes: no more than {_LONGEST_FILE} are read.'
+            )
         return file.read_text(encoding='utf-8')
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'

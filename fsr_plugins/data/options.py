@@ -53,7 +53,6 @@ def _patterns_or_file(value: object) -> object:
 Keys = Annotated[str | list[str], BeforeValidator(_patterns_or_file)]
 
 
-
 def _plain_name(value: str) -> str:
     if not re.fullmatch(NAME, value):
         raise ValueError("a name of letters, digits, '.', '_', '+' and '-', 100 at most: folders are called after it")

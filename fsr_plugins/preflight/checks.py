@@ -5,6 +5,7 @@ Each returns warnings and raises UserError for what makes training impossible.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -134,6 +135,11 @@ def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: st
 def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
     opt, warnings = stage.opt, []
+    if (opt['logger'].get('wandb') or {}).get('project') and importlib.util.find_spec('wandb') is None:
+        raise UserError(
+            f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
+            "pip install fsr_plugins[wandb], or leave out 'project'."
+        )
     blocks: list[tuple[Keys, str, Any]] = [(('train', key), 'losses', block) for key, block in loss_blocks(opt).items()]
     metrics = (opt.get('val') or {}).get('metrics') or {}
     blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]

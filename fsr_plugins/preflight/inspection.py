@@ -19,6 +19,7 @@ from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
+from fsr_plugins.preflight.schedules import rehearse
 from fsr_plugins.values import Record
 
 
@@ -87,7 +88,8 @@ def inspect(
     """Looks at everything an experiment needs; errors are findings, not exceptions. The random state is left as it was.
 
     Args:
-        dry_steps: also train one iteration of each stage on one batch, in memory only.
+        dry_steps: also train one iteration of each stage on one batch, try its validation and follow its learning
+            rates, in memory only.
         skip: finished stages, of which only the options are looked at.
         dry_skip: stages without a dry step.
     """
@@ -104,9 +106,12 @@ def inspect(
         for stage in stages:
             bytes_, good = _inspect_stage(report, experiment, stage, seen)
             needed += bytes_
+            if dry_steps:
+                rehearsal = partial(rehearse, stage)
+                good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                report.attempt(stage.name, 'dry step', dry, 'one iteration trains')
+                report.attempt(stage.name, 'dry step', dry, 'one iteration trains, one batch validates')
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
         distributed.set_random_state(state)

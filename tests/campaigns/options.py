@@ -131,7 +131,9 @@ def _case(draw: random.Random, place: Path, doctor: float, name: str) -> str:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         if name.count('only') and '--show' in sys.argv:
             traceback.print_exc()
-        return f'TRACEBACK {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno} {name}: {str(error)[:90]}'
+        return (
+            f'TRACEBACK {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno} {name}: {str(error)[:90]}'
+        )
 
 
 @contextlib.contextmanager
@@ -209,7 +211,9 @@ def _drop(draw: random.Random, values: Any, parent: Any, key: Any) -> None:
 
 
 def _rename(draw: random.Random, values: Any, parent: Any, key: Any) -> None:
-    new = draw.choice(['type', 'name', '_delete_', 'stages', 'x' * 3000, 'val_x/../../y', f'{key}s', str(key)[::-1], ''])
+    new = draw.choice(
+        ['type', 'name', '_delete_', 'stages', 'x' * 3000, 'val_x/../../y', f'{key}s', str(key)[::-1], '']
+    )
     if isinstance(parent, dict):
         parent[new] = parent.pop(key)
     else:
@@ -222,7 +226,9 @@ def _nest(draw: random.Random, values: Any, parent: Any, key: Any) -> None:
 
 def _retype(draw: random.Random, values: Any, parent: Any, key: Any) -> None:
     value = parent[key]
-    parent[key] = draw.choice([str(value)[:200], [value], list(value) if isinstance(value, dict) else 1.0, {'x': value}])
+    parent[key] = draw.choice(
+        [str(value)[:200], [value], list(value) if isinstance(value, dict) else 1.0, {'x': value}]
+    )
 
 
 def _scale_up(draw: random.Random, values: Any, parent: Any, key: Any) -> None:

@@ -89,8 +89,9 @@ def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Ke
     """The part of pydantic's location that is keys of ``values``; it also names the branches of unions."""
     keys: list[str] = []
     for step in location:
-        inside = (isinstance(values, dict) and step in values) or (isinstance(values, list) and isinstance(step, int))
-        if inside:
+        # A missing entry of a tuple is named by its number, too.
+        listed = isinstance(values, list) and isinstance(step, int) and step < len(values)
+        if listed or (isinstance(values, dict) and step in values):
             values = values[step]
             keys.append(str(step))
     return (*keys, str(location[-1])) if missing else tuple(keys)

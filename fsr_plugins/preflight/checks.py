@@ -27,7 +27,8 @@ from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.registry import build_network, lookup
+from fsr_plugins.preflight.building import build_within_memory
+from fsr_plugins.registry import lookup
 
 
 def devices(stage: Stage) -> list[str]:
@@ -81,11 +82,19 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
 
 def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
     """Builds every network of a stage into ``nets``, by ``net_<x>``."""
-    for label in lookup('models', stage.opt['model_type']).networks:
+    on_gpu = stage.opt['num_gpu'] != 0 and torch.cuda.is_available()
+    for label, use in lookup('models', stage.opt['model_type']).networks.items():
         key = option_name(label)
-        if stage.opt.get(key) is not None:
-            with explained(f"{stage.where((key,))}: key '{key}' cannot be built"):
-                nets[label] = build_network(stage.opt[key])
+        if stage.opt.get(key) is None:
+            continue
+        # What is trained on the CPU is held with its gradients and, by Adam, two moments.
+        copies = 1 if on_gpu or use.frozen else 4
+        what = f"{stage.where((key,))}: key '{key}' cannot be built"
+        try:
+            with explained(what):
+                nets[label] = build_within_memory(stage.opt[key], copies)
+        except UserError as error:
+            raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
     return []
 
 

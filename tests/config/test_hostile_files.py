@@ -22,7 +22,7 @@ MERGES = 'b0: &b0 {x: 1}\n' + ''.join(f'b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1},
 @pytest.mark.parametrize(
     ('text', 'words'),
     [
-        (BOMB, 'f:6: not readable as YAML: with its aliases written out it has more than 20000 values'),
+        (BOMB, 'f:5: not readable as YAML: with its aliases written out it has more than 20000 values'),
         (MERGES, 'with its aliases written out it has more than 20000 values'),
         ('a: [' + '0, ' * 100_000 + '0]', 'f:1: not readable as YAML: it has more than 20000 values'),
         ('a: ' + '[' * 800 + ']' * 800, 'f:1: not readable as YAML: it is nested deeper than 64 levels'),
@@ -89,7 +89,7 @@ def test_what_is_no_option_file(tmp_path: Path, file: str, kind: str) -> None:
 
 def test_a_long_file(tmp_path: Path) -> None:
     (tmp_path / 'o.yml').write_text('# nothing\n' * 200_000)
-    with pytest.raises(UserError, match='has 2000000 bytes: at most 1048576|no more than 1048576'):
+    with pytest.raises(UserError, match='has 2000000 bytes: no more than 1048576'):
         read(tmp_path / 'o.yml')
 
 
@@ -144,7 +144,7 @@ def test_blocks_of_null_are_defaults(tmp_path: Path) -> None:
         ('manual_seed=10000000000000000000', 'is a number beyond 64 bits'),
         ('manual_seed=9000000000000000000', "key 'manual_seed' is 9000000000000000000, but must be less than"),
         ('train.optim_g.lr=.inf', "'.inf' is no finite number"),
-        ('datasets.val.name=../../../../escaped', "key 'datasets.val.name' is '../../../../escaped', but must be a name"),
+        ('datasets.val.name=../../../../escaped', "'datasets.val.name' is '../../../../escaped', but must be a name"),
         ('datasets.val.name=/tmp/x', "key 'datasets.val.name' is '/tmp/x', but must be a name"),
         ('datasets.val.name=""', "key 'datasets.val.name' is '', but must be a name"),
         (f'datasets.val.name={"x" * 300}', "key 'datasets.val.name' is 'xxx"),
@@ -170,7 +170,7 @@ def test_long_values_are_cut(tmp_path: Path, keys: tuple[str, ...], long: object
     *way, last = keys
     block: Any = values
     for key in way:
-        block = block[key]
+        block = block.setdefault(key, {})
     block[last] = long
     (tmp_path / 'o.yml').write_text(yaml.safe_dump(values, width=10**6))
     try:
@@ -179,7 +179,8 @@ def test_long_values_are_cut(tmp_path: Path, keys: tuple[str, ...], long: object
         assert max(map(len, str(error).split('\n'))) <= 2000
         assert len(str(error)) < 10_000
     else:
-        assert keys[-1] in ('pretrain_network_g', 'dataroot_gt')
+        # Whether there is such a file, and what an arch without annotations takes, is found by preflight.
+        assert keys[-1] in ('pretrain_network_g', 'dataroot_gt', 'num_feat')
 
 
 def test_long_names_are_cut(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from fsr_plugins.portraits.workers import draw
 from fsr_plugins.stores.lmdb import LmdbStore
 from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import write_lmdb
-from fsr_plugins.stores.once import only_one
+from fsr_plugins.stores.once import only_one, place_to_build
 from fsr_plugins.stores.opening import register_scheme
 from fsr_plugins.stores.progress import progress
 
@@ -27,6 +27,10 @@ def open_portraits(text: str) -> LmdbStore:
     """
     spec = parse_spec(text)
     path = spec.path()
+    store = _complete(path, spec.number)
+    if store is not None:
+        return store
+    path = place_to_build(path)
     store = _complete(path, spec.number)
     if store is not None:
         return store

@@ -85,7 +85,7 @@ def test_an_optimiser_that_cannot_work(folder: Path, optim: str) -> None:
 
 
 @pytest.mark.parametrize('scheduler', ['{type: MultiStepLR, milestones: [200000, 350000], gamma: 0.5}',
-                                       '{type: CosineAnnealingRestartLR, periods: [300000, 100000], restart_weights: [1, 1]}',
+                                       '{type: CosineAnnealingRestartLR, periods: [400000]}',
                                        '{type: CosineAnnealingLR, T_max: 400000}',
                                        '{type: OneCycleLR, max_lr: 0.1, total_steps: 400000}',
                                        '{type: CosineAnnealingWarmRestarts, T_0: 5000}',

@@ -27,7 +27,7 @@ def run(arguments: Namespace) -> Outcome:
         report = preflight.inspect(experiment, dry_steps=True)
         built = [path.name for path in sorted(Path(folder).iterdir()) if not path.name.startswith('.')]
     for name in built:
-        message = f'{name} is not there yet: training makes it once, here it was made for a moment'
+        message = f'{name} is not there yet: training makes it, once; here a few drawings stood for all'
         report.findings.append(preflight.Finding('warning', '', 'built faces', message))
     for finding in report.findings:
         print(f'{finding.level:<8}{finding.stage or experiment.name:<16}{finding.check:<16}{finding.message}')

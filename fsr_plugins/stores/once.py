@@ -26,7 +26,10 @@ def built_folder(what: str) -> Path:
 
 @contextmanager
 def built_in(folder: Path) -> Iterator[None]:
-    """Inside, what is not built yet is built in ``folder``: for those who must leave everything else as it is."""
+    """Inside, what is not built yet is built in ``folder``: for those who must leave everything else as it is.
+
+    Built-in faces are not all drawn then: a few stand for all.
+    """
     token = _elsewhere.set(folder)
     try:
         yield

@@ -77,9 +77,7 @@ def test_a_schedule_that_breaks_later(folder: Path, total: int, scheduler: str, 
     assert '--set train.scheduler' in message
 
 
-@pytest.mark.parametrize(
-    'optim', ['{type: Adamax, betas: [2, 0.9]}', '{type: SGD, lr: 1.0e300}', '{type: LBFGS}']
-)
+@pytest.mark.parametrize('optim', ['{type: Adamax, betas: [2, 0.9]}', '{type: SGD, lr: 1.0e300}', '{type: LBFGS}'])
 def test_an_optimiser_that_cannot_work(folder: Path, optim: str) -> None:
     assert "key 'train.optim_g': " in problem(folder, tiny.options(), f'train.optim_g={optim}')
 

@@ -92,7 +92,8 @@ def check_stage(stage: str, opt: Options, problems: Problems) -> None:
         problems.validate(own, given, (), set(), model.__name__)
     if isinstance(opt.get('num_gpu'), int) and opt['num_gpu'] < 0:
         problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
-    _check_degradation(opt, problems)
+    if opt.get('degradation') is not None:
+        check_block(opt['degradation'], ('degradation',), problems, 'degradations')
     _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train')
     _check_val_and_logger(opt, problems)
     if model is None:
@@ -127,16 +128,6 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
         )
         return None
     return model
-
-
-def _check_degradation(opt: Options, problems: Problems) -> None:
-    block, scale = opt.get('degradation'), opt.get('scale')
-    if block is None:
-        return
-    check_block(block, ('degradation',), problems, 'degradations')
-    reduces = block.get('scale') if isinstance(block, dict) else None
-    if isinstance(reduces, int) and isinstance(scale, int) and reduces != scale:
-        problems.add(('degradation', 'scale'), f"is {reduces} and 'scale' of the stage {scale}: make them equal.")
 
 
 def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:

@@ -42,6 +42,17 @@ def devices(stage: Stage) -> list[str]:
     return []
 
 
+def scale(stage: Stage) -> list[str]:
+    """``scale`` against that of the degradation."""
+    reduces, enlarges = (stage.opt.get('degradation') or {}).get('scale'), stage.opt['scale']
+    if isinstance(reduces, int) and reduces != enlarges:
+        raise UserError(
+            f"{stage.where(('degradation', 'scale'))}: key 'degradation.scale' is {reduces} and 'scale' of stage "
+            f"'{stage.name}' is {enlarges}: make them equal."
+        )
+    return []
+
+
 def unchanged(stage: Stage) -> list[str]:
     """The options against those the stage was begun or finished with."""
     file = stage.folder / 'options.yml'

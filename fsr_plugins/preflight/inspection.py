@@ -121,7 +121,10 @@ def inspect(
 def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: set[str]) -> tuple[int, bool]:
     """Everything but the dry step; the bytes the stage will write, and whether there was no error."""
     nets: dict[str, nn.Module] = {}
-    attempts = [('devices', partial(checks.devices, stage), 'num_gpu fits this machine')]
+    attempts = [
+        ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
+        ('scale', partial(checks.scale, stage), 'networks undo what the degradation does'),
+    ]
     for phase, block in stage.opt['datasets'].items():
         work = json.dumps([phase.split('_')[0], block, stage.opt['scale']], sort_keys=True)
         if work not in seen:  # stages share sets through the common part

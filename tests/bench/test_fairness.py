@@ -30,7 +30,7 @@ def entries(**changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everything_that_differs_is_said_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changed = {'stages': {'first': {'scale': 4, 'degradation': {'scale': 4}}}}
+    changed = {'stages': {'first': {'scale': 4}}}
     blocks = entries(one={'set': changed}, two={'set': {'train': {'total_iter': 5}}})
     write_suite(folder, entries=blocks, test={'dataroot_gt': 'train.lmdb'})
     text = refused(capsys, folder)

@@ -6,13 +6,22 @@ from pydantic_core import PydanticCustomError
 
 #: The type of the errors of :func:`misfit`.
 MISFIT = 'misfit'
+#: The most characters of a line of a message, and of a value in it.
+_LINE, _VALUE = 2000, 100
 
 
 class UserError(Exception):
     """The user's input is wrong: the command ends with status 2.
 
-    The message names the file, key or image, says what is wrong with it and what to do.
+    The message names the file, key or image, says what is wrong with it and what to do. What it quotes may be of any
+    length: a line that nobody would read to its end is cut in the middle.
     """
+
+    def __str__(self) -> str:
+        return '\n'.join(
+            line if len(line) <= _LINE else f'{line[: _LINE // 2]} […] {line[-_LINE // 4 :]}'
+            for line in super().__str__().split('\n')
+        )
 
 
 class RunError(Exception):
@@ -28,6 +37,13 @@ class Interrupted(RunError):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.status = 128 + signal_number
+
+
+def shown(value: object) -> str:
+    """A value as a message quotes it: cut where it is long."""
+    text = repr(value[: 2 * _VALUE] if isinstance(value, str | bytes) else value)
+    cut = len(text) > _VALUE
+    return f'{text[: _VALUE - 20]}…{text[-10:]}' if cut else text
 
 
 def misfit(reason: str) -> PydanticCustomError:

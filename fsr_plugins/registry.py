@@ -23,7 +23,7 @@ from basicsr.utils.registry import (  # isort: skip
     Registry,
 )
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 
 DEGRADATION_REGISTRY = Registry('degradation')
 
@@ -41,6 +41,8 @@ REGISTRIES: dict[str, Registry] = {
 ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'portraits.store', 'data', 'models')
 
 ENTRY_POINT_GROUP = 'fsr_plugins'
+#: Characters of a name that are compared with others.
+_LONGEST_NAME = 100
 
 
 def load_plugins(modules: Iterable[str] = ()) -> None:
@@ -68,6 +70,7 @@ def _import(module: str, origin: str) -> None:
 
 def near(name: str, candidates: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the nearest candidate (case aside, exchanged letters first), or an empty string."""
+    name = name[:_LONGEST_NAME]
     spellings: dict[str, str] = {}
     for candidate in candidates:
         spellings.setdefault(candidate.lower(), candidate)
@@ -91,7 +94,7 @@ def lookup(kind: str, name: str) -> Any:
     name = next((each for each in names if each in registry), name)
     if name not in registry:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
-        raise UserError(f"No {kind.removesuffix('s')} is named '{name}'.{hint}")
+        raise UserError(f'No {kind.removesuffix("s")} is named {shown(name)}.{hint}')
     return registry.get(name)
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+#: What experiments, stages and datasets may be called (a regular expression): folders and files are called after them.
+NAME = r'\w[\w.+-]{0,99}'
+
 #: A block with a key ``type`` and the arguments of the registered class; checked against its signature by preflight.
 Block = dict[str, Any]
 #: A block that is only read.

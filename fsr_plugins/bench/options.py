@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fsr_plugins.config.options import Block, StrictOptions
 from fsr_plugins.data.options import Keys, Roots
+from fsr_plugins.errors import misfit
 
 #: The entry that enlarges and learns nothing.
 BICUBIC: Literal['bicubic'] = 'bicubic'
@@ -36,7 +37,7 @@ class Budget(StrictOptions):
     @model_validator(mode='after')
     def _one(self) -> Budget:
         if (self.iterations is None) == (self.images is None):
-            raise ValueError("either 'iterations' or 'images'")
+            raise misfit("a budget is counted either in 'iterations' or in 'images': give one of them")
         return self
 
     @property
@@ -68,9 +69,9 @@ class SuiteEntry(StrictOptions):
     def _one_kind(self) -> SuiteEntry:
         kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise ValueError('one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
+            raise misfit('an entry is one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
         if self.opt is None and (self.set or self.stage or self.net):
-            raise ValueError("without 'set', 'stage' and 'net', which go with 'opt'")
+            raise misfit("'set', 'stage' and 'net' go with 'opt', which this entry does not have")
         return self
 
 

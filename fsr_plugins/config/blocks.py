@@ -14,7 +14,7 @@ from torch import nn
 
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import lookup
 
 #: Registries whose classes may hold another of theirs, given as a block; for a block of another kind a class of any
@@ -51,7 +51,7 @@ def check_block(block: object, keys: Keys, problems: Problems, find: Finder, giv
 def find_type(block: object, keys: Keys, problems: Problems, find: Finder) -> Target | None:
     """The class that a block's ``type`` names, or None after noting why there is none."""
     if not isinstance(block, dict):
-        problems.add(keys, f"is {block!r}, but must be a mapping with a key 'type' and arguments.")
+        problems.add(keys, f"is {shown(block)}, but must be a mapping with a key 'type' and arguments.")
         return None
     name = block.get('type')
     if not isinstance(name, str):
@@ -60,7 +60,7 @@ def find_type(block: object, keys: Keys, problems: Problems, find: Finder) -> Ta
     try:
         return lookup(find, name) if isinstance(find, str) else find(name)
     except UserError as error:
-        problems.add((*keys, 'type'), f"is '{name}': {error}")
+        problems.add((*keys, 'type'), f'is {shown(name)}: {error}')
         return None
 
 
@@ -121,7 +121,7 @@ def _check_value(value: object, hint: Any, default: object, keys: Keys, problems
         # unannotated, as BasicSR's archs are: a text where the default is a number is a mistake
         if isinstance(value, str) and isinstance(default, bool | int | float):
             wanted = 'true or false' if isinstance(default, bool) else 'a number'
-            problems.add(keys, f'is {value!r}, but must be {wanted}.')
+            problems.add(keys, f'is {shown(value)}, but must be {wanted}.')
         return
     try:
         adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))

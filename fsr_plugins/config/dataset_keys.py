@@ -13,6 +13,7 @@ from fsr_plugins.config.blocks import find_type
 from fsr_plugins.config.options import StrictOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
+from fsr_plugins.data.options import DatasetName
 from fsr_plugins.registry import DATASET_REGISTRY
 from fsr_plugins.values import Options
 
@@ -21,7 +22,7 @@ class LoaderOptions(StrictOptions):
     """What a dataset's block says to the loader and not to the dataset; BasicSR's names."""
 
     type: str
-    name: str
+    name: DatasetName
     phase: str = ''
     scale: int = 1
     batch_size_per_gpu: int = Field(1, ge=1, description='images a batch and process')

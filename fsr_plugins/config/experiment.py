@@ -24,9 +24,9 @@ from fsr_plugins.config.references import order, resolve
 from fsr_plugins.config.renames import with_its_own_names
 from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
-from fsr_plugins.values import Block, Options
+from fsr_plugins.values import NAME, Block, Options
 
 __all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
 
@@ -129,11 +129,11 @@ def compose(
 
 def _name(document: Document, file: Path, debug: bool) -> str:
     name = document.values.get('name')
-    if not isinstance(name, str) or not re.fullmatch(r'\w[\w.+-]*', name):
-        state = 'is missing' if name is None else f'is {name!r}'
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        state = 'is missing' if name is None else f'is {shown(name)}'
         raise UserError(
             f"{place_of(document.places, ('name',), file)}: key 'name' {state}: name the experiment by letters, "
-            "digits, '.', '_', '+' and '-'; its folder will be called so."
+            "digits, '.', '_', '+' and '-', 100 at most; its folder will be called so."
         )
     return f'debug_{name}' if debug and not name.startswith('debug') else name
 
@@ -148,8 +148,8 @@ def _parts(document: Document, file: Path) -> dict[str, Document]:
     parts = {}
     for stage, values in stages.items():
         place = place_of(document.places, ('stages', stage), file)
-        if not re.fullmatch(r'\w[\w.+-]*', stage) or not isinstance(values, dict | None):
-            raise UserError(f"{place}: key 'stages.{stage}' must be a plain name with a mapping of options.")
+        if not re.fullmatch(NAME, stage) or not isinstance(values, dict | None):
+            raise UserError(f'{place}: key {shown(f"stages.{stage}")} must be a plain name with a mapping of options.')
         own = {keys[2:]: at for keys, at in document.places.items() if keys[:2] == ('stages', stage)}
         merged = merge(Document(common, document.places), Document(values or {}, own))
         parts[stage] = Document(without_marks(merged.values), merged.places)
@@ -179,11 +179,11 @@ def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
     opt: Options = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
     opt.update(copy.deepcopy(dict(values)))
     opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
+    for key in ('path', 'logger', 'datasets'):
+        opt[key] = {} if opt[key] is None else opt[key]
     for key, model in (('logger', LoggerOptions), ('val', ValOptions)):
         if isinstance(opt.get(key), dict):
             opt[key] = {**model.model_validate({}).model_dump(exclude_none=True), **opt[key]}
-    for key in ('path', 'logger'):
-        opt[key] = {} if opt[key] is None else opt[key]
     for key, names in _WHOLE.items():
         given = opt.get(key) or {}
         for name in names if isinstance(given, dict) else ():

@@ -7,8 +7,9 @@ from collections.abc import Collection
 
 from pydantic import Field, field_validator
 
-from fsr_plugins.config.options import StrictOptions
+from fsr_plugins.config.options import Seed, StrictOptions
 from fsr_plugins.config.problems import Problems
+from fsr_plugins.errors import shown
 from fsr_plugins.registry import near
 
 #: The block's key at the top level of an option file.
@@ -23,7 +24,7 @@ class OneShotOptions(StrictOptions):
         {'all': ['*']}, min_length=1, description='parts of the target set by patterns on its keys'
     )
     exemplars: int = Field(10, ge=1, description='drawn in each split, one a repeat; all where there are fewer')
-    seed: int = Field(0, ge=0, description='of the draw')
+    seed: Seed = Field(0, description='of the draw')
     set: str | None = Field(None, description="the target: a 'val_…' of 'datasets'; none: the first")
     keep_networks: bool = Field(True, description='keep in what each adapted network differs from the source')
 
@@ -56,7 +57,9 @@ def check_oneshot(block: object, stages: Collection[str], problems: Problems) ->
     if block is None:
         return defaults
     if not isinstance(block, dict):
-        problems.add((ONESHOT,), f"is {block!r}, but must be a mapping such as '{{stages: [adapt], exemplars: 10}}'.")
+        problems.add(
+            (ONESHOT,), f"is {shown(block)}, but must be a mapping such as '{{stages: [adapt], exemplars: 10}}'."
+        )
         return defaults
     options: OneShotOptions | None = problems.validate(OneShotOptions, block, (ONESHOT,), set(), f"'{ONESHOT}'")
     for name in options.stages if options is not None else ():

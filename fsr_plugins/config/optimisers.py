@@ -6,7 +6,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import near
 
 #: BasicSR's names beside torch's own; ``MultiStepLR`` means BasicSR's, which also restarts.
@@ -25,7 +25,7 @@ def optimizer_class(name: str) -> type[Optimizer]:
     """
     found = getattr(torch.optim, name, None)
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
-        raise UserError(f"torch.optim has no optimiser '{name}'.{near(name, dir(torch.optim))}")
+        raise UserError(f'torch.optim has no optimiser {shown(name)}.{near(name, dir(torch.optim))}')
     return found
 
 
@@ -42,5 +42,5 @@ def scheduler_class(name: str) -> type[LRScheduler]:
     found = getattr(torch.optim.lr_scheduler, name, None)
     if not (isinstance(found, type) and issubclass(found, LRScheduler)):
         names = [*BASICSR_SCHEDULERS, *dir(torch.optim.lr_scheduler)]
-        raise UserError(f"There is no scheduler '{name}'.{near(name, names)}")
+        raise UserError(f'There is no scheduler {shown(name)}.{near(name, names)}')
     return found

@@ -5,7 +5,7 @@ A method adds its own switches by subclassing :class:`TrainOptions` as ``Train``
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
@@ -14,6 +14,8 @@ from fsr_plugins.config.losses import Loss, loss_fields, needed_networks
 from fsr_plugins.errors import UserError, misfit
 from fsr_plugins.values import Block, Options
 
+#: What generators are seeded with; ranks and images are counted on from it.
+Seed = Annotated[int, Field(ge=0, le=2**62)]
 #: The modes of ``torch.compile``.
 CompileMode = Literal['default', 'reduce-overhead', 'max-autotune', 'max-autotune-no-cudagraphs']
 

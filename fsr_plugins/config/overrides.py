@@ -11,6 +11,8 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 from fsr_plugins.values import Options
 
+_LONGEST = 150
+
 
 def apply(document: Document, overrides: Sequence[str]) -> Document:
     """The document with every ``a.b=c`` of ``overrides`` applied, in order.
@@ -24,6 +26,8 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
     """
     for override in overrides:
         name, sign, text = override.partition('=')
+        # Messages quote it; the value may be of any length.
+        override = override if len(override) <= _LONGEST else f'{override[:_LONGEST]}…'
         keys = tuple(name.strip().split('.'))
         if not sign or not all(keys):
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")

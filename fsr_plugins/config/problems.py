@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import MISFIT, UserError
+from fsr_plugins.errors import MISFIT, RunError, UserError, shown
 from fsr_plugins.registry import near
 from fsr_plugins.values import Options
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 #: Errors by which pydantic says that a value of YAML can never be such an object; what builds the object will judge.
 _NOT_JUDGED = frozenset({'is_instance_of', 'is_subclass_of', 'callable_type', 'needs_python_object'})
+#: Characters that are shown of what other people's code says.
+_LONGEST_REASON = 500
 
 
 class Problems:
@@ -35,7 +37,7 @@ class Problems:
 
     def add(self, keys: Keys, message: str) -> None:
         """Notes that the key at ``keys`` is wrong: ``message`` continues the sentence ``key 'a.b' …``."""
-        self.lines[f"{self.place(keys)}: key '{'.'.join(keys)}' {message}"] = None
+        self.lines[f'{self.place(keys)}: key {shown(".".join(keys))} {message}'] = None
 
     def unknown(self, keys: Keys, known: Collection[str], of: str) -> None:
         """Notes that ``of`` has no such key."""
@@ -67,14 +69,15 @@ class Problems:
             elif detail['type'] == MISFIT:
                 # What does not fit together is said in a sentence of its own.
                 inside = (*keys, *place)
-                self.lines[f"{self.place(inside)}: key '{'.'.join(inside)}': {detail['msg']}."] = None
+                where = f' key {shown(".".join(inside))}:' if inside else ''
+                self.lines[f'{self.place(inside)}:{where} {detail["msg"]}.'] = None
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:
                 expected.setdefault(place, []).append(_said(detail['msg']))
         for place, messages in expected.items():
             value = _at(values, place)
-            self.add((*keys, *place), f'is {value!r}, but must be {" or ".join(dict.fromkeys(messages))}.')
+            self.add((*keys, *place), f'is {shown(value)}, but must be {" or ".join(dict.fromkeys(messages))}.')
 
 
 def _said(message: str) -> str:
@@ -86,8 +89,9 @@ def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Ke
     """The part of pydantic's location that is keys of ``values``; it also names the branches of unions."""
     keys: list[str] = []
     for step in location:
-        inside = (isinstance(values, dict) and step in values) or (isinstance(values, list) and isinstance(step, int))
-        if inside:
+        # A missing entry of a tuple is named by its number, too.
+        listed = isinstance(values, list) and isinstance(step, int) and step < len(values)
+        if listed or (isinstance(values, dict) and step in values):
             values = values[step]
             keys.append(str(step))
     return (*keys, str(location[-1])) if missing else tuple(keys)
@@ -109,17 +113,20 @@ def fail(lines: Mapping[str, None]) -> None:
         raise UserError('\n'.join(lines))
 
 
-#: What wrong options make other people's constructors and forward passes raise.
-_FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
-
-
 @contextmanager
-def explained(what: str) -> Iterator[None]:
-    """Turns an exception of a class that an option file configures into a sentence with its place in the code."""
+def explained(what: str | Callable[[], str]) -> Iterator[None]:
+    """Turns an exception of a class that an option file configures into a sentence with its place in the code.
+
+    Such a class is other people's, and may raise anything: of a folder that is not there, a file that is none.
+    """
     try:
         yield
-    except _FAILURES as error:
+    except (UserError, RunError):
+        raise
+    except Exception as error:
+        what = what if isinstance(what, str) else what()
         logger.debug('%s', what, exc_info=True)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]
+        reason = reason if len(reason) <= _LONGEST_REASON else f'{reason[:_LONGEST_REASON]}…'
         raise UserError(f'{what}: {reason} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error

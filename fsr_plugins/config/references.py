@@ -9,7 +9,7 @@ from typing import Any
 from fsr_plugins.checkpoints import network_file
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import MODEL_REGISTRY, near
 from fsr_plugins.values import Options
 
@@ -41,7 +41,7 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
         stage, _, thing = value.removeprefix(PREFIX).partition('/')
         problem = _problem(stage, thing, stages)
         if problem:
-            problems.add(keys, f"is '{value}': {problem}")
+            problems.add(keys, f'is {shown(value)}: {problem}')
             return value
         needs[stage] = None
         if thing.startswith('net_'):
@@ -53,13 +53,13 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
 
 def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:
     if stage not in stages:
-        return f"there is no stage '{stage}' (there are: {', '.join(stages)}).{near(stage, stages)}"
+        return f'there is no stage {shown(stage)} (there are: {", ".join(stages)}).{near(stage, stages)}'
     if not thing:
         return f"write what to take from that stage, e.g. 'stage:{stage}/net_g'."
     if not thing.startswith('net_'):
         return ''
     model = stages[stage].get('model_type')
-    cls = MODEL_REGISTRY.get(model) if model in MODEL_REGISTRY else None
+    cls = MODEL_REGISTRY.get(model) if isinstance(model, str) and model in MODEL_REGISTRY else None
     networks: Collection[str] = getattr(cls, 'networks', ())
     if cls is not None and networks:
         networks = [*networks, *cls.composite_blocks(stages[stage])]

@@ -14,8 +14,9 @@ from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.declared import DeclaredModel
 from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
-from fsr_plugins.config.options import CompileMode, StrictOptions, TrainOptions
+from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
+from fsr_plugins.errors import shown
 from fsr_plugins.registry import MODEL_REGISTRY, near
 from fsr_plugins.values import Block, Options
 
@@ -57,7 +58,7 @@ class StageOptions(StrictOptions):
     model_type: str
     scale: int = Field(gt=0)
     num_gpu: Literal['auto'] | int = 'auto'
-    manual_seed: int = Field(0, ge=0)
+    manual_seed: Seed = 0
     plugins: list[str] = []
     degradation: Block | None = None
     datasets: dict[str, Block] = {}
@@ -116,7 +117,7 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
         return None  # said by StageOptions
     if name not in MODEL_REGISTRY:
         hint = near(name, MODEL_REGISTRY.keys()) or ' `fsr list models` shows all.'
-        problems.add(('model_type',), f"is '{name}': no model is named so.{hint}")
+        problems.add(('model_type',), f'is {shown(name)}: no model is named so.{hint}')
         return None
     model = MODEL_REGISTRY.get(name)
     if not hasattr(model, 'networks'):
@@ -157,7 +158,7 @@ def _check_path(path: object, model: DeclaredModel, problems: Problems) -> None:
         if key not in types:
             problems.unknown(('path', key), set(types), "'path'")
         elif value is not None and not isinstance(value, types[key][0]):
-            problems.add(('path', key), f'is {value!r}, but must be {types[key][1]}.')
+            problems.add(('path', key), f'is {shown(value)}, but must be {types[key][1]}.')
 
 
 def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
@@ -210,8 +211,14 @@ def _check_datasets(stage: str, opt: Options, problems: Problems, first: str) ->
     datasets = opt.get('datasets')
     if not isinstance(datasets, dict) or 'train' not in datasets:
         problems.add(('datasets', 'train'), f"is missing: stage '{stage}' needs data to train on.")
+    named: dict[str, str] = {}
     for phase, block in (datasets if isinstance(datasets, dict) else {}).items():
         keys = ('datasets', phase)
+        name = block.get('name') if isinstance(block, dict) and phase != 'train' else None
+        if isinstance(name, str) and named.setdefault(name, phase) != phase:
+            problems.add(
+                (*keys, 'name'), f"is {shown(name)}, as that of 'datasets.{named[name]}': figures go by it, change one."
+            )
         if phase != 'train' and phase.split('_')[0] not in ('val', 'test'):
             problems.add(keys, "must be named 'train', 'val', 'test', or 'val_…' and 'test_…'.")
         scale = opt['scale'] if isinstance(opt.get('scale'), int) and opt['scale'] > 0 else 1

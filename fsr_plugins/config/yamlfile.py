@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import Any
 import yaml
 from mmengine.config import Config
 
+from fsr_plugins.config.plain_yaml import PlainLoader, check_size, is_merge, is_text, tag_name
 from fsr_plugins.config.renames import renamed
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import Options
 
 #: A key's way from the top of a document; list items by their number.
@@ -22,6 +23,8 @@ Places = dict[Keys, str]
 
 BASE = '_base_'
 DELETE = '_delete_'
+#: The most files over which one inherits another, and the most bytes of one.
+_LONGEST_CHAIN, _LONGEST_FILE = 50, 2**20
 
 
 @dataclass
@@ -30,20 +33,6 @@ class Document:
 
     values: Options
     places: Places = field(default_factory=dict)
-
-
-class PlainLoader(yaml.SafeLoader):
-    """YAML without tags that build objects; ``1e-4`` is a number and ``2024-01-01`` a text, as people mean them."""
-
-    yaml_implicit_resolvers = {
-        first: [pair for pair in pairs if pair[0] != 'tag:yaml.org,2002:timestamp']
-        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-PlainLoader.add_implicit_resolver(
-    'tag:yaml.org,2002:float', re.compile(r'^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$'), list('-+.0123456789')
-)
 
 
 def parse(text: str, name: str) -> Document:
@@ -60,45 +49,49 @@ def parse(text: str, name: str) -> Document:
         if not isinstance(node, yaml.MappingNode):
             kind = 'sequence' if isinstance(node, yaml.SequenceNode) else 'scalar'
             raise UserError(f'{name}: an option file is a mapping of keys to values; this is a {kind}.')
-        places = dict(_places(node, (), name, ()))
+        check_size(node)
+        places = dict(_places(node, (), name))
         return Document(loader.construct_document(node), places)
     except yaml.MarkedYAMLError as error:
         raise UserError(_explain(error, name)) from error
     except (yaml.YAMLError, ValueError) as error:
-        raise UserError(f'{name}: not readable as YAML: {error}.') from error
+        reason = ' '.join(str(error).split())
+        raise UserError(f'{name}: not readable as YAML: {reason}.') from error
 
 
-def _places(node: yaml.Node, keys: Keys, name: str, above: tuple[yaml.Node, ...]) -> Iterator[tuple[Keys, str]]:
+def _places(node: yaml.Node, keys: Keys, name: str) -> Iterator[tuple[Keys, str]]:
     """Every key below ``node`` with its ``file:line``."""
-    if any(node is other for other in above):
-        raise UserError(f'{name}:{node.start_mark.line + 1}: an alias that contains itself.')
-    above = (*above, node)
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
             yield (*keys, str(number)), f'{name}:{item.start_mark.line + 1}'
-            yield from _places(item, (*keys, str(number)), name, above)
+            yield from _places(item, (*keys, str(number)), name)
     elif isinstance(node, yaml.MappingNode):
+        # What is merged comes first: a mapping's own keys go before it, wherever they stand.
+        for _, value in filter(lambda pair: is_merge(pair[0]), node.value):
+            for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
+                yield from _places(part, keys, name)
         seen: dict[str, int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            if key.tag == 'tag:yaml.org,2002:merge':
-                for part in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                    yield from _places(part, keys, name, above)
-                continue
-            if key.tag != 'tag:yaml.org,2002:str':
-                raise UserError(f"{name}:{line}: the key '{key.value}' is not a text to YAML: put it in quotes.")
+            if not is_merge(key) and not is_text(key):
+                said = shown(key.value) if isinstance(key, yaml.ScalarNode) else 'of several values'
+                raise UserError(f'{name}:{line}: the key {said} is not a text to YAML: put it in quotes.')
             if key.value in seen:
-                raise UserError(f"{name}:{line}: key '{key.value}' stands twice, first in line {seen[key.value]}.")
+                several = ': merge several by one, <<: [*a, *b]' if is_merge(key) else ''
+                raise UserError(
+                    f'{name}:{line}: key {shown(key.value)} stands twice, first in line {seen[key.value]}{several}.'
+                )
             seen[key.value] = line
-            yield (*keys, key.value), f'{name}:{line}'
-            yield from _places(value, (*keys, key.value), name, above)
+            if not is_merge(key):
+                yield (*keys, key.value), f'{name}:{line}'
+                yield from _places(value, (*keys, key.value), name)
 
 
 def _explain(error: yaml.MarkedYAMLError, name: str) -> str:
     mark = error.problem_mark or error.context_mark
     place = f'{name}:{mark.line + 1}' if mark else name
     if isinstance(error, yaml.constructor.ConstructorError) and 'tag' in str(error.problem):
-        tag = str(error.problem).partition("'")[2].rpartition("'")[0].replace('tag:yaml.org,2002:', '!!')
+        tag = tag_name(str(error.problem).partition("'")[2].rpartition("'")[0])
         return f"{place}: the tag '{tag}' is not read: option files hold plain data only. Write the value itself."
     return f'{place}: not readable as YAML: {error.problem or error.context}.'
 
@@ -113,31 +106,57 @@ def parse_value(text: str) -> object:
     return parse(f'value: {text}\n', f"'{text}'").values.get('value')
 
 
-def read(file: Path, above: tuple[Path, ...] = ()) -> Document:
+def read(file: Path) -> Document:
     """Reads an option file and the files its ``_base_`` names (a path or a list, relative to it; later ones win).
 
     Raises:
         UserError: a file is missing or wrong, or inherits from itself.
     """
+    return _read(file, (), {})
+
+
+def _read(file: Path, above: tuple[Path, ...], known: dict[Path, Document]) -> Document:
+    """A file with all it inherits; ``known`` has those that were read before, for several may inherit one."""
     resolved = file.resolve()
     if resolved in above:
         chain = ' -> '.join(path.name for path in (*above[above.index(resolved) :], resolved))
         raise UserError(f"{file}: '_base_' goes in a circle: {chain}.")
-    try:
-        text = file.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'
-        raise UserError(f'The option file {file} cannot be read: {reason}.') from error
-    own = parse(text, str(file))
+    if len(above) >= _LONGEST_CHAIN:
+        raise UserError(f'{file}: it is inherited over more than {_LONGEST_CHAIN} files: merge some of them.')
+    if resolved in known:
+        return known[resolved]
+    own = parse(_text_of(file), str(file))
     own.values, own.places = renamed(own.values, own.places, str(file), warn=True)
-    bases = own.values.pop(BASE, [])
+    bases = own.values.pop(BASE, None)
     line = own.places.pop((BASE,), str(file))
     result = Document({})
-    for base in [bases] if isinstance(bases, str) else bases or []:
+    for base in [] if bases is None else bases if isinstance(bases, list) else [bases]:
         if not isinstance(base, str) or not (file.parent / base).is_file():
-            raise UserError(f"{line}: key '_base_' names no file: '{base}' (looked for beside {file}).")
-        result = merge(result, read(file.parent / base, (*above, resolved)))
-    return merge(result, own)
+            raise UserError(f"{line}: key '_base_' names no file: {shown(base)} (looked for beside {file}).")
+        result = merge(result, _read(file.parent / base, (*above, resolved), known))
+    known[resolved] = merge(result, own)
+    return known[resolved]
+
+
+def _text_of(file: Path) -> str:
+    """What an option file holds.
+
+    Raises:
+        UserError: it cannot be read, is no regular file (reading a pipe or a device might never end), or is too long.
+    """
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            kind = 'a folder' if stat.S_ISDIR(status.st_mode) else 'a pipe or a device'
+            raise UserError(f'The option file {file} is {kind}: name a regular file.')
+        if status.st_size > _LONGEST_FILE:
+            raise UserError(
+                f'The option file {file} has {status.st_size} bytes: no more than {_LONGEST_FILE} are read.'
+            )
+        return file.read_text(encoding='utf-8')
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else 'it is not UTF-8 text'
+        raise UserError(f'The option file {file} cannot be read: {reason}.') from error
 
 
 def merge(base: Document, over: Document) -> Document:

@@ -179,6 +179,16 @@ class EvalLoader(_Loader):
             dealt += len(members)
             self._groups += [mine[start : start + batch_size] for start in range(0, len(mine), batch_size)]
 
+    def keep_one_of_each_size(self, sizes: int, images: int) -> None:
+        """Leaves one batch of each size of image, of so many images at most; of many sizes only some, both ends too."""
+        if not isinstance(self.dataset, ImageDataset):
+            self._groups = self._groups[:1]
+            return
+        first = {self.dataset.shape(group[0]): group[:images] for group in reversed(self._groups)}
+        ordered = [first[size] for size in sorted(first)]
+        kept = sorted({round(number * (len(ordered) - 1) / max(1, sizes - 1)) for number in range(sizes)})
+        self._groups = [ordered[place] for place in kept if place < len(ordered)]
+
     def __len__(self) -> int:
         return len(self._groups)
 

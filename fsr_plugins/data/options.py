@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,8 +21,9 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from fsr_plugins.edges import Adaptive
-from fsr_plugins.errors import UserError, misfit
+from fsr_plugins.errors import MISFIT, UserError, misfit, shown
 from fsr_plugins.registry import near
+from fsr_plugins.values import NAME
 
 #: A dataset's block of an option file, as YAML gives it.
 Block = Mapping[str, Any]
@@ -49,6 +52,16 @@ def _patterns_or_file(value: object) -> object:
 #: Which images: a list of patterns on their keys, or the path of a ``*.txt`` file with one key a line.
 Keys = Annotated[str | list[str], BeforeValidator(_patterns_or_file)]
 
+
+def _plain_name(value: str) -> str:
+    if not re.fullmatch(NAME, value):
+        raise ValueError("a name of letters, digits, '.', '_', '+' and '-', 100 at most: folders are called after it")
+    return value
+
+
+#: What a dataset is called.
+DatasetName = Annotated[str, AfterValidator(_plain_name)]
+
 #: Old names of keys and the present ones; the old ones work until version 0.3.
 RENAMED = {
     'number': 'max_images',
@@ -67,7 +80,7 @@ class DatasetOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    name: str = Field('dataset', description='what the dataset is called in logs and results')
+    name: DatasetName = Field('dataset', description='what the dataset is called in logs and results')
     type: str = Field('', description='the registered class')
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
@@ -227,7 +240,7 @@ class CompareOptions(BaseModel):
     @model_validator(mode='after')
     def _somebody_compares(self) -> CompareOptions:
         if self.recogniser is None and not self.random:
-            raise ValueError("a block with a 'recogniser', or with 'random: true' for any other face of the person")
+            raise misfit("nobody compares: give a 'recogniser', or 'random: true' for any other face of the person")
         return self
 
 
@@ -281,4 +294,6 @@ def _problem(schema: type[DatasetOptions], entry: ErrorDetails) -> str:
         hint = near(str(entry['loc'][-1]), known) or f' Known: {", ".join(known)}.'
         return f"unknown key '{place}'.{hint}"
     text = str(entry['msg']).removeprefix('Value error, ')
-    return f"'{place}': {text} (it is {entry['input']!r})." if place else f'{text}.'
+    if entry['type'] == MISFIT or not place:
+        return f"'{place}': {text}." if place else f'{text}.'
+    return f"'{place}': {text} (it is {shown(entry['input'])})."

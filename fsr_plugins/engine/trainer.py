@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fsr_plugins.atomic import write_text
+from fsr_plugins.config.problems import explained
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
@@ -43,7 +44,8 @@ class StageOutcome:
 def make_dataset(block: Mapping[str, Any], phase: str, opt: Mapping[str, Any]) -> Any:
     """The dataset a block under ``datasets`` names, with the keys BasicSR adds and the run's seed."""
     options = {'scale': opt['scale'], 'seed': opt['manual_seed'], **block, 'phase': phase}
-    return lookup('datasets', block['type'])(options)
+    with explained(f"the set '{block['name']}' cannot be built"):
+        return lookup('datasets', block['type'])(options)
 
 
 def make_train_loader(opt: Options, world: World, start: int, pin_memory: bool) -> TrainLoader:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +26,20 @@ def quantise(image: Tensor) -> Tensor:
     """The image as it would come back from an 8-bit file: clamped to [0, 1], in steps of 1/255, float32."""
     with one_thread(image.device):
         return image.float().clamp(0, 1).mul_(255).round_().div_(255)
+
+
+#: Whether what is measured is only to be tried.
+_trying: ContextVar[bool] = ContextVar('_trying', default=False)
+
+
+@contextmanager
+def on_trial() -> Iterator[None]:
+    """Inside, batches are measured but no figures made of them: a part of a set is too little for many metrics."""
+    token = _trying.set(True)
+    try:
+        yield
+    finally:
+        _trying.reset(token)
 
 
 #: The name under which the figures of HR itself stand, for the metrics that rate it.
@@ -99,7 +115,9 @@ class SetEvaluation:
         return images
 
     def compute(self) -> Results:
-        """Gathers over the ranks; call it on all of them."""
+        """Gathers over the ranks; call it on all of them. No figures :func:`on_trial`."""
+        if _trying.get():
+            return {net: {} for net in self.metrics}
         return {
             net: {key: value for name, metric in metrics.items() for key, value in _named(name, metric.compute())}
             for net, metrics in self.metrics.items()

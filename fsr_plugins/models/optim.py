@@ -31,6 +31,16 @@ def build_scheduler(block: Block, optimizer: Optimizer) -> LRScheduler:
     return scheduler_class(arguments.pop('type'))(optimizer, **arguments)
 
 
+def chosen_blocks(train: TrainOptions, label: str) -> tuple[tuple[str, Block | None], tuple[str, Block | None]]:
+    """Which blocks say how the network ``label`` is optimised and scheduled, each with its key in ``train``."""
+    own, suffix = train.model_extra or {}, label.removeprefix('net_')
+    optim, schedule = f'optim_{suffix}', f'scheduler_{suffix}'
+    return (
+        (optim, own[optim]) if own.get(optim) else ('optim', train.optim),
+        (schedule, own[schedule]) if own.get(schedule) else ('scheduler', train.scheduler),
+    )
+
+
 def make_optimizers(
     train: TrainOptions, nets: Mapping[str, Sequence[Parameter]]
 ) -> dict[str, tuple[Optimizer, LRScheduler | None]]:
@@ -41,13 +51,11 @@ def make_optimizers(
     Raises:
         UserError: a network has no optimiser.
     """
-    own = train.model_extra or {}
     made = {}
     for label, parameters in nets.items():
-        suffix = label.removeprefix('net_')
-        block, schedule = own.get(f'optim_{suffix}') or train.optim, own.get(f'scheduler_{suffix}') or train.scheduler
+        (key, block), (_, schedule) = chosen_blocks(train, label)
         if block is None:
-            raise UserError(f"'train' has neither 'optim_{suffix}' nor 'optim' for {label}.")
+            raise UserError(f"'train' has neither 'optim_{label.removeprefix('net_')}' nor '{key}' for {label}.")
         optimizer = build_optimizer(block, parameters)
         made[label] = (optimizer, build_scheduler(schedule, optimizer) if schedule else None)
     return made

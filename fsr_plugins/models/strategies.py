@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import size_of
 from fsr_plugins.models import legacy
 from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, write_images
 from fsr_plugins.models.networks import evaluating
@@ -125,6 +126,19 @@ def meta_of(model: Evaluated) -> Record:
     return {'keys': model.files, **{view: model.batch[view] for view in _VIEWS if view in model.batch}}
 
 
+def check_enlargement(label: str, sr: Tensor, lq: Tensor, scale: int) -> None:
+    """Compares the size of what a network makes with that of its LR.
+
+    Raises:
+        UserError: it is not ``scale`` times as large.
+    """
+    if sr.shape[-2:] != (scale * lq.shape[-2], scale * lq.shape[-1]):
+        raise UserError(
+            f"The network '{label}' makes {size_of(sr)} of {size_of(lq)}, and 'scale' is {scale}: set the scale of the "
+            'network, of the stage and of the degradation alike.'
+        )
+
+
 class SuperResolution(Evaluation[ModelT]):
     """Networks from LR to SR are compared with HR, beside bicubic enlargement."""
 
@@ -158,6 +172,8 @@ class SuperResolution(Evaluation[ModelT]):
             for batch in loader:
                 lq = lq_of(model, batch, name)
                 images = evaluation.update(lq, model.gt, meta_of(model))
+                for label in compared:
+                    check_enlargement(label, images[label], lq, scale)
                 if save_to is not None:
                     write_images(save_to, model.files, suffix, images['result'])
         results = evaluation.compute()

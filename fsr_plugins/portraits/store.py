@@ -1,21 +1,30 @@
-"""The built-in faces as a store, drawn when it is first opened."""
+"""The built-in faces as a store, drawn when it is first opened.
+
+Where nothing may be left (:func:`fsr_plugins.stores.once.built_in`), a few drawings stand for all.
+"""
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from fsr_plugins.portraits.spec import SCHEME, parse_spec
+from fsr_plugins.portraits.domains import IMAGES_PER_PERSON
+from fsr_plugins.portraits.spec import SCHEME, PortraitSpec, parse_spec
 from fsr_plugins.portraits.workers import draw
 from fsr_plugins.stores.lmdb import LmdbStore
 from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import write_lmdb
-from fsr_plugins.stores.once import only_one
+from fsr_plugins.stores.once import is_elsewhere, only_one, place_to_build
 from fsr_plugins.stores.opening import register_scheme
 from fsr_plugins.stores.progress import progress
+from fsr_plugins.stores.records import Face, FaceLike
 
 logger = logging.getLogger(__name__)
+#: Drawings that stand for all faces of a set.
+_DRAWN = 16
 
 
 @register_scheme(SCHEME)
@@ -30,6 +39,10 @@ def open_portraits(text: str) -> LmdbStore:
     store = _complete(path, spec.number)
     if store is not None:
         return store
+    path = place_to_build(path)
+    store = _complete(path, spec.number)
+    if store is not None:
+        return store
     with only_one(path):
         store = _complete(path, spec.number)  # another process may have drawn it meanwhile
         if store is not None:
@@ -38,9 +51,21 @@ def open_portraits(text: str) -> LmdbStore:
             logger.warning('%s does not hold %d faces; it is drawn again.', path, spec.number)
             release(path)
             shutil.rmtree(path)
+        if is_elsewhere(str(path)):
+            write_lmdb(path, _stand_ins(spec), 'raw')
+            return LmdbStore(path)
         logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
         write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
         return LmdbStore(path)
+
+
+def _stand_ins(spec: PortraitSpec) -> Iterator[FaceLike]:
+    """All faces of a spec by their keys and identities; the pictures are the first few, over and over."""
+    drawn = list(draw(replace(spec, number=min(spec.number, _DRAWN))))
+    for index in range(spec.number):
+        shown, first = drawn[index % len(drawn)], drawn[0].identity
+        identity = None if first is None else first + index // IMAGES_PER_PERSON
+        yield Face(f'{index:06d}', shown.image, identity, shown.landmarks, shown.parsing)
 
 
 def _complete(path: Path, number: int) -> LmdbStore | None:

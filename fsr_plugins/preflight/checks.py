@@ -5,6 +5,7 @@ Each returns warnings and raises UserError for what makes training impossible.
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.registry import build_network, lookup
+from fsr_plugins.preflight.building import build_within_memory
+from fsr_plugins.registry import lookup
 
 
 def devices(stage: Stage) -> list[str]:
@@ -37,6 +39,17 @@ def devices(stage: Stage) -> list[str]:
         raise UserError(
             f"{stage.where(('num_gpu',))}: key 'num_gpu' is {wanted}, but this machine has {there} GPUs; "
             "'auto' takes what is there."
+        )
+    return []
+
+
+def scale(stage: Stage) -> list[str]:
+    """``scale`` against that of the degradation."""
+    reduces, enlarges = (stage.opt.get('degradation') or {}).get('scale'), stage.opt['scale']
+    if isinstance(reduces, int) and reduces != enlarges:
+        raise UserError(
+            f"{stage.where(('degradation', 'scale'))}: key 'degradation.scale' is {reduces} and 'scale' of stage "
+            f"'{stage.name}' is {enlarges}: make them equal."
         )
     return []
 
@@ -87,11 +100,19 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
 
 def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
     """Builds every network of a stage into ``nets``, by ``net_<x>``."""
-    for label in lookup('models', stage.opt['model_type']).networks:
+    on_gpu = stage.opt['num_gpu'] != 0 and torch.cuda.is_available()
+    for label, use in lookup('models', stage.opt['model_type']).networks.items():
         key = option_name(label)
-        if stage.opt.get(key) is not None:
-            with explained(f"{stage.where((key,))}: key '{key}' cannot be built"):
-                nets[label] = build_network(stage.opt[key])
+        if stage.opt.get(key) is None:
+            continue
+        # What is trained on the CPU is held with its gradients and, by Adam, two moments.
+        copies = 1 if on_gpu or use.frozen else 4
+        what = f"{stage.where((key,))}: key '{key}' cannot be built"
+        try:
+            with explained(what):
+                nets[label] = build_within_memory(stage.opt[key], copies)
+        except UserError as error:
+            raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
     return []
 
 
@@ -141,6 +162,11 @@ def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: st
 def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
     opt, warnings = stage.opt, []
+    if (opt['logger'].get('wandb') or {}).get('project') and importlib.util.find_spec('wandb') is None:
+        raise UserError(
+            f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
+            "pip install fsr_plugins[wandb], or leave out 'project'."
+        )
     blocks: list[tuple[Keys, str, Any]] = [(('train', key), 'losses', block) for key, block in loss_blocks(opt).items()]
     metrics = (opt.get('val') or {}).get('metrics') or {}
     blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]

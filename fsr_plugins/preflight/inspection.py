@@ -20,6 +20,7 @@ from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
+from fsr_plugins.preflight.schedules import rehearse
 from fsr_plugins.values import Record
 
 
@@ -88,7 +89,8 @@ def inspect(
     """Looks at everything an experiment needs; errors are findings, not exceptions. The random state is left as it was.
 
     Args:
-        dry_steps: also train one iteration of each stage on one batch, in memory only.
+        dry_steps: also train one iteration of each stage on one batch, try its validation and follow its learning
+            rates, in memory only.
         skip: finished stages, of which only the options are looked at.
         dry_skip: stages without a dry step.
     """
@@ -107,9 +109,12 @@ def inspect(
         for stage in stages:
             bytes_, good = _inspect_stage(report, experiment, stage, seen)
             needed += bytes_
+            if dry_steps:
+                rehearsal = partial(rehearse, stage)
+                good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                report.attempt(stage.name, 'dry step', dry, 'one iteration trains')
+                report.attempt(stage.name, 'dry step', dry, 'one iteration trains, one batch validates')
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
         distributed.set_random_state(state)
@@ -119,7 +124,10 @@ def inspect(
 def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: set[str]) -> tuple[int, bool]:
     """Everything but the dry step; the bytes the stage will write, and whether there was no error."""
     nets: dict[str, nn.Module] = {}
-    attempts = [('devices', partial(checks.devices, stage), 'num_gpu fits this machine')]
+    attempts = [
+        ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
+        ('scale', partial(checks.scale, stage), 'networks undo what the degradation does'),
+    ]
     for phase, block in stage.opt['datasets'].items():
         work = json.dumps([phase.split('_')[0], block, stage.opt['scale']], sort_keys=True)
         if work not in seen:  # stages share sets through the common part

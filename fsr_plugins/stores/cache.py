@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.once import is_elsewhere
 from fsr_plugins.stores.store import Store
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ class StoreCache:
 
     def __init__(self, store: Store, what: str) -> None:
         name = hashlib.sha256(os.fsencode(os.path.realpath(store.path))).hexdigest()[:32]
-        self._what = what
+        self._what, self._path = what, store.path
         folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
         self._record = folder / f'{name}.{what}.json'
         self._fingerprint = _fingerprint(store)
@@ -44,7 +45,12 @@ class StoreCache:
             return None
 
     def remember(self, finding: object) -> None:
-        """Keeps the finding, which JSON can hold; where that is not possible a warning says so."""
+        """Keeps the finding, which JSON can hold; where that is not possible a warning says so.
+
+        Of a store that is there for a moment only nothing is kept.
+        """
+        if is_elsewhere(self._path):
+            return
         partial = self._record.with_suffix(f'.{os.getpid()}.partial')
         try:
             self._record.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.stores.once import only_one
+from fsr_plugins.stores.once import only_one, place_to_build
 from fsr_plugins.stores.partial import partial_folder
 from fsr_plugins.weights import file_sha256
 
@@ -39,6 +39,7 @@ def cached_array(root: Path, about: Mapping[str, object], build: Callable[[Path]
     text = json.dumps(about, sort_keys=True)
     folder = root / hashlib.sha256(text.encode()).hexdigest()
     if not _is_whole(folder):
+        folder = place_to_build(folder)
         with only_one(folder):
             if not _is_whole(folder):  # another process may have built it meanwhile
                 if folder.exists():

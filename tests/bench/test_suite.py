@@ -29,7 +29,7 @@ def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
     assert 'suite.yml:' in text and "key 'bugdet' is not known to a suite. Did you mean 'budget'?" in text
     text = loaded(folder, entries={'a': {'opt': 'one.yml', 'stagge': 'x'}, 'b': {}}, reference=None, papers={})
     assert "key 'entries.a.stagge' is not known to 'entries.a'. Did you mean 'stage'?" in text
-    assert "key 'entries.b' is {}, but must be one of {type: bicubic}" in text
+    assert "key 'entries.b': an entry is one of {type: bicubic}" in text
     text = loaded(folder, metrics={'psnr': {'type': 'PSNRR'}})
     assert "key 'metrics.psnr.type' is 'PSNRR'" in text and 'PSNR' in text
     text = loaded(folder, test={'dataroot_gt': 'test.lmdb', 'vews': []})
@@ -40,7 +40,7 @@ def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
     ('changes', 'message'),
     [
         ({'reference': 'tow'}, "key 'reference' is 'tow': no entry is named so. Did you mean 'two'?"),
-        ({'budget': {}}, "must be either 'iterations' or 'images'"),
+        ({'budget': {}}, "either in 'iterations' or in 'images'"),
         ({'budget': None}, "key 'budget' is missing: the suite has entries that are trained"),
         ({'entries': {'cache': {'type': 'bicubic'}}}, "without the name 'cache'"),
         (alone({'opt': 'nowhere.yml'}), "names no file: 'nowhere.yml'"),

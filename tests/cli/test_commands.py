@@ -168,10 +168,31 @@ def test_doctor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', '-opt', 'o.yml', '--json', 'found.json']) == 0
     assert 'dry step' in capsys.readouterr().out
     assert found(folder)['ok'] is True
-    assert {'level': 'ok', 'stage': 'train', 'check': 'dry step', 'message': 'one iteration trains'} in found(folder)[
-        'findings'
-    ]
+    assert {
+        'level': 'ok',
+        'stage': 'train',
+        'check': 'dry step',
+        'message': 'one iteration trains, one batch validates',
+    } in found(folder)['findings']
     assert not (folder / 'experiments').exists()
+
+
+def test_doctor_leaves_nothing_of_faces_that_are_not_drawn(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = sorted(folder.rglob('*'))
+    changes = [f'datasets.{part}.dataroot_gt=portraits://studio/{split}?number=3&size=16'
+               for part, split in (('train', 'train'), ('val', 'test'))]  # fmt: skip
+    command = ['doctor', '-opt', 'o.yml', *(word for change in changes for word in ('--set', change))]
+    assert main(command) == 0
+    assert 'studio_train_n3_s16_seed0' in capsys.readouterr().out
+    after = [path for path in sorted(folder.rglob('*')) if 'cache' not in path.parts]
+    assert after == [path for path in before if 'cache' not in path.parts]
+    assert main(['train', *command[1:]]) == 0
+    drawn = sorted((folder / 'datasets/portraits').glob('*.lmdb'))
+    assert len(drawn) == 2
+    capsys.readouterr()
+    assert main(command) == 0
+    # What is there is looked at in its place.
+    assert 'stood for all' not in capsys.readouterr().out
 
 
 def test_doctor_finds_a_network_of_another_scale(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -386,3 +386,8 @@ def test_fingerprint_does_not_depend_on_the_folder(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         prints.add(config.fingerprint(load(tmp_path / name, two_stages()).stages['second'].opt))
     assert len(prints) == 1
+
+
+def test_a_tuple_that_is_too_short(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"key 'train.optim_g.betas' is \[0.9\]|key 'train.optim_g.betas.1' is missing"):
+        load(tmp_path, tiny.options(), 'train.optim_g.betas=[0.9]')

@@ -200,7 +200,7 @@ def test_batches(tmp_path: Path) -> None:
     ('more', 'message'),
     [
         ({'phase': 'val'}, 'compare faces are for training; for validation take a FaceDataset'),
-        ({'compare': {'recogniser': None}}, "'compare': a block with a 'recogniser', or with 'random: true'"),
+        ({'compare': {'recogniser': None}}, "'compare': nobody compares: give a 'recogniser', or 'random: true'"),
         ({'compare': {'k': 0, 'random': True}}, "'compare.k'"),
         ({'compare': {'randm': True}}, "unknown key 'compare.randm'. Did you mean 'random'"),
         ({'compare': {'recogniser': {'type': 'CompareSetRecognizer'}}}, "Did you mean 'CompareSetRecogniser'"),

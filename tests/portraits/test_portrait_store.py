@@ -15,6 +15,7 @@ from fsr_plugins.portraits import iterate, render
 from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
 from fsr_plugins.portraits.workers import draw
 from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.once import built_in
 from fsr_plugins.stores.opening import open_store
 
 
@@ -83,3 +84,23 @@ def test_a_drawing_process_that_dies_is_reported(monkeypatch: pytest.MonkeyPatch
     spec = PortraitSpec('studio', 'val', 70, 16, 5)
     with pytest.raises(RunError, match='ended with status 1'):
         list(draw(spec, processes=2))
+
+
+def test_a_few_drawings_stand_for_all_where_nothing_may_be_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('FSR_DATASETS', str(tmp_path / 'datasets'))
+    spec = 'portraits://studio/train?number=40&size=16'
+    (tmp_path / 'there').mkdir()
+    with built_in(tmp_path / 'there'):
+        few = open_store(spec)
+        images = [few.image(key) for key in few.keys]
+    assert not (tmp_path / 'datasets').exists()
+    whole = open_store(spec)
+    assert list(few.keys) == list(whole.keys)
+    assert few.identities is not None
+    assert whole.identities is not None
+    assert few.identities.tolist() == whole.identities.tolist()
+    assert few.holds == whole.holds
+    np.testing.assert_array_equal(images[15], whole.image('000015'))
+    np.testing.assert_array_equal(images[16], whole.image('000000'))

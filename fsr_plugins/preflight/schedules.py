@@ -1,0 +1,109 @@
+"""The optimisers and schedules of a stage on a few numbers, from the first iteration to the last."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from fsr_plugins.config import Stage
+from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.config.problems import explained
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.networks import option_name
+from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler, chosen_blocks
+from fsr_plugins.registry import lookup
+from fsr_plugins.values import Block
+
+#: Steps that the optimisers take, and iterations and seconds in which schedules are followed without a gap.
+_STEPS, _ITERATIONS, _SECONDS = 3, 10_000, 1.0
+
+
+def rehearse(stage: Stage) -> list[str]:
+    """Follows every learning rate of a stage: all of it where that is quick, else its beginning, turns and end.
+
+    Raises:
+        UserError: an optimiser or a schedule cannot be built or fails at an iteration to come, or a rate is not finite.
+    """
+    model = lookup('models', stage.opt['model_type'])
+    if stage.generates_set:
+        return []
+    train: TrainOptions = model.Train.model_validate(dict(stage.opt['train']))
+    for label, net in model.networks.items():
+        if not net.frozen and stage.opt.get(option_name(label)) is not None:
+            _rehearse(stage, train, label)
+    return []
+
+
+def _rehearse(stage: Stage, train: TrainOptions, label: str) -> None:
+    (optim_key, optim), (key, block) = chosen_blocks(train, label)
+    if optim is None:
+        raise UserError(f"{stage.where(('train',))}: 'train' has neither '{optim_key}' nor 'optim' for {label}.")
+    on_cpu = stage.opt['num_gpu'] == 0 or not torch.cuda.is_available()
+    parameter = nn.Parameter(torch.zeros(2, 2, device='cpu' if on_cpu else 'cuda'))
+    place = f"{stage.where(('train', optim_key))}: key 'train.{optim_key}'"
+    with explained(f'{place}: {optim["type"]} cannot be used'):
+        optimizer = build_optimizer(optim, [parameter])
+        parameter.grad = torch.ones_like(parameter)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            for _ in range(_STEPS):
+                optimizer.step()
+    if not bool(parameter.isfinite().all()):
+        raise UserError(f"{place}: after {_STEPS} steps the weights are not finite: lower 'lr'.")
+    scheduler: LRScheduler | None = None
+    if block:
+        place = f"{stage.where(('train', key))}: key 'train.{key}'"
+        with explained(f'{place}: {block["type"]} cannot be built'):
+            scheduler = build_scheduler(block, optimizer)
+    _follow(Schedule([(optimizer, scheduler)]), train, block or {}, place)
+
+
+def _follow(schedule: Schedule, train: TrainOptions, block: Block, place: str) -> None:
+    ((optimizer, scheduler),) = schedule.pairs
+    total = train.total_iter
+    iteration = 0
+
+    def what() -> str:
+        return f'{place}: it fails at iteration {iteration} of {total}{_hint(block, total)}'
+
+    with explained(what), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for iteration in _iterations(total, block):
+            if scheduler is not None and iteration > 1:
+                # Where iterations were left out; otherwise it stands there already.
+                scheduler.last_epoch = iteration - 2
+            schedule.set(iteration, train.warmup_iter)
+            for group in optimizer.param_groups:
+                if not (math.isfinite(group['lr']) and group['lr'] >= 0):
+                    rate = f'the learning rate is {group["lr"]} at iteration {iteration} of {total}'
+                    raise UserError(f'{place}: {rate}: it has to be finite and not negative.')
+
+
+def _hint(block: Block, total: int) -> str:
+    periods = block.get('periods')
+    if isinstance(periods, list) and sum(periods) < total:
+        return f", for 'periods' end at {sum(periods)}"
+    return ''
+
+
+def _iterations(total: int, block: Block) -> Iterator[int]:
+    """Iterations from 1 on without a gap, for as long as that is quick; then those around every turn, and the last."""
+    started = time.perf_counter()
+    iteration = 0
+    while iteration < min(total, _ITERATIONS):
+        iteration += 1
+        yield iteration
+        if iteration >= 1000 and iteration % 100 == 0 and time.perf_counter() - started > _SECONDS:
+            break
+    turns = {total}
+    for value in block.values():
+        numbers = [number for number in (value if isinstance(value, list) else [value]) if isinstance(number, int)]
+        turns |= {*numbers, *(sum(numbers[:length]) for length in range(1, len(numbers) + 1))}
+    around = {turn + offset for turn in turns for offset in (-1, 0, 1, 2)}
+    yield from sorted(point for point in around if iteration < point <= total)

@@ -1,0 +1,62 @@
+"""A few batches of a stage's validation before anything is trained, in memory only."""
+
+from __future__ import annotations
+
+from fsr_plugins.config import Experiment, Stage
+from fsr_plugins.config.dependencies import unfinished_stage
+from fsr_plugins.config.problems import explained
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.trainer import make_val_loaders
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import on_trial
+from fsr_plugins.models.networks import evaluating
+from fsr_plugins.models.strategies import check_enlargement
+from fsr_plugins.preflight.memory import freed
+from fsr_plugins.values import Options
+
+#: Sizes of images that are tried of a set, and images of each on a CPU; a GPU takes whole batches.
+_SIZES, _IMAGES = 3, 2
+
+
+def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) -> None:
+    """Takes the metrics out of ``opt`` that need a file of a stage that is not done."""
+    metrics = (opt.get('val') or {}).get('metrics') or {}
+    for name in [name for name, block in metrics.items() if unfinished_stage(experiment, stage, block)]:
+        del metrics[name]
+
+
+def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
+    """Measures a batch of a few sizes of every validation set, as validation will; without one, runs the result once.
+
+    Args:
+        stage: where the options stand.
+        model: in training, with a batch fed.
+        opt: the stage with run-time keys, less what is not there yet.
+    Raises:
+        UserError: a network, a metric or a set fails, or the images are of another size than ``scale`` says.
+    """
+    if not (opt.get('val') or {}).get('val_freq') or len(opt['datasets']) == 1:
+        _run_result_once(stage, model, opt)
+        return
+    phases = {block['name']: phase for phase, block in opt['datasets'].items() if phase != 'train'}
+    for name, loader in make_val_loaders(opt, World(), pin_memory=False).items():
+        keys = ('datasets', phases[name])
+        place = f"{stage.where(keys)}: key '{'.'.join(keys)}'"
+        on_cpu = model.device.type == 'cpu'
+        loader.keep_one_of_each_size(_SIZES, _IMAGES if on_cpu else loader.batch_size)
+        what = f"{place}: validation on the set '{name}' fails"
+        try:
+            with explained(what), loader, freed(loader.batch_size, '.'.join(keys)), on_trial():
+                model.evaluation.validate(model, loader)
+        except UserError as error:
+            raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
+
+
+def _run_result_once(stage: Stage, model: FSRModel, opt: Options) -> None:
+    net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
+    if net is None or model.lq is None:
+        return
+    what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
+    with explained(what), evaluating(net), model.precision.autocast():
+        check_enlargement('result', net(model.lq), model.lq, opt['scale'])

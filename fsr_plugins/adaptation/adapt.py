@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints import META, PARAMS_EMA, described, write_tensors
+from fsr_plugins.checkpoints import META, PARAMS_EMA, described, load, write_tensors
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import unfinished_stage
@@ -103,6 +103,7 @@ def adapt(request: Request) -> Record:
     load_plugins()
     source = described(request.checkpoint)
     model_type = _adapter(source[META]['arch'], request.checkpoint)
+    load(request.checkpoint)  # ends with its message where the file's arguments are not those of its weights
     with partial_folder(request.out) as work:
         document = _document(request, source, model_type, work / 'exemplars')
         experiment = config.compose(document, request.checkpoint, root=work)

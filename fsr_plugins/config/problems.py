@@ -110,7 +110,16 @@ def fail(lines: Mapping[str, None]) -> None:
 
 
 #: What wrong options make other people's constructors and forward passes raise.
-_FAILURES = (RuntimeError, ValueError, TypeError, AssertionError, LookupError, AttributeError)
+_FAILURES = (
+    RuntimeError,
+    ValueError,
+    TypeError,
+    AssertionError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    MemoryError,
+)
 
 
 @contextmanager

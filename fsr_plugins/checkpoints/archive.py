@@ -15,6 +15,8 @@ from fsr_plugins.errors import UserError
 MAGIC = b'PK\x03\x04'
 #: A member's own header: so long, and where in it the lengths of name and extra field stand, two bytes each.
 _HEADER, _LENGTHS = 30, 26
+#: What the end of its directory begins with, and how long it is where no comment follows.
+_ENDS, _END = b'PK\x05\x06', 22
 _BLOCK = 1 << 20
 #: Threads that sum at once; one is about as fast as the disk, several as memory.
 _THREADS = 4
@@ -40,10 +42,11 @@ def check_archive(file: BinaryIO, path: str | Path) -> None:
     """
     try:
         with zipfile.ZipFile(file) as archive:
-            members, comment = archive.infolist(), archive.comment
+            members = archive.infolist()
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
         raise _damaged(path, f'it is cut short or its directory is damaged: {error}') from error
-    if not members or comment or len({member.filename for member in members}) != len(members):
+    file.seek(-_END, os.SEEK_END)
+    if not members or file.read(len(_ENDS)) != _ENDS or len({member.filename for member in members}) != len(members):
         raise _damaged(path, 'its directory is not as PyTorch writes it')
     if min(member.header_offset for member in members) != 0:
         raise _damaged(path, 'its directory belongs to another archive')

@@ -17,8 +17,9 @@ from fsr_plugins.values import ReadBlock
 _BEYOND, _PARAMETERS, _MODULES = 256, 4, 64
 #: How many numbers they may hold together, beyond the file's and for each; buffers need not be in the file.
 _NUMBERS, _NUMBERS_BEYOND = 4, 1 << 26
-#: The largest whole number among the arguments of a network that cannot be tried without memory.
-_LARGEST = 1 << 16
+#: The largest whole number among a network's arguments, and how many times the file's longest side it may be beyond:
+#: they are sides, and numbers of layers and classes. Whatever loops over more takes time and memory.
+_LARGEST, _SIDES = 1 << 16, 4
 
 
 class _TooLarge(Exception):
@@ -37,20 +38,18 @@ def sketch(
         source: how messages call the file.
 
     Returns:
-        None where the arch cannot be built so; its arguments have then been found small enough to build it truly.
+        None where the arch cannot be built so.
     Raises:
-        UserError: it is far larger than the file.
+        UserError: its arguments make it far larger than the file.
     """
+    _check_arguments(state, block, source)
     try:
         # Whoever builds a network twice draws random numbers once.
         with torch.random.fork_rng(devices=[]), torch.device('meta'), _bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:
         raise _misfit(block, source, error) from error
-    except Exception as error:  # of an arch that asks for values, or whose arguments are wrong: :func:`construct` says
-        largest = _largest(block)
-        if largest > max(_LARGEST, *(tensor.numel() for tensor in state.values())):
-            raise _misfit(block, source, f'{largest} is larger than any of its tensors') from error
+    except Exception:  # of an arch that asks for values, or whose arguments are wrong: then :func:`construct` says so
         return None
 
 
@@ -63,6 +62,7 @@ def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block:
     Raises:
         UserError: it cannot be built with these arguments, or is far larger than the file.
     """
+    _check_arguments(state, block, source)
     try:
         with _bounded(state):
             return _module(make(), block, source)
@@ -72,6 +72,14 @@ def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block:
         raise
     except Exception as error:  # somebody's constructor, given anything
         raise _misfit(block, source, error) from error
+
+
+def _check_arguments(state: Mapping[str, Tensor], block: ReadBlock, source: str) -> None:
+    sides = (side for tensor in state.values() for side in tensor.shape)
+    largest = _largest(block)
+    if largest > max(_LARGEST, _SIDES * max(sides, default=0)):
+        number = f'{largest:,}' if largest < 1 << 64 else 'a number of more than 64 bits'
+        raise _misfit(block, source, f'{number} among them is far larger than its tensors')
 
 
 def _module(net: object, block: ReadBlock, source: str) -> nn.Module:

@@ -121,7 +121,9 @@ def one(draw: random.Random, kind: str, files: dict[str, bytes], around: Path) -
     face = np.random.default_rng(0).integers(0, 256, (tiny_adapter.SIZE, tiny_adapter.SIZE, 3), np.uint8)
     Path('lr.png').write_bytes(encode_png(face[::2, ::2].copy()))
     Path('hr.png').write_bytes(encode_png(face))
-    command = draw.choice(['load', 'infer', 'infer', 'export', 'adapt' if name == 'adapt' else 'infer'])
+    command = draw.choice(['load', 'infer', 'infer as trained', 'export', 'export as trained', 'adapt'])
+    if command == 'adapt' and name != 'adapt':
+        command = 'load'
     with limited():
         status = COMMANDS[command](path)
     there = {file.name for file in folder.iterdir()}
@@ -186,7 +188,9 @@ def check_message(said: str) -> None:
 COMMANDS: dict[str, Callable[[Path], int]] = {
     'load': load,
     'infer': command('infer', '-o', 'out', '--device', 'cpu', '--fit', 'lr.png', '--size', '8', '8'),
+    'infer as trained': command('infer', '-o', 'out', '--device', 'cpu', '--fit', 'lr.png'),
     'export': command('export', '-o', 'net.pt2', '--size', '8', '8'),
+    'export as trained': command('export', '-o', 'net.pt2'),
     'adapt': command('adapt', '-o', 'out.pth', '--exemplar', 'hr.png'),
 }
 

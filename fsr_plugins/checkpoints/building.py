@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
+from torch.overrides import TorchFunctionMode
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import ReadBlock
@@ -20,6 +22,13 @@ _NUMBERS, _NUMBERS_BEYOND = 4, 1 << 26
 #: The largest whole number among a network's arguments, and how many times the file's longest side it may be beyond:
 #: they are sides, and numbers of layers and classes. Whatever loops over more takes time and memory.
 _LARGEST, _SIDES = 1 << 16, 4
+#: Functions and methods that fill their first argument with random numbers.
+_DRAWS = frozenset(
+    (
+        *('normal_', 'uniform_', 'trunc_normal_', 'orthogonal_'),
+        *('kaiming_normal_', 'kaiming_uniform_', 'xavier_normal_', 'xavier_uniform_'),
+    )
+)
 
 
 class _TooLarge(Exception):
@@ -45,12 +54,24 @@ def sketch(
     _check_arguments(state, block, source)
     try:
         # Whoever builds a network twice draws random numbers once.
-        with torch.random.fork_rng(devices=[]), torch.device('meta'), _bounded(state):
+        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), _bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:
         raise _misfit(block, source, error) from error
     except Exception:  # of an arch that asks for values, or whose arguments are wrong: then :func:`construct` says so
         return None
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no random numbers into tensors, which have no memory: that is most of the time that a sketch takes."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, '__name__', '') in _DRAWS:
+            return args[0] if args else given['tensor']
+        return func(*args, **given)
 
 
 def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block: ReadBlock, source: str) -> nn.Module:

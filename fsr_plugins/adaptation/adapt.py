@@ -7,6 +7,7 @@ to :class:`Adapter`. What is run is an experiment of one stage in a temporary fo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,9 +135,10 @@ def _check_place(request: Request) -> None:
         raise UserError(f"-o {out}: name a file that ends in '.pth'.")
     if not out.parent.is_dir():
         raise UserError(f"-o {out}: there is no folder '{out.parent}': make it first.")
-    taken = {path.resolve() for path in (request.checkpoint, *request.exemplars)}
+    # Not Path.resolve: that fails at links in a circle.
+    taken = {os.path.realpath(path) for path in (request.checkpoint, *request.exemplars)}
     for path in (out, picture):
-        if path.resolve() in taken:
+        if os.path.realpath(path) in taken:
             raise UserError(f"-o {out}: '{path}' would be written, and is what is adapted from: choose another name.")
         if path.is_dir() or (path.exists() and not request.overwrite):
             raise UserError(f"-o {out}: '{path}' exists already: choose another name, or give --overwrite.")

@@ -23,8 +23,8 @@ from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA
 from fsr_plugins.checkpoints.tensors import shown
 from fsr_plugins.errors import UserError
 
-#: How deep the values of ``meta`` are nested at most, and how many there are.
-_DEEP, _MANY = 32, 100_000
+#: How deep the values of ``meta`` are nested at most, how many there are, and how long a key is.
+_DEEP, _MANY, _LONG = 32, 100_000, 200
 #: What plain values are.
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -159,6 +159,8 @@ def _not_plain(meta: object) -> str | None:
         if isinstance(value, Mapping):
             if odd := [key for key in value if type(key) not in _PLAIN]:
                 return f'has a key that is a {type(odd[0]).__name__}'
+            if any(isinstance(key, str) and len(key) > _LONG for key in value):
+                return f'has a key of more than {_LONG} letters'
             todo += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, (list, tuple)):
             todo += [(item, depth + 1) for item in value]

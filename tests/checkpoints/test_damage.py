@@ -110,6 +110,13 @@ def test_what_is_no_file_is_not_waited_for(file: Path) -> None:
     refused(Path('pipe.pth'), 'is no file')
 
 
+def test_links_in_a_circle_are_no_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path('loop.pth').symlink_to('loop.pth')
+    refused(Path('loop.pth'), 'There is no weight file')
+    assert main(['adapt', '-c', 'loop.pth', '-o', 'a.pth', '--exemplar', 'hr.png']) == 2
+    assert "no weight file 'loop.pth'" in capsys.readouterr().err
+
+
 # ---- no finite numbers -----------------------------------------------------------------------------------------------
 
 

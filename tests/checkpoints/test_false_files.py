@@ -78,6 +78,8 @@ def test_nesting_and_keys_are_bounded(file: Path) -> None:
     refused(file, 'nested too deep')
     changed(file, lambda content: content['meta'].update(degradation={(1, 2): 3}))
     refused(file, 'a key that is a tuple')
+    changed(file, lambda content: content['meta'].update(degradation={'x' * 10_000: 3}))
+    refused(file, 'a key of more than 200 letters')
 
 
 def test_more_may_be_said_and_less(file: Path) -> None:

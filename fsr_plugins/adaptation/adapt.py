@@ -7,6 +7,7 @@ to :class:`Adapter`. What is run is an experiment of one stage in a temporary fo
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints import META, PARAMS_EMA, described, write_tensors
+from fsr_plugins.checkpoints import META, PARAMS_EMA, described, load, write_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import named_stages, unfinished_stage
@@ -104,6 +105,7 @@ def adapt(request: Request) -> Record:
     load_plugins()
     source = described(request.checkpoint)
     model_type = _adapter(source[META]['arch'], request.checkpoint)
+    load(request.checkpoint)  # ends with its message where the file's arguments are not those of its weights
     with partial_folder(request.out) as work:
         document = _document(request, source, model_type, work / 'exemplars')
         experiment = config.compose(document, request.checkpoint, root=work)
@@ -134,9 +136,10 @@ def _check_place(request: Request) -> None:
         raise UserError(f"-o {out}: name a file that ends in '.pth'.")
     if not out.parent.is_dir():
         raise UserError(f"-o {out}: there is no folder '{out.parent}': make it first.")
-    taken = {path.resolve() for path in (request.checkpoint, *request.exemplars)}
+    # Not Path.resolve: that fails at links in a circle.
+    taken = {os.path.realpath(path) for path in (request.checkpoint, *request.exemplars)}
     for path in (out, picture):
-        if path.resolve() in taken:
+        if os.path.realpath(path) in taken:
             raise UserError(f"-o {out}: '{path}' would be written, and is what is adapted from: choose another name.")
         if path.is_dir() or (path.exists() and not request.overwrite):
             raise UserError(f"-o {out}: '{path}' exists already: choose another name, or give --overwrite.")
@@ -251,7 +254,7 @@ def _write(out: Path, stage: Stage, outcome: StageOutcome, source: Record, adapt
     meta = {**source, 'versions': content[META]['versions'], 'adapted': [*source.get('adapted', []), adapted]}
     # Through text: equal values are then equal objects, or not, in every run, on which the bytes of a pickle depend.
     content[META] = json.loads(json.dumps(meta))
-    write_tensors(out, content)
+    write_weights(out, content)
     picture = stage.folder / 'preview.png'
     if not picture.exists():
         return None

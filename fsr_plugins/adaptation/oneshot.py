@@ -18,7 +18,7 @@ from fsr_plugins import config, preflight
 from fsr_plugins.adaptation import report as oneshot_report
 from fsr_plugins.adaptation.plan import Plan, Repeat, plan
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_tensors
+from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_weights
 from fsr_plugins.config import Experiment, Stage, finished
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
@@ -161,7 +161,7 @@ def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
         }
         kept[META] = {**content[META], 'base': base and file_sha256(Path(base))}
         target = stage.folder / f'{label}{DIFFERENCE}'
-        write_tensors(target, kept)
+        write_weights(target, kept)
 
 
 def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:

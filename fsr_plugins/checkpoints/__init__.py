@@ -1,51 +1,57 @@
 """Checkpoints: the one place that knows how network files are laid out, read, checked, written and described."""
 
-from fsr_plugins.checkpoints.fitting import differences, fit, load_weights
+from fsr_plugins.checkpoints.building import construct, sketch
+from fsr_plugins.checkpoints.fitting import check_fit, differences, fit, load_weights
 from fsr_plugins.checkpoints.layout import (
     AVERAGED_FIRST,
     META,
     PARAMS,
     PARAMS_EMA,
-    Meta,
     StateDict,
-    TrainedOn,
-    arch_of,
     label_of,
     listed,
-    meta_of,
     network_file,
     state_in,
-    trained_on,
     unwrapped,
 )
 from fsr_plugins.checkpoints.loading import described, load
+from fsr_plugins.checkpoints.meta import Meta, TrainedOn, meta_in, meta_of, trained_on
 from fsr_plugins.checkpoints.reading import load_state, read_weights
-from fsr_plugins.checkpoints.writing import describe, save_network, write_tensors
+from fsr_plugins.checkpoints.tensors import all_finite, check_finite, not_finite, tensors_in
+from fsr_plugins.checkpoints.writing import describe, save_network, write_tensors, write_weights
 
 __all__ = [
     'AVERAGED_FIRST',
     'META',
+    'Meta',
     'PARAMS',
     'PARAMS_EMA',
-    'Meta',
     'StateDict',
     'TrainedOn',
-    'arch_of',
+    'all_finite',
+    'check_finite',
+    'check_fit',
+    'construct',
     'describe',
     'described',
     'differences',
     'fit',
+    'label_of',
     'listed',
     'load',
     'load_state',
     'load_weights',
+    'meta_in',
     'meta_of',
-    'label_of',
     'network_file',
+    'not_finite',
     'read_weights',
     'save_network',
+    'sketch',
     'state_in',
+    'tensors_in',
     'trained_on',
     'unwrapped',
     'write_tensors',
+    'write_weights',
 ]

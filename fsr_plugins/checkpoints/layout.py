@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict, TypeGuard, TypeVar, cast
+from typing import TypeGuard, TypeVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr_plugins.checkpoints.tensors import check_finite, shown
 from fsr_plugins.errors import UserError
 
 #: The weights, the averaged weights, and what the file says of itself.
@@ -24,38 +25,6 @@ _LATEST = 'latest'
 _SHOWN = 8
 
 StateDict = dict[str, Tensor]
-
-
-class TrainedOn(TypedDict, total=False):
-    """What a checkpoint says of a store that it was trained on.
-
-    Attributes:
-        size: height and width of its HR images.
-        points: the mean of its faces' points, five of x and y, in pixels of HR.
-    """
-
-    size: list[int] | None
-    points: list[list[float]] | None
-
-
-class Meta(TypedDict, total=False):
-    """What a checkpoint says of itself, as far as somebody reads it.
-
-    Attributes:
-        arch: the network's block, ``type`` and arguments.
-        scale: how many times the network enlarges.
-        sizes: side of the HR crops by phase; None where images were taken whole.
-        manifests: by phase, the stores that it saw, HR's first.
-        experiment, net, iteration: where it comes from.
-    """
-
-    arch: dict[str, object]
-    scale: int | None
-    sizes: dict[str, int | None]
-    manifests: dict[str, list[TrainedOn]]
-    experiment: str | None
-    net: str
-    iteration: int
 
 
 Value = TypeVar('Value')
@@ -76,13 +45,15 @@ def state_in(content: object, source: str, holders: Sequence[str] = HOLDERS) -> 
         source: how messages call the file.
 
     Raises:
-        UserError: there is none; the message names what is no tensor in it, or lists the keys that are there.
+        UserError: there is none, or a tensor of it holds NaN or an infinity; the message names what is no tensor in it,
+            or lists the keys that are there.
     """
     places: list[object] = [content]
     if isinstance(content, Mapping):
         places = [content[key] for key in holders if key in content] + places
     for place in places:
         if is_state_dict(place):
+            check_finite(place, source)
             return dict(place)
     raise UserError(
         f'{source} holds no network weights: none is under {", ".join(repr(key) for key in holders)}, and it is no '
@@ -94,8 +65,11 @@ def _held(places: Sequence[object]) -> str:
     """What is in a file that holds no weights: what spoils the first state dict that it nearly holds, or its keys."""
     for place in places:
         if isinstance(place, Mapping) and any(isinstance(value, Tensor) for value in place.values()):
-            key, value = next((key, value) for key, value in place.items() if not isinstance(value, Tensor))
-            return f"'{key}' is a {type(value).__name__}, no tensor."
+            for key, value in place.items():
+                if not isinstance(value, Tensor):
+                    return f'{shown(key)} is a {type(value).__name__}, no tensor.'
+                if not isinstance(key, str):
+                    return f'The name of a tensor in it is no text: {shown(key)}.'
     content = places[-1]
     return f'Its keys are: {listed(content)}.' if isinstance(content, Mapping) else f'It is a {type(content).__name__}.'
 
@@ -103,7 +77,7 @@ def _held(places: Sequence[object]) -> str:
 def listed(keys: Collection[object]) -> str:
     """The first keys of a file for a message, and how many more there are."""
     more = f' and {len(keys) - _SHOWN} more' if len(keys) > _SHOWN else ''
-    return (', '.join(f"'{key}'" for key in list(keys)[:_SHOWN]) or 'none') + more
+    return (', '.join(shown(key) for key in list(keys)[:_SHOWN]) or 'none') + more
 
 
 def unwrapped(state: Mapping[str, Value], own: Collection[str] | None = None) -> dict[str, Value]:
@@ -130,13 +104,6 @@ def _gains(names: Mapping[str, object], prefix: str, own: Collection[str]) -> bo
     return prefix in WRAPPERS or any(name.removeprefix(prefix) in own for name in names)
 
 
-def arch_of(content: object) -> dict[str, object] | None:
-    """The block (``type`` and arguments) of the network that a file's ``meta`` describes; None where it has none."""
-    meta = content.get(META) if isinstance(content, Mapping) else None
-    arch = meta.get('arch') if isinstance(meta, Mapping) else None
-    return dict(arch) if isinstance(arch, Mapping) else None
-
-
 def network_file(folder: Path, label: str, suffix: str = _LATEST) -> Path:
     """The file of the network ``net_<x>`` in a stage's folder ``models``; by default the one it ended with."""
     return folder / f'{label}_{suffix}.pth'
@@ -145,18 +112,3 @@ def network_file(folder: Path, label: str, suffix: str = _LATEST) -> Path:
 def label_of(file: Path) -> str:
     """The network of a file that a stage ended with: ``net_<x>``."""
     return file.name.removesuffix(f'_{_LATEST}.pth')
-
-
-def meta_of(net: nn.Module) -> Meta:
-    """What the checkpoint of a network that :func:`~fsr_plugins.checkpoints.load` has built says; else nothing."""
-    return cast('Meta', vars(net).get(META, {}))
-
-
-def trained_on(meta: Meta) -> TrainedOn:
-    """Size and mean points of the HR faces that a network was trained on, as far as its checkpoint says."""
-    stores = (meta.get('manifests') or {}).get('train') or [{}]
-    size, points = stores[0].get('size'), stores[0].get('points')
-    crop = (meta.get('sizes') or {}).get('train')
-    if crop is not None and size != [crop, crop]:  # cut out of the images at random: the points lie anywhere
-        return {'size': [crop, crop], 'points': None}
-    return {'size': size, 'points': points}

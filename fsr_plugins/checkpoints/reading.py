@@ -1,56 +1,109 @@
-"""Reading weight files: tensors and plain values only, never code."""
+"""Reading weight files: tensors and plain values only, never code; what is damaged is refused."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from fsr_plugins.checkpoints.archive import check_archive, is_archive
 from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, state_in
+from fsr_plugins.checkpoints.meta import meta_in
+from fsr_plugins.checkpoints.tensors import check_plain
 from fsr_plugins.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def load_state(path: str | Path) -> Any:
+def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
     """Reads a checkpoint to the CPU with ``weights_only=True``: code in it is refused, not run.
 
+    The sums that a zip archive carries are compared, which is what ``torch.save`` writes. A file of another form has
+    none: it is checked by its digest where that is known. safetensors has none either, but every byte has its place.
+
+    Args:
+        sha256: hexadecimal SHA-256 that the file must have, whole or its first digits; None: it is not known.
+
     Raises:
-        UserError: the file is absent, truncated, not a checkpoint, or holds more than tensors and plain values.
+        UserError: the file is absent, damaged, another one, not a checkpoint, or holds more than plain dense tensors
+            and plain values.
     """
     try:
-        if Path(path).suffix == '.safetensors':
-            return load_file(path)
-        return torch.load(path, map_location='cpu', weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no weight file '{path}'.") from error
+        if not Path(path).exists():
+            raise UserError(f"There is no weight file '{path}'.")
+        if not Path(path).is_file():
+            raise UserError(f"'{path}' is no file: give a checkpoint.")
+        # One opening: what is checked is what is read, also where the file is replaced meanwhile.
+        with open(path, 'rb') as file:
+            _check_digest(file, path, sha256)
+            if Path(path).suffix == '.safetensors':
+                content: Any = load_file(path)
+            else:
+                if is_archive(file):
+                    check_archive(file, path)
+                content = torch.load(file, map_location='cpu', weights_only=True)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"'{path}' is no checkpoint of tensors and plain values (it was not run); give one saved as a state dict."
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"'{path}' is no checkpoint, or it is cut short ({reason}); fetch it again.") from error
+    except OSError as error:
+        raise UserError(f"'{path}' cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # a faulty pickle, or header of safetensors, fails in any way
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise UserError(
+            f"'{path}' is no checkpoint, or it is cut short ({reason}): replace it by a whole copy."
+        ) from error
+    check_plain(content, f"'{path}'")
+    return content
 
 
-def read_weights(path: str | Path, param_key: str | None = PARAMS) -> StateDict:
+def _check_digest(file: BinaryIO, path: str | Path, sha256: str | None) -> None:
+    """Compares an open file's digest with the one that is known, and leaves the file at its beginning."""
+    if sha256 is None:
+        return
+    found, block = hashlib.sha256(), memoryview(bytearray(1 << 20))
+    while size := file.readinto(block):  # type: ignore[attr-defined]  # of every file that is opened
+        found.update(block[:size])
+    file.seek(0)
+    if not found.hexdigest().startswith(sha256.lower()):
+        raise UserError(
+            f"'{path}' is damaged or another file: its SHA-256 begins with {found.hexdigest()[:8]}, not {sha256[:8]}. "
+            'Replace it by a whole copy.'
+        )
+
+
+def read_weights(path: str | Path, param_key: str | None = PARAMS, sha256: str | None = None) -> StateDict:
     """The state dict in a checkpoint of BasicSR's or another known layout, or a bare state dict.
 
     Args:
         param_key: ``params`` or ``params_ema``; where the file has no such key, the next known one is used.
+        sha256: as for :func:`load_state`.
 
     Raises:
-        UserError: the file is missing, damaged or holds no state dict.
+        UserError: the file is missing, damaged, holds no state dict or values that are no finite numbers, or says of
+            itself what is not understood.
     """
-    content = load_state(path)
+    content = load_state(path, sha256=sha256)
+    meta_in(content, f"'{path}'")
+    return weights_in(content, f"'{path}'", param_key)
+
+
+def weights_in(content: object, source: str, param_key: str | None = PARAMS) -> StateDict:
+    """The state dict in what was read of a file; see :func:`read_weights`.
+
+    Args:
+        source: how messages call the file.
+    """
     holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
-    state = state_in(content, f"'{path}'", holders)
+    state = state_in(content, source, holders)
     found = next((key for key in holders if isinstance(content, dict) and key in content), None)
     if param_key and found not in (None, param_key):
-        logger.info("%s has no '%s': using '%s'.", path, param_key, found)
+        logger.info("%s has no '%s': using '%s'.", source, param_key, found)
     return state

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
+from typing_extensions import Buffer
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints.layout import META
+from fsr_plugins.checkpoints.tensors import not_finite
+from fsr_plugins.errors import RunError
 from fsr_plugins.values import Block, Options, Record
 from fsr_plugins.version import __version__
 
@@ -44,22 +48,71 @@ def describe(
     }
 
 
-def save_network(path: Path, nets: Mapping[str, nn.Module], meta: Record) -> None:
+def save_network(path: Path, nets: Mapping[str, nn.Module], meta: Record) -> str:
     """Writes ``{'params': …, 'params_ema': …, 'meta': …}``.
 
     Args:
         nets: the networks by the key of their weights, ``params`` and possibly ``params_ema``.
+
+    Returns:
+        as :func:`write_tensors`.
+
+    Raises:
+        RunError: as :func:`write_weights`.
     """
     content: Record = {
         key: {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()} for key, net in nets.items()
     }
-    write_tensors(path, {**content, META: dict(meta)})
+    return write_weights(path, {**content, META: dict(meta)})
 
 
-def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+class _Hashed:
+    """A file that is only written to, and the digest of what was."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.sha256 = file, hashlib.sha256()
+
+    def write(self, block: Buffer) -> int:
+        """As a file's."""
+        self.sha256.update(block)
+        return self.file.write(block)
+
+    def flush(self) -> None:
+        """As a file's."""
+        self.file.flush()
+
+
+def write_weights(path: Path, content: Mapping[str, Any]) -> str:
+    """:func:`write_tensors` of a network file, and only if every number in its tensors is finite.
+
+    Raises:
+        RunError: a tensor holds NaN or an infinity, or as :func:`write_tensors`.
+    """
+    wrong = not_finite(content)
+    if wrong is not None:
+        raise RunError(
+            f'{path} is not written: {wrong} holds values that are no finite numbers (NaN or infinite), so the '
+            'training has diverged. What was written before is untouched; try a lower learning rate or clipped '
+            'gradients.'
+        )
+    return write_tensors(path, content)
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> str:
     """Writes tensors and plain values, whole or not at all.
+
+    Returns:
+        the file's SHA-256 in hex.
 
     Raises:
         RunError: the file cannot be written; what was there before is untouched.
     """
-    write_atomically(path, lambda file: torch.save(dict(content), file))
+    digests = []
+
+    def write(file: BinaryIO) -> None:
+        hashed = _Hashed(file)
+        torch.save(dict(content), hashed)  # type: ignore[arg-type]  # it asks for no more of a file
+        digests.append(hashed.sha256.hexdigest())
+
+    write_atomically(path, write)
+    return digests[-1]

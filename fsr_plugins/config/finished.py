@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from fsr_plugins.checkpoints import load_state
-from fsr_plugins.checkpoints.finite import all_finite, tensors_of
+from fsr_plugins.checkpoints.tensors import all_finite, tensors_in
 from fsr_plugins.config.experiment import Stage
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.cache import StoreCache
@@ -92,7 +92,7 @@ def verified(stage: Stage) -> Record | None:
             raise _lost(stage, file, f'is not what the stage ended with (its SHA-256 does not begin with '
                                      f'{sha256[:_DIGITS]})')  # fmt: skip
     for file in networks:
-        if not all_finite(tensors_of(load_state(file))):
+        if not all_finite(tensor for _, tensor in tensors_in(load_state(file))):
             raise _lost(stage, file, 'holds weights that are NaN or Inf')
     return found
 

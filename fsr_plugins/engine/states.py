@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import load_state, write_tensors
-from fsr_plugins.checkpoints.finite import all_finite, tensors_of
+from fsr_plugins.checkpoints import all_finite, load_state, tensors_in, write_tensors
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import Record, State
 from fsr_plugins.weights import file_sha256
@@ -44,8 +43,7 @@ class TrainingStates:
             RunError: it cannot be written; the states before it are untouched.
         """
         file, digest = self._files(iteration)
-        write_tensors(file, state)
-        write_text(digest, file_sha256(file))
+        write_text(digest, write_tensors(file, state))
         for old in self._iterations()[self.keep :]:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
@@ -70,7 +68,8 @@ class TrainingStates:
         state: Any = load_state(file)
         if not isinstance(state, dict) or not state.keys() >= _KEYS:
             raise UserError(f'{file} is no training state of this toolkit.')
-        if not all_finite(tensors_of([state['model'].get(key) for key in ('nets', 'averages')])):
+        weights = [state['model'].get(key) for key in ('nets', 'averages')]
+        if not all_finite(tensor for _, tensor in tensors_in(weights)):
             raise UserError(f'{file} holds weights that are NaN or Inf.')
         return state
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from fsr_plugins.checkpoints import load_state
+from fsr_plugins.checkpoints import read_weights
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import BatchMeta, Metric, check_pair
 from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
@@ -42,7 +42,7 @@ class InceptionFeatures(nn.Module):
         """
         super().__init__()
         # Read once beforehand for the clear message; BasicSR's constructor reads the file named by its module constant.
-        load_state(path)
+        read_weights(path)
         inception.LOCAL_FID_WEIGHTS = str(path)
         try:
             self.net = inception.InceptionV3([3], resize_input=True, normalize_input=True).eval()
@@ -143,7 +143,7 @@ def image_files(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise UserError(f"'reference' of the metric FID is neither 'hr' nor a folder: '{folder}'.")
-    files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
+    files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES and path.is_file())
     if not files:
         raise UserError(f"The reference folder of the metric FID has no images: '{folder}'.")
     return files
@@ -153,7 +153,7 @@ def read_batches(files: list[Path]) -> Iterator[Tensor]:
     """Batches (N, 3, H, W) RGB in [0, 1] of consecutive images of one size.
 
     Raises:
-        UserError: an image that cannot be decoded.
+        UserError: an image that cannot be decoded, or has more than 8 bits a channel.
     """
     with ThreadPoolExecutor(max_workers=2) as pool:
         for start in range(0, len(files), FOLDER_BATCH):
@@ -163,7 +163,19 @@ def read_batches(files: list[Path]) -> Iterator[Tensor]:
 
 
 def _read(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    try:
+        data = np.fromfile(path, np.uint8)  # OpenCV's own reading ends the process over names that are no UTF-8
+    except OSError as error:
+        raise UserError(f"The reference image '{path}' cannot be read: {error.strerror}.") from error
+    try:
+        # ANYDEPTH keeps 16 bits visible: without it OpenCV makes them 8 in silence.
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH) if data.size else None
+    except cv2.error:  # a header that claims too many pixels
+        image = None
     if image is None:
         raise UserError(f"The reference image '{path}' cannot be decoded: remove or replace it.")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    if image.dtype != np.uint8:
+        raise UserError(
+            f"The reference image '{path}' has {image.dtype} pixels; FID is defined for 8 bits: convert it."
+        )
+    return image

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
-from fsr_plugins.checkpoints.finite import all_finite
+from fsr_plugins.checkpoints.tensors import all_finite
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name

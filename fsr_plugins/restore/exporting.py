@@ -166,7 +166,7 @@ def export(request: ExportRequest) -> Json:
         with torch.inference_mode():
             off = (form.read(content)(lq) - net(lq)).abs()
     difference, largest = off.mean().item(), off.max().item()
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # which is so of NaN too
         raise UserError(
             f'{network.name} cannot be exported: what the file makes differs from what the network makes by '
             f'{difference:.2g} in the mean, of values in [0, 1]. Does it draw random numbers? Otherwise try newer '

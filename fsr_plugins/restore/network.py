@@ -24,6 +24,8 @@ Json = dict[str, Any]
 
 #: Faces that go through the network together, at most so many and so many pixels.
 _TOGETHER, _PIXELS = 32, 1 << 18
+#: Pixels of the largest LR.
+_LARGEST = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +68,8 @@ class FaceNetwork:
         if hr is None:
             return cls(net.to(device), scale, device=device, name=f"'{path}'")
         size = hr[0] // scale, hr[1] // scale
+        if min(size) < 1:
+            raise UserError(f"'{path}' says that its network enlarges {scale} times, to no more than {hr[0]}×{hr[1]}.")
         placed = None if points is None else scale_back(np.array(points, np.float32), (hr[0], hr[1]), size)
         return cls(net.to(device), scale, size, placed, device, f"'{path}'")
 
@@ -74,7 +78,8 @@ class FaceNetwork:
         """Enlarges uint8 (H, W, 3) RGB faces of any sizes, those of one size together; in their order.
 
         Raises:
-            UserError: the network does not take that size, or does not enlarge by its scale (a discriminator, say).
+            UserError: the network does not take that size, does not enlarge by its scale (a discriminator, say), or
+                makes values of a face that are no finite numbers.
         """
         found: dict[int, Image] = {}
         for places, batch in batches(faces, _TOGETHER, _PIXELS):
@@ -84,6 +89,11 @@ class FaceNetwork:
             expected = (len(places), 3, height * self.scale, width * self.scale)
             if not isinstance(sr, Tensor) or sr.shape != expected:
                 raise UserError(f'{self.name} holds a network that does not enlarge faces {self.scale} times.')
+            if not bool(torch.isfinite(sr).all()):
+                raise UserError(
+                    f'{self.name} makes values that are no finite numbers (NaN or infinite) of a face of '
+                    f'{height}×{width}: nothing is made of it. Give another checkpoint.'
+                )
             pixels = sr.float().clamp(0, 1).mul(255).round().byte()
             found |= zip(places, pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy(), strict=True)
         return [found[place] for place in range(len(faces))]
@@ -129,7 +139,9 @@ def check_size(size: tuple[int, int]) -> None:
     """Refuses a size of LR that is none.
 
     Raises:
-        UserError: a side is less than a pixel.
+        UserError: a side is less than a pixel, or there are more pixels than any picture has.
     """
     if min(size) < 1:
         raise UserError(f'--size {size[0]} {size[1]}: height and width in pixels, at least 1.')
+    if size[0] * size[1] > _LARGEST:
+        raise UserError(f'--size {size[0]} {size[1]}: together at most {_LARGEST} pixels.')

@@ -146,7 +146,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     ),
     'no checkpoint': (weights(lambda path: path.write_bytes(b'<html>')), ['w.pth', 'no checkpoint']),
     'truncated checkpoint': (
-        weights(lambda path: (save_other_arch(path), os.truncate(path, 2000))), ['w.pth', 'no checkpoint']
+        weights(lambda path: (save_other_arch(path), os.truncate(path, 2000))), ['w.pth', 'cut short']
     ),
     'code in a checkpoint': (weights(save_code), ['w.pth', 'it was not run']),
     'experiments is a file': (experiments_is_a_file, ["experiments' is no folder"]),

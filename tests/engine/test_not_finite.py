@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from fsr_plugins import config, pipeline
-from fsr_plugins.checkpoints.finite import all_finite, tensors_of
+from fsr_plugins.checkpoints.tensors import all_finite, tensors_in
 from fsr_plugins.cli import main
 from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.states import TrainingStates
@@ -98,8 +98,8 @@ def test_one_look_at_many_tensors() -> None:
     for bad in (math.nan, math.inf, -math.inf):
         for kind in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
             assert not all_finite([*good, torch.tensor([[1.0, bad]], dtype=kind)])
-    nested = {'params': {'a': good[0]}, 'meta': {'a': torch.tensor(math.nan)}, 'more': [good[1], 'text']}
-    assert len(list(tensors_of(nested))) == 2
+    nested = {'params': {'a': good[0]}, 'more': [good[1], 'text']}
+    assert len(list(tensors_in(nested))) == 2
 
 
 def test_what_json_has_no_word_for() -> None:

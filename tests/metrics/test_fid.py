@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -120,6 +121,23 @@ def test_bad_reference(tmp_path: Path) -> None:
     fid.update(to_tensor(uint8_images(3, 0)), None, {})
     with pytest.raises(UserError, match='a.png'):
         fid.compute()
+
+
+def test_a_reference_of_sixteen_bits_is_refused(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full((9, 9, 3), 300, np.uint16))
+    metric = FID(reference=str(tmp_path), extractor=MeanColours())
+    metric.update(to_tensor(uint8_images(3, 0)), None, {})
+    with pytest.raises(UserError, match=r"a\.png' has uint16 pixels"):
+        metric.compute()
+
+
+def test_a_name_that_is_no_utf8_is_read(tmp_path: Path) -> None:
+    for number in range(2):
+        encoded = cv2.imencode('.png', uint8_images(1, number)[0])[1].tobytes()
+        (tmp_path / os.fsdecode(b'\xff%d.png' % number)).write_bytes(encoded)
+    metric = FID(reference=str(tmp_path), extractor=MeanColours())
+    metric.update(to_tensor(uint8_images(3, 0)), None, {})
+    assert metric.compute()['fid'] > 0
 
 
 def test_inception_features_equal_basicsr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

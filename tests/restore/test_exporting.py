@@ -60,6 +60,15 @@ class Random(Weighted):
         return enlarged + torch.rand_like(enlarged)
 
 
+class Diverging(Weighted):
+    """Enlarges black faces; of any other it makes no finite number."""
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """(N, 3, h, w) to (N, 3, 4h, 4w)."""
+        enlarged = lq.repeat_interleave(4, 2).repeat_interleave(4, 3)
+        return torch.where(enlarged > 0, torch.full_like(enlarged, float('nan')), enlarged * self.weight)
+
+
 class Edges(Weighted):
     """The edges of an image, without enlarging: what TSNetSR asks of an exported graph."""
 
@@ -72,10 +81,10 @@ class Edges(Weighted):
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The classes of this file can be checkpoints' archs; the working directory is empty."""
     monkeypatch.chdir(tmp_path)
-    for cls in (Random, Edges):
+    for cls in (Random, Edges, Diverging):
         ARCH_REGISTRY.register(cls)
     yield
-    for cls in (Random, Edges):
+    for cls in (Random, Edges, Diverging):
         del ARCH_REGISTRY._obj_map[cls.__name__]
 
 
@@ -242,3 +251,16 @@ def test_what_cannot_be_repeated_is_not_written(capsys: pytest.CaptureFixture[st
     checkpoint({'type': 'Random'})
     assert 'draw random numbers' in refused(capsys, '-o', 'net.pt2')
     assert not Path('net.pt2').exists()
+
+
+@pytest.mark.parametrize('file', FILES)
+def test_what_makes_no_finite_numbers_is_not_written(file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint({'type': 'Diverging'})
+    assert 'differs from what the network makes by nan' in refused(capsys, '-o', file)
+    assert not Path(file).exists()
+
+
+@pytest.mark.parametrize('size', [('1000000000', '1000000000'), ('100000', '1000')])
+def test_a_size_beyond_any_picture_is_refused(size: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint(tiny.EDSR)
+    assert 'together at most' in refused(capsys, '-o', 'net.pt2', '--size', *size)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsr_plugins.checkpoints import AVERAGED_FIRST, arch_of, fit, load_state, state_in, unwrapped
+from fsr_plugins.checkpoints import AVERAGED_FIRST, construct, fit, load_state, meta_in, state_in, unwrapped
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 from fsr_plugins.weights import WeightFile, locate
 
 if TYPE_CHECKING:
@@ -146,20 +147,20 @@ class Recogniser(nn.Module):
             UserError: another ``adapt``; weights that are absent, or of another network.
         """
         file = locate(cls.weight(path))
-        checkpoint = load_state(file)
-        arguments = arch_of(checkpoint) or {}
-        found = arguments.pop('type', cls.__name__)
-        if found != cls.__name__:
-            raise UserError(f"'{file}' holds a network of type {found}, not {cls.__name__}: give another file or type.")
+        checkpoint, source = load_state(file), f"'{file}'"
+        meta = meta_in(checkpoint, source)
+        block: Record = {'type': cls.__name__} if meta is None else dict(meta['arch'])
+        if block['type'] != cls.__name__:
+            raise UserError(
+                f'{source} holds a network of type {block["type"]}, not {cls.__name__}: give another file or type.'
+            )
         if adapt is not None:
-            arguments['adapt'] = adapt
+            block['adapt'] = adapt
         factory: Callable[..., Recogniser] = cls
-        try:
-            net = factory(**arguments)
-        except (RuntimeError, TypeError) as error:
-            reason = ' '.join(str(error).split())[:160]
-            raise UserError(f"'{file}' does not hold the weights of {cls.__name__}: {reason} …") from error
-        net.load_published(checkpoint, f"'{file}'")
+        arguments = {key: value for key, value in block.items() if key != 'type'}
+        net = construct(lambda: factory(**arguments), state_in(checkpoint, source, AVERAGED_FIRST), block, source)
+        assert isinstance(net, cls)
+        net.load_published(checkpoint, source)
         return net.freeze()
 
     def load_published(self, checkpoint: object, source: str = 'the checkpoint') -> None:

@@ -1,0 +1,162 @@
+"""Building the network that a file names, so that a false file takes neither memory nor time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as registration
+from torch.overrides import TorchFunctionMode
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.values import ReadBlock
+
+#: How many parameters and modules a network may register in its making, beyond the file's tensors and for each.
+_BEYOND, _PARAMETERS, _MODULES = 256, 4, 64
+#: How many numbers they may hold together, beyond the file's and for each; buffers need not be in the file.
+_NUMBERS, _NUMBERS_BEYOND = 4, 1 << 26
+#: The largest whole number among a network's arguments, and how many times the file's longest side it may be beyond:
+#: they are sides, and numbers of layers and classes. Whatever loops over more takes time and memory.
+_LARGEST, _SIDES = 1 << 16, 4
+#: Functions and methods that fill their first argument with random numbers.
+_DRAWS = frozenset(
+    (
+        *('normal_', 'uniform_', 'trunc_normal_', 'orthogonal_'),
+        *('kaiming_normal_', 'kaiming_uniform_', 'xavier_normal_', 'xavier_uniform_'),
+    )
+)
+
+
+class _TooLarge(Exception):
+    """A network in its making has become larger than the file's tensors allow."""
+
+
+def sketch(
+    make: Callable[[], nn.Module], state: Mapping[str, Tensor], block: ReadBlock, source: str
+) -> nn.Module | None:
+    """The network without its numbers: names and shapes, on torch's device ``meta``, in no memory.
+
+    Args:
+        make: builds it.
+        state: the file's tensors.
+        block: what is built, ``type`` and arguments.
+        source: how messages call the file.
+
+    Returns:
+        None where the arch cannot be built so.
+    Raises:
+        UserError: its arguments make it far larger than the file.
+    """
+    _check_arguments(state, block, source)
+    try:
+        # Whoever builds a network twice draws random numbers once.
+        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), _bounded(state):
+            return _module(make(), block, source)
+    except _TooLarge as error:
+        raise _misfit(block, source, error) from error
+    except Exception:  # of an arch that asks for values, or whose arguments are wrong: then :func:`construct` says so
+        return None
+
+
+class _Undrawn(TorchFunctionMode):
+    """Draws no random numbers into tensors, which have no memory: that is most of the time that a sketch takes."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if getattr(func, '__name__', '') in _DRAWS:
+            return args[0] if args else given['tensor']
+        return func(*args, **given)
+
+
+def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block: ReadBlock, source: str) -> nn.Module:
+    """Builds the network of a file, whose arguments are as false as the file may be.
+
+    Args:
+        make, state, block, source: as for :func:`sketch`.
+
+    Raises:
+        UserError: it cannot be built with these arguments, or is far larger than the file.
+    """
+    _check_arguments(state, block, source)
+    try:
+        with _bounded(state):
+            return _module(make(), block, source)
+    except UserError as error:
+        if isinstance(error.__cause__, TypeError):  # the registry's message shows every argument
+            raise _misfit(block, source, error.__cause__) from error
+        raise
+    except Exception as error:  # somebody's constructor, given anything
+        raise _misfit(block, source, error) from error
+
+
+def _check_arguments(state: Mapping[str, Tensor], block: ReadBlock, source: str) -> None:
+    sides = (side for tensor in state.values() for side in tensor.shape)
+    largest = _largest(block)
+    if largest > max(_LARGEST, _SIDES * max(sides, default=0)):
+        number = f'{largest:,}' if largest < 1 << 64 else 'a number of more than 64 bits'
+        raise _misfit(block, source, f'{number} among them is far larger than its tensors')
+
+
+def _module(net: object, block: ReadBlock, source: str) -> nn.Module:
+    if not isinstance(net, nn.Module):
+        raise UserError(f'{source} cannot be built: {str(block.get("type"))[:80]!r} is no network.')
+    return net
+
+
+def _misfit(block: ReadBlock, source: str, why: object) -> UserError:
+    reason = ' '.join(str(why).split())[:200] or type(why).__name__
+    return UserError(
+        f"{source} does not hold the weights of {str(block.get('type'))[:80]} with the arguments of its 'meta': "
+        f'{reason}. It is damaged, or of another version of that network.'
+    )
+
+
+@contextmanager
+def _bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Ends what registers more parameters, modules or numbers than the network of these tensors can have."""
+    tensors = len(state)
+    left = {
+        'parameters': _BEYOND + _PARAMETERS * tensors,
+        'modules': 4 * _BEYOND + _MODULES * tensors,
+        'numbers': _NUMBERS_BEYOND + _NUMBERS * sum(tensor.numel() for tensor in state.values()),
+    }
+    builder = threading.get_ident()
+
+    def spend(what: str, amount: int) -> None:
+        left[what] -= amount
+        if left[what] < 0:
+            raise _TooLarge(f'they make it far larger than its {tensors} tensors')
+
+    def parameter(module: nn.Module, name: str, value: Tensor | None) -> None:
+        if threading.get_ident() == builder and value is not None:
+            spend('parameters', 1)
+            spend('numbers', value.numel())
+
+    def buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
+        if threading.get_ident() == builder and value is not None:
+            spend('numbers', value.numel())
+
+    def child(module: nn.Module, name: str, value: nn.Module | None) -> None:
+        if threading.get_ident() == builder:
+            spend('modules', 1)
+
+    with ExitStack() as hooks:
+        hooks.callback(registration.register_module_parameter_registration_hook(parameter).remove)
+        hooks.callback(registration.register_module_buffer_registration_hook(buffer).remove)
+        hooks.callback(registration.register_module_module_registration_hook(child).remove)
+        yield
+
+
+def _largest(value: object) -> int:
+    """The largest whole number in nested arguments, without its sign."""
+    if isinstance(value, Mapping):
+        return max(map(_largest, value.values()), default=0)
+    if isinstance(value, (list, tuple)):
+        return max(map(_largest, value), default=0)
+    return abs(value) if isinstance(value, int) else 0

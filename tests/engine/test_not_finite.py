@@ -17,8 +17,9 @@ from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.states import TrainingStates
 from fsr_plugins.errors import RunError
 from fsr_plugins.metrics.psnr_ssim import PSNR
+from fsr_plugins.models import SupervisedModel
 
-INFINITE = ('train.optim.lr=.inf', 'train.total_iter=1', 'logger.save_checkpoint_freq=1', 'val.val_freq=1')
+FIRST = ('train.total_iter=1', 'logger.save_checkpoint_freq=1', 'val.val_freq=1')
 
 
 def strict(text: str) -> Any:
@@ -30,8 +31,18 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
-def test_weights_that_are_no_numbers_are_never_saved(experiment_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    overrides = [word for override in INFINITE for word in ('--set', override)]
+def test_weights_that_are_no_numbers_are_never_saved(
+    experiment_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = SupervisedModel.step
+
+    def diverging(self: SupervisedModel) -> None:
+        step(self)
+        with torch.no_grad():
+            self.net_g.conv_last.bias[1] = math.inf
+
+    monkeypatch.setattr(SupervisedModel, 'step', diverging)
+    overrides = [word for override in FIRST for word in ('--set', override)]
     assert main(['train', '-opt', str(experiment_file), *overrides]) == 1
     printed = capsys.readouterr()
     assert 'After iteration 1 weights of net_g, the average of net_g are NaN or Inf; they were not saved' in printed.err
@@ -44,7 +55,6 @@ def test_weights_that_are_no_numbers_are_never_saved(experiment_file: Path, caps
 def test_a_message_names_the_state_that_is_there(experiment_file: Path) -> None:
     experiment = config.load(experiment_file, ['logger.save_checkpoint_freq=4', 'val.val_freq=100'])
     with pytest.MonkeyPatch.context() as patch:
-        from fsr_plugins.models import SupervisedModel
 
         def step(self: Any) -> None:
             with self.phase('net_g') as losses:

@@ -166,7 +166,27 @@ def test_training_lasts_as_long_as_it_should(faces, batch_size):
 
 def test_folders_are_sorted(faces, monkeypatch):
     scandir, listdir = os.scandir, os.listdir
-    monkeypatch.setattr(os, 'scandir', lambda path: sorted(scandir(path), key=lambda entry: entry.name, reverse=True))
+
+    class Backwards:
+        """As os.scandir gives it, in the other order."""
+
+        def __init__(self, path: str = '.') -> None:
+            with scandir(path) as entries:
+                self.entries = iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            return None
+
+        def __iter__(self):
+            return self
+
+        def __next__(self):
+            return next(self.entries)
+
+    monkeypatch.setattr(os, 'scandir', Backwards)
     monkeypatch.setattr(os, 'listdir', lambda path='.': sorted(listdir(path), reverse=True))
     names = [str(index) for index in range(IMAGES)]
     assert [Path(path).stem for path in paths_from_folder(str(faces))] == names[::-1]

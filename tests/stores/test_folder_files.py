@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
@@ -27,12 +26,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return written(tmp_path / 'faces', files | {'more.tar': b'', 'e.gif': b'GIF'})
 
 
-def test_what_is_left_out_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.WARNING, 'fsr_plugins')
-    logging.getLogger('fsr_plugins').propagate = True
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the stores of folders warn of, whatever handlers there are."""
+    messages: list[str] = []
+    monkeypatch.setattr(folder_files.logger, 'warning', lambda text, *values: messages.append(text % values))
+    return messages
+
+
+def test_what_is_left_out_is_said_once(folder: Path, told: list[str]) -> None:
     for _ in range(2):
         assert open_store(folder).keys == ['a', 'b']
-    (said,) = [record.message for record in caplog.records]
+    (said,) = told
     assert '2 images in folders below it' in said and 'recursive: true' in said
     assert '1 archives' in said and 'e.gif' in said
     for name in ('a.png', 'b.png'):
@@ -41,11 +46,10 @@ def test_what_is_left_out_is_said_once(folder: Path, caplog: pytest.LogCaptureFi
         open_store(folder)
 
 
-def test_images_beside_the_folder_of_images_are_left_out_too(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    logging.getLogger('fsr_plugins').propagate = True
+def test_images_beside_the_folder_of_images_are_left_out_too(folder: Path, told: list[str]) -> None:
     written(folder / 'images', {'x.png': png(picture(9, 8, 8))})
     assert open_store(folder).keys == ['x']
-    assert "2 images beside the folder 'images'" in caplog.text
+    assert "2 images beside the folder 'images'" in told[0]
 
 
 def test_folders_below_are_taken_where_that_is_asked_for(folder: Path) -> None:

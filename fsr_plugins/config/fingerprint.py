@@ -17,6 +17,8 @@ _ASIDE = {
     ('val', 'pbar'),
     ('path', 'resume_state'),
 }
+#: Keys that only validation looks at.
+_VALIDATION = re.compile(r'val(\.|$)|datasets\.(val|test)')
 _ASIDE_IN_DATASETS = {
     'num_worker_per_gpu',
     'pin_memory',
@@ -34,11 +36,17 @@ def fingerprint(opt: Options) -> str:
     return hashlib.sha256(json.dumps(_semantic(opt), sort_keys=True).encode()).hexdigest()
 
 
-def changed(old: Options, new: Options) -> list[str]:
-    """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``."""
+def changed(old: Options, new: Options, *, validation: bool = True) -> list[str]:
+    """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``.
+
+    Args:
+        validation: whether what only validation looks at counts: ``val``, and all of ``datasets`` but ``train``.
+    """
     before, after = _semantic(old), _semantic(new)
     lines = []
     for key in sorted(before.keys() | after.keys()):
+        if not validation and _VALIDATION.match(key):
+            continue
         if before.get(key, '(absent)') != after.get(key, '(absent)'):
             lines.append(f'{key}: {before.get(key, "(absent)")} -> {after.get(key, "(absent)")}')
     return lines

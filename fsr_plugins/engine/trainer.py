@@ -128,6 +128,8 @@ class Trainer:
         self._resume()
         pin = self.model.device.type == 'cuda'
         self.val_loaders = make_val_loaders(self.opt, self.world, pin) if self.val_freq else {}
+        # Sets may have been taken out since the stage began.
+        self.validation = {name: found for name, found in self.validation.items() if name in self.val_loaders}
         if self.log is not None:
             self.log.begin(self.iteration, self.validation_due)
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:

@@ -55,14 +55,19 @@ def scale(stage: Stage) -> list[str]:
 
 
 def unchanged(stage: Stage) -> list[str]:
-    """The options against those the stage was begun or finished with."""
+    """The options against those the stage was begun or finished with.
+
+    What only validation looks at has had no effect on the weights: while a stage is not finished it may be changed.
+    """
     file = stage.folder / 'options.yml'
     if not file.exists():
         return []
     begun = parse(file.read_text(encoding='utf-8'), str(file))
-    different = changed(renamed(begun.values, begun.places, str(file), warn=False)[0], stage.opt)
+    done = is_finished(stage)
+    before, _ = renamed(begun.values, begun.places, str(file), warn=False)
+    different = changed(before, stage.opt, validation=done)
     if different:
-        state = 'is finished' if is_finished(stage) else 'has begun'
+        state = 'is finished' if done else 'has begun'
         raise UserError(
             f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
             f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."

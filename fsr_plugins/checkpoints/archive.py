@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.positioned import read_at
 
 #: What a zip archive begins with; torch tells its two formats apart by it.
 MAGIC = b'PK\x03\x04'
@@ -61,7 +62,7 @@ def _wrong(file: BinaryIO, member: zipfile.ZipInfo) -> str | None:
     """What is wrong with a member of an archive; None if nothing is."""
     number, name = file.fileno(), member.filename[:80]
     # Positioned reads: threads share the file, and one that is overwritten meanwhile ends no process as a map would.
-    header = os.pread(number, _HEADER, member.header_offset)
+    header = read_at(number, _HEADER, member.header_offset)
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 or member.file_size != member.compress_size:
         return f'{name!r} in it is compressed or encrypted, which PyTorch does not do'
     if len(header) < _HEADER or header[: len(MAGIC)] != MAGIC:
@@ -71,7 +72,7 @@ def _wrong(file: BinaryIO, member: zipfile.ZipInfo) -> str | None:
     place += int.from_bytes(header[_LENGTHS + 2 : _HEADER], 'little')
     sum_, left = 0, member.file_size
     while left:
-        block = os.pread(number, min(left, _BLOCK), place)
+        block = read_at(number, min(left, _BLOCK), place)
         if not block:
             return f'{name!r} is cut short'
         sum_, place, left = zlib.crc32(block, sum_), place + len(block), left - len(block)

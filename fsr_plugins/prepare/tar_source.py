@@ -16,6 +16,7 @@ from typing import IO
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
+from fsr_plugins.positioned import read_at
 from fsr_plugins.prepare.source import MAX_FILES, Source, check_size
 
 #: A compressed archive is unpacked to at most this many times its size, and at least to the bytes below: pictures are
@@ -134,7 +135,7 @@ class TarSource(Source):
         check_size(self, name)
         offset, size = self._places[name]
         # pread has no position that threads would share.
-        data = os.pread(self._file.fileno(), size, offset)
+        data = read_at(self._file.fileno(), size, offset)
         if len(data) != size:
             raise UserError(f"'{self.where(name)}' is cut short; download the archive again.")
         return data

@@ -22,6 +22,6 @@ def campaign(name: str) -> ModuleType:
 @pytest.mark.parametrize(('name', 'seed'), [('images', 5), ('archives', 5)])
 def test_nothing_breaks_the_rules(name: str, seed: int) -> None:
     module = campaign(name)
-    counts = module.run(seed, 10**6, 4, None)
-    assert sum(counts.values()) > 3
-    assert module.cases.broken(counts) == []
+    found = module.run(seed, 10**6, 4)
+    assert found.total() > 3
+    assert module.common.broken(found) == {}

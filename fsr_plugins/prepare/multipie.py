@@ -71,15 +71,7 @@ def prepare_multipie(
     with open_source(src) as images:
         names, skipped = images_by_key(images, 'Multi-PIE', '001_01_01_051_07.png', _IMAGE)
         names = _choose(images, names, chosen)
-        items, unknown = [], []
-        for key, name in names.items():
-            person, camera = key[:3], key.split('_')[3]
-            near = (key, key.rpartition('_')[0], camera)
-            box = None if table is None else next((table[image] for image in near if image in table), None)
-            if table is not None and box is None:
-                unknown.append(Skip(name, 'no box', 'not in the list of boxes'))
-            else:
-                items.append(Item(key, name, person, box))
+        items, unknown = _items(names, table)
 
         def face(item: Item) -> Face | Skip:
             image = images.image(item.name)
@@ -106,6 +98,19 @@ def _choose(images: Source, names: Mapping[str, str], chosen: Mapping[str, Seque
             )
         left = {key: name for key, name in left.items() if not wanted or key.split('_')[place] in wanted}
     return left
+
+
+def _items(names: Mapping[str, str], table: Mapping[str, _Box] | None) -> tuple[list[Item], list[Skip]]:
+    items, unknown = [], []
+    for key, name in names.items():
+        person, camera = key[:3], key.split('_')[3]
+        near = (key, key.rpartition('_')[0], camera)
+        box = None if table is None else next((table[image] for image in near if image in table), None)
+        if table is not None and box is None:
+            unknown.append(Skip(name, 'no box', 'not in the list of boxes'))
+        else:
+            items.append(Item(key, name, person, box))
+    return items, unknown
 
 
 def _read_boxes(path: Path) -> dict[str, _Box]:

@@ -26,15 +26,15 @@ BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 .PHONY: help setup faces demo test campaign lint clean
 
 help:
-	@echo 'make setup   create .venv and install everything into it (quick when nothing changed)'
-	@echo 'make faces   set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
-	@echo 'make demo    set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
-	@echo 'make test    set up, then every check and every test'
+	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
+	@echo 'make faces     set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
+	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
+	@echo 'make test      set up, then every check and every test'
 	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
-	@echo 'make lint    set up, then ruff, mypy and import-linter only'
-	@echo 'make clean   remove .venv and what the tools leave; keeps experiments/ and datasets/'
-	@echo "variables:   PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
-	@echo "             SEED=$(SEED)   SECONDS=$(SECONDS) (of each campaign; SECONDS_kills, ... of one: $(CAMPAIGNS))"
+	@echo 'make lint      set up, then ruff, mypy and import-linter only'
+	@echo 'make clean     remove .venv and what the tools leave; keeps experiments/ and datasets/'
+	@echo "variables:     PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
+	@echo "               SEED=$(SEED)   SECONDS=$(SECONDS) (of each campaign; SECONDS_kills, ... of one: $(CAMPAIGNS))"
 
 setup: $(STAMPS)/package
 

@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from fsr_plugins import config
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import RunError, UserError
 
 
 @pytest.fixture(scope='module')
@@ -49,7 +49,7 @@ def test_what_is_against_the_rules_is_noticed(campaign: ModuleType, monkeypatch:
         raise UserError('a short message')
 
     def says_much(*arguments: object) -> None:
-        raise UserError('x' * 5000)
+        raise RunError('x' * 5000)  # a UserError cuts its own
 
     for load, said in ((fails, 'KeyError in '), (escapes, 'outside its folder'), (says_much, 'long message')):
         monkeypatch.setattr(config, 'load', load)

@@ -174,6 +174,17 @@ def doubled(kind: str) -> common.Case:
     return play
 
 
+#: Where a zip's records have sizes and places; what a tar's size may say.
+_ZIP_SIZES = (
+    (b'PK\1\2', 20), (b'PK\1\2', 24), (b'PK\3\4', 18), (b'PK\3\4', 22), (b'PK\1\2', 42), (b'PK\5\6', 8),
+    (b'PK\5\6', 10), (b'PK\5\6', 12), (b'PK\5\6', 16),
+)  # fmt: skip
+_TAR_SIZES = (
+    b'00000000000\0', b'77777777777\0', b'00000000001\0', b'-0000000512\0', b'\xff' * 12,
+    b'\x80' + bytes(3) + b'\xff' * 8, b'\x80' + bytes(10) + b'\x05', b'          8 ', b'nonsense    ',
+)  # fmt: skip
+
+
 def lying(kind: str) -> common.Case:
     """Sizes that are not so, checksums made to fit them."""
 
@@ -181,36 +192,12 @@ def lying(kind: str) -> common.Case:
         files = pictures(rng)
         if kind == '.zip':
             data = bytearray(packed(kind, files, rng))
-            record, offset = rng.choice(
-                [
-                    (b'PK\1\2', 20),
-                    (b'PK\1\2', 24),
-                    (b'PK\3\4', 18),
-                    (b'PK\3\4', 22),
-                    (b'PK\1\2', 42),
-                    (b'PK\5\6', 8),
-                    (b'PK\5\6', 10),
-                    (b'PK\5\6', 12),
-                    (b'PK\5\6', 16),
-                ]
-            )
+            record, offset = rng.choice(_ZIP_SIZES)
             place = data.index(record) + offset
             data[place : place + 4] = struct.pack('<I', rng.choice([0, 1, 10, 2**31, 2**32 - 1]))
         else:
             data = bytearray(tar(files, rng))
-            size = rng.choice(
-                [
-                    b'00000000000\0',
-                    b'77777777777\0',
-                    b'00000000001\0',
-                    b'-0000000512\0',
-                    b'\xff' * 12,
-                    b'\x80' + bytes(3) + b'\xff' * 8,
-                    b'\x80' + bytes(10) + b'\x05',
-                    b'          8 ',
-                    b'nonsense    ',
-                ]
-            )
+            size = rng.choice(_TAR_SIZES)
             block = rng.randrange(4) * 512
             data[block + 124 : block + 136] = size
             data[block + 148 : block + 156] = b' ' * 8

@@ -83,7 +83,7 @@ def run_cases(
                 _check_beside(folder)
                 outcome = f'{kind}: {ended}' if kind else ended
             except (Exception, Hang) as error:
-                outcome = f'BROKEN {kind} --seed {seed} --only {case}: {_described(error)}'
+                outcome = f'BROKEN {kind + " " if kind else ""}--seed {seed} --only {case}: {_described(error)}'
                 if show:
                     traceback.print_exc()
                     print(getattr(error, 'printed', ''))
@@ -171,7 +171,8 @@ def broken(found: Counter[str]) -> dict[str, int]:
 def table(found: Counter[str]) -> str:
     """The outcome as lines, what is against the rules last."""
     wrong = broken(found)
-    lines = [f'{times:6d}  {outcome}' for outcome, times in sorted(found.items(), key=lambda item: item[0] in wrong)]
+    ordered = sorted(found.items(), key=lambda item: (item[0] in wrong, item[0]))
+    lines = [f'{times:6d}  {outcome}' for outcome, times in ordered]
     return '\n'.join([*lines, f'{found.total():6d}  cases, {sum(wrong.values())} against the rules'])
 
 

@@ -2,9 +2,14 @@
 #
 # PYTHON    the interpreter that makes the virtual environment (3.10 to 3.12)
 # PIP_ARGS  passed to pip when torch is installed: choose the index of a CPU-only torch with it, for instance
+# SEED      of the cases of `make campaign`
+# SECONDS   in which each campaign begins cases; SECONDS_kills, SECONDS_options, ... are those of one
 
 PYTHON ?= python3
 PIP_ARGS ?=
+SEED ?= 1
+SECONDS ?= 170
+CAMPAIGNS := options checkpoints images archives kills
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -18,16 +23,18 @@ BASICSR := basicsr==1.4.2
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup faces demo test lint clean
+.PHONY: help setup faces demo test campaign lint clean
 
 help:
-	@echo 'make setup   create .venv and install everything into it (quick when nothing changed)'
-	@echo 'make faces   set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
-	@echo 'make demo    set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
-	@echo 'make test    set up, then every check and every test'
-	@echo 'make lint    set up, then ruff, mypy and import-linter only'
-	@echo 'make clean   remove .venv and what the tools leave; keeps experiments/ and datasets/'
-	@echo "variables:   PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
+	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
+	@echo 'make faces     set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
+	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
+	@echo 'make test      set up, then every check and every test'
+	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
+	@echo 'make lint      set up, then ruff, mypy and import-linter only'
+	@echo 'make clean     remove .venv and what the tools leave; keeps experiments/ and datasets/'
+	@echo "variables:     PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
+	@echo "               SEED=$(SEED)   SECONDS=$(SECONDS) (of each campaign; SECONDS_kills, ... of one: $(CAMPAIGNS))"
 
 setup: $(STAMPS)/package
 
@@ -80,6 +87,13 @@ lint: setup
 
 test: lint faces
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+
+# Each is run to its end, whatever the others found.
+campaign: setup
+	@failed=; $(foreach name,$(CAMPAIGNS),echo '$(name), seed $(SEED):'; \
+	  OMP_NUM_THREADS=1 $(BIN)/python -W ignore tests/campaigns/$(name).py --seed $(SEED) --number 1000000 \
+	    --seconds $(or $(SECONDS_$(name)),$(SECONDS)) || failed="$$failed $(name)"; ) \
+	test -z "$$failed" || { echo "against the rules:$$failed" >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .import_linter_cache

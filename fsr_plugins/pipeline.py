@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 
 from fsr_plugins import config, preflight
@@ -47,18 +47,13 @@ def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False
     world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
     try:
         logs.set_up(world.is_main)
-        with distributed.naming_lost_processes(), nullcontext() if checked else _locked(experiment, world):
+        with distributed.naming_lost_processes(), ExitStack() as held:
+            if not checked:
+                # Rank 0 holds the lock; if it cannot be had, every rank says so.
+                distributed.on_main(lambda: held.enter_context(only_writer(experiment.folder)))
             return _run(experiment, world, checked)
     finally:
         distributed.stop()
-
-
-@contextmanager
-def _locked(experiment: Experiment, world: World) -> Iterator[None]:
-    """Holds the experiment's lock in rank 0; if it cannot be had, every rank says so."""
-    with ExitStack() as held:
-        distributed.on_main(lambda: held.enter_context(only_writer(experiment.folder)))
-        yield
 
 
 def _run(experiment: Experiment, world: World, checked: bool) -> Record:

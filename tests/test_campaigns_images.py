@@ -1,8 +1,12 @@
-"""A few cases of the campaigns on images and archives; ``make campaign`` runs many."""
+"""A few cases of the campaigns on images and archives, and what must be noticed; ``make campaign`` runs many."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +26,56 @@ def campaign(name: str) -> ModuleType:
 @pytest.mark.parametrize(('name', 'seed'), [('images', 5), ('archives', 5)])
 def test_nothing_breaks_the_rules(name: str, seed: int) -> None:
     module = campaign(name)
-    counts = module.run(seed, 10**6, 4, None)
-    assert sum(counts.values()) > 3
-    assert module.cases.broken(counts) == []
+    found = module.run(seed, 10**6, 4)
+    assert found.total() > 3
+    assert module.common.broken(found) == {}
+
+
+def raises() -> int:
+    raise KeyError('x')
+
+
+def says_nothing() -> int:
+    return 2
+
+
+def writes(name: str) -> int:
+    Path(name).write_text('')
+    return 0
+
+
+def ends_by_a_signal() -> int:
+    os.kill(os.getpid(), 9)
+    return 0
+
+
+def takes_memory() -> int:
+    return len(b'x' * (1 << 29)) >> 40
+
+
+@pytest.mark.parametrize(
+    ('function', 'said'),
+    [
+        (raises, 'Traceback'),
+        (says_nothing, 'without a word'),
+        (lambda: writes('elsewhere'), 'elsewhere'),
+        (lambda: writes('out.part'), 'temporary files'),
+        (ends_by_a_signal, 'status -9'),
+        (takes_memory, 'MiB'),
+        (lambda: time.sleep(60) or 0, 'longer than'),
+    ],
+)
+def test_what_is_against_the_rules_is_noticed(
+    function: Callable[[], int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = campaign('images')
+    # Less than a case may take; what ends well is not run here.
+    monkeypatch.setattr(sys.modules['forked'].wait, '__defaults__', (5.0,))
+    monkeypatch.setattr(sys.modules['forked'], 'MEMORY', 200)
+
+    def play(draw: object, folder: Path) -> str:
+        return f'status {module.judged(function, folder, ("out",))[0]}'
+
+    found = module.common.run_cases([('kind', play)], seed=7, number=1, seconds=20)
+    assert module.common.broken(found) == found
+    assert all('kind --seed 7 --only 0' in what and said in what for what in found)

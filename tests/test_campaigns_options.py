@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 
 from fsr_plugins import config
+from fsr_plugins.errors import RunError, UserError
 
 
 @pytest.fixture(scope='module')
@@ -41,10 +42,17 @@ def test_it_is_the_same_case_again(campaign: ModuleType) -> None:
 
 def test_what_is_against_the_rules_is_noticed(campaign: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: object) -> None:
-        (Path.cwd().parent / 'escaped').write_text('')
         raise KeyError('x')
 
-    monkeypatch.setattr(config, 'load', fails)
-    found = campaign.run(seed=7, number=1, seconds=20)
-    assert sorted(what.partition(' ')[0] for what in found) == ['OUTSIDE', 'TRACEBACK']
-    assert all('--seed 7 --only 0' in what for what in found)
+    def escapes(*arguments: object) -> None:
+        (Path.cwd().parent / 'escaped').write_text('')
+        raise UserError('a short message')
+
+    def says_much(*arguments: object) -> None:
+        raise RunError('x' * 5000)  # a UserError cuts its own
+
+    for load, said in ((fails, 'KeyError in '), (escapes, 'outside its folder'), (says_much, 'long message')):
+        monkeypatch.setattr(config, 'load', load)
+        found = campaign.run(seed=7, number=1, seconds=20)
+        assert campaign.common.broken(found) == found
+        assert all('--seed 7 --only 0' in what and said in what for what in found)

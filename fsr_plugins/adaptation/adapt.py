@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -104,7 +104,11 @@ def adapt(request: Request) -> Record:
     _check_place(request)
     load_plugins()
     source = described(request.checkpoint)
-    model_type = _adapter(source[META]['arch'], request.checkpoint)
+    name = source[META]['arch'].get('type', '')
+    model_type: str | None = getattr(lookup('archs', name), 'adapter', None)
+    if model_type is None:
+        able = ', '.join(sorted(other for other, cls in ARCH_REGISTRY if getattr(cls, 'adapter', None))) or 'none'
+        raise UserError(f'{request.checkpoint} is of {name}, which cannot be adapted; that can be: {able}.')
     load(request.checkpoint)  # ends with its message where the file's arguments are not those of its weights
     with partial_folder(request.out) as work:
         document = _document(request, source, model_type, work / 'exemplars')
@@ -143,15 +147,6 @@ def _check_place(request: Request) -> None:
             raise UserError(f"-o {out}: '{path}' would be written, and is what is adapted from: choose another name.")
         if path.is_dir() or (path.exists() and not request.overwrite):
             raise UserError(f"-o {out}: '{path}' exists already: choose another name, or give --overwrite.")
-
-
-def _adapter(arch: Mapping[str, Any], file: Path) -> str:
-    name = arch.get('type', '')
-    adapter: str | None = getattr(lookup('archs', name), 'adapter', None)
-    if adapter is None:
-        able = sorted(other for other, cls in ARCH_REGISTRY if getattr(cls, 'adapter', None))
-        raise UserError(f'{file} is of {name}, which cannot be adapted; that can be: {", ".join(able) or "none"}.')
-    return adapter
 
 
 def _document(request: Request, source: Record, model_type: str, images: Path) -> Document:

@@ -73,7 +73,12 @@ def _run(experiment: Experiment, todo: Plan) -> Record:
         for name in ('training_states', 'models'):
             shutil.rmtree(repeat.stage.folder / name, ignore_errors=True)
         records.append({**record, 'validation': figures(record['validation'])})
-    summary: Record = plain(oneshot_report.summary(experiment.name, todo, records, _metrics(experiment, todo)))
+    blocks = experiment.stages[todo.options.stages[0]].opt['val']['metrics']
+    metrics = {
+        name: {'type': blocks[name]['type'], 'convention': metric.convention, 'better': metric.better}
+        for name, metric in build_metrics(blocks).items()
+    }
+    summary: Record = plain(oneshot_report.summary(experiment.name, todo, records, metrics))
     folder = experiment.folder
     write_text(folder / 'oneshot.json', json_text(summary, indent=2))
     write_text(folder / 'oneshot.md', oneshot_report.markdown(summary))
@@ -162,12 +167,3 @@ def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
         kept[META] = {**content[META], 'base': base and file_sha256(Path(base))}
         target = stage.folder / f'{label}{DIFFERENCE}'
         write_weights(target, kept)
-
-
-def _metrics(experiment: Experiment, todo: Plan) -> dict[str, dict[str, str]]:
-    """By the names of the metrics in the option file, their classes, conventions and directions."""
-    blocks = experiment.stages[todo.options.stages[0]].opt['val']['metrics']
-    return {
-        name: {'type': blocks[name]['type'], 'convention': metric.convention, 'better': metric.better}
-        for name, metric in build_metrics(blocks).items()
-    }

@@ -48,23 +48,19 @@ def apply_suite(
     values['val'] = None
     for stage, part in (values.get('stages') or {}).items():
         if isinstance(part, dict):
-            _stage(part, store, suite)
+            if isinstance(part.get('degradation'), dict):
+                part['degradation'] = {DELETE: True, **suite.degradation}
+            if isinstance(part.get('datasets'), dict):
+                kept = {phase: block for phase, block in part['datasets'].items() if phase in ('train', DELETE)}
+                if isinstance(kept.get('train'), dict):
+                    kept['train'] = _train_set(kept['train'], store)
+                part['datasets'] = kept
             part['val'] = None
             if monitoring is not None and stage in monitoring[2]:
                 _monitor(part, monitoring)
     if 'stages' not in values and monitoring is not None and monitoring[2]:
         _monitor(values, monitoring)
     return Document(values, written.places)
-
-
-def _stage(part: Block, store: Block, suite: SuiteOptions) -> None:
-    if isinstance(part.get('degradation'), dict):
-        part['degradation'] = {DELETE: True, **suite.degradation}
-    if isinstance(part.get('datasets'), dict):
-        sets = {phase: block for phase, block in part['datasets'].items() if phase in ('train', DELETE)}
-        if isinstance(sets.get('train'), dict):
-            sets['train'] = _train_set(sets['train'], store)
-        part['datasets'] = sets
 
 
 def _train_set(block: Block, store: Block) -> Block:

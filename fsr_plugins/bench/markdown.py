@@ -9,7 +9,7 @@ from fsr_plugins.bench import table
 from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.pictures import Picture
 from fsr_plugins.bench.results import Results
-from fsr_plugins.bench.table import Cell, ReportTable
+from fsr_plugins.bench.table import ReportTable
 from fsr_plugins.bench.words import entries_in_words, experimental_setup, how_in_words, protocol_in_words
 
 
@@ -35,20 +35,18 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
 
 def _table(content: ReportTable) -> list[str]:
     head = [f'{title} ({small})' if small else title for title, small in content.columns]
-    rows = [
-        [' '.join([row.name, *(f'({mark})' for mark in row.marks)]), *(_cell(cell) for cell in row.cells)]
-        for row in content.rows
-    ]
+    rows = []
+    for row in content.rows:
+        texts = [' '.join([row.name, *(f'({mark})' for mark in row.marks)])]
+        for cell in row.cells:
+            text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank] + cell.stars.replace('*', '\\*')
+            texts.append(f'{text} <sub>{cell.small.replace(chr(10), ", ")}</sub>' if cell.small else text)
+        rows.append(texts)
     return [
         '| ' + ' | '.join(['', *map(_safe, head)]) + ' |',
         '|---|' + '---:|' * len(head),
         *('| ' + ' | '.join(map(_safe, row)) + ' |' for row in rows),
     ]
-
-
-def _cell(cell: Cell) -> str:
-    text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank] + cell.stars.replace('*', '\\*')
-    return f'{text} <sub>{cell.small.replace(chr(10), ", ")}</sub>' if cell.small else text
 
 
 def _safe(text: str) -> str:

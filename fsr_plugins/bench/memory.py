@@ -59,20 +59,14 @@ class _Storages(TorchDispatchMode):
     ) -> object:
         inputs = {leaf.untyped_storage()._cdata for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)}
         out = func(*args, **(kwargs or {}))
-        for leaf in tree_leaves(out):
-            if isinstance(leaf, Tensor):
-                self._add(leaf.untyped_storage(), inputs)
+        for storage in (leaf.untyped_storage() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)):
+            place, size = storage._cdata, storage.nbytes()
+            if place not in inputs and place not in self._known:  # no view, and not written in place
+                self._known.add(place)
+                self.live += size
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._release, place, size)
         return out
-
-    def _add(self, storage: torch.UntypedStorage, inputs: set[int]) -> None:
-        place = storage._cdata
-        if place in inputs or place in self._known:  # a view, or written in place
-            return
-        size = storage.nbytes()
-        self._known.add(place)
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._release, place, size)
 
     def _release(self, place: int, size: int) -> None:
         self._known.discard(place)

@@ -113,17 +113,17 @@ def _write(file: Path, rows: Mapping[str, Sequence[Tensor]], title: str, caption
 
 def errors(rows: Mapping[str, Sequence[Tensor]]) -> dict[str, list[Tensor]]:
     """Each image's absolute difference from HR in colours, (1, 3, H, W)."""
-    return {
-        name: [_in_colours((image - gt).abs().mean(1)) for image, gt in zip(images, rows['HR'], strict=True)]
-        for name, images in rows.items()
-        if name not in ('LR', 'HR')
-    } | {'HR': list(rows['HR'])}
-
-
-def _in_colours(error: Tensor) -> Tensor:
-    scaled = (error[0] / LARGEST_ERROR).clamp(0, 1).mul(255).round().byte().numpy()
-    coloured = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    return torch.from_numpy(coloured).permute(2, 0, 1)[None] / 255
+    found: dict[str, list[Tensor]] = {}
+    for name in rows:
+        if name in ('LR', 'HR'):
+            continue
+        found[name] = []
+        for image, gt in zip(rows[name], rows['HR'], strict=True):
+            error = (image - gt).abs().mean(1)[0]
+            scaled = (error / LARGEST_ERROR).clamp(0, 1).mul(255).round().byte().numpy()
+            coloured = cv2.cvtColor(cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+            found[name].append(torch.from_numpy(coloured).permute(2, 0, 1)[None] / 255)
+    return {**found, 'HR': list(rows['HR'])}
 
 
 def detail_crops(faces: RestoredFaces, number: int) -> tuple[dict[str, list[Tensor]], str]:
@@ -132,10 +132,13 @@ def detail_crops(faces: RestoredFaces, number: int) -> tuple[dict[str, list[Tens
     boxes = [(place, box) for place in range(min(number, len(faces.keys)))
              for box in _boxes(faces.landmarks[place], height, width)]  # fmt: skip
     known = any(points is not None for points in faces.landmarks[:number])
-    rows = {
-        name: [_cut(images[place], box, images[place].shape[-1] / width) for place, box in boxes]
-        for name, images in faces.rows.items()
-    }
+    rows: dict[str, list[Tensor]] = {name: [] for name in faces.rows}
+    for name, images in faces.rows.items():
+        for place, box in boxes:
+            # The box in an image of another size than HR's; at least one pixel.
+            left, top, side = (round(value * images[place].shape[-1] / width) for value in box)
+            side = max(side, 1)
+            rows[name].append(images[place][..., top : top + side, left : left + side])
     how = 'Image-left eye and mouth by the landmarks' if known else 'The centre (the set has no landmarks)'
     return rows, f'{how}, of {", ".join(faces.keys[:number])}.'
 
@@ -155,13 +158,6 @@ def _boxes(points: Tensor | None, height: int, width: int) -> list[Box]:
     return [
         (min(max(x - side / 2, 0), width - side), min(max(y - side / 2, 0), height - side), side) for x, y in centres
     ]
-
-
-def _cut(image: Tensor, box: Box, share: float) -> Tensor:
-    """The box of an image whose sides are ``share`` of HR's; at least one pixel."""
-    left, top, side = (round(value * share) for value in box)
-    side = max(side, 1)
-    return image[..., top : top + side, left : left + side]
 
 
 def worst_faces(measured: Measured, metric: str, better: str, number: int) -> list[str]:

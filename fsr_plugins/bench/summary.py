@@ -72,7 +72,14 @@ def against(
     found: PairedDifferences = {}
     for metric in metrics:
         for unit in UNITS:
-            differences = _differences(reference, measured, unit, metric)
+            base = _column(measured[reference], unit, metric)
+            others = {
+                name: _column(content, unit, metric)
+                for name, content in measured.items()
+                if name not in (reference, HR)
+            }
+            paired = {name: column - base for name, column in others.items() if len(column) == len(base) > 0}
+            differences = {name: column for name, column in paired.items() if np.isfinite(column).any()}
             if not differences:
                 continue
             low, high = bootstrap_interval(
@@ -95,12 +102,3 @@ def against(
                     'p_holm': corrected[name],
                 }
     return found
-
-
-def _differences(reference: str, measured: Mapping[str, Measured], unit: Unit, metric: str) -> dict[str, Values]:
-    base = _column(measured[reference], unit, metric)
-    columns = {
-        name: _column(content, unit, metric) for name, content in measured.items() if name not in (reference, HR)
-    }
-    differences = {name: column - base for name, column in columns.items() if len(column) == len(base) > 0}
-    return {name: column for name, column in differences.items() if np.isfinite(column).any()}

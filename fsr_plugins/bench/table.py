@@ -206,15 +206,16 @@ def adapted(results: Results) -> ReportTable | None:
     if summary is None:
         return None
     columns = list(dict.fromkeys(key for row in summary['table'] for key in row['figures']))
-    rows = [Row(row['network'], [_deviating(row['figures'].get(key)) for key in columns]) for row in summary['table']]
+    rows = []
+    for row in summary['table']:
+        cells = []
+        for figure in map(row['figures'].get, columns):
+            deviation = None if figure is None else figure['deviation']
+            mean = NONE if figure is None else number(figure['mean'], 4)
+            cells.append(Cell(mean, '' if deviation is None else f'± {number(deviation, 4)}'))
+        rows.append(Row(row['network'], cells))
     titles = [
         (f'{key} {ARROWS[summary["metrics"][key]["better"]]}' if key in summary['metrics'] else key, '')
         for key in columns
     ]
     return ReportTable(f"One-shot adaptation to '{summary['set']}'", titles, rows, [summary['how']])
-
-
-def _deviating(figure: Mapping[str, float | None] | None) -> Cell:
-    if figure is None:
-        return Cell(NONE)
-    return Cell(number(figure['mean'], 4), '' if figure['deviation'] is None else f'± {number(figure["deviation"], 4)}')

@@ -90,18 +90,16 @@ def unwrapped(state: Mapping[str, Value], own: Collection[str] | None = None) ->
     while names:
         prefix, dot, _ = next(iter(names)).partition('.')
         prefix += dot
-        shared = bool(dot) and all(name.startswith(prefix) and name != prefix for name in names)
-        if not shared or not (prefix in WRAPPERS if own is None else _gains(names, prefix, own)):
+        if not dot or not all(name.startswith(prefix) and name != prefix for name in names):
             return names
-        names = {name.removeprefix(prefix): value for name, value in names.items()}
+        bare = {name.removeprefix(prefix): value for name, value in names.items()}
+        # The network's names have to lack the prefix, and a wrapper or another prefix to hide them.
+        has_it = own is not None and any(name.startswith(prefix) for name in own)
+        hides = own is not None and any(name in own for name in bare)
+        if has_it or not (prefix in WRAPPERS or hides):
+            return names
+        names = bare
     return names
-
-
-def _gains(names: Mapping[str, object], prefix: str, own: Collection[str]) -> bool:
-    """Whether the network's names lack the prefix, and a wrapper or another prefix hides its names."""
-    if any(name.startswith(prefix) for name in own):
-        return False
-    return prefix in WRAPPERS or any(name.removeprefix(prefix) in own for name in names)
 
 
 def network_file(folder: Path, label: str, suffix: str = _LATEST) -> Path:

@@ -135,15 +135,13 @@ def meta_in(content: object, source: str) -> Meta | None:
         first = error.errors(include_url=False)[0]
         place = '.'.join(str(step) for step in (META, *first['loc']))
         said = first['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
-        what = 'is missing' if first['type'] == 'missing' else f'is {_value(first["input"])}, but must be {said}'
+        value = first['input']
+        value = shown(value) if isinstance(value, _PLAIN) else f'a {type(value).__name__}'
+        what = 'is missing' if first['type'] == 'missing' else f'is {value}, but must be {said}'
         raise UserError(
             f'{source} cannot be read: its {shown(place)} {what}. It is damaged, or a newer version wrote it.'
         ) from error
     return cast('Meta', meta)
-
-
-def _value(value: object) -> str:
-    return shown(value) if isinstance(value, _PLAIN) else f'a {type(value).__name__}'
 
 
 def _not_plain(meta: object) -> str | None:

@@ -65,7 +65,9 @@ def record(stage: Stage) -> Record | None:
         return None
     for promise in (found, *found.get('networks', {}).values()):
         if promise.get('checkpoint') is not None:
-            promise['checkpoint'] = str(_present(stage, promise['checkpoint']))
+            # Where it is now: the experiment may have been moved since.
+            name = Path(promise['checkpoint']).name
+            promise['checkpoint'] = str(stage.folder / name if stage.generates_set else stage.folder / 'models' / name)
     return found
 
 
@@ -136,12 +138,6 @@ def _read(stage: Stage, explain: bool = False) -> Record | None:
             problem = f'cannot be read ({error.strerror})'
         raise UserError(f"'{path}' is damaged ({problem}): {_REASON}.") from error
     return content
-
-
-def _present(stage: Stage, path: str) -> Path:
-    """Where a result of the stage is now: the experiment may have been moved since."""
-    name = Path(path).name
-    return stage.folder / name if stage.generates_set else stage.folder / 'models' / name
 
 
 def _check_set(stage: Stage, path: Path, sha256: str) -> None:

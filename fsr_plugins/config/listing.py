@@ -28,7 +28,15 @@ class Option(NamedTuple):
 
 def list_options(stage: Stage) -> list[Option]:
     """Every option of a stage after inheritance, overrides and defaults, in the order of the merged file."""
-    return [Option('.'.join(keys), value, _place(stage, keys)) for keys, value in _leaves(stage.opt, ())]
+    options = []
+    for keys, value in _leaves(stage.opt, ()):
+        place = stage.places.get(keys)
+        if place is None:
+            # A mapping given by --set brings what is in it, and no places for that.
+            around = stage.where(keys)
+            place = around if around.startswith(_SET) else DEFAULT
+        options.append(Option('.'.join(keys), value, place))
+    return options
 
 
 def _leaves(value: object, keys: Keys) -> Iterator[tuple[Keys, object]]:
@@ -37,11 +45,3 @@ def _leaves(value: object, keys: Keys) -> Iterator[tuple[Keys, object]]:
             yield from _leaves(item, (*keys, str(key)))
     else:
         yield keys, value
-
-
-def _place(stage: Stage, keys: Keys) -> str:
-    if keys in stage.places:
-        return stage.places[keys]
-    # A mapping given by --set brings what is in it, and no places for that.
-    around = stage.where(keys)
-    return around if around.startswith(_SET) else DEFAULT

@@ -33,7 +33,12 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
         keys, value = renamed_key(keys, parse_value(text), f'--set {override}')
         for target in _targets(document.values, keys, override):
-            document = _set(document, target, value, f'--set {override}')
+            # A mapping also replaces what its stage would inherit.
+            given = {**value, DELETE: True} if isinstance(value, dict) else value
+            places = {key: where for key, where in document.places.items() if key[: len(target)] != target}
+            around = (target[:length] for length in range(1, len(target) + 1))
+            new = {key: f'--set {override}' for key in around if key not in places}
+            document = Document(_put(document.values, target, given), {**places, **new})
     return document
 
 
@@ -66,14 +71,6 @@ def _find(value: object, keys: Keys) -> object:
         else:
             return None
     return _Nothing if value is None else value
-
-
-def _set(document: Document, keys: Keys, value: object, place: str) -> Document:
-    # a mapping also replaces what its stage would inherit
-    value = {**value, DELETE: True} if isinstance(value, dict) else value
-    places = {key: where for key, where in document.places.items() if key[: len(keys)] != keys}
-    new = {keys[:length]: place for length in range(1, len(keys) + 1) if keys[:length] not in places}
-    return Document(_put(document.values, keys, value), {**places, **new})
 
 
 def _put(values: Any, keys: Keys, value: Any) -> Any:

@@ -74,15 +74,14 @@ class Problems:
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:
-                expected.setdefault(place, []).append(_said(detail['msg']))
+                # Pydantic's message without its own words.
+                said = detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
+                expected.setdefault(place, []).append(said)
         for place, messages in expected.items():
-            value = _at(values, place)
+            value: Any = values
+            for key in place:
+                value = value[int(key)] if isinstance(value, list) else value[key]
             self.add((*keys, *place), f'is {shown(value)}, but must be {" or ".join(dict.fromkeys(messages))}.')
-
-
-def _said(message: str) -> str:
-    """Pydantic's message without its own words."""
-    return message.removeprefix('Input should be ').removeprefix('Value error, ')
 
 
 def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Keys:
@@ -95,12 +94,6 @@ def _existing(values: Any, location: tuple[int | str, ...], missing: bool) -> Ke
             values = values[step]
             keys.append(str(step))
     return (*keys, str(location[-1])) if missing else tuple(keys)
-
-
-def _at(values: Any, keys: Keys) -> Any:
-    for key in keys:
-        values = values[int(key)] if isinstance(values, list) else values[key]
-    return values
 
 
 def fail(lines: Mapping[str, None]) -> None:

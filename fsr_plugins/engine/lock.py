@@ -52,9 +52,12 @@ def only_writer(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
+        holder = 'another process'
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            note = json.loads((folder / NOTE).read_bytes())
+            holder = f'process {note["process"]} on {note["host"]}, since {note["since"]},'
         raise UserError(
-            f"'{folder}' is in use: {_holder(folder)} writes there. Wait for its end, stop it, or choose another "
-            "'name'."
+            f"'{folder}' is in use: {holder} writes there. Wait for its end, stop it, or choose another 'name'."
         ) from None
     except OSError as error:
         raise UserError(
@@ -62,7 +65,10 @@ def only_writer(folder: Path) -> Iterator[None]:
         ) from error
     try:
         note = {'host': socket.gethostname(), 'process': os.getpid(), 'since': time.strftime('%Y-%m-%d %H:%M:%S')}
-        _write(folder / NOTE, json.dumps(note) + '\n')
+        try:
+            (folder / NOTE).write_text(json.dumps(note) + '\n', encoding='utf-8')
+        except OSError:  # not missed: only a message is poorer for it
+            (folder / NOTE).unlink(missing_ok=True)
         yield
     finally:
         # Whoever has opened the file meanwhile looks whether it is still there once the lock is his.
@@ -72,19 +78,3 @@ def only_writer(folder: Path) -> Iterator[None]:
             for parent in made:
                 parent.rmdir()
         lock.release()
-
-
-def _write(note: Path, text: str) -> None:
-    """A note that cannot be written is not missed: only a message is poorer for it."""
-    try:
-        note.write_text(text, encoding='utf-8')
-    except OSError:
-        note.unlink(missing_ok=True)
-
-
-def _holder(folder: Path) -> str:
-    try:
-        note = json.loads((folder / NOTE).read_bytes())
-        return f'process {note["process"]} on {note["host"]}, since {note["since"]},'
-    except (OSError, ValueError, KeyError, TypeError):
-        return 'another process'

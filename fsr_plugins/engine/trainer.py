@@ -26,7 +26,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.watch import NotFinite
 from fsr_plugins.registry import lookup
-from fsr_plugins.values import Options, Record
+from fsr_plugins.values import Options
 
 logger = logging.getLogger(__name__)
 
@@ -135,9 +135,18 @@ class Trainer:
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
-            self.model.manifests = self._manifests(loader.dataset)
+            # What the stores of every set say of themselves; BasicSR's datasets do not say.
+            sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
+            validated = {phase: val.dataset for phase, val in sets.items() if val is not None and phase != 'train'}
+            data = {'train': loader.dataset, **validated}
+            self.model.manifests = {
+                phase: dataset.provenance() for phase, dataset in data.items() if isinstance(dataset, ImageDataset)
+            }
             self._announce(len(loader.dataset))
-            self._list_images(loader.dataset)
+            # Which images are trained on; BasicSR's datasets do not say.
+            if self.world.is_main and isinstance(loader.dataset, ImageDataset):
+                for role, keys in loader.dataset.lists().items():
+                    write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')
             with self.stop.watching():
                 if self.validation_due:
                     self._validate()
@@ -145,22 +154,6 @@ class Trainer:
         if distributed.any_rank(bool(self.stop.number)):
             raise self._interrupted()
         return self._finish()
-
-    def _manifests(self, train: Any) -> dict[str, list[Record]]:
-        """What the stores of every set say of themselves, by phase; BasicSR's datasets do not say."""
-        sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
-        found = {phase: loader.dataset for phase, loader in sets.items() if loader is not None and phase != 'train'}
-        return {
-            phase: data.provenance()
-            for phase, data in {'train': train, **found}.items()
-            if isinstance(data, ImageDataset)
-        }
-
-    def _list_images(self, dataset: Any) -> None:
-        """Writes which images are trained on, ``images/<role>.txt``, one key a line; BasicSR's datasets do not say."""
-        if self.world.is_main and isinstance(dataset, ImageDataset):
-            for role, keys in dataset.lists().items():
-                write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')
 
     def _announce(self, images: int) -> None:
         networks = ', '.join(
@@ -205,7 +198,10 @@ class Trainer:
             validate = self._due(self.val_freq) or bool(self.val_freq and self.iteration == self.total)
             # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.
             boundary = self.iteration % self.accumulate == 0 or self.iteration == self.total
-            stop = boundary and self._asked_to_stop()
+            stop = boundary and bool(self.stop.number)
+            if boundary and self.world.is_distributed:
+                # Ranks must agree on the iteration; asking each other costs a round, so they do it now and then.
+                stop = self.iteration % 10 == 0 and distributed.any_rank(stop)
             checkpoint = self._due(self.save_freq, self.accumulate) or self.iteration == self.total
             # Whatever goes wrong in validation, the training up to it is kept.
             if boundary and (stop or checkpoint or validate):
@@ -225,12 +221,6 @@ class Trainer:
     def _due(self, frequency: int, width: int = 1) -> bool:
         """Whether a multiple of ``frequency`` lies in the last ``width`` iterations."""
         return bool(frequency) and self.iteration // frequency > (self.iteration - width) // frequency
-
-    def _asked_to_stop(self) -> bool:
-        # Ranks must agree on the iteration; asking each other costs a round, so several processes do it now and then.
-        if not self.world.is_distributed:
-            return bool(self.stop.number)
-        return self.iteration % 10 == 0 and distributed.any_rank(bool(self.stop.number))
 
     def _report(self) -> None:
         if self.log is not None:

@@ -82,7 +82,13 @@ class FSRModel(legacy.Version01, SavedModel):
         self.learning: dict[str, list[nn.Parameter]] = {}
         for label, net in self.trainable().items():
             net.train()
-            self._choose_parameters(label, net)
+            chosen = {name: self.is_trainable(label, name) for name, _ in net.named_parameters()}
+            self.learning[label] = [parameter for name, parameter in net.named_parameters() if chosen[name]]
+            others = [parameter for name, parameter in net.named_parameters() if not chosen[name]]
+            for parameter in others:
+                parameter.requires_grad_(False)
+            if others:
+                self.fixed[label] = others, networks.digest(others)
         pairs = make_optimizers(self.train_opt, self.learning)
         self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
         self.optimizers = [optimizer for optimizer, _ in pairs.values()]
@@ -114,15 +120,6 @@ class FSRModel(legacy.Version01, SavedModel):
     def is_trainable(self, label: str, name: str) -> bool:
         """Whether the parameter ``name`` of the network ``label`` is trained; all of them, unless a method says so."""
         return True
-
-    def _choose_parameters(self, label: str, net: nn.Module) -> None:
-        chosen = {name: self.is_trainable(label, name) for name, _ in net.named_parameters()}
-        self.learning[label] = [parameter for name, parameter in net.named_parameters() if chosen[name]]
-        others = [parameter for name, parameter in net.named_parameters() if not chosen[name]]
-        for parameter in others:
-            parameter.requires_grad_(False)
-        if others:
-            self.fixed[label] = others, networks.digest(others)
 
     def prepare_training(self) -> None:
         """What a method does once before training, when its networks and losses are there.

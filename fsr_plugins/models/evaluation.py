@@ -119,12 +119,11 @@ class SetEvaluation:
         if _trying.get():
             return {net: {} for net in self.metrics}
         return {
-            net: {key: value for name, metric in metrics.items() for key, value in _named(name, metric.compute())}
+            # A metric's first value is called as its entry is, further ones ``<name>_<key>``.
+            net: {
+                f'{name}_{key}' if number else name: value
+                for name, metric in metrics.items()
+                for number, (key, value) in enumerate(metric.compute().items())
+            }
             for net, metrics in self.metrics.items()
         }
-
-
-def _named(name: str, values: Mapping[str, float]) -> Iterator[tuple[str, float]]:
-    """A metric's values under the name of its entry: the first as it is, ``<name>_<key>`` of further ones."""
-    for number, (key, value) in enumerate(values.items()):
-        yield (f'{name}_{key}' if number else name), value

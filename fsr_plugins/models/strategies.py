@@ -209,7 +209,7 @@ class Recognition(Evaluation[Evaluated]):
         rating = {
             name: {**block, 'recogniser': net}
             for name, block in metric_blocks(model.opt).items()
-            if _rates_hr_by_a_recogniser(block)
+            if (metric := lookup('metrics', block['type'])).rates_gt and 'recogniser' in signature(metric).parameters
         }
         with evaluating(net):
             evaluation = SetEvaluation({}, rating, has_gt=True)
@@ -243,8 +243,3 @@ def _hr_batches(model: Evaluated, loader: EvalLoader) -> Iterable[Tensor]:
         model.feed_data(batch)
         assert model.gt is not None
         yield model.gt
-
-
-def _rates_hr_by_a_recogniser(block: Block) -> bool:
-    metric = lookup('metrics', block['type'])
-    return metric.rates_gt and 'recogniser' in signature(metric).parameters

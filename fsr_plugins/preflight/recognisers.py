@@ -24,7 +24,14 @@ def check_recognisers(experiment: Experiment, stage: Stage) -> list[str]:
         if not isinstance(recogniser, dict) or block.get('trained_with'):
             continue
         rated_by = recogniser.get('path') or f'the published {recogniser["type"]}'
-        if rated_by in used or any(_same_file(Path(rated_by), Path(other)) for other in used):
+        rater, others = Path(rated_by), [Path(other) for other in used]
+        if rated_by in used or any(
+            rater.is_file()
+            and other.is_file()
+            and rater.stat().st_size == other.stat().st_size
+            and file_sha256(rater) == file_sha256(other)
+            for other in others
+        ):
             raise UserError(
                 f"{stage.where(('val', 'metrics', name))}: key 'val.metrics.{name}': {rated_by} is what the networks "
                 "were trained with; rate by another recogniser, or say that you know by 'trained_with: true'."
@@ -59,9 +66,3 @@ def _published(value: Any) -> Iterator[Record]:
                 yield network
         for item in value.values():
             yield from _published(item)
-
-
-def _same_file(first: Path, second: Path) -> bool:
-    if not (first.is_file() and second.is_file() and first.stat().st_size == second.stat().st_size):
-        return False
-    return file_sha256(first) == file_sha256(second)

@@ -70,7 +70,10 @@ def _follow(schedule: Schedule, train: TrainOptions, block: Block, place: str) -
     iteration = 0
 
     def what() -> str:
-        return f'{place}: it fails at iteration {iteration} of {total}{_hint(block, total)}'
+        periods, hint = block.get('periods'), ''
+        if isinstance(periods, list) and sum(periods) < total:
+            hint = f", for 'periods' end at {sum(periods)}"
+        return f'{place}: it fails at iteration {iteration} of {total}{hint}'
 
     with explained(what), warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -83,13 +86,6 @@ def _follow(schedule: Schedule, train: TrainOptions, block: Block, place: str) -
                 if not (math.isfinite(group['lr']) and group['lr'] >= 0):
                     rate = f'the learning rate is {group["lr"]} at iteration {iteration} of {total}'
                     raise UserError(f'{place}: {rate}: it has to be finite and not negative.')
-
-
-def _hint(block: Block, total: int) -> str:
-    periods = block.get('periods')
-    if isinstance(periods, list) and sum(periods) < total:
-        return f", for 'periods' end at {sum(periods)}"
-    return ''
 
 
 def _iterations(total: int, block: Block) -> Iterator[int]:

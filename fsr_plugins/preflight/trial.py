@@ -37,7 +37,11 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
         UserError: a network, a metric or a set fails, or the images are of another size than ``scale`` says.
     """
     if not (opt.get('val') or {}).get('val_freq') or len(opt['datasets']) == 1:
-        _run_result_once(stage, model, opt)
+        net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
+        if net is not None and model.lq is not None:
+            what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
+            with explained(what), evaluating(net), model.precision.autocast():
+                check_enlargement('result', net(model.lq), model.lq, opt['scale'])
         return
     phases = {block['name']: phase for phase, block in opt['datasets'].items() if phase != 'train'}
     for name, loader in make_val_loaders(opt, World(), pin_memory=False).items():
@@ -51,12 +55,3 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
                 model.evaluation.validate(model, loader)
         except UserError as error:
             raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
-
-
-def _run_result_once(stage: Stage, model: FSRModel, opt: Options) -> None:
-    net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
-    if net is None or model.lq is None:
-        return
-    what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
-    with explained(what), evaluating(net), model.precision.autocast():
-        check_enlargement('result', net(model.lq), model.lq, opt['scale'])

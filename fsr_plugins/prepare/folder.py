@@ -110,22 +110,18 @@ def keys_of(names: Iterable[str]) -> dict[str, str]:
     """Paths by keys that a store can hold, all different, in the order of the paths."""
     keys: dict[str, str] = {}
     for name in sorted(names):
-        key = first = _key(name)
+        first = re.sub(r'[^\w+-]+', '_', PurePosixPath(name).with_suffix('').as_posix()).strip('_') or '_'
+        if len(first.encode()) > _KEY_BYTES:
+            # A long path is cut; what is cut away still tells keys apart.
+            digest = hashlib.sha256(first.encode()).hexdigest()[:12]
+            first = f'{first.encode()[:_KEY_BYTES].decode(errors="ignore")}_{digest}'
+        key = first
         number = 1
         while key in keys:
             number += 1
             key = f'{first}_{number}'
         keys[key] = name
     return keys
-
-
-def _key(name: str) -> str:
-    key = re.sub(r'[^\w+-]+', '_', PurePosixPath(name).with_suffix('').as_posix()).strip('_') or '_'
-    if len(key.encode()) > _KEY_BYTES:
-        # A long path is cut; what is cut away still tells keys apart.
-        digest = hashlib.sha256(key.encode()).hexdigest()[:12]
-        key = f'{key.encode()[:_KEY_BYTES].decode(errors="ignore")}_{digest}'
-    return key
 
 
 def add_arguments(parser: ArgumentParser) -> None:

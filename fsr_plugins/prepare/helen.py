@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -76,7 +75,13 @@ def prepare_helen(
         names, skipped = images_by_key(source, 'Helen', 'helen_1.zip to helen_5.zip, or 232194_1.jpg', _IMAGE)
         names, absent = _of_split(source, names, split)
         boxes = _boxes(source) if crop == 'points' else None
-        items, unknown = _items(names, boxes)
+        items, unknown = [], []
+        for key, name in names.items():
+            box = None if boxes is None else boxes.get(key, 'not annotated')
+            if isinstance(box, str):
+                unknown.append(Skip(name, 'no points', box))
+            else:
+                items.append(Item(key, name, extra=box))
 
         def face(item: Item) -> Face | Skip:
             image = source.image(item.name)
@@ -126,17 +131,6 @@ def _boxes(source: Source) -> dict[str, _Box | str]:
         else:
             boxes[name] = f'{file} does not have {POINTS} points'
     return boxes
-
-
-def _items(names: Mapping[str, str], boxes: Mapping[str, _Box | str] | None) -> tuple[list[Item], list[Skip]]:
-    items, unknown = [], []
-    for key, name in names.items():
-        box = None if boxes is None else boxes.get(key, 'not annotated')
-        if isinstance(box, str):
-            unknown.append(Skip(name, 'no points', box))
-        else:
-            items.append(Item(key, name, extra=box))
-    return items, unknown
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -96,8 +96,7 @@ def prepare_widerface(
         items = _items(photographs, faces)
         drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}
         protocol = {**asdict(face_filter), **drawn}
-        make = partial(_made, source, size)
-        plan = PreparationPlan('widerface', protocol, items, make, skipped, source=source)
+        plan = PreparationPlan('widerface', protocol, items, partial(_made, source, size), skipped, source=source)
         return carry_out(plan, dst, form=form, encoding=encoding)
 
 

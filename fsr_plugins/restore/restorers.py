@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -177,7 +177,15 @@ class PhotographFaces:
         found = self.detector.detect(list(results.values()))
         size, cuts = self.network.known_size(), {}
         for (source, result), faces in zip(results.items(), found, strict=True):
-            sure = self._sure(faces, result.shape[:2], read[source].shape[:2])
+            of, to = result.shape[:2], read[source].shape[:2]
+            # Those that the detector is sure of, in the photograph's pixels; the surest last: it is to lie above.
+            sure = [
+                Detection(
+                    scale_back(face.box.reshape(2, 2), of, to).ravel(), face.score, scale_back(face.points, of, to)
+                )
+                for face in sorted(faces, key=lambda face: face.score)
+                if face.score >= self.how.score
+            ]
             cuts[source] = photograph.cut(read[source], sure, size, self.points, self.how.most)
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
@@ -186,15 +194,6 @@ class PhotographFaces:
             photograph.put_back(result, enlarge[source], chosen[source], [next(sr) for _ in chosen[source]])
             made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
         return made, {}
-
-    def _sure(self, faces: Iterable[Detection], of: Size, to: Size) -> list[Detection]:
-        """Those that the detector is sure of, moved to the photograph's pixels; the surest last: it is to lie above."""
-        sure = [
-            Detection(scale_back(face.box.reshape(2, 2), of, to).ravel(), face.score, scale_back(face.points, of, to))
-            for face in faces
-            if face.score >= self.how.score
-        ]
-        return sorted(sure, key=lambda face: face.score)
 
 
 def points_in_lr(network: FaceNetwork, like: str | None) -> Floats:

@@ -57,8 +57,15 @@ class FolderStore(Store):
         table = root / TABLE
         if self.folder is inner and table.is_file():
             self.identities, self.landmarks = _read_table(table, self.keys)
-        described = self.folder is inner and (root / NAME).is_file()
-        self._manifest = _read_manifest(root, self.keys) if described else None
+        self._manifest: Manifest | None = None
+        if self.folder is inner and (root / NAME).is_file():
+            self._manifest = read_manifest(root)
+            named = self._manifest.keys
+            if different := sorted(set(named).symmetric_difference(self.keys)):
+                raise UserError(
+                    f"'{root}' holds {len(self.keys)} images and its manifest names {len(named)}; '{different[0]}' is "
+                    f"in one of them only. Prepare it again, or remove '{root / NAME}' if the change was meant."
+                )
 
     @property
     def has_parsing(self) -> bool:
@@ -129,17 +136,6 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
     except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"'{path}' has a row that does not fit its header: {error}.") from error
     return people, points
-
-
-def _read_manifest(root: Path, keys: list[str]) -> Manifest:
-    manifest = read_manifest(root)
-    different = sorted(set(manifest.keys).symmetric_difference(keys))
-    if different:
-        raise UserError(
-            f"'{root}' holds {len(keys)} images and its manifest names {len(manifest.keys)}; '{different[0]}' is in "
-            f"one of them only. Prepare it again, or remove '{root / NAME}' if the change was meant."
-        )
-    return manifest
 
 
 def files_checksum(files: Iterable[tuple[str, Path]]) -> str:

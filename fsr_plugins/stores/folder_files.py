@@ -60,7 +60,15 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
             ending = os.path.splitext(name)[1].lower()
             if ending in EXTENSIONS:
                 key = Path(os.path.relpath(path, folder)).with_suffix('').as_posix()
-                _add(found, key, path)
+                try:
+                    key.encode()
+                except UnicodeEncodeError as error:
+                    raise UserError(
+                        f"'{shown(path)}': the name is not UTF-8, so it is no key of a dataset; rename it."
+                    ) from error
+                if key in found:
+                    raise UserError(f"'{found[key]}' and '{path}' have the same key '{key}'; remove one of them.")
+                found[key] = path
             elif ending in OTHER_EXTENSIONS:
                 others.append(path)
             elif name.lower().endswith(ARCHIVES):
@@ -83,16 +91,6 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
     if linked and recursive:
         left_out.append(f"{len(linked)} links to folders ('{shown(linked[0])}' is one)")
     return FolderFiles(found, left_out)
-
-
-def _add(found: dict[str, str], key: str, path: str) -> None:
-    try:
-        key.encode()
-    except UnicodeEncodeError as error:
-        raise UserError(f"'{shown(path)}': the name is not UTF-8, so it is no key of a dataset; rename it.") from error
-    if key in found:
-        raise UserError(f"'{found[key]}' and '{path}' have the same key '{key}'; remove one of them.")
-    found[key] = path
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:

@@ -19,8 +19,9 @@ from pathlib import Path
 
 sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 
-import cases
+import common
 import numpy as np
+from forked import judged
 from PIL import Image
 
 from fsr_plugins.cli import main
@@ -85,44 +86,40 @@ def _read(path: Path) -> int:
     return 0
 
 
-def opened(folder: Path, data: bytes, kind: str) -> tuple[cases.Ended, dict[str, bytes]]:
-    """What a source makes of an archive: how it ended, and the files it gives."""
+def opened(folder: Path, data: bytes, kind: str) -> tuple[int, dict[str, bytes]]:
+    """What a source makes of an archive: its status, and the files it gives."""
     path = folder / f'in{kind}'
     path.write_bytes(data)
-    before = cases.content(folder)
-    ended = cases.forked(lambda: _read(path), folder)
-    cases.judge(ended, before, cases.content(folder), ())
-    files = json.loads(ended.text.splitlines()[-1]) if ended.status == 0 else {}
-    return ended, {name: bytes.fromhex(content) for name, content in files.items()}
+    status, text = judged(lambda: _read(path), folder, ())
+    files = json.loads(text.splitlines()[-1]) if status == 0 else {}
+    return status, {name: bytes.fromhex(content) for name, content in files.items()}
 
 
 def prepared(folder: Path, kind: str) -> str:
     """``fsr prepare folder`` of the same archive; nothing is written anywhere else."""
-    before = cases.content(folder)
     command = ['prepare', 'folder', f'in{kind}', 'out', '--crop', 'none', '--keep-duplicates']
-    ended = cases.forked(lambda: main(command), folder)
-    cases.judge(ended, before, cases.content(folder), ('out', '.out'))
-    return f'prepare: status {ended.status}'
+    status, _ = judged(lambda: main(command), folder, ('out', '.out'))
+    return f'prepare: status {status}'
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------
 
 
-def cut(kind: str) -> Callable[[random.Random, Path], str]:
+def cut(kind: str) -> common.Case:
     """Cut anywhere, an archive gives an error, or all that was in it."""
 
     def play(rng: random.Random, folder: Path) -> str:
         files = pictures(rng)
         data = packed(kind, files, rng)
         place = rng.randrange(len(data))
-        ended, found = opened(folder, data[: rng.choice([place, place // 512 * 512])], kind)
-        assert ended.status != 0 or found == files, f'{len(found)} of {len(files)} files, without a word'
-        return f'source: status {ended.status}' if rng.random() < 0.7 else prepared(folder, kind)
+        status, found = opened(folder, data[: rng.choice([place, place // 512 * 512])], kind)
+        assert status != 0 or found == files, f'{len(found)} of {len(files)} files, without a word'
+        return f'source: status {status}' if rng.random() < 0.7 else prepared(folder, kind)
 
     return play
 
 
-def flipped(kind: str) -> Callable[[random.Random, Path], str]:
+def flipped(kind: str) -> common.Case:
     """With bits flipped an archive gives an error, or as many files; where there are checksums, the same files."""
 
     def play(rng: random.Random, folder: Path) -> str:
@@ -130,18 +127,18 @@ def flipped(kind: str) -> Callable[[random.Random, Path], str]:
         data = bytearray(packed(kind, files, rng))
         for _ in range(rng.choice([1, 1, 1, 8])):
             data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
-        ended, found = opened(folder, bytes(data), kind)
-        if ended.status == 0:
+        status, found = opened(folder, bytes(data), kind)
+        if status == 0:
             assert len(found) == len(files), f'{len(found)} of {len(files)} files, without a word'
             # A plain tar has checksums of its headers alone, a zip's names have none.
             same = sorted(found.values()) == sorted(files.values())
             assert kind == '.tar' or same, 'other content, without a word'
-        return f'source: status {ended.status}' if rng.random() < 0.7 else prepared(folder, kind)
+        return f'source: status {status}' if rng.random() < 0.7 else prepared(folder, kind)
 
     return play
 
 
-def zeroed(kind: str) -> Callable[[random.Random, Path], str]:
+def zeroed(kind: str) -> common.Case:
     """Blocks of zeros, as an interrupted download leaves them, anywhere."""
 
     def play(rng: random.Random, folder: Path) -> str:
@@ -152,68 +149,55 @@ def zeroed(kind: str) -> Callable[[random.Random, Path], str]:
         changed = data[:place] + bytes(len(data[place : place + length])) + data[place + length :]
         if kind == '.tar' and not any(changed[place:]):
             changed += bytes(1 << 20)  # fewer zeros at the end may be an archive's own
-        ended, found = opened(folder, changed, kind)
-        if ended.status == 0 and not (kind == '.tar' and len(found) == len(files)):
+        status, found = opened(folder, changed, kind)
+        if status == 0 and not (kind == '.tar' and len(found) == len(files)):
             assert found == files, f'{len(found)} of {len(files)} files, without a word'
-        return f'source: status {ended.status}'
+        return f'source: status {status}'
 
     return play
 
 
-def doubled(kind: str) -> Callable[[random.Random, Path], str]:
+def doubled(kind: str) -> common.Case:
     """Two archives in one file, or something behind the end: all, or an error."""
 
     def play(rng: random.Random, folder: Path) -> str:
         files = pictures(rng)
         data = packed(kind, files, rng)
         more = rng.choice([packed(kind, {'more.png': b'x'}, rng), b'behind', bytes(3000)])
-        ended, found = opened(folder, data + more, kind)
-        if ended.status == 0:
+        status, found = opened(folder, data + more, kind)
+        if status == 0:
             assert found == files or (len(more) < 100 or not any(more)) or found.keys() >= {'more.png'}, (
                 'one of two archives'
             )
-        return f'source: status {ended.status}'
+        return f'source: status {status}'
 
     return play
 
 
-def lying(kind: str) -> Callable[[random.Random, Path], str]:
+#: Where a zip's records have sizes and places; what a tar's size may say.
+_ZIP_SIZES = (
+    (b'PK\1\2', 20), (b'PK\1\2', 24), (b'PK\3\4', 18), (b'PK\3\4', 22), (b'PK\1\2', 42), (b'PK\5\6', 8),
+    (b'PK\5\6', 10), (b'PK\5\6', 12), (b'PK\5\6', 16),
+)  # fmt: skip
+_TAR_SIZES = (
+    b'00000000000\0', b'77777777777\0', b'00000000001\0', b'-0000000512\0', b'\xff' * 12,
+    b'\x80' + bytes(3) + b'\xff' * 8, b'\x80' + bytes(10) + b'\x05', b'          8 ', b'nonsense    ',
+)  # fmt: skip
+
+
+def lying(kind: str) -> common.Case:
     """Sizes that are not so, checksums made to fit them."""
 
     def play(rng: random.Random, folder: Path) -> str:
         files = pictures(rng)
         if kind == '.zip':
             data = bytearray(packed(kind, files, rng))
-            record, offset = rng.choice(
-                [
-                    (b'PK\1\2', 20),
-                    (b'PK\1\2', 24),
-                    (b'PK\3\4', 18),
-                    (b'PK\3\4', 22),
-                    (b'PK\1\2', 42),
-                    (b'PK\5\6', 8),
-                    (b'PK\5\6', 10),
-                    (b'PK\5\6', 12),
-                    (b'PK\5\6', 16),
-                ]
-            )
+            record, offset = rng.choice(_ZIP_SIZES)
             place = data.index(record) + offset
             data[place : place + 4] = struct.pack('<I', rng.choice([0, 1, 10, 2**31, 2**32 - 1]))
         else:
             data = bytearray(tar(files, rng))
-            size = rng.choice(
-                [
-                    b'00000000000\0',
-                    b'77777777777\0',
-                    b'00000000001\0',
-                    b'-0000000512\0',
-                    b'\xff' * 12,
-                    b'\x80' + bytes(3) + b'\xff' * 8,
-                    b'\x80' + bytes(10) + b'\x05',
-                    b'          8 ',
-                    b'nonsense    ',
-                ]
-            )
+            size = rng.choice(_TAR_SIZES)
             block = rng.randrange(4) * 512
             data[block + 124 : block + 136] = size
             data[block + 148 : block + 156] = b' ' * 8
@@ -225,7 +209,7 @@ def lying(kind: str) -> Callable[[random.Random, Path], str]:
     return play
 
 
-def hostile(kind: str) -> Callable[[random.Random, Path], str]:
+def hostile(kind: str) -> common.Case:
     """Names and links that lead outside, and names that are none."""
 
     def play(rng: random.Random, folder: Path) -> str:
@@ -282,22 +266,22 @@ def hostile(kind: str) -> Callable[[random.Random, Path], str]:
             data = _PACK[kind](out.getvalue())
         opened(folder, data, kind)
         happened = prepared(folder, kind)
-        assert not os.path.lexists('/tmp/campaign-escaped.png') and not os.path.lexists(folder.parent / 'out.png')
+        assert not os.path.lexists('/tmp/campaign-escaped.png')
         return happened
 
     return play
 
 
 _FAULTS = (cut, flipped, zeroed, doubled, lying, hostile)
-CASES: cases.Cases = [(f'{fault.__name__} {kind}', fault(kind)) for fault in _FAULTS for kind in KINDS] + [
+CASES: common.Kinds = [(f'{fault.__name__} {kind}', fault(kind)) for fault in _FAULTS for kind in KINDS] + [
     (f'{fault.__name__} .tar', fault('.tar')) for fault in (cut, cut, flipped, zeroed, lying)
 ]
 
 
-def run(seed: int, number: int, seconds: float, only: int | None = None) -> Counter[tuple[str, str]]:
-    """See :func:`cases.run`."""
-    return cases.run(CASES, seed, number, seconds, only)
+def run(seed: int, number: int, seconds: float, only: int | None = None, show: bool = False) -> Counter[str]:
+    """Runs cases: see ``common.run_cases``."""
+    return common.run_cases(CASES, seed, number, seconds, only, show)
 
 
 if __name__ == '__main__':
-    sys.exit(cases.main(run, 4 * len(CASES)))
+    sys.exit(common.main(run, __doc__ or '', number=4 * len(CASES)))

@@ -10,44 +10,35 @@ read what was written. A case is a function of seed and number::
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
-import os
 import random
-import resource
-import signal
 import sys
 import tempfile
-import time
-import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests/campaigns')]
-# Before torch is loaded.
-os.environ.setdefault('OMP_NUM_THREADS', '1')
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 
+import common
 import numpy as np
 import tiny_adapter
 import torch
 from checkpoint_faults import FAULTS
+from common import Broken
 
 import fsr_plugins
 from fsr_plugins.checkpoints import describe, save_network
-from fsr_plugins.cli import main as fsr
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import build_network, load_plugins
 from fsr_plugins.stores.images import encode_png
 
-#: Seconds that a case may take; bytes of addresses that it may take beyond what the process has; letters of a message.
-LIMIT, MEMORY, LONGEST = 20.0, 3 << 30, 1500
+#: Bytes of addresses that a case may take beyond what the process has; letters of a message.
+MEMORY, LONGEST = 3 << 30, 1500
 #: Faults after which whatever loads must be what was written.
 PHYSICAL = frozenset({'bit', 'many_bytes', 'cut', 'cut_inside'})
+OLD = Path(__file__).parents[1] / 'fixtures/v0_1/checkpoints'
 SWINIR = {
     'type': 'SwinIR', 'upscale': 2, 'in_chans': 3, 'img_size': 8, 'window_size': 4, 'depths': [2], 'embed_dim': 8,
     'num_heads': [2], 'mlp_ratio': 2, 'upsampler': 'pixelshuffledirect',
@@ -55,39 +46,11 @@ SWINIR = {
 POINTS = [[4.8, 6.2], [11.1, 6.1], [8.0, 9.5], [5.5, 12.1], [10.6, 12.0]]
 
 
-class Hang(BaseException):
-    """A case that took too long."""
-
-
-class Broken(Exception):
-    """A case that ended against the rules."""
-
-
 def run(seed: int, number: int, seconds: float, only: int | None = None, show: bool = False) -> Counter[str]:
-    """Runs cases until ``number`` or ``seconds`` are reached.
-
-    Returns:
-        how often each fault ended how; what is against the rules is in capitals, with its number.
-    """
-    found: Counter[str] = Counter()
-    started, before = time.monotonic(), Path.cwd()
+    """Runs cases: see ``common.run_cases``."""
     with tempfile.TemporaryDirectory() as kept:
         files = whole_files(Path(kept))
-        for case in [only] if only is not None else range(number):
-            if time.monotonic() - started > seconds:
-                break
-            draw = random.Random(f'{seed}.{case}')
-            kind = list(FAULTS)[case % len(FAULTS)]
-            with tempfile.TemporaryDirectory() as around:
-                try:
-                    found[f'{kind}: {one(draw, kind, files, Path(around))}'] += 1
-                except (Exception, Hang) as error:
-                    found[f'{type(error).__name__.upper()} {kind}, seed {seed}, case {case}: {str(error)[:300]!r}'] += 1
-                    if show:
-                        traceback.print_exc()
-                finally:
-                    os.chdir(before)
-    return found
+    return common.run_cases([(kind, partial(one, kind, files)) for kind in FAULTS], seed, number, seconds, only, show)
 
 
 def whole_files(folder: Path) -> dict[str, bytes]:
@@ -98,25 +61,22 @@ def whole_files(folder: Path) -> dict[str, bytes]:
     for name, block in (('adapt', tiny_adapter.ARCH), ('swinir', SWINIR)):
         torch.manual_seed(0)
         save_network(folder / f'{name}.pth', {'params': build_network(block)}, describe(opt, 'net_sr', block, 7, about))
-    files = [*sorted(folder.glob('*.pth')), *sorted((ROOT / 'tests/fixtures/v0_1/checkpoints').glob('*.pth'))]
+    files = [*sorted(folder.glob('*.pth')), *sorted(OLD.glob('*.pth'))]
     return {file.stem: file.read_bytes() for file in files}
 
 
-def one(draw: random.Random, kind: str, files: dict[str, bytes], around: Path) -> str:
+def one(kind: str, files: dict[str, bytes], draw: random.Random, folder: Path) -> str:
     """Makes a case and runs a command on it; in words how it ended.
 
     Raises:
         Broken: against the rules.
     """
     name = draw.choice(['adapt', 'adapt', *files])
-    whole, folder = files[name], around / 'case'
-    folder.mkdir()
-    os.chdir(folder)
     suffix = 'safetensors' if kind == 'safetensors' and draw.random() < 0.5 else 'pth'
     path = Path(f'net.{suffix}')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        FAULTS[kind](draw, whole, path)
+        FAULTS[kind](draw, files[name], path)
     # Faces of the size that most of these networks were trained with; exemplars in HR.
     face = np.random.default_rng(0).integers(0, 256, (tiny_adapter.SIZE, tiny_adapter.SIZE, 3), np.uint8)
     Path('lr.png').write_bytes(encode_png(face[::2, ::2].copy()))
@@ -124,24 +84,20 @@ def one(draw: random.Random, kind: str, files: dict[str, bytes], around: Path) -
     command = draw.choice(['load', 'infer', 'infer as trained', 'export', 'export as trained', 'adapt'])
     if command == 'adapt' and name != 'adapt':
         command = 'load'
-    with limited():
+    with common.limited(memory=MEMORY):
         status = COMMANDS[command](path)
     there = {file.name for file in folder.iterdir()}
-    if 'ran' in there or any(file != folder for file in around.iterdir()):
-        raise Broken(f'{command} has left {sorted(there)} and {sorted(file.name for file in around.iterdir())}')
-    if (
-        more := there
-        - {path.name, 'lr.png', 'hr.png'}
-        - ({'out', 'net.pt2', 'out.pth', 'out.png'} if not status else set())
-    ):
+    may = {path.name, 'lr.png', 'hr.png'} | ({'out', 'net.pt2', 'out.pth', 'out.png'} if not status else set())
+    if more := there - may:
         raise Broken(f'{command} has left {sorted(more)} with status {status}')
     if status == 0 and kind in PHYSICAL:
-        compare(path, whole, around / 'whole.pth')
+        compare(path, files[name])
     return f'{command} {status}'
 
 
-def compare(path: Path, whole: bytes, unbroken: Path) -> None:
+def compare(path: Path, whole: bytes) -> None:
     """Raises Broken where a broken file gives other weights, or says other things of itself, than the whole one."""
+    unbroken = Path('whole.pth')
     unbroken.write_bytes(whole)
     ours, theirs = fsr_plugins.load(path), fsr_plugins.load(unbroken)
     if str(vars(ours)['meta']) != str(vars(theirs)['meta']):
@@ -166,13 +122,9 @@ def command(*arguments: str) -> Callable[[Path], int]:
     """A command of ``fsr`` on a checkpoint."""
 
     def call(path: Path) -> int:
-        said, printed = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
-            status = fsr([arguments[0], '-c', str(path), *arguments[1:]])
-        if status not in (0, 1, 2):
-            raise Broken(f'status {status}')
+        status, said = common.fsr([arguments[0], '-c', str(path), *arguments[1:]])
         if status:
-            check_message(said.getvalue())
+            check_message(said)
         return status
 
     return call
@@ -182,7 +134,7 @@ def check_message(said: str) -> None:
     """Raises Broken where an error is no one message of bounded length."""
     errors = said[said.rfind('fsr: error: ') :]
     if 'fsr: error: ' not in said or 'Traceback' in said or len(errors) > LONGEST or errors.count('\n') > 4:
-        raise Broken(f'said {said[-400:]!r} ({len(errors)} letters)')
+        raise Broken(f'no one message, {len(errors)} letters', said)
 
 
 COMMANDS: dict[str, Callable[[Path], int]] = {
@@ -195,40 +147,5 @@ COMMANDS: dict[str, Callable[[Path], int]] = {
 }
 
 
-@contextlib.contextmanager
-def limited() -> Iterator[None]:
-    """Bounds time and memory of what is done inside."""
-
-    def hang(signal_number: int, frame: FrameType | None) -> None:
-        raise Hang(f'more than {LIMIT:.0f} s')
-
-    pages = int(Path('/proc/self/statm').read_text().split()[0])
-    limits = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, limits[1]))
-    handler = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
-        resource.setrlimit(resource.RLIMIT_AS, limits)
-
-
-def main() -> int:
-    """Prints what happened; status 1 if anything is against the rules."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--seconds', type=float, default=1200)
-    parser.add_argument('--number', type=int, default=300)
-    parser.add_argument('--only', type=int, default=None)
-    parser.add_argument('--show', action='store_true', help='print tracebacks')
-    arguments = parser.parse_args()
-    found = run(arguments.seed, arguments.number, arguments.seconds, arguments.only, arguments.show)
-    for what, times in sorted(found.items()):
-        print(f'{times:>7}  {what}')
-    return int(any(what[:2].isupper() for what in found))
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(common.main(run, __doc__ or '', number=300, seconds=1200))

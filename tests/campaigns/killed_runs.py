@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import socket
-import sys
 import threading
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,8 @@ import tiny
 import tiny_adapter
 import tiny_suite
 import torch
+from common import LIMIT, Broken
+from forked import fork, wait
 
 from fsr_plugins import config, pipeline
 from fsr_plugins.cli import main as fsr
@@ -34,8 +32,6 @@ EVENTS: list[tuple[Any, str]] = [
     (os, 'fsync'), (os, 'replace'), (Trainer, '_report'), (Trainer, '_validate'), (SetEvaluation, 'update'),
     (StageLog, 'record'), (pipeline, '_train'), (pipeline, '_write_record'), (SetGenerator, '_assemble'),
 ]  # fmt: skip
-#: Seconds that a run may take.
-LIMIT = 20.0
 
 TRAINED = {
     **tiny.options('faces'),
@@ -118,61 +114,33 @@ def start(scenario: Scenario, command: str, log: Path, moment: Moment | None = N
     The number of things that happened is left in ``<log>.events``.
 
     Raises:
-        TimeoutError: it takes too long; it has been killed.
+        Broken: it takes too long; it has been killed.
     """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    children = []
-    for rank in range(processes):
-        child = os.fork()
-        if child == 0:
-            _run(scenario, command, log, moment, rank, processes, port)
-        children.append(child)
-    deadline, statuses = time.monotonic() + LIMIT, dict[int, int]()
-    try:
-        while len(statuses) < processes:
-            for child in children:
-                if child not in statuses:
-                    done, status = os.waitpid(child, os.WNOHANG)
-                    if done:
-                        code = os.waitstatus_to_exitcode(status)
-                        statuses[child] = code if code >= 0 else 128 - code
-            if time.monotonic() > deadline:
-                raise TimeoutError(f'longer than {LIMIT:.0f} s')
-            time.sleep(0.01)
-    finally:
-        for child in children:
-            if child not in statuses:
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
-    return [statuses[child] for child in children]
+    with log.open('wb') as output:
+        runs = (partial(_run, scenario, command, log, moment, rank, processes, port) for rank in range(processes))
+        statuses = [ended.status for ended in wait([fork(run, output.fileno()) for run in runs])]
+    if None in statuses:
+        raise Broken(f'longer than {LIMIT:.0f} s', log.read_text())
+    return [status if status >= 0 else 128 - status for status in statuses if status is not None]
 
 
 def _run(
     scenario: Scenario, command: str, log: Path, moment: Moment | None, rank: int, processes: int, port: int
-) -> None:
-    """A child from its beginning to its end."""
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    status = 70
-    try:
-        more = []
-        if processes > 1:
-            more = ['--launcher', 'pytorch']
-            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
-            os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-        counted = _watch_events(moment if moment is not None and moment.rank == rank else None)
-        status = fsr([command, '-opt', scenario.file, *more])
-        if rank == 0:
-            Path(f'{log}.events').write_text(str(counted[0]))
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+) -> int:
+    """What a child does."""
+    more = []
+    if processes > 1:
+        more = ['--launcher', 'pytorch']
+        os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
+        os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
+    counted = _watch_events(moment if moment is not None and moment.rank == rank else None)
+    status = fsr([command, '-opt', scenario.file, *more])
+    if rank == 0:
+        Path(f'{log}.events').write_text(str(counted[0]))
+    return status
 
 
 def _watch_events(moment: Moment | None) -> list[int]:

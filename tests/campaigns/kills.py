@@ -18,17 +18,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests'), str(ROOT / 'tests/campaigns')]
-# Before torch is loaded.
-os.environ.setdefault('OMP_NUM_THREADS', '1')
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 
 import common
 from common import Broken
@@ -46,31 +42,14 @@ _LOST = 1
 
 
 def run(seed: int, number: int, seconds: float, only: int | None = None, show: bool = False) -> Counter[str]:
-    """Runs cases until ``number`` or ``seconds`` are reached.
-
-    Returns:
-        how often each kind ended how; what is against the rules is in capitals, with its case.
-    """
-    found: Counter[str] = Counter()
-    started, before = time.monotonic(), Path.cwd()
-    with tempfile.TemporaryDirectory() as around:
-        common.prepare_environment(Path(around))
+    """Runs cases: see ``common.run_cases``."""
+    with tempfile.TemporaryDirectory() as around, patch.dict(os.environ, FSR_OFFLINE='1'):
+        # Caches and whatever is built on first use; nothing is fetched.
+        for name in ('XDG_CACHE_HOME', 'FSR_DATASETS', 'FSR_WEIGHTS'):
+            os.environ[name] = str(Path(around) / name.lower())
         campaign = Campaign(Path(around))
-        for case in [only] if only is not None else range(number):
-            if time.monotonic() - started > seconds:
-                break
-            draw = random.Random(f'{seed}.{case}')
-            kind = KINDS[case % len(KINDS)]
-            try:
-                found[f'{kind}: {campaign.one(draw, kind)}'] += 1
-            except Exception as error:
-                found[f'{type(error).__name__.upper()} {kind}, seed {seed}, case {case}: {str(error)[:300]!r}'] += 1
-                if show:
-                    traceback.print_exc()
-                    print((campaign.log).read_text())
-            finally:
-                os.chdir(before)
-    return found
+        kinds = [(kind, partial(campaign.one, kind)) for kind in KINDS]
+        return common.run_cases(kinds, seed, number, seconds, only, show)
 
 
 class Campaign:
@@ -84,8 +63,8 @@ class Campaign:
         self.folder, self.log = around / 'case', around / 'log'
         self._whole: dict[str, tuple[dict[str, Any], list[int]]] = {}
 
-    def one(self, draw: random.Random, kind: str) -> str:
-        """Makes a case and looks at its end; in words how it went.
+    def one(self, kind: str, draw: random.Random, folder: Path) -> str:
+        """Makes a case and looks at its end; in words how it went. ``folder`` is not the runs' own.
 
         Raises:
             Broken: against the rules.
@@ -111,7 +90,8 @@ class Campaign:
             self._to_the_end(scenario, command)
         found = {name: content for name, content in left(self.folder).items() if name in expected or not own(name)}
         if where := difference(expected, found):
-            raise Broken(f'{", ".join(said)}: {where} is not what an uninterrupted run leaves')
+            problem = f'{", ".join(said)}: {where} is not what an uninterrupted run leaves'
+            raise Broken(problem, self.log.read_text())
         return f'{", ".join(sorted(set(said)))}, equal to the uninterrupted'
 
     def _other_numbers(self, draw: random.Random) -> str:
@@ -165,10 +145,7 @@ class Campaign:
         ended = statuses[moment.rank] != 0
         return signal.Signals(moment.number).name if ended else 'done before'
 
-    def _start(
-        self, scenario: Scenario, command: str, moment: Moment | None, processes: int
-    ) -> tuple[Sequence[int], str]:
-        self.log.unlink(missing_ok=True)
+    def _start(self, scenario: Scenario, command: str, moment: Moment | None, processes: int) -> tuple[list[int], str]:
         statuses = start(scenario, command, self.log, moment, processes)
         return statuses, self.log.read_text()
 

@@ -15,21 +15,17 @@ import io
 import logging
 import os
 import random
-import signal
 import sys
-import tempfile
-import time
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'tests')]
-# Before torch is loaded.
-os.environ.setdefault('OMP_NUM_THREADS', '1')
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 
+import common
 import tiny
 import yaml
 
@@ -39,8 +35,9 @@ from fsr_plugins.engine import distributed
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import building
 
-#: Seconds that a case may take, and characters of a message's longest line.
-LIMIT, LONGEST = 20.0, 2500
+OPTIONS = Path(__file__).parents[2] / 'options'
+#: Characters of a message's longest line.
+LONGEST = 2500
 
 NASTIES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 3, 7, 1.5, -0.5, 1e-300, 1e300, float('inf'), float('-inf'), float('nan'), 10**22,
@@ -71,55 +68,29 @@ LINES = [
 ]  # fmt: skip
 
 
-class Hang(BaseException):
-    """A case that took too long."""
-
-
-def run(seed: int, number: int, seconds: float, only: int | None = None, doctor: float = 0.15) -> Counter[str]:
-    """Runs cases until ``number`` or ``seconds`` are reached.
+def run(
+    seed: int, number: int, seconds: float, only: int | None = None, show: bool = False, doctor: float = 0.15
+) -> Counter[str]:
+    """Runs cases: see ``common.run_cases``.
 
     Args:
-        seed: of all cases.
-        only: the only case to run.
         doctor: the share of tiny cases that preflight looks at.
     Returns:
-        How often what happened: ``ok``, ``refused``, ``doctor ok``, ``doctor refused``; and what is against the rules:
-        ``TRACEBACK …``, ``HANG …``, ``OUTSIDE …``, ``LONG MESSAGE …``, with seed and case.
+        How often what happened: ``ok``, ``refused``, ``doctor ok``, ``doctor refused``; and what is against the rules.
     """
-    found: Counter[str] = Counter()
     logging.disable(logging.CRITICAL)
-    memory = building.available
-    # A network may be as large as the machine allows, and then takes its time.
-    building.available = lambda: 2**28
-    before, cache = Path.cwd(), os.environ.get('XDG_CACHE_HOME')
-    started = time.monotonic()
     try:
-        for case in range(number) if only is None else [only]:
-            if time.monotonic() - started > seconds:
-                break
-            with tempfile.TemporaryDirectory() as folder:
-                place = Path(folder) / 'inner/case'
-                place.mkdir(parents=True)
-                os.chdir(place)
-                os.environ['XDG_CACHE_HOME'] = str(place / 'cache')
-                found[_case(random.Random(f'{seed} {case}'), place, doctor, f'--seed {seed} --only {case}')] += 1
-                os.chdir(before)
-                outside = [path for path in Path(folder).rglob('*') if place not in (path, *path.parents)]
-                if outside != [place.parent]:
-                    found[f'OUTSIDE --seed {seed} --only {case}: {outside}'] += 1
+        # A network may be as large as the machine allows, and then takes its time.
+        with patch.object(building, 'available', lambda: 2**28):
+            return common.run_cases([('', partial(_case, doctor))], seed, number, seconds, only, show)
     finally:
-        os.chdir(before)
-        os.environ.pop('XDG_CACHE_HOME', None)
-        os.environ.update({} if cache is None else {'XDG_CACHE_HOME': cache})
-        building.available = memory
         logging.disable(logging.NOTSET)
-    return found
 
 
-def _case(draw: random.Random, place: Path, doctor: float, name: str) -> str:
+def _case(doctor: float, draw: random.Random, folder: Path) -> str:
     is_tiny = draw.random() < 0.6
     text = _text(draw, _tiny(draw) if is_tiny else read(draw.choice(_files())).values)
-    file = place / 'case.yml'
+    file = folder / 'case.yml'
     file.write_text(text, encoding='utf-8', errors='surrogatepass')
     overrides = []
     if draw.random() < 0.25:
@@ -128,45 +99,27 @@ def _case(draw: random.Random, place: Path, doctor: float, name: str) -> str:
     looked_at = is_tiny and draw.random() < doctor
     kind = 'doctor ' if looked_at else ''
     try:
-        with _limited():
+        with (
+            patch.dict(os.environ, XDG_CACHE_HOME=str(folder / 'cache')),
+            common.limited(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             experiment = config.load(file, overrides)
             if looked_at:
-                tiny.write_faces(place / 'faces', 3)
+                tiny.write_faces(folder / 'faces', 3)
                 before = distributed.random_state()['python']
                 preflight.check(experiment, dry_steps=True)
                 assert distributed.random_state()['python'] == before
         return f'{kind}ok'
     except (UserError, RunError) as error:
-        long = max(map(len, str(error).split('\n'))) > LONGEST
-        return f'LONG MESSAGE {name}: {str(error)[:200]}' if long else f'{kind}refused'
-    except Hang:
-        return f'HANG {name}'
-    except Exception as error:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        if '--show' in sys.argv:
-            traceback.print_exc()
-        return (
-            f'TRACEBACK {type(error).__name__} in {Path(frame.filename).name}:{frame.lineno} {name}: {str(error)[:90]}'
-        )
-
-
-@contextlib.contextmanager
-def _limited() -> Iterator[None]:
-    def ring(number: int, frame: object) -> None:
-        raise Hang
-
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, LIMIT)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        if max(map(len, str(error).split('\n'))) > LONGEST:
+            raise common.Broken(f'long message, {str(error)[:200]}') from error
+        return f'{kind}refused'
 
 
 def _files() -> list[Path]:
-    return [path for path in sorted((ROOT / 'options').rglob('*.yml')) if not {'_base_', 'bench'} & set(path.parts)]
+    return [path for path in sorted(OPTIONS.rglob('*.yml')) if not {'_base_', 'bench'} & set(path.parts)]
 
 
 def _tiny(draw: random.Random) -> dict[str, Any]:
@@ -278,21 +231,7 @@ def _move_lines(draw: random.Random, text: str) -> str:
 _SPOILT: list[Callable[[random.Random, str], str]] = [_add_line, _add_line, _swap_bytes, _cut, _move_lines]
 
 
-def main() -> int:
-    """Prints what happened; status 1 if anything is against the rules."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--seconds', type=float, default=1200)
-    parser.add_argument('--number', type=int, default=2000)
-    parser.add_argument('--only', type=int)
-    parser.add_argument('--doctor', type=float, default=0.15, help='share of the tiny cases that doctor looks at')
-    parser.add_argument('--show', action='store_true', help='print tracebacks')
-    given = parser.parse_args()
-    found = run(given.seed, given.number, given.seconds, given.only, given.doctor)
-    for what, times in sorted(found.items()):
-        print(f'{times:>7}  {what}')
-    return int(any(what[:2].isupper() for what in found))
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--doctor', type=float, default=0.15, help='share of the tiny cases that doctor looks at')
+    sys.exit(common.main(run, __doc__ or '', number=2000, seconds=1200, parser=parser))

@@ -109,7 +109,12 @@ class ISRKDPretrainModel(FSRModel):
             UserError: the batch has none.
         """
         if self.train_opt.edge_source == 'device':
-            return [self._canny(hr, factor) for factor in self.train_opt.edge_scales]
+            # Reduced by area means, as for the view canny.
+            images = [F.avg_pool2d(hr, factor) for factor in self.train_opt.edge_scales]
+            thresholds = self.train_opt.edge_thresholds
+            if isinstance(thresholds, str):
+                return [canny(image, adaptive=thresholds) for image in images]
+            return [canny(image, *thresholds) for image in images]
         missing = [key for s in self.train_opt.edge_scales if (key := f'canny_{s}') not in self.batch]
         if missing:
             raise UserError(
@@ -117,13 +122,6 @@ class ISRKDPretrainModel(FSRModel):
                 f"with 'canny: {{scales: {self.train_opt.edge_scales}}}', or set 'train.edge_source: device'."
             )
         return [self.batch[f'canny_{factor}'][:, None] / 255 for factor in self.train_opt.edge_scales]
-
-    def _canny(self, hr: Tensor, factor: int) -> Tensor:
-        # Reduced by area means, as for the view canny.
-        image, thresholds = F.avg_pool2d(hr, factor), self.train_opt.edge_thresholds
-        if isinstance(thresholds, str):
-            return canny(image, adaptive=thresholds)
-        return canny(image, *thresholds)
 
 
 class AgainstTeacher(SuperResolution['ISRKDIncrementalModel']):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from test_pipeline import newest_state
 
 from fsr_plugins import config, pipeline
-from fsr_plugins.engine.trainer import Trainer
 from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.models import SupervisedModel
 
 #: Another set under another name, a further metric, another rhythm.
 CHANGES = (
@@ -26,7 +27,14 @@ CHANGES = (
 def begun(experiment_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The option file, after its experiment has been stopped at iteration 8 of its first stage, validated once."""
     shutil.copytree('data/val', 'data/other')
-    monkeypatch.setattr(Trainer, '_asked_to_stop', lambda self: self.iteration == 8)
+    step = SupervisedModel.step
+
+    def stopping(self: SupervisedModel) -> None:
+        step(self)
+        if self.current_iter == 8:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(SupervisedModel, 'step', stopping)
     with pytest.raises(Interrupted):
         pipeline.run(config.load(experiment_file))
     monkeypatch.undo()

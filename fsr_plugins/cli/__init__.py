@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed while running, 2 the user's input is wrong, 128 + 
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from fsr_plugins.atomic import check_writable
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
-from fsr_plugins.errors import Interrupted, RunError, UserError
+from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 
 __all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
@@ -55,7 +56,8 @@ def _run(argv: list[str]) -> int:
         outcome = command.run(arguments)
         _write_json(json_file, outcome.found)
         return outcome.status
-    except (UserError, RunError) as error:
+    except (UserError, RunError, OSError) as problem:
+        error = _named(problem)
         rank = os.environ.get('RANK', '0')
         print(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}', file=sys.stderr)
         with suppress(UserError):  # said already, if it was this file
@@ -63,6 +65,19 @@ def _run(argv: list[str]) -> int:
         if isinstance(error, Interrupted):
             return error.status
         return 2 if isinstance(error, UserError) else 1
+
+
+def _named(problem: UserError | RunError | OSError) -> UserError | RunError:
+    """The problem as a command ends with it: a name that the system does not take is wrong input.
+
+    Raises:
+        OSError: any other, which is a defect.
+    """
+    if isinstance(problem, UserError | RunError):
+        return problem
+    if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        return UserError(f'{shown(str(problem.filename))}: {problem.strerror}.')
+    raise problem
 
 
 def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
+import pickle
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from mmengine.config import Config
 
 from fsr_plugins.config.plain_yaml import PlainLoader, check_size, is_merge, is_text, tag_name
 from fsr_plugins.config.renames import renamed
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import Options
 
+if TYPE_CHECKING:
+    from mmengine.config import Config
+
 #: A key's way from the top of a document; list items by their number.
 Keys = tuple[str, ...]
 #: Where a key was written: ``file:line``, or the ``--set`` that gave it.
 Places = dict[Keys, str]
+
+#: How often an import is tried that another process disturbs, and the seconds between.
+_TRIES, _PAUSE = 20, 0.1
 
 BASE = '_base_'
 DELETE = '_delete_'
@@ -165,9 +173,26 @@ def merge(base: Document, over: Document) -> Document:
     ``_delete_: true`` in a mapping drops what it would inherit. A mapping over something that is none replaces it.
     A ``_delete_`` that met nothing stays, for what the result is laid over; :func:`without_marks` takes it out.
     """
-    config = Config({'opt': base.values})  # wrapped: mmengine splits top-level keys at dots and reserves some
+    config = _merger()({'opt': base.values})  # wrapped: mmengine splits top-level keys at dots and reserves some
     config.merge_from_dict({'opt': _mark(over.values, base.values)}, allow_list_keys=False)
     return Document(config.to_dict()['opt'], {**base.places, **over.places})
+
+
+def _merger() -> type[Config]:
+    """mmengine's merging of mappings.
+
+    yapf, which it imports, keeps its grammar in a file of the user's cache. After an installation every process writes
+    it anew, and one that reads meanwhile finds it cut short.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            merger: type[Config] = importlib.import_module('mmengine.config').Config
+            return merger
+        except (EOFError, pickle.UnpicklingError):
+            if not left:
+                raise
+            time.sleep(_PAUSE)
+    raise AssertionError('unreachable')
 
 
 def _mark(over: object, base: object) -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,7 @@ def carry_out(
     if form == 'folder':
         encoding = 'png'
     parts = Parts(dst, plan.fingerprint(f'{form} {encoding}'))
-    if dst.exists():
+    if os.path.lexists(dst):
         raise UserError(f"'{dst}' exists already; remove it or choose another place.")
     with parts.held():
         chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def write_encoded_folder(
 ) -> int:
     """:func:`write_folder` for faces that are PNGs already; ``documents`` are texts to put beside, by file name."""
     target = Path(path)
-    if target.exists():
+    if os.path.lexists(target):
         raise UserError(f"'{target}' exists already; remove it or choose another place.")
     with partial_folder(target) as partial:
         sizes, held = _write_faces(partial, faces)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -52,7 +53,7 @@ class LmdbWriter:
         self.path = Path(path)
         if self.path.suffix != '.lmdb':
             raise UserError(f"The LMDB '{self.path}' must have a name that ends in .lmdb.")
-        if self.path.exists():
+        if os.path.lexists(self.path):
             raise UserError(f"'{self.path}' exists already; remove it or choose another place.")
         self.encoding: Encoding = encoding
         self._origin, self._documents = origin, documents or {}

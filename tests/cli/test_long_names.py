@@ -1,4 +1,4 @@
-"""A name that the system does not take ends every command with a sentence."""
+"""A name that the system does not take, or that a link holds already, ends every command with a sentence."""
 
 from __future__ import annotations
 
@@ -49,3 +49,16 @@ def test_it_is_said(
     printed = capsys.readouterr().err
     assert printed.startswith('fsr: error: ') and 'Traceback' not in printed and len(printed) < 2000
     assert {path for path in tmp_path.rglob('*') if not path.name.startswith('.')} == before
+
+
+@pytest.mark.parametrize('name', ['out', 'out.lmdb'])
+@pytest.mark.parametrize('aim', ['nowhere', 'out', 'out.lmdb'])
+def test_a_link_to_nothing_is_there_already(
+    name: str, aim: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_faces(tmp_path / 'faces')
+    Path(name).symlink_to(aim)
+    assert main(['prepare', 'folder', 'faces', name]) == 2
+    assert f"'{name}' exists already" in capsys.readouterr().err
+    assert str(Path(name).readlink()) == aim

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
@@ -12,17 +13,20 @@ from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import PARAMS_EMA, network_file
 from fsr_plugins.config import Experiment, Stage, finished
 from fsr_plugins.config.finished import DONE
+from fsr_plugins.config.inputs import StageInputs, gather_inputs
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.set_generation import SetGenerator
+from fsr_plugins.engine.states import STATES
 from fsr_plugins.engine.trainer import StageOutcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics
 from fsr_plugins.models.networks import option_name
+from fsr_plugins.preflight import Standing
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
@@ -30,12 +34,15 @@ from fsr_plugins.weights import file_sha256
 logger = logging.getLogger(__name__)
 
 
-def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False) -> Record:
+def run(
+    experiment: Experiment, launcher: str = 'none', *, checked: bool = False, accept_changes: bool = False
+) -> Record:
     """Checks everything, then trains what is not done yet, stage by stage, and sums up.
 
     Args:
         launcher: ``none``, ``pytorch`` (torchrun) or ``slurm``.
         checked: :func:`check` has been called under :func:`~fsr_plugins.engine.lock.only_writer`, which is still held.
+        accept_changes: options and data of what was begun may have changed; see :mod:`fsr_plugins.preflight.standing`.
     Returns:
         the content of ``summary.json``.
     Raises:
@@ -51,21 +58,62 @@ def run(experiment: Experiment, launcher: str = 'none', *, checked: bool = False
             if not checked:
                 # Rank 0 holds the lock; if it cannot be had, every rank says so.
                 distributed.on_main(lambda: held.enter_context(only_writer(experiment.folder)))
-            return _run(experiment, world, checked)
+            return _run(experiment, world, checked, accept_changes)
     finally:
         distributed.stop()
 
 
-def _run(experiment: Experiment, world: World, checked: bool) -> Record:
-    done = distributed.on_main(lambda: done_records(experiment) if checked else check(experiment))
+def _run(experiment: Experiment, world: World, checked: bool, accept: bool) -> Record:
+    stands = partial(preflight.standing, processes=world.size, accept=accept)
+
+    def begin() -> dict[str, Standing]:
+        if checked:
+            return {name: stands(stage) for name, stage in experiment.stages.items()}
+        return check(experiment, world.size, accept)
+
+    standings: dict[str, Standing] = distributed.on_main(begin)
+    done: dict[str, Record] = {}
     for name, stage in experiment.stages.items():
-        if name in done:
-            logger.info("Stage '%s' is done (%d iterations): skipped.", name, done[name]['iterations'])
-        else:
-            # Hours may have passed since they were made.
-            distributed.on_main(partial(finished.verify_all, [experiment.stages[needed] for needed in stage.needs]))
-            done[name] = _train(stage, world)
+        # What is trained in between may be what it was made of.
+        later = any(standings[needed].record is None for needed in stage.needs)
+        stood = distributed.on_main(partial(stands, stage)) if later else standings[name]
+        if stood.record is not None and not stood.measure:
+            logger.info("Stage '%s' is done (%d iterations): skipped.", name, stood.record['iterations'])
+            done[name] = stood.record
+            continue
+        # Hours may have passed since they were made.
+        distributed.on_main(partial(finished.verify_all, [experiment.stages[needed] for needed in stage.needs]))
+        if stood.record is not None:
+            done[name] = _measure_again(stage, stood.record, stood.inputs, world)
+            continue
+        if stood.anew:
+            distributed.on_main(partial(_put_aside, stage))
+        done[name] = _train(stage, world, stood)
     return distributed.on_main(lambda: _sum_up(experiment, done))
+
+
+def _put_aside(stage: Stage) -> None:
+    """Renames the folder of a stage that is trained anew, as BasicSR does with that of an experiment."""
+    kept = stage.folder.with_name(f'{stage.folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}')
+    stage.folder.rename(kept)
+    logger.info("Stage '%s' is trained anew, for what it was made of is; what it was is kept in %s.", stage.name, kept)
+
+
+def _measure_again(stage: Stage, record: Record, inputs: StageInputs, world: World) -> Record:
+    """Validates a finished stage whose validation is not what it was, and writes the new figures."""
+    logger.info("Stage '%s' is done; its validation has changed: measured again.", stage.name)
+    validates = (stage.opt.get('val') or {}).get('val_freq')
+    loaders = make_val_loaders(stage.opt, world, pin_memory=False) if validates else {}
+    model = _finished_model(stage, world) if loaders else None
+    found = {name: model.validate(loader) for name, loader in loaders.items()} if model is not None else {}
+    changed = plain({**record, 'validation': found, 'inputs': inputs, 'options': config.fingerprint(stage.opt)})
+
+    def write() -> Record:
+        write_text(stage.folder / preflight.OPTIONS, config.dump(stage.opt))
+        write_text(stage.folder / DONE, json_text(changed, indent=2))
+        return changed
+
+    return distributed.on_main(write)
 
 
 def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
@@ -98,33 +146,32 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
         distributed.stop()
 
 
-def check(experiment: Experiment) -> dict[str, Record]:
-    """Everything that is looked at before the first iteration; as :func:`done_records`.
+def check(experiment: Experiment, processes: int | None = None, accept: bool = False) -> dict[str, Standing]:
+    """Everything that is looked at before the first iteration; where each stage stands.
 
+    Args:
+        processes, accept: see :func:`fsr_plugins.preflight.standing.standing`.
     Raises:
         UserError: every reason for which training cannot begin, a line each.
     """
-    done = done_records(experiment)
+    done = {name for name, stage in experiment.stages.items() if finished.record(stage) is not None}
     # A stage that has begun has trained its first iteration.
-    begun = {name for name, stage in experiment.stages.items() if (stage.folder / 'training_states').exists()}
-    preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun)
-    return done
+    begun = {name for name, stage in experiment.stages.items() if (stage.folder / STATES).exists()}
+    report = preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun, processes=processes, accept=accept)
+    return report.standings
 
 
-def done_records(experiment: Experiment) -> dict[str, Record]:
-    """What the finished stages left in ``done.json``, by name; whether it is still there is not looked at."""
-    records = {name: finished.record(stage) for name, stage in experiment.stages.items()}
-    return {name: record for name, record in records.items() if record is not None}
-
-
-def _train(stage: Stage, world: World) -> Record:
+def _train(stage: Stage, world: World, stands: Standing) -> Record:
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=True)
-    distributed.on_main(lambda: write_text(stage.folder / 'options.yml', config.dump(stage.opt)))
+    distributed.on_main(lambda: write_text(stage.folder / preflight.OPTIONS, config.dump(stage.opt)))
+    # Sets and weights that an earlier stage has made are there only now.
+    inputs: StageInputs = distributed.on_main(lambda: gather_inputs(stage.opt, world.size))
     if stage.generates_set:
-        made = SetGenerator(config.runtime(stage, world.rank, world.size, is_train=False), stage.folder, world).run()
-        return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}))
-    outcome = Trainer(opt, stage.folder, world).run()
-    return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome)))
+        tested = config.runtime(stage, world.rank, world.size, is_train=False)
+        made = SetGenerator(tested, stage.folder, world, inputs).run()
+        return distributed.on_main(lambda: _write_record(stage, {**made, 'validation': {}}, inputs))
+    outcome = Trainer(opt, stage.folder, world, inputs, stands.changes, stands.renew).run()
+    return distributed.on_main(lambda: _write_record(stage, _trained(stage, outcome), inputs))
 
 
 def _trained(stage: Stage, outcome: StageOutcome) -> Record:
@@ -139,25 +186,27 @@ def _trained(stage: Stage, outcome: StageOutcome) -> Record:
             label: {'checkpoint': str(path), 'sha256': file_sha256(path)} for label, path in outcome.checkpoints.items()
         },
         'validation': outcome.validation,
+        **({'history': outcome.history} if outcome.history else {}),
     }
 
 
-def _write_record(stage: Stage, made: Record) -> Record:
+def _write_record(stage: Stage, made: Record, inputs: StageInputs) -> Record:
     """Writes ``done.json``."""
-    record: Record = plain({**made, 'options': config.fingerprint(stage.opt), 'machine': machine()})
+    about = {'options': config.fingerprint(stage.opt), 'inputs': inputs, 'machine': machine()}
+    record: Record = plain({**made, **about})
     write_text(stage.folder / DONE, json_text(record, indent=2))
     return record
 
 
 def _sum_up(experiment: Experiment, done: dict[str, Record]) -> Record:
-    keys = ('iterations', 'seconds', 'checkpoint', 'sha256')
+    keys = ('iterations', 'seconds', 'checkpoint', 'sha256', 'history')
     # The later stage's where both show one.
     tables: dict[str, list[Record]] = {}
     for name, stage in experiment.stages.items():
         tables |= lookup('models', stage.opt['model_type']).evaluation.tables(figures(done[name]['validation']))
     summary: Record = {
         'name': experiment.name,
-        'stages': {name: {key: done[name][key] for key in keys} for name in experiment.stages},
+        'stages': {name: {key: done[name][key] for key in keys if key in done[name]} for name in experiment.stages},
         'metrics': _conventions(experiment.stages),
         'validation': _validation({name: done[name]['validation'] for name in experiment.stages}),
         'tables': plain(tables),

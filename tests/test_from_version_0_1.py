@@ -66,7 +66,12 @@ def test_a_begun_stage_goes_on_and_ends_where_the_uninterrupted_one_did(folder: 
 
 
 def test_changed_options_are_still_refused(folder: Path) -> None:
-    with pytest.raises(fsr_plugins.errors.UserError, match='train.total_iter: 12 -> 13'):
+    with pytest.raises(fsr_plugins.errors.UserError, match='train.ema_decay: 0.9 -> 0.8'):
+        pipeline.run(config.load('small.yml', ['stages.first.train.ema_decay=0.8']))
+
+
+def test_without_its_training_state_a_finished_stage_cannot_go_on(folder: Path) -> None:
+    with pytest.raises(fsr_plugins.errors.UserError, match='its training state is not there any more: it cannot go on'):
         pipeline.run(config.load('small.yml', ['stages.first.train.total_iter=13']))
 
 

@@ -20,6 +20,7 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import named_stages, unfinished_stage
 from fsr_plugins.config.finished import verify_all
+from fsr_plugins.config.inputs import gather_inputs
 from fsr_plugins.config.yamlfile import Document, Keys
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.distributed import World
@@ -236,7 +237,7 @@ def _train(experiment: Experiment, stage: Stage) -> StageOutcome:
     logs.set_up(True)
     preflight.check(experiment, dry_steps=True)
     try:
-        return Trainer(config.runtime(stage), stage.folder, World()).run()
+        return Trainer(config.runtime(stage), stage.folder, World(), gather_inputs(stage.opt, 1)).run()
     except Interrupted as error:
         raise Interrupted(
             'Adapting was stopped; nothing is kept. Give the same command again.', error.status - 128

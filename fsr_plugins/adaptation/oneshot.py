@@ -20,6 +20,7 @@ from fsr_plugins.adaptation.plan import Plan, Repeat, plan
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_weights
 from fsr_plugins.config import Experiment, Stage, finished
+from fsr_plugins.config.inputs import gather_inputs
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.lock import only_writer
@@ -28,7 +29,7 @@ from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import build_metrics
 from fsr_plugins.models.networks import option_name
-from fsr_plugins.preflight import checks
+from fsr_plugins.preflight import standing
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
@@ -97,7 +98,11 @@ def _prepare(experiment: Experiment, todo: Plan) -> None:
                 f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
             )
     for repeat in todo.repeats:
-        checks.unchanged(repeat.stage)
+        if standing(repeat.stage, processes=1).measure:
+            raise UserError(
+                f"Repeat '{repeat.stage.name}' is finished, and its validation has changed since: put that back, "
+                f"choose another 'name', or remove {repeat.stage.folder}."
+            )
     finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
     coming = [repeat for repeat in todo.repeats if not finished.is_finished(repeat.stage)]
     first = {repeat.base: repeat.stage for repeat in reversed(coming)}
@@ -121,8 +126,9 @@ def _adapt(repeat: Repeat, todo: Plan) -> Record:
     """Trains a repeat and writes its record last, so that it is done only with all that it leaves."""
     stage = repeat.stage
     stage.folder.mkdir(parents=True, exist_ok=True)
-    write_text(stage.folder / 'options.yml', config.dump(stage.opt))
-    trainer = Trainer(config.runtime(stage), stage.folder, World())
+    write_text(stage.folder / preflight.OPTIONS, config.dump(stage.opt))
+    inputs = gather_inputs(stage.opt, 1)
+    trainer = Trainer(config.runtime(stage), stage.folder, World(), inputs)
     outcome = trainer.run()
     if repeat.number == 0:
         for name, (image,) in report.rows(trainer.model, trainer.val_loaders[todo.target], [0]).items():
@@ -140,9 +146,10 @@ def _adapt(repeat: Repeat, todo: Plan) -> Record:
         'sha256': file_sha256(result),
         'validation': outcome.validation[todo.target],
         'options': config.fingerprint(stage.opt),
+        'inputs': inputs,
         'files': {path.relative_to(stage.folder).as_posix(): file_sha256(path) for path in sorted(kept)},
     }
-    write_text(stage.folder / finished.DONE, json_text(record, indent=2))
+    write_text(stage.folder / finished.DONE, json_text(plain(record), indent=2))
     return record
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fsr_plugins import pipeline
 from fsr_plugins.bench import cost, summary
 from fsr_plugins.bench.cache import device_name
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
@@ -13,6 +12,7 @@ from fsr_plugins.bench.options import BICUBIC
 from fsr_plugins.bench.results import EntryCost, EntryDescription, EntryTraining, Json, Measured, PaperResults, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
+from fsr_plugins.config import finished
 from fsr_plugins.engine.machine import machine, versions
 from fsr_plugins.models.evaluation import HR
 from fsr_plugins.weights import file_sha256
@@ -87,7 +87,7 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
     if name in suite.lineages:
         lineage = suite.lineages[name]
         training = {
-            **cost.training(pipeline.done_records(lineage.experiment), lineage.trained),
+            **cost.training(finished.records(lineage.experiment.stages), lineage.trained),
             'iterations': sum(lineage.spent('iterations').values()),
             'images': sum(lineage.spent('images').values()),
         }

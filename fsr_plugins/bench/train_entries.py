@@ -13,7 +13,7 @@ from fsr_plugins.config.finished import is_finished, verify_all
 from fsr_plugins.engine import report
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight import checks
+from fsr_plugins.preflight import standing
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def _check(experiments: Mapping[str, Experiment], done: Mapping[str, bool]) -> N
         try:
             if done[name]:
                 for stage in experiment.stages.values():
-                    checks.unchanged(stage)
+                    standing(stage)
                 verify_all(experiment.stages.values())
             else:
                 pipeline.check(experiment)

@@ -88,6 +88,7 @@ class Meta(TypedDict, total=False):
         degradation: the block that made its LR.
         manifests: by phase, the stores that it saw, HR's first.
         experiment, net, iteration: where it comes from.
+        history: what was changed during the training, and accepted: behind which iteration, and a line each.
         adapted, base: by what it was adapted, the latest last; the digest of what it was adapted from.
     """
 
@@ -104,6 +105,7 @@ class Meta(TypedDict, total=False):
     experiment: StrictStr | None
     net: StrictStr
     iteration: Annotated[StrictInt, Field(ge=0)]
+    history: list[_Names]
     versions: dict[StrictStr, StrictStr]
     adapted: list[_Names]
     base: StrictStr | None

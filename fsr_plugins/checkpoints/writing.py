@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -25,11 +25,12 @@ def describe(
     block: Block,
     iteration: int,
     manifests: Record | None = None,
+    history: Sequence[Mapping[str, object]] = (),
 ) -> Record:
     """What a checkpoint says of itself: all that is needed to build the network and to feed it.
 
     ``manifests`` says what data it was trained and measured on: by phase as in the option file, what the set's stores
-    say of themselves.
+    say of themselves. ``history`` says what was changed during the training.
     """
     return {
         'format': 1,
@@ -44,6 +45,7 @@ def describe(
         'manifests': dict(manifests or {}),
         'experiment': opt.get('name'),
         'iteration': iteration,
+        'history': [dict(change) for change in history],
         'versions': {'fsr_plugins': __version__, 'torch': str(torch.__version__)},
     }
 

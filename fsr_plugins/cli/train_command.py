@@ -18,6 +18,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--auto_resume', action='store_true', help='accepted as in BasicSR; an unfinished experiment always goes on'
     )
+    parser.add_argument(
+        '--accept-changes',
+        action='store_true',
+        help='go on with options or data that are not those a stage was begun with; checkpoints say so',
+    )
 
 
 def run(arguments: Namespace) -> CommandOutcome:
@@ -25,7 +30,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     experiment = load(arguments)
     from fsr_plugins import pipeline
 
-    summary = pipeline.run(experiment, launcher=arguments.launcher)
+    summary = pipeline.run(experiment, launcher=arguments.launcher, accept_changes=arguments.accept_changes)
     show_figures(summary['validation'], summary['metrics'])
     show_tables(summary['tables'])
     return CommandOutcome(summary)

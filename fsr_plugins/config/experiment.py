@@ -17,7 +17,7 @@ import yaml
 
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dataset_keys import option_names
-from fsr_plugins.config.fingerprint import changed, fingerprint
+from fsr_plugins.config.fingerprint import differences, fingerprint
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
@@ -28,7 +28,7 @@ from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
 from fsr_plugins.values import NAME, Block, Options
 
-__all__ = ['Experiment', 'Stage', 'changed', 'compose', 'dump', 'fingerprint', 'load', 'runtime']
+__all__ = ['Experiment', 'Stage', 'compose', 'differences', 'dump', 'fingerprint', 'load', 'runtime']
 
 #: The stage of an option file without ``stages``.
 ONLY_STAGE = 'train'

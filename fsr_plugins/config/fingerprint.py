@@ -6,8 +6,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 from fsr_plugins.values import Options
+
+Keys = tuple[str, ...]
 
 #: Keys that change how a run is watched, stored or fed, and not what comes out of it.
 _ASIDE = {
@@ -17,8 +20,6 @@ _ASIDE = {
     ('val', 'pbar'),
     ('path', 'resume_state'),
 }
-#: Keys that only validation looks at.
-_VALIDATION = re.compile(r'val(\.|$)|datasets\.(val|test)')
 _ASIDE_IN_DATASETS = {
     'num_worker_per_gpu',
     'pin_memory',
@@ -26,6 +27,19 @@ _ASIDE_IN_DATASETS = {
     'prefetch_mode',
     'num_prefetch_queue',
 }
+#: What a value is said to be where the key is not there.
+ABSENT = '(absent)'
+
+
+class Difference(NamedTuple):
+    """An option that is not what it was; the values as JSON."""
+
+    key: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f'{self.key}: {self.before} -> {self.after}'
 
 
 def fingerprint(opt: Options) -> str:
@@ -33,44 +47,48 @@ def fingerprint(opt: Options) -> str:
 
     Options that leave the result as it is (logging, number of GPUs, workers, prefetching, progress bars) do not count.
     """
-    return hashlib.sha256(json.dumps(_semantic(opt), sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(_semantic(opt, ''), sort_keys=True).encode()).hexdigest()
 
 
-def changed(old: Options, new: Options, *, validation: bool = True) -> list[str]:
-    """The options that :func:`fingerprint` tells apart, as ``train.total_iter: 5 -> 6``.
+def differences(old: Options, new: Options, experiment: str) -> list[Difference]:
+    """The options that are not the same, but for those that leave the result as it is.
 
     Args:
-        validation: whether what only validation looks at counts: ``val``, and all of ``datasets`` but ``train``.
+        experiment: the name of its folder in ``experiments/``; wherever that lies, paths in it are the same.
     """
-    before, after = _semantic(old), _semantic(new)
-    lines = []
-    for key in sorted(before.keys() | after.keys()):
-        if not validation and _VALIDATION.match(key):
-            continue
-        if before.get(key, '(absent)') != after.get(key, '(absent)'):
-            lines.append(f'{key}: {before.get(key, "(absent)")} -> {after.get(key, "(absent)")}')
-    return lines
+    before, after = _semantic(old, experiment), _semantic(new, experiment)
+    found = [
+        Difference(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(before.keys() | after.keys())
+    ]
+    empty = {ABSENT, '{}'}
+    return [one for one in found if one.before != one.after and not {one.before, one.after} <= empty]
 
 
-def _semantic(opt: Options) -> dict[str, str]:
+def leaves(value: object, keys: Keys = ()) -> Iterator[tuple[Keys, object]]:
+    """Every value of nested mappings that is no mapping itself, or an empty one, with the keys that lead to it."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from leaves(item, (*keys, str(key)))
+    else:
+        yield keys, value
+
+
+def _semantic(opt: Options, experiment: str) -> dict[str, str]:
     return {
-        '.'.join(keys): json.dumps(value)
-        for keys, value in _leaves(opt, ())
+        '.'.join(keys): json.dumps(_placeless(value, experiment))
+        for keys, value in leaves(opt)
         if not any(keys[: len(aside)] == aside for aside in _ASIDE)
         and not (keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS)
     }
 
 
-def _leaves(value: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], object]]:
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _leaves(item, (*keys, str(key)))
-    else:
-        yield keys, _placeless(value)
-
-
-def _placeless(value: object) -> object:
-    """The value with paths below the experiments folder as if it lay here, in lists too."""
+def _placeless(value: object, experiment: str) -> object:
+    """The value with paths below the experiment's folder as if it lay here, in lists too."""
     if isinstance(value, str):
-        return re.sub(r'^.*/experiments/', 'experiments/', value)
-    return [_placeless(item) for item in value] if isinstance(value, list) else value
+        here = f'experiments/{experiment}'
+        return re.sub(rf'^.*/{re.escape(here)}(?=/|$)', lambda _: here, value) if experiment else _anywhere(value)
+    return [_placeless(item, experiment) for item in value] if isinstance(value, list) else value
+
+
+def _anywhere(text: str) -> str:
+    return re.sub(r'^.*/experiments/', 'experiments/', text)

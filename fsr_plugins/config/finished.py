@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ class _Done(BaseModel):
     sha256: str
     validation: dict[str, Any]
     options: str
+    inputs: dict[str, Any] | None = None
     checkpoint: str | None = None
     networks: dict[str, _Network] = {}
     files: dict[str, str] = {}
@@ -48,7 +49,19 @@ class _Done(BaseModel):
 
 def is_finished(stage: Stage) -> bool:
     """Whether the stage was trained to its end; not whether its results are still there, see :func:`verified`."""
-    return _read(stage) is not None
+    found = _read(stage)
+    return found is not None and not _goes_on(stage, found)
+
+
+def iterations(stage: Stage) -> int | None:
+    """After how many iterations the stage was finished, be it for a shorter training than is asked for now."""
+    found = _read(stage)
+    return None if found is None else found['iterations']
+
+
+def _goes_on(stage: Stage, found: Record) -> bool:
+    """Whether more iterations are asked for than were trained."""
+    return not stage.generates_set and found['iterations'] < stage.opt['train']['total_iter']
 
 
 def record(stage: Stage) -> Record | None:
@@ -61,7 +74,7 @@ def record(stage: Stage) -> Record | None:
     except UserError as error:
         logger.warning('%s', error)
         return None
-    if found is None:
+    if found is None or _goes_on(stage, found):
         return None
     for promise in (found, *found.get('networks', {}).values()):
         if promise.get('checkpoint') is not None:
@@ -69,6 +82,12 @@ def record(stage: Stage) -> Record | None:
             name = Path(promise['checkpoint']).name
             promise['checkpoint'] = str(stage.folder / name if stage.generates_set else stage.folder / 'models' / name)
     return found
+
+
+def records(stages: Mapping[str, Stage]) -> dict[str, Record]:
+    """:func:`record` of those that are finished; whether what they promise is still there is not looked at."""
+    found = {name: record(stage) for name, stage in stages.items()}
+    return {name: content for name, content in found.items() if content is not None}
 
 
 def verified(stage: Stage) -> Record | None:

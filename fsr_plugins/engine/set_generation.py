@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import signal
@@ -14,11 +15,13 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.atomic import write_atomically
+from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.config.inputs import StageInputs, read_inputs
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.plain import json_text, plain
 from fsr_plugins.engine.stop import StopSignal
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import Interrupted, UserError
@@ -38,6 +41,9 @@ _LINES = 10
 
 Part = list[npt.NDArray[np.uint8]]
 
+#: Where the parts of a set lie until all are there, and beside them what they come from.
+PARTS, INPUTS = 'parts', 'inputs.json'
+
 
 def make_source(opt: Options) -> ImageDataset:
     """The set that is gone over: ``datasets.train``, unturned and uncut.
@@ -51,17 +57,35 @@ def make_source(opt: Options) -> ImageDataset:
     return dataset
 
 
+def read_begun(folder: Path) -> StageInputs | None:
+    """What the parts of a set that was begun come from; None if none was begun.
+
+    Raises:
+        UserError: that cannot be known any more.
+    """
+    parts = folder / PARTS
+    if not any(parts.glob('*.npz')):
+        return None
+    file = parts / INPUTS
+    try:
+        return read_inputs(json.loads(file.read_bytes()), f"'{file}'")
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"'{file}' cannot be read: what the parts beside it come from is not known. Remove {parts}, "
+                        'and they are made anew.') from error  # fmt: skip
+
+
 class SetGenerator:
     """Makes what is not made yet, a part after the other, and puts the parts together.
 
     Args:
         opt: the stage with run-time keys, for testing.
         folder: the stage's folder; parts lie in ``parts/`` until all are there.
+        inputs: what the set comes from; kept beside the parts.
     """
 
-    def __init__(self, opt: Options, folder: Path, world: World) -> None:
-        self.opt, self.folder, self.world = opt, folder, world
-        self.parts = folder / 'parts'
+    def __init__(self, opt: Options, folder: Path, world: World, inputs: StageInputs) -> None:
+        self.opt, self.folder, self.world, self.inputs = opt, folder, world, inputs
+        self.parts = folder / PARTS
         self.dataset = make_source(opt)
         self.stop = StopSignal()
 
@@ -76,6 +100,7 @@ class SetGenerator:
         target = self.folder / model.output
         if not target.exists():
             self.parts.mkdir(parents=True, exist_ok=True)
+            distributed.on_main(lambda: write_text(self.parts / INPUTS, json_text(plain(self.inputs))))
             with self.stop.watching():
                 self._make(model)
         distributed.on_main(lambda: self._assemble(target))

@@ -3,19 +3,77 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, cast
+
+from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, with_config
+from torch import Tensor
+from typing_extensions import NotRequired, TypedDict
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import all_finite, load_state, tensors_in, write_tensors
-from fsr_plugins.errors import UserError
-from fsr_plugins.values import Record, State
+from fsr_plugins.checkpoints import load_state, not_finite, write_tensors
+from fsr_plugins.config.inputs import Change, StageInputs
+from fsr_plugins.errors import UserError, shown
+from fsr_plugins.values import State
 from fsr_plugins.weights import file_sha256
 
 logger = logging.getLogger(__name__)
 
-#: What every state has.
-_KEYS = {'iter', 'seconds', 'validation', 'random', 'model'}
+#: The folder of a stage that they lie in.
+STATES = 'training_states'
+_Tensors = dict[str, Tensor]
+_PLAIN = ConfigDict(extra='allow', arbitrary_types_allowed=True, strict=True)
+
+
+@with_config(_PLAIN)
+class _Model(TypedDict):
+    """See :meth:`~fsr_plugins.models.SavedModel.training_state`; methods add to it."""
+
+    nets: Annotated[dict[str, _Tensors], Field(min_length=1)]
+    averages: dict[str, _Tensors]
+    optimizers: list[dict[str, Any]]
+    schedulers: list[dict[str, Any]]
+    scaler: dict[str, Any]
+    log: dict[str, Tensor]
+
+
+@with_config(_PLAIN)
+class _Random(TypedDict):
+    """See :func:`~fsr_plugins.engine.distributed.random_state`."""
+
+    python: tuple[int, Annotated[tuple[int, ...], Field(min_length=625, max_length=625)], float | None]
+    numpy: tuple[str, Tensor, int, int, float]
+    torch: Tensor
+    cuda: Tensor | None
+
+
+@with_config(_PLAIN)
+class TrainingState(TypedDict):
+    """What a state holds.
+
+    Attributes:
+        iter: the iteration it was saved after.
+        seconds: of training so far.
+        validation: the last figures by set, network and metric.
+        validation_due: whether this iteration is yet to be validated.
+        random: the generators of each process.
+        model: weights, averages, optimisers.
+        inputs, history, manifests: what the weights come from; states of version 0.1 do not say.
+    """
+
+    iter: Annotated[int, Field(ge=1)]
+    seconds: Annotated[FiniteFloat, Field(ge=0)]
+    validation: dict[str, dict[str, dict[str, float]]]
+    validation_due: NotRequired[bool]
+    random: Annotated[list[_Random], Field(min_length=1)]
+    model: _Model
+    inputs: NotRequired[StageInputs]
+    history: NotRequired[list[Change]]
+    manifests: NotRequired[dict[str, list[Any]]]
+
+
+_STATE = TypeAdapter(TrainingState)
 
 
 class TrainingStates:
@@ -48,34 +106,70 @@ class TrainingStates:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
 
-    def newest(self) -> Record | None:
-        """The newest state that is whole and finite; others are reported and passed over. None if there is none."""
-        iterations = self._iterations()
+    def newest(self, check: Callable[[State], None] | None = None) -> TrainingState | None:
+        """The newest state that is whole and finite; others are reported and passed over. None if there is none.
+
+        Args:
+            check: raises UserError, a part of a sentence, for a state that is not of the stage; it is passed over, too.
+
+        Raises:
+            UserError: there are good states, but none is of the stage.
+        """
+        iterations, misfit = self._iterations(), ''
         for iteration in iterations:
             try:
-                return self._read(iteration)
+                state = self._read(iteration)
             except UserError as error:
                 logger.warning('%s Using the one before.', error)
+                continue
+            try:
+                if check is not None:
+                    check(cast('State', state['model']))
+                return state
+            except UserError as error:
+                logger.warning('%s is of another stage: %s. Using the one before.', self._files(iteration)[0], error)
+                misfit = misfit or str(error)
+        if misfit:
+            raise UserError(f'No state in {self.folder} is of this stage ({misfit}): put its options back.')
         if iterations:
             logger.warning('No state in %s can be used: the stage begins anew.', self.folder)
         return None
 
-    def _read(self, iteration: int) -> Record:
+    def _read(self, iteration: int) -> TrainingState:
         file, digest = self._files(iteration)
         # A kill between the two writes leaves a state without its digest: it was renamed whole, so it is read.
         if digest.exists() and digest.read_bytes() != file_sha256(file).encode():
             raise UserError(f'{file} is damaged (not the SHA-256 written with it).')
-        state: Any = load_state(file)
-        if not isinstance(state, dict) or not state.keys() >= _KEYS:
-            raise UserError(f'{file} is no training state of this toolkit.')
-        weights = [state['model'].get(key) for key in ('nets', 'averages')]
-        if not all_finite(tensor for _, tensor in tensors_in(weights)):
-            raise UserError(f'{file} holds weights that are NaN or Inf.')
+        state = read_state(file)
+        total = state['inputs']['options']['train']['total_iter'] if 'inputs' in state else iteration
+        if state['iter'] != iteration or iteration > total:
+            raise UserError(f'{file} says that it is of iteration {state["iter"]} of {total}.')
         return state
 
     def kept(self) -> str:
         """What there is to go on from, in a sentence."""
-        file = next((self._files(iteration)[0] for iteration in self._iterations()), None)
-        if file is None:
+        state = self.newest()
+        if state is None:
             return 'Nothing was saved yet: there is no checkpoint.'
-        return f'The last state saved is {file}.'
+        return f'The last state saved is {self._files(state["iter"])[0]}.'
+
+
+def read_state(file: Path) -> TrainingState:
+    """A state, whole and finite.
+
+    Raises:
+        UserError: it is damaged, none of this toolkit's, or holds numbers that are NaN or Inf.
+    """
+    state = load_state(file)
+    try:
+        _STATE.validate_python(state)
+    except ValidationError as error:
+        place = '.'.join(map(str, error.errors(include_url=False)[0]['loc']))
+        what = f' ({shown(place)})' if place else ''
+        raise UserError(f'{file} is no training state of this toolkit{what}.') from error
+    model = state['model']
+    if not_finite([model['nets'], model['averages']]):
+        raise UserError(f'{file} holds weights that are NaN or Inf.')
+    if wrong := not_finite(model):
+        raise UserError(f'{file} holds numbers that are NaN or Inf ({wrong}).')
+    return cast('TrainingState', state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,21 @@ from typing import Any
 import torch
 
 from fsr_plugins.atomic import write_text
+from fsr_plugins.config.inputs import Change, StageInputs
 from fsr_plugins.config.problems import explained
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.logs import StageLog
-from fsr_plugins.engine.states import TrainingStates
+from fsr_plugins.engine.states import STATES, TrainingStates, read_state
 from fsr_plugins.engine.stop import StopSignal
 from fsr_plugins.errors import Interrupted, RunError, UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.watch import NotFinite
 from fsr_plugins.registry import lookup
-from fsr_plugins.values import Options
+from fsr_plugins.values import Options, State
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class StageOutcome:
     seconds: float
     checkpoints: dict[str, Path]
     validation: dict[str, Results] = field(default_factory=dict)
+    history: list[Change] = field(default_factory=list)
 
 
 def make_dataset(block: Mapping[str, Any], phase: str, opt: Mapping[str, Any]) -> Any:
@@ -85,12 +87,24 @@ class Trainer:
     Args:
         opt: the stage with run-time keys (see :func:`fsr_plugins.config.runtime`).
         folder: the stage's folder.
+        inputs: what its weights come from; training states keep it.
+        changes: accepted changes of options or data, a line each, which hold from where training goes on.
+        renew: the options of optimisers and learning rates are not those of the state any more.
     """
 
-    def __init__(self, opt: Options, folder: Path, world: World) -> None:
+    def __init__(
+        self,
+        opt: Options,
+        folder: Path,
+        world: World,
+        inputs: StageInputs,
+        changes: Sequence[str] = (),
+        renew: bool = False,
+    ) -> None:
         self.opt, self.folder, self.world = opt, folder, world
+        self.inputs, self.changes, self.renew = inputs, list(changes), renew
         options = opt.get('logger') or {}
-        self.states = TrainingStates(folder / 'training_states', options.get('keep_states', 3))
+        self.states = TrainingStates(folder / STATES, options.get('keep_states', 3))
         self.total: int = opt['train']['total_iter']
         self.print_freq: int = options.get('print_freq', 100)
         self.save_freq: int = options.get('save_checkpoint_freq', 5000)
@@ -135,18 +149,8 @@ class Trainer:
         with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
-            # What the stores of every set say of themselves; BasicSR's datasets do not say.
-            sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
-            validated = {phase: val.dataset for phase, val in sets.items() if val is not None and phase != 'train'}
-            data = {'train': loader.dataset, **validated}
-            self.model.manifests = {
-                phase: dataset.provenance() for phase, dataset in data.items() if isinstance(dataset, ImageDataset)
-            }
+            self._note_data(loader.dataset)
             self._announce(len(loader.dataset))
-            # Which images are trained on; BasicSR's datasets do not say.
-            if self.world.is_main and isinstance(loader.dataset, ImageDataset):
-                for role, keys in loader.dataset.lists().items():
-                    write_text(self.folder / 'images' / f'{role}.txt', '\n'.join(keys) + '\n')
             with self.stop.watching():
                 if self.validation_due:
                     self._validate()
@@ -167,21 +171,60 @@ class Trainer:
         )  # fmt: skip
 
     def _resume(self) -> None:
-        state = self.states.newest()
+        """Takes up the newest state of the stage, else the one that ``path.resume_state`` names."""
+        state = self.states.newest(self.model.check_training_state)
+        where = str(self.states.folder)
+        if state is None and (other := self.opt['path'].get('resume_state')):
+            state, where = read_state(Path(other).expanduser()), str(other)
+            self.changes = [f'training went on from {other}']
+            self.renew = True
         if state is None:
             return
         self.iteration, self.seconds = state['iter'], state['seconds']
         self.validation, self.validation_due = state['validation'], state.get('validation_due', False)
         try:
-            self.model.load_training_state(state['model'])
-            distributed.set_random_state(state['random'][self.world.rank % len(state['random'])])
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            model: State = {**state['model']}
+            self.model.check_training_state(model)
+            self.model.load_training_state(model)
+            distributed.set_random_state({**state['random'][self.world.rank % len(state['random'])]})
+        except (UserError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
-                f'The state of iteration {self.iteration} in {self.states.folder} is not one of this stage '
+                f'The state of iteration {self.iteration} in {where} is not one of this stage '
                 f'({str(error).splitlines()[0] if str(error) else type(error).__name__}): remove it.'
             ) from error
+        if self.renew:
+            self.model.renew_optimizers(self.iteration)
         self.model.current_iter = self.iteration
+        self.model.manifests = {**state.get('manifests', {})}
+        self.model.history = [*state.get('history', [])]
+        if self.changes:
+            self.model.history.append({'after': self.iteration, 'changes': self.changes})
         logger.info('%s: resumed at iteration %d.', self.opt['name'], self.iteration)
+
+    def _note_data(self, dataset: Any) -> None:
+        """What the stores of every set say of themselves, and the images that are trained on.
+
+        BasicSR's datasets do not say. What was trained on before data was exchanged stays named.
+        """
+        sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
+        validated = {phase: val.dataset for phase, val in sets.items() if val is not None and phase != 'train'}
+        found = {
+            phase: data.provenance()
+            for phase, data in {'train': dataset, **validated}.items()
+            if isinstance(data, ImageDataset)
+        }
+        before = self.model.manifests.get('train', [])
+        now = found.get('train', [])
+        self.model.manifests = found
+        if self.model.history and before:
+            self.model.manifests['train'] = [*now, *(store for store in before if store not in now)]
+        if not (self.world.is_main and isinstance(dataset, ImageDataset)):
+            return
+        for role, keys in dataset.lists().items():
+            file = self.folder / 'images' / f'{role}.txt'
+            if self.model.history and file.exists():
+                keys = list(dict.fromkeys([*file.read_text(encoding='utf-8').splitlines(), *keys]))
+            write_text(file, '\n'.join(keys) + '\n')
 
     def _loop(self, loader: TrainLoader) -> None:
         started = time.perf_counter()
@@ -263,6 +306,9 @@ class Trainer:
                 'validation_due': validation_due,
                 'random': random,
                 'model': self.model.training_state(),
+                'inputs': self.inputs,
+                'history': self.model.history,
+                'manifests': self.model.manifests,
             }
             self.states.save(self.iteration, state)
             if networks:
@@ -278,4 +324,4 @@ class Trainer:
         if self.model.device.type == 'cuda':
             logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
                         torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip
-        return StageOutcome(self.total, self.seconds, checkpoints, self.validation)
+        return StageOutcome(self.total, self.seconds, checkpoints, self.validation, self.model.history)

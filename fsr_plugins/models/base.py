@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.config.options import TrainOptions, read_train
 from fsr_plugins.errors import UserError
@@ -90,10 +92,7 @@ class FSRModel(legacy.Version01, SavedModel):
             if others:
                 self.fixed[label] = others, networks.digest(others)
         pairs = make_optimizers(self.train_opt, self.learning)
-        self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
-        self.optimizers = [optimizer for optimizer, _ in pairs.values()]
-        self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
-        self.schedule = Schedule(pairs.values())
+        self._take_optimizers(pairs, Schedule(pairs.values()))
         for label, reason in self.train_opt.required_networks().items():
             if getattr(self, label) is None:
                 raise UserError(
@@ -192,6 +191,12 @@ class FSRModel(legacy.Version01, SavedModel):
         """Adds a scalar that is not a loss to the log, without waiting for the device."""
         self.watch.last[name] = value.detach().float()
 
+    def _take_optimizers(self, pairs: Mapping[str, tuple[Optimizer, LRScheduler | None]], schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.optimizers_by_net = {label: optimizer for label, (optimizer, _) in pairs.items()}
+        self.optimizers = [optimizer for optimizer, _ in pairs.values()]
+        self.schedulers = [scheduler for _, scheduler in pairs.values() if scheduler is not None]
+
     def get_current_log(self) -> OrderedDict[str, float]:
         """The last value of every loss, averaged over the ranks; waits for the device once."""
         self.watch.check()
@@ -206,6 +211,23 @@ class FSRModel(legacy.Version01, SavedModel):
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Sets every optimiser's rate for this iteration."""
         self.schedule.set(current_iter, warmup_iter)
+
+    def renew_optimizers(self, iteration: int) -> None:
+        """Gives every optimiser the settings and rates that the options say for an iteration; moments stay.
+
+        For options that have changed since the training state was saved.
+        """
+        pairs = make_optimizers(self.train_opt, self.learning)
+        schedule = Schedule(pairs.values())
+        for step in range(1, iteration + 1):
+            schedule.set(step, self.train_opt.warmup_iter)
+        for label, (optimizer, _) in pairs.items():
+            settings = [{key: value for key, value in group.items() if key != 'params'}
+                        for group in optimizer.param_groups]  # fmt: skip
+            optimizer.load_state_dict(self.optimizers_by_net[label].state_dict())
+            for group, own in zip(optimizer.param_groups, settings, strict=True):
+                group.update(own)
+        self._take_optimizers(pairs, schedule)
 
     def get_current_learning_rate(self) -> list[float]:
         """The rate of each optimiser, in the order of :attr:`networks`."""

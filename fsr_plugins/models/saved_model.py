@@ -11,6 +11,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
 from fsr_plugins.checkpoints.tensors import all_finite
+from fsr_plugins.config.inputs import Change
+from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name
@@ -27,6 +29,7 @@ class SavedModel(StageModel):
         average: moving averages by network.
         manifests: by phase, what the stores of each dataset say of themselves; whoever trains sets it, and checkpoints
             hold it.
+        history: what was changed while it was being trained, and accepted; checkpoints hold it.
     """
 
     optimizers: list[Optimizer]
@@ -38,6 +41,7 @@ class SavedModel(StageModel):
         self.current_iter = 0
         self.average: dict[str, MovingAverage] = {}
         self.manifests: Record = {}
+        self.history: list[Change] = []
         #: The checksum of each frozen network at the start.
         self.frozen: dict[str, str] = {}
         #: Of networks that are trained in part: the other parameters, and their checksum at the start.
@@ -88,7 +92,7 @@ class SavedModel(StageModel):
         files = {label: network_file(Path(self.opt['path']['models']), label, suffix) for label in nets}
         for label, net in nets.items() if self.opt.get('rank', 0) == 0 else ():
             weights = {PARAMS: net} | ({PARAMS_EMA: self.average[label].net} if label in self.average else {})
-            meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests)
+            meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests, self.history)
             save_network(files[label], weights, meta)
         return files
 
@@ -119,6 +123,28 @@ class SavedModel(StageModel):
             'scaler': self.precision.scaler.state_dict(),
             'log': self.watch.last,
         }
+
+    def check_training_state(self, state: State) -> None:
+        """Looks whether :meth:`load_training_state` can put a state back, and changes nothing.
+
+        Raises:
+            UserError: other networks, weights of other shapes, or another number of optimisers.
+        """
+        for label, net in self.trainable().items():
+            theirs = {'nets': net, **({'averages': self.average[label].net} if label in self.average else {})}
+            for part, module in theirs.items():
+                ours = {name: tensor.shape for name, tensor in module.state_dict().items()}
+                found = {name: tensor.shape for name, tensor in state[part].get(label, {}).items()}
+                if ours != found:
+                    odd = sorted(name for name in ours.keys() | found.keys() if ours.get(name) != found.get(name))
+                    raise UserError(f"its {part} '{label}' do not fit ({odd[0]}; {len(odd)} of {len(ours)} tensors)")
+        for part, things in (('optimizers', self.optimizers), ('schedulers', self.schedulers)):
+            if len(state[part]) != len(things):
+                raise UserError(f'it has {len(state[part])} {part}, the stage has {len(things)}')
+        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
+            sizes = [len(group['params']) for group in optimizer.param_groups]
+            if [len(group.get('params', ())) for group in saved.get('param_groups', ())] != sizes:
+                raise UserError('its optimizers are of other networks')
 
     def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""

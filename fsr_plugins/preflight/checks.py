@@ -15,16 +15,16 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import PARAMS, label_of, load_weights
-from fsr_plugins.config import Experiment, Stage, changed
+from fsr_plugins.checkpoints import PARAMS, label_of, load_state, load_weights
+from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
 from fsr_plugins.config.problems import explained
-from fsr_plugins.config.renames import renamed
 from fsr_plugins.config.schema import loss_blocks
-from fsr_plugins.config.yamlfile import Keys, parse
+from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
+from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
@@ -54,24 +54,29 @@ def scale(stage: Stage) -> list[str]:
     return []
 
 
-def unchanged(stage: Stage) -> list[str]:
-    """The options against those the stage was begun or finished with.
-
-    What only validation looks at has had no effect on the weights: while a stage is not finished it may be changed.
-    """
-    file = stage.folder / 'options.yml'
-    if not file.exists():
+def resume_state(stage: Stage) -> list[str]:
+    """The state of another experiment that ``path.resume_state`` names; one of the stage's own is taken before it."""
+    named = stage.opt['path'].get('resume_state')
+    if named is None or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
         return []
-    begun = parse(file.read_text(encoding='utf-8'), str(file))
-    done = is_finished(stage)
-    before, _ = renamed(begun.values, begun.places, str(file), warn=False)
-    different = changed(before, stage.opt, validation=done)
-    if different:
-        state = 'is finished' if done else 'has begun'
+    place, total = f"{stage.where(('path', 'resume_state'))}: key 'path.resume_state'", stage.opt['train']['total_iter']
+    file = Path(named).expanduser()
+    if not file.is_file():
         raise UserError(
-            f"Stage '{stage.name}' {state} with other options: {'; '.join(different)}. "
-            f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)."
+            f"{place}: there is no file '{named}': name a training state (<iteration>.state), or leave it out."
         )
+    content = load_state(file)
+    if isinstance(content, dict) and 'model' not in content and content.keys() >= {'epoch', 'iter', 'optimizers'}:
+        raise UserError(
+            f"{place}: '{named}' is a training state of BasicSR, which holds no weights. Begin with its network: "
+            "'path.pretrain_network_g'."
+        )
+    try:
+        state = read_state(file)
+    except UserError as error:
+        raise UserError(f'{place}: {error}') from error
+    if state['iter'] > total:
+        raise UserError(f"{place}: '{named}' is of iteration {state['iter']}, 'train.total_iter' is {total}: raise it.")
     return []
 
 

@@ -21,6 +21,7 @@ from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.preflight.schedules import rehearse
+from fsr_plugins.preflight.standing import Standing, standing
 from fsr_plugins.values import Record
 
 
@@ -39,6 +40,7 @@ class Report:
     """All findings, in the order of the checks."""
 
     findings: list[Finding] = field(default_factory=list)
+    standings: dict[str, Standing] = field(default_factory=dict)  #: of the stages of which it could be found out
 
     @property
     def errors(self) -> list[Finding]:
@@ -71,20 +73,32 @@ class Report:
 
 
 def check(
-    experiment: Experiment, *, dry_steps: bool, skip: Collection[str] = (), dry_skip: Collection[str] = ()
+    experiment: Experiment,
+    *,
+    dry_steps: bool,
+    skip: Collection[str] = (),
+    dry_skip: Collection[str] = (),
+    processes: int | None = None,
+    accept: bool = False,
 ) -> Report:
     """:func:`inspect`, for those who cannot go on with errors.
 
     Raises:
         UserError: every error found, a line each.
     """
-    report = inspect(experiment, dry_steps=dry_steps, skip=skip, dry_skip=dry_skip)
+    report = inspect(experiment, dry_steps=dry_steps, skip=skip, dry_skip=dry_skip, processes=processes, accept=accept)
     report.raise_errors()
     return report
 
 
 def inspect(
-    experiment: Experiment, *, dry_steps: bool, skip: Collection[str] = (), dry_skip: Collection[str] = ()
+    experiment: Experiment,
+    *,
+    dry_steps: bool,
+    skip: Collection[str] = (),
+    dry_skip: Collection[str] = (),
+    processes: int | None = None,
+    accept: bool = False,
 ) -> Report:
     """Looks at everything an experiment needs; errors are findings, not exceptions. The random state is left as it was.
 
@@ -93,6 +107,7 @@ def inspect(
             rates, in memory only.
         skip: finished stages, of which only the options are looked at.
         dry_skip: stages without a dry step.
+        processes, accept: see :func:`~fsr_plugins.preflight.standing.standing`.
     """
     report = Report()
     stages = [stage for name, stage in experiment.stages.items() if name not in skip]
@@ -101,9 +116,8 @@ def inspect(
         needed = 0
         seen: set[str] = set()
         for stage in experiment.stages.values():
-            report.attempt(
-                stage.name, 'options', partial(checks.unchanged, stage), 'as they were when it began, if it has'
-            )
+            stands = partial(_stands, report, experiment, stage, processes, accept)
+            report.attempt(stage.name, 'options', stands, 'they and the data are what they were when it began')
             if is_finished(stage):
                 report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
         for stage in stages:
@@ -121,6 +135,25 @@ def inspect(
     return report
 
 
+def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int | None, accept: bool) -> list[str]:
+    """Notes where a stage stands. What was made of a stage that is about to go on will be out of date."""
+    stands = standing(stage, processes=processes, accept=accept)
+    report.standings[stage.name] = stands
+    going_on = [
+        name
+        for name in stage.needs
+        if (needed := report.standings.get(name)) is not None
+        and needed.record is None
+        and 0 < needed.iteration < experiment.stages[name].opt['train']['total_iter']
+    ]
+    if going_on and (stands.record is not None or stands.iteration) and not accept:
+        raise UserError(
+            f"Stage '{stage.name}' was made of what stage '{going_on[0]}' made, which is going to be trained further: "
+            "put its options back, choose another 'name', or let --accept-changes train both (what is there is kept)."
+        )
+    return [f"Stage '{stage.name}' goes on with accepted changes: {line}" for line in stands.changes]
+
+
 def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: set[str]) -> tuple[int, bool]:
     """Everything but the dry step; the bytes the stage will write, and whether there was no error."""
     nets: dict[str, nn.Module] = {}
@@ -136,6 +169,7 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
     attempts += [
         ('networks', partial(checks.networks, stage, nets), 'all can be built'),
         ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
+        ('resume_state', partial(checks.resume_state, stage), 'a state to begin with is whole, if one is named'),
         ('recognisers', partial(check_recognisers, experiment, stage), 'none that was trained with measures'),
         ('requirements', partial(checks.requirements, experiment, stage), 'the files of metrics and losses are there'),
     ]

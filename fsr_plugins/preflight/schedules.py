@@ -18,7 +18,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler, chosen_blocks
 from fsr_plugins.registry import lookup
-from fsr_plugins.values import Block
+from fsr_plugins.values import Block, Options
 
 #: Steps that the optimisers take, and iterations and seconds in which schedules are followed without a gap.
 _STEPS, _ITERATIONS, _SECONDS = 3, 10_000, 1.0
@@ -38,6 +38,31 @@ def rehearse(stage: Stage) -> list[str]:
         if not net.frozen and stage.opt.get(option_name(label)) is not None:
             _rehearse(stage, train, label)
     return []
+
+
+def same_rates(stage: Stage, before: Options, iterations: int) -> bool:
+    """Whether every learning rate up to an iteration is what it would have been with a stage's earlier options."""
+    model = lookup('models', stage.opt['model_type'])
+    labels = [label for label, net in model.networks.items() if not net.frozen and stage.opt.get(option_name(label))]
+    old, new = (model.Train.model_validate(dict(options['train'])) for options in (before, stage.opt))
+    for label in labels:
+        pairs = zip(_rates(old, label, iterations), _rates(new, label, iterations), strict=True)
+        if any(one != other for one, other in pairs):
+            return False
+    return True
+
+
+def _rates(train: TrainOptions, label: str, iterations: int) -> Iterator[list[float]]:
+    """The rates of a network's groups at every iteration from 1 on."""
+    (_, optim), (_, block) = chosen_blocks(train, label)
+    # The rates alone: how the optimiser works is compared elsewhere.
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=float((optim or {}).get('lr', 1e-3)))
+    schedule = Schedule([(optimizer, build_scheduler(block, optimizer) if block else None)])
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        for iteration in range(1, iterations + 1):
+            schedule.set(iteration, train.warmup_iter)
+            yield [group['lr'] for group in optimizer.param_groups]
 
 
 def _rehearse(stage: Stage, train: TrainOptions, label: str) -> None:

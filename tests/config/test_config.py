@@ -368,7 +368,7 @@ def test_runtime_leaves_the_stage_alone(tmp_path: Path) -> None:
 def test_fingerprint_ignores(tmp_path: Path, override: str) -> None:
     plain, other = (load(tmp_path, tiny.options(), *extra).stages['train'].opt for extra in ((), (override,)))
     assert config.fingerprint(plain) == config.fingerprint(other)
-    assert config.changed(plain, other) == []
+    assert config.differences(plain, other, 'tiny') == []
 
 
 def test_fingerprint_tells_apart(tmp_path: Path) -> None:
@@ -377,7 +377,8 @@ def test_fingerprint_tells_apart(tmp_path: Path) -> None:
         for extra in ((), ('train.optim_g.lr=2e-4', 'network_g.res_scale=2'))
     )
     assert config.fingerprint(plain) != config.fingerprint(other)
-    assert config.changed(plain, other) == ['network_g.res_scale: (absent) -> 2', 'train.optim_g.lr: 0.0001 -> 0.0002']
+    found = [str(difference) for difference in config.differences(plain, other, 'tiny')]
+    assert found == ['network_g.res_scale: (absent) -> 2', 'train.optim_g.lr: 0.0001 -> 0.0002']
 
 
 def test_fingerprint_does_not_depend_on_the_folder(tmp_path: Path) -> None:

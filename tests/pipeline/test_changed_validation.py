@@ -59,11 +59,38 @@ def test_a_begun_stage_takes_other_validation_and_ends_in_the_same_weights(begun
 
 
 def test_everything_else_is_refused_as_before(begun: Path) -> None:
-    with pytest.raises(UserError, match=r"'first' has begun with other options: datasets\.train\.use_hflip: true -> f"):
+    with pytest.raises(
+        UserError, match=r"'first' has begun with other options or data: datasets\.train\.use_hflip: true -> f"
+    ):
         pipeline.run(config.load(begun, [*CHANGES, 'datasets.train.use_hflip=false']))
 
 
-def test_a_finished_stage_has_been_validated_and_keeps_its_options(experiment_file: Path) -> None:
-    pipeline.run(config.load(experiment_file))
-    with pytest.raises(UserError, match=r"'first' is finished with other options: val\.val_freq: 6 -> 5"):
-        pipeline.run(config.load(experiment_file, ['val.val_freq=5']))
+def test_a_finished_stage_is_measured_again(experiment_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree('data/val', 'data/other')
+    before = pipeline.run(config.load(experiment_file))
+    trained = {path: path.read_bytes() for path in Path('experiments').rglob('*.pth')}
+    capsys.readouterr()
+    summary = pipeline.run(config.load(experiment_file, CHANGES))
+    assert capsys.readouterr().out.count('its validation has changed: measured again') == 2
+    assert {path: path.read_bytes() for path in Path('experiments').rglob('*.pth')} == trained
+    result = summary['validation']['others']['result']
+    assert set(result) == {'ssim', 'y'}
+    assert result['ssim'] == before['validation']['held_out']['result']['ssim']
+    assert pipeline.run(config.load(experiment_file, CHANGES)) == summary
+    assert 'measured again' not in capsys.readouterr().out
+
+
+def test_a_finished_stage_whose_validation_images_have_changed_is_measured_again(experiment_file: Path) -> None:
+    before = pipeline.run(config.load(experiment_file))
+    shutil.copyfile('data/train/7.png', 'data/val/0.png')
+    summary = pipeline.run(config.load(experiment_file))
+    assert summary['validation'] != before['validation']
+    Path('experiments').rename('old')
+    assert pipeline.run(config.load(experiment_file))['validation'] == summary['validation']
+
+
+def test_a_rhythm_that_has_changed_changes_no_figure(experiment_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = pipeline.run(config.load(experiment_file))
+    capsys.readouterr()
+    assert pipeline.run(config.load(experiment_file, ['val.val_freq=5'])) == summary
+    assert 'measured again' not in capsys.readouterr().out

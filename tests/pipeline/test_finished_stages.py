@@ -88,8 +88,8 @@ def test_a_result_is_looked_at_before_a_later_stage_takes_it(
     shutil.rmtree(trained / 'experiments/small/second')
     checked = pipeline.check
 
-    def check_and_damage(experiment: Any) -> Any:
-        found = checked(experiment)
+    def check_and_damage(*arguments: Any) -> Any:
+        found = checked(*arguments)
         flip_a_bit(trained / 'experiments/small/first/models/net_g_latest.pth')
         return found
 

@@ -1,0 +1,120 @@
+"""What the results of a stage come from: its options, the data and files that they name, and the processes at work."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ConfigDict, StrictInt, StrictStr, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
+
+from fsr_plugins.config.fingerprint import Keys, leaves
+from fsr_plugins.errors import UserError
+from fsr_plugins.stores.checksum import faces_checksum
+from fsr_plugins.stores.once import is_elsewhere
+from fsr_plugins.stores.opening import open_store
+from fsr_plugins.values import Options
+from fsr_plugins.weights import file_sha256
+
+#: Blocks in which no file or set is named whose content matters, and keys that hold names.
+_ASIDE = ('name', 'model_type', 'plugins', 'logger', 'dist_params')
+_NAMES = ('name', 'type', 'resume_state')
+_SCHEME = '://'
+
+
+@with_config(ConfigDict(extra='allow'))
+class StageInputs(TypedDict):
+    """What training states and ``done.json`` keep of where weights and figures come from.
+
+    Attributes:
+        options: of the stage, complete.
+        processes: how many train together, each on its own batch.
+        content: a SHA-256 for every option that names files or faces which are there, by its dotted key.
+    """
+
+    options: Options
+    processes: StrictInt
+    content: dict[StrictStr, StrictStr]
+
+
+class Change(TypedDict):
+    """Options or data that were changed, and accepted, while a stage was being trained.
+
+    Attributes:
+        after: the iteration behind which they hold.
+        changes: a line each.
+    """
+
+    after: StrictInt
+    changes: list[StrictStr]
+
+
+_INPUTS = TypeAdapter(StageInputs)
+
+
+def read_inputs(found: object, source: str) -> StageInputs:
+    """What a state or a record says.
+
+    Raises:
+        UserError: it says something else.
+    """
+    try:
+        return _INPUTS.validate_python(found)
+    except ValidationError as error:
+        raise UserError(f"{source} is damaged: it does not say what the stage's options were.") from error
+
+
+def gather_inputs(opt: Options, processes: int) -> StageInputs:
+    """What a stage of these options would come from, now. A set is read once; after that its files are looked at.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
+    return {'options': opt, 'processes': processes, 'content': dict(_content(opt))}
+
+
+def _content(opt: Options) -> Iterator[tuple[str, str]]:
+    for keys, value in leaves(opt):
+        named = value if isinstance(value, list) else [value]
+        texts = [text for text in named if isinstance(text, str)]
+        if keys[0] in _ASIDE or keys[-1] in _NAMES or not texts or len(texts) < len(named):
+            continue
+        digests = [_digest(text, keys, opt) for text in texts]
+        known = [digest for digest in digests if digest is not None]
+        if len(known) == len(digests):
+            key = '.'.join(keys)
+            yield key, known[0] if len(known) == 1 else hashlib.sha256('\n'.join(known).encode()).hexdigest()
+
+
+def _digest(text: str, keys: Keys, opt: Options) -> str | None:
+    """The digest of a set or a file; None for what is none, is not there, or is there for a moment only."""
+    if '\0' in text:
+        return None
+    path = Path(text).expanduser()
+    looks_like_a_path = os.sep in text or '.' in text
+    if looks_like_a_path and path.is_file():
+        return file_sha256(path)
+    if keys[0] != 'datasets':
+        return None
+    is_folder = (looks_like_a_path or keys[-1].startswith('dataroot')) and path.is_dir()
+    if not is_folder and _SCHEME not in text:
+        return None
+    try:
+        store = open_store(text, recursive=bool(opt['datasets'][keys[1]].get('recursive')))
+        return None if is_elsewhere(store.path) else faces_checksum(store)
+    except UserError:
+        # Other people's datasets take folders of other kinds: of clips, for instance.
+        return _listing(path) if is_folder else None
+
+
+def _listing(folder: Path) -> str:
+    """Over the names and lengths of all files below a folder."""
+    digest = hashlib.sha256()
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            file = Path(place, name)
+            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{file.stat().st_size}\n'))
+    return digest.hexdigest()

@@ -97,13 +97,13 @@ def _prepare(experiment: Experiment, todo: Plan) -> None:
             raise UserError(
                 f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
             )
+    finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
     for repeat in todo.repeats:
         if standing(repeat.stage, processes=1).measure:
             raise UserError(
                 f"Repeat '{repeat.stage.name}' is finished, and its validation has changed since: put that back, "
                 f"choose another 'name', or remove {repeat.stage.folder}."
             )
-    finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
     coming = [repeat for repeat in todo.repeats if not finished.is_finished(repeat.stage)]
     first = {repeat.base: repeat.stage for repeat in reversed(coming)}
     stages = {**sources, **{stage.name: stage for stage in first.values()}}

@@ -60,9 +60,9 @@ def _check(experiments: Mapping[str, Experiment], done: Mapping[str, bool]) -> N
     for name, experiment in experiments.items():
         try:
             if done[name]:
+                verify_all(experiment.stages.values())
                 for stage in experiment.stages.values():
                     standing(stage)
-                verify_all(experiment.stages.values())
             else:
                 pipeline.check(experiment)
         except UserError as error:

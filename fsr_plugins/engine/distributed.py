@@ -205,12 +205,33 @@ def random_state() -> Record:
     }
 
 
+def check_random_state(state: State) -> None:
+    """Looks whether :func:`set_random_state` can put a state back, and changes nothing.
+
+    Raises:
+        UserError: a generator does not take it.
+    """
+    try:
+        python, numpy = _as_the_generators_take_them(state)
+        random.Random().setstate(python)
+        np.random.RandomState().set_state(numpy)
+        torch.Generator().set_state(state['torch'])
+    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
+        raise UserError('its random numbers are damaged') from error
+
+
+def _as_the_generators_take_them(state: State) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    version, internal, gauss = state['python']
+    name, keys, position, has_gauss, cached = state['numpy']
+    numpy = (name, keys.numpy().astype(np.uint32), position, has_gauss, cached)
+    return (version, tuple(internal), gauss), numpy
+
+
 def set_random_state(state: State) -> None:
     """Puts :func:`random_state` back."""
-    version, internal, gauss = state['python']
-    random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state['numpy']
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    python, numpy = _as_the_generators_take_them(state)
+    random.setstate(python)
+    np.random.set_state(numpy)
     torch.set_rng_state(state['torch'])
     if state['cuda'] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state['cuda'])

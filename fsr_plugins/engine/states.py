@@ -14,6 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, not_finite, write_tensors
 from fsr_plugins.config.inputs import Change, StageInputs
+from fsr_plugins.engine.distributed import check_random_state
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import State
 from fsr_plugins.weights import file_sha256
@@ -130,7 +131,10 @@ class TrainingStates:
                 logger.warning('%s is of another stage: %s. Using the one before.', self._files(iteration)[0], error)
                 misfit = misfit or str(error)
         if misfit:
-            raise UserError(f'No state in {self.folder} is of this stage ({misfit}): put its options back.')
+            raise UserError(
+                f'No state in {self.folder} is of this stage ({misfit}): put its options back, or remove the folder to '
+                'begin anew.'
+            )
         if iterations:
             logger.warning('No state in %s can be used: the stage begins anew.', self.folder)
         return None
@@ -170,6 +174,11 @@ def read_state(file: Path) -> TrainingState:
     model = state['model']
     if not_finite([model['nets'], model['averages']]):
         raise UserError(f'{file} holds weights that are NaN or Inf.')
+    for random in state['random']:
+        try:
+            check_random_state({**random})
+        except UserError as error:
+            raise UserError(f'{file} cannot be used: {error}.') from error
     if wrong := not_finite(model):
         raise UserError(f'{file} holds numbers that are NaN or Inf ({wrong}).')
     return cast('TrainingState', state)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
+from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -85,3 +87,40 @@ class Schedule:
             for group in optimizer.param_groups:
                 group['schedule_lr'] = group['lr']
                 group['lr'] *= factor
+
+
+def alike(ours: object, theirs: object) -> bool:
+    """Whether nested plain values have the same form: keys, lengths and types; whole numbers pass for others."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        # Counters of milestones, by number: which there are is not their form.
+        if all(isinstance(key, int) for key in (*ours, *theirs)):
+            return all(isinstance(value, int) for value in theirs.values())
+        return ours.keys() == theirs.keys() and all(alike(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        return len(ours) == len(theirs) and all(map(alike, ours, theirs))
+    if isinstance(ours, Tensor) or isinstance(theirs, Tensor):
+        return isinstance(ours, Tensor) and isinstance(theirs, Tensor) and ours.shape == theirs.shape
+    if isinstance(ours, bool) or isinstance(theirs, bool):
+        return type(ours) is type(theirs)
+    if isinstance(ours, int | float):
+        return isinstance(theirs, int | float) and math.isfinite(theirs)
+    return type(ours) is type(theirs)
+
+
+def fits_parameters(optimizer: Optimizer, state: object) -> bool:
+    """Whether what an optimiser has saved of its parameters is the same kind of thing for all, and of their shapes."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    if not isinstance(state, Mapping) or not state.keys() <= set(range(len(parameters))):
+        return False
+    # These keep other things than numbers and moments.
+    if type(optimizer).__name__ in ('Adafactor', 'LBFGS', 'Muon'):
+        return True
+    forms = set()
+    for number, values in state.items():
+        if not isinstance(values, Mapping):
+            return False
+        shapes = [value.shape for value in values.values() if isinstance(value, Tensor)]
+        if any(shape not in ((), parameters[number].shape) for shape in shapes):
+            return False
+        forms.add(tuple((key, 'tensor' if isinstance(value, Tensor) else type(value)) for key, value in values.items()))
+    return len(forms) <= 1

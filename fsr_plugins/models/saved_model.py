@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,6 +18,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.networks import bare, option_name
+from fsr_plugins.models.optim import alike, fits_parameters
 from fsr_plugins.models.stage_model import StageModel
 from fsr_plugins.models.watch import LossWatch, NotFinite
 from fsr_plugins.values import Options, Record, State
@@ -138,13 +141,18 @@ class SavedModel(StageModel):
                 if ours != found:
                     odd = sorted(name for name in ours.keys() | found.keys() if ours.get(name) != found.get(name))
                     raise UserError(f"its {part} '{label}' do not fit ({odd[0]}; {len(odd)} of {len(ours)} tensors)")
-        for part, things in (('optimizers', self.optimizers), ('schedulers', self.schedulers)):
+        parts: dict[str, Sequence[Any]] = {'optimizers': self.optimizers, 'schedulers': self.schedulers}
+        for part, things in parts.items():
             if len(state[part]) != len(things):
                 raise UserError(f'it has {len(state[part])} {part}, the stage has {len(things)}')
+            for thing, saved in zip(things, state[part], strict=True):
+                if not alike(_without_state(thing.state_dict()), _without_state(saved)):
+                    raise UserError(f'its {part} are damaged, or of other classes')
+        if not alike(self.precision.scaler.state_dict(), state['scaler']):
+            raise UserError('its scaler is damaged')
         for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
-            sizes = [len(group['params']) for group in optimizer.param_groups]
-            if [len(group.get('params', ())) for group in saved.get('param_groups', ())] != sizes:
-                raise UserError('its optimizers are of other networks')
+            if not fits_parameters(optimizer, saved.get('state')):
+                raise UserError('its optimizers are damaged, or of other networks')
 
     def load_training_state(self, state: State) -> None:
         """Puts :meth:`training_state` back."""
@@ -169,3 +177,7 @@ class SavedModel(StageModel):
             networks.assert_unchanged(f'The frozen network {label}', networks.checksum(getattr(self, label)), before)
         for label, (parameters, before) in self.fixed.items():
             networks.assert_unchanged(f'What is not trained of {label}', networks.digest(parameters), before)
+
+
+def _without_state(saved: State) -> State:
+    return {key: value for key, value in saved.items() if key != 'state'}

@@ -295,7 +295,7 @@ def test_without_a_stage_to_repeat(folder: Path) -> None:
 
 def test_changed_options_are_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run()
-    message = refused(trained, capsys, '--set', 'stages.adapt.train.total_iter=5')
+    message = refused(trained, capsys, '--set', 'stages.adapt.train.ema_decay=0.5')
     assert "Stage 'left/adapt_0' is finished with other options" in message
-    message = refused(trained, capsys, '--set', 'stages.source.train.total_iter=5')
+    message = refused(trained, capsys, '--set', 'stages.source.train.ema_decay=0.5')
     assert "Stage 'source' is finished with other options" in message

@@ -88,6 +88,7 @@ class Scenario:
     commands: tuple[str, ...]  #: one after the other, on ``file``
     file: str = 'o.yml'
     processes: int = 1
+    arguments: tuple[str, ...] = ()  #: of every command
 
 
 SCENARIOS = {
@@ -137,7 +138,7 @@ def _run(
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes))
         os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
     counted = _watch_events(moment if moment is not None and moment.rank == rank else None)
-    status = fsr([command, '-opt', scenario.file, *more])
+    status = fsr([command, '-opt', scenario.file, *scenario.arguments, *more])
     if rank == 0:
         Path(f'{log}.events').write_text(str(counted[0]))
     return status

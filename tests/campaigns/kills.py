@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,15 @@ sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:3]]
 import common
 from common import Broken
 from killed_runs import SCENARIOS, Moment, Scenario, check_figures, difference, left, own, start
+from state_faults import forge
 
 from fsr_plugins.engine.lock import LOCK, only_writer
 
 #: Every kind once in so many cases.
-KINDS = ('train', 'oneshot', 'train', 'bench', 'two processes', 'train', 'oneshot', '1 -> 2 -> 1')
+KINDS = (
+    'train', 'forged state', 'oneshot', 'other data', 'train', 'bench', 'forged state', 'two processes', 'train',
+    'oneshot', '1 -> 2 -> 1',
+)  # fmt: skip
 _SIGNALS = (signal.SIGKILL,) * 6 + (signal.SIGTERM,) * 3 + (signal.SIGINT, signal.SIGHUP)
 #: The longest delay after an event, in seconds.
 _DELAY = 0.03
@@ -71,6 +76,10 @@ class Campaign:
         """
         if kind == '1 -> 2 -> 1':
             return self._other_numbers(draw)
+        if kind == 'forged state':
+            return self._forged_state(draw)
+        if kind == 'other data':
+            return self._other_data(draw)
         scenario = SCENARIOS[kind]
         expected, events = self._uninterrupted(kind, scenario)
         self._begin(scenario)
@@ -97,8 +106,8 @@ class Campaign:
     def _other_numbers(self, draw: random.Random) -> str:
         """Begun by one process, gone on with by two, ended by one: other batches, so it is only looked at whether it
         goes on, and whether what is left holds together."""
-        scenario = SCENARIOS['train']
-        _, events = self._uninterrupted('train', scenario)
+        scenario = replace(SCENARIOS['train'], arguments=('--accept-changes',))
+        _, events = self._uninterrupted('train', SCENARIOS['train'])
         self._begin(scenario)
         for processes in (1, 2):
             moment = Moment(draw.randint(1, events[0]), 0.0, draw.choice(_SIGNALS), draw.randrange(processes))
@@ -106,6 +115,48 @@ class Campaign:
         self._to_the_end(scenario, 'train')
         check_figures(self.folder)
         return 'goes on to its end'
+
+    def _forged_state(self, draw: random.Random) -> str:
+        """Stopped, then its newest state is forged: it is passed over, and the end is the same."""
+        scenario = SCENARIOS['train']
+        expected, events = self._uninterrupted('train', scenario)
+        self._begin(scenario)
+        self._end(scenario, 'train', Moment(draw.randint(1, events[0]), 0.0, draw.choice(_SIGNALS), 0))
+        states = sorted(self.folder.glob('experiments/*/*/training_states/*.state'), key=os.path.getmtime)
+        if not states:
+            return 'nothing was saved yet'
+        what = forge(draw, states[-1])
+        if len(list(states[-1].parent.glob('*.state'))) == 1:
+            # Of the right form, but not of this stage: it is not known whether the options or the state are wrong.
+            ((status,), printed) = self._start(scenario, 'train', None, 1)
+            common.check(status, printed, {0, 2} if 'No state in' in printed else {0})
+            if status:
+                return 'the only state is refused by name'
+        self._to_the_end(scenario, 'train')
+        found = {name: content for name, content in left(self.folder).items() if name in expected or not own(name)}
+        # A state of a stage that is done is read by nobody.
+        whole, found = ({name: one[name] for name in one if 'training_states' not in name} for one in (expected, found))
+        if where := difference(whole, found):
+            raise Broken(f'{what}: {where} is not what an uninterrupted run leaves', self.log.read_text())
+        return 'passed over'
+
+    def _other_data(self, draw: random.Random) -> str:
+        """Stopped, then an image that it trains on is exchanged: refused by name if it has had an effect."""
+        scenario = SCENARIOS['train']
+        _, events = self._uninterrupted('train', scenario)
+        self._begin(scenario)
+        self._end(scenario, 'train', Moment(draw.randint(1, events[0]), 0.0, draw.choice(_SIGNALS), 0))
+        effect = [*self.folder.glob('experiments/*/*/training_states/*.state')]
+        one, other = draw.sample(sorted((self.folder / 'faces').iterdir()), 2)
+        if draw.random() < 0.5:
+            shutil.copyfile(one, other)
+        else:
+            shutil.copyfile(one, other.with_name('further.png'))
+        ((status,), printed) = self._start(scenario, 'train', None, 1)
+        common.check(status, printed, {2} if effect else {0})
+        if effect and 'other options or data' not in printed:
+            raise Broken('the change is not named', printed)
+        return 'refused by name' if effect else 'nothing was saved yet'
 
     def _uninterrupted(self, kind: str, scenario: Scenario) -> tuple[dict[str, Any], list[int]]:
         """What is left, and how many things happen in each command."""

@@ -106,7 +106,7 @@ def test_status(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run(experiment: object, launcher: str) -> None:
+    def run(experiment: object, **how: object) -> None:
         raise error
 
     monkeypatch.setattr(pipeline, 'run', run)
@@ -117,7 +117,7 @@ def test_status(
 
 
 def test_a_defect_keeps_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(experiment: object, launcher: str) -> None:
+    def run(experiment: object, **how: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(pipeline, 'run', run)

@@ -31,6 +31,10 @@ class RunError(Exception):
     """
 
 
+class DiskError(RunError):
+    """What a run has to write cannot be written: the disk is full or fails. Nothing else will go better."""
+
+
 class Interrupted(RunError):
     """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; ``status`` is the shell's convention, 128 + signal."""
 

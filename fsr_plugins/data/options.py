@@ -71,6 +71,8 @@ RENAMED = {
     'source_number_seed': 'source_subset_seed',
 }
 
+#: Decoding threads of a process: more than there are cores to feed them.
+MOST_THREADS = 256
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
 
@@ -87,7 +89,7 @@ class DatasetOptions(BaseModel):
     seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
     io_backend: dict[str, object] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
     batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
-    num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
+    num_worker_per_gpu: int | None = Field(None, ge=0, le=MOST_THREADS, description='decoding threads a process')
     pin_memory: bool | None = Field(None, description='page-locked batches')
     dataset_enlarge_ratio: int | Literal['auto'] | None = Field(None, description=_LOADER_DOC)
     use_shuffle: bool | None = Field(None, description=_LOADER_DOC)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
-from fsr_plugins.cli.streams import Ended, ended_by_signals, printed, reader_gone, say
+from fsr_plugins.cli.streams import Ended, ended_by_signals, printed, reader_gone, say, tell_launcher
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def _run(argv: list[str]) -> int:
         error = _named(problem)
         rank = os.environ.get('RANK', '0')
         say(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}')
+        tell_launcher(str(error))
         with suppress(UserError, RunError):  # said already, if it was this file
             _write_json(json_file, {'error': str(error)})
         if isinstance(error, Interrupted):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 #: What ends a command: the system or a scheduler, and a terminal that is closed (where there is that signal).
 _SIGNALS = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, 'SIGHUP') else [])]
@@ -24,19 +27,22 @@ class Ended(BaseException):
 def ended_by_signals() -> Iterator[None]:
     """Raises :class:`Ended` inside where a signal would end the process, which then leaves nothing half done.
 
-    A second one ends it at once. Of several processes each is ended by the system: one that waits for another does not
-    hear.
+    A second one ends it at once. One process of several is ended by the system, unless it is about to say why it ends:
+    a launcher that has lost one process sends the others this signal.
     """
-    if threading.current_thread() is not threading.main_thread() or 'RANK' in os.environ:
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     watched = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
     process = os.getpid()
 
     def end(number: int, frame: object) -> None:
+        several = 'RANK' in os.environ
+        if several and sys.exc_info()[0] is not None:
+            return
         for each in watched:
             signal.signal(each, signal.SIG_DFL)
-        if os.getpid() != process:  # a fork of it
+        if several or os.getpid() != process:  # a fork of it
             os.kill(os.getpid(), number)
         raise Ended(number)
 
@@ -53,6 +59,14 @@ def say(text: str) -> None:
     """Prints a line on standard error, if that can be."""
     with suppress(OSError):
         print(text, file=sys.stderr)
+
+
+def tell_launcher(error: str) -> None:
+    """Gives torchrun the sentence by which this process ends, for its report, where it asks for one."""
+    if file := os.environ.get('TORCHELASTIC_ERROR_FILE'):
+        about = {'message': error, 'extraInfo': {'timestamp': str(int(time.time()))}}
+        with suppress(OSError):
+            Path(file).write_text(json.dumps({'message': about}), encoding='utf-8')
 
 
 def printed(status: int) -> int:

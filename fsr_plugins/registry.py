@@ -108,7 +108,8 @@ def lookup(kind: str, name: str) -> Any:
     name = next((each for each in names if each in registry), name)
     if name not in registry:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
-        raise UserError(f'No {kind.removesuffix("s")} is named {shown(name)}.{hint}')
+        one = {'losses': 'loss'}.get(kind, kind.removesuffix('s'))
+        raise UserError(f'No {one} is named {shown(name)}.{hint}')
     return registry.get(name)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import psutil
 import torch
@@ -21,11 +22,17 @@ _AT_MOST = 4000
 _HELD = 3
 #: Bytes of an image in a network for each of its uint8 bytes.
 _FLOAT = 4
+#: Where Linux says how much memory a container has, and what it is used for; files that are cached there give way.
+_CONTAINER = Path('/sys/fs/cgroup')
 
 
 def available() -> int:
-    """The bytes of memory that this machine can give."""
-    return int(psutil.virtual_memory().available)
+    """The bytes of memory that this machine, or the container that the process is in, can give."""
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError, KeyError):  # 'max' where there is no limit; other systems have no such files
+        used = dict(line.split() for line in (_CONTAINER / 'memory.stat').read_text().splitlines())
+        free = min(free, int((_CONTAINER / 'memory.max').read_text()) - int(used['anon']) - int(used['shmem']))
+    return max(0, free)
 
 
 @contextmanager

@@ -87,3 +87,14 @@ def test_threads_without_end_are_refused(file: Path, capsys: pytest.CaptureFixtu
     for phase in ('train', 'val'):
         assert main(['doctor', '-opt', str(file), '--set', f'datasets.{phase}.num_worker_per_gpu=100000']) == 2
         assert f"key 'datasets.{phase}.num_worker_per_gpu' is 100000, but must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('limit', 'free'), [('1000000', 800_000), ('150000', 0), ('max', None)])
+def test_a_container_may_have_less(
+    limit: str, free: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=5 * MB))
+    (tmp_path / 'memory.max').write_text(f'{limit}\n')
+    (tmp_path / 'memory.stat').write_text('anon 150000\nfile 900000\nshmem 50000\n')
+    monkeypatch.setattr(memory, '_CONTAINER', tmp_path)
+    assert memory.available() == (5 * MB if free is None else free)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import socket
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import psutil
 
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import DiskError, UserError
 
 #: Temporary files of this machine: a digest of the file's name, which may be as long as names can be, and the process.
 _HOST = re.sub(r'[^\w-]', '_', socket.gethostname())[:40]
@@ -23,6 +24,41 @@ _TEMPORARY = re.compile(rf'\.[0-9a-f]{{16}}\.{re.escape(_HOST)}\.(?P<pid>\d+)\.p
 _swept: set[str] = set()
 #: Bytes of a file's name, at most, on all usual file systems.
 NAME_BYTES = 255
+#: By these the system says that a disk is full or fails, and by the last that it has become read-only.
+_FULL = frozenset({errno.ENOSPC, errno.EFBIG, errno.EIO, *([errno.EDQUOT] if hasattr(errno, 'EDQUOT') else [])})
+_DISK = _FULL | {errno.EROFS}
+
+
+def disk_error(where: object, reason: object) -> DiskError:
+    """What a full disk means for a command that can be given again."""
+    return DiskError(f'Cannot write {where}: {reason}. Make room, then give the same command again.')
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether the disk is full, fails or has become read-only."""
+    return error.errno in _DISK
+
+
+def cannot_be_made(path: Path, error: OSError, advice: str) -> UserError | DiskError:
+    """Why nothing can be begun at ``path``: the disk is full, or the place is wrong and ``advice`` says what to do."""
+    if error.errno in _FULL:
+        return disk_error(path, error.strerror)
+    return UserError(f"'{path}' cannot be written ({error.strerror}): {advice}.")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Says in a sentence that the disk does not take what is written inside, which belongs to ``path``.
+
+    Raises:
+        DiskError: it is full or fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        if not is_disk_error(error):
+            raise
+        raise disk_error(path, error.strerror) from error
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -32,7 +68,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     machine left in the folder is removed first; whether those of other machines live cannot be known here.
 
     Raises:
-        RunError: the disk is full or not writable; the temporary file is removed and the old file untouched.
+        DiskError: the disk is full or not writable; the temporary file is removed and the old file untouched.
     """
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     temporary = path.with_name(f'.{digest}.{_HOST}.{os.getpid()}.part')
@@ -51,7 +87,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
                 temporary.unlink(missing_ok=True)
             raise
     except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
-        raise RunError(
+        raise DiskError(
             f'Cannot write {path}: {error}. What was written before is untouched; make room, then start again to go on.'
         ) from error
 
@@ -69,6 +105,7 @@ def check_writable(path: Path, what: str) -> None:
 
     Raises:
         UserError: it cannot.
+        DiskError: the disk is full.
     """
     long = [part for part in path.parts if len(os.fsencode(part)) > NAME_BYTES]
     if long:
@@ -80,9 +117,8 @@ def check_writable(path: Path, what: str) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise UserError(
-            f"{what} {path}: '{folder}' cannot be written ({error.strerror}): choose another place."
-        ) from error
+        problem = cannot_be_made(folder, error, 'choose another place')
+        raise type(problem)(f'{what} {path}: {problem}') from error
 
 
 def _sweep(folder: Path) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
 from pydantic_core import PydanticCustomError
 
 #: The type of the errors of :func:`misfit`.
@@ -31,6 +36,10 @@ class RunError(Exception):
     """
 
 
+class DiskError(RunError):
+    """What a run has to write cannot be written: the disk is full or fails. Nothing else will go better."""
+
+
 class Interrupted(RunError):
     """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; ``status`` is the shell's convention, 128 + signal."""
 
@@ -53,3 +62,28 @@ def misfit(reason: str) -> PydanticCustomError:
         reason: a sentence without its full stop. Other validators complete "must be …".
     """
     return PydanticCustomError(MISFIT, '{reason}', {'reason': reason})
+
+
+def why_not_imported(module: str, error: BaseException) -> str:
+    """What a module has raised while it was imported, where in its own files, and how its author sees all of it."""
+    machinery = ('<frozen importlib', str(Path(importlib.__file__).parent))
+    # The first is the one that imports.
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__)[1:] if not frame.filename.startswith(machinery)
+    ]
+    if isinstance(error, SystemExit):
+        reason = f'it ends the process with {error.code!r}'
+    else:
+        reason = str(error).split('\n')[0][: _LINE // 4] or 'without a word'
+    place = ''
+    if isinstance(error, SyntaxError) and error.filename:
+        reason, place = error.msg, f' in {error.filename}:{error.lineno}'
+    elif frames:
+        own = Path(frames[0].filename).parent
+        last = next(frame for frame in reversed(frames) if Path(frame.filename).is_relative_to(own))
+        place = f' in {last.filename}:{last.lineno}'
+    python = Path(sys.executable).name
+    return (
+        f"{reason} ({type(error).__name__}{place}). Mend or uninstall it; `{python} -c 'import {module}'` shows where "
+        'that comes from.'
+    )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
-import traceback
+import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
+from types import MappingProxyType
 from typing import Any
 
 from torch import nn
@@ -23,7 +25,7 @@ from basicsr.utils.registry import (  # isort: skip
     Registry,
 )
 
-from fsr_plugins.errors import UserError, shown
+from fsr_plugins.errors import UserError, shown, why_not_imported
 
 DEGRADATION_REGISTRY = Registry('degradation')
 
@@ -45,27 +47,39 @@ ENTRY_POINT_GROUP = 'fsr_plugins'
 _LONGEST_NAME = 100
 
 
-def load_plugins(modules: Iterable[str] = ()) -> None:
+def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
     """Imports what registers itself: the toolkit's rooms, entry points of the group ``fsr_plugins``, and ``modules``.
 
+    Args:
+        modules: names of modules, each with the place where it is named: ``file:line: key 'plugins'``.
     Raises:
-        UserError: a plugin fails to import; the message holds its traceback.
+        UserError: a plugin is not there, or fails to import; the message says at which line of its own.
     """
     for room in ROOMS:
         importlib.import_module(f'fsr_plugins.{room}')
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        _import(point.value.partition(':')[0], f"the entry point '{point.name}'")
-    for module in modules:
-        _import(module, "the option 'plugins'")
+        module = point.value.partition(':')[0]
+        _import(module, f"The plugin '{module}' (from the entry point '{point.name}')")
+    for module, place in modules.items():
+        _import(module, f'{place}: the plugin {shown(module)}')
 
 
-def _import(module: str, origin: str) -> None:
+def _import(module: str, plugin: str) -> None:
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except ModuleNotFoundError as error:
+        missing = error.name or ''
+        if not f'{module}.'.startswith(f'{missing}.'):
+            raise UserError(f'{plugin} cannot be imported: {why_not_imported(module, error)}') from error
+        package, _, _ = missing.rpartition('.')
+        beside = pkgutil.iter_modules(sys.modules[package].__path__ if package else None)
+        prefix = f'{package}.' if package else ''
+        hint = near(missing, [prefix + each.name for each in beside])
         raise UserError(
-            f"The plugin '{module}' (from {origin}) cannot be imported; mend or uninstall it:\n{traceback.format_exc()}"
+            f"{plugin} is not found: there is no module '{missing}'.{hint} Install it, or put its folder on PYTHONPATH."
         ) from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f'{plugin} cannot be imported: {why_not_imported(module, error)}') from error
 
 
 def near(name: str, candidates: Iterable[str]) -> str:
@@ -94,7 +108,8 @@ def lookup(kind: str, name: str) -> Any:
     name = next((each for each in names if each in registry), name)
     if name not in registry:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
-        raise UserError(f'No {kind.removesuffix("s")} is named {shown(name)}.{hint}')
+        one = {'losses': 'loss'}.get(kind, kind.removesuffix('s'))
+        raise UserError(f'No {one} is named {shown(name)}.{hint}')
     return registry.get(name)
 
 

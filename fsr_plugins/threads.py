@@ -8,6 +8,9 @@ from contextlib import contextmanager
 import psutil
 import torch
 
+#: Threads that decode, at most: there are no cores for more.
+MOST_DECODERS = 256
+
 
 def available_cores() -> int:
     """How many cores this process may use."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from fsr_plugins import compat  # noqa: F401  before torchvision
+from fsr_plugins.atomic import disk_error, is_disk_error
 from fsr_plugins.errors import UserError
 
 import torchvision  # isort: skip
@@ -163,6 +164,8 @@ def _download(weight: WeightFile, target: Path) -> None:
             raise OSError('what came has another SHA-256')
         partial.replace(target)
     except (OSError, HTTPException) as error:
+        if isinstance(error, OSError) and is_disk_error(error):
+            raise disk_error(target, error.strerror) from error
         # urllib's own errors are OSErrors.
         raise UserError(f'The weights of {weight.name} cannot be downloaded ({error}): {wanted}.') from error
     finally:

@@ -126,7 +126,7 @@ except UserError as error:
     assert unknown == "'list.csv' names no LR for 'ben', or one not in 'datasets/recorded/lq'."
     assert unlike.startswith("'pairs: list.csv' has to be a file of lines gt,lq: ")
     assert absent.startswith("'pairs: list.csv' has to be a file of lines gt,lq: [Errno 2] No such file")
-    assert crop == "The dataset 'x': 'gt_size': Input should be None (it is 16)."
+    assert crop == "The dataset 'x': 'gt_size' must be null (it is 16)."
 
 
 def test_a_recording_of_another_size_is_refused(site: Path, place: Path) -> None:

@@ -33,7 +33,8 @@ def package(tmp_path, monkeypatch):
 
 @pytest.fixture
 def clean_registries():
-    """Takes back what a test registers."""
+    """Takes back what a test registers, but not the methods of this repository, which are imported only once."""
+    registry.load_plugins()
     before = {kind: dict(each._obj_map) for kind, each in registry.REGISTRIES.items()}
     yield
     for kind, each in registry.REGISTRIES.items():
@@ -68,23 +69,49 @@ def test_entry_point_is_found_and_builds(package, clean_registries):
 
 def test_option_plugins_needs_no_entry_point(package, clean_registries):
     package('fsr_by_option', PLUGIN, entry_point=False)
-    registry.load_plugins(['fsr_by_option'])
+    registry.load_plugins({'fsr_by_option': 'o.yml:1'})
     assert registry.lookup('archs', 'NetFromElsewhere').__module__ == 'fsr_by_option'
 
 
-def test_plugin_that_does_not_import_is_reported_with_its_traceback(package, clean_registries):
-    package('fsr_broken', 'def helper():\n    return 1 / 0\n\nhelper()\n')
+@pytest.mark.parametrize(
+    ('source', 'said'),
+    [
+        ('def helper():\n    return 1 / 0\n\nhelper()\n', 'division by zero (ZeroDivisionError in {file}:2)'),
+        ('import json\n\njson.loads("[")\n', 'Expecting value: line 1 column 2 (char 1) (JSONDecodeError in {file}:3)'),
+        ('import no_such_library\n', "No module named 'no_such_library' (ModuleNotFoundError in {file}:1)"),
+        ('from json import nothing\n', 'nothing'),
+        ('x = 1\ny = = 2\n', 'invalid syntax (SyntaxError in {file}:2)'),
+        ('import sys\nsys.exit(7)\n', 'it ends the process with 7 (SystemExit in {file}:2)'),
+        ('raise ValueError\n', 'without a word (ValueError in {file}:1)'),
+    ],
+)
+def test_plugin_that_does_not_import_is_reported_with_its_line(package, clean_registries, tmp_path, source, said):
+    package('fsr_broken', source)
     with pytest.raises(UserError) as caught:
         registry.load_plugins()
     message = str(caught.value)
-    assert "'fsr_broken'" in message and "entry point 'fsr_broken'" in message
-    assert 'Traceback (most recent call last)' in message
-    assert 'return 1 / 0' in message and 'ZeroDivisionError' in message
+    assert message.startswith("The plugin 'fsr_broken' (from the entry point 'fsr_broken') cannot be imported: ")
+    assert said.format(file=tmp_path / 'fsr_broken.py') in message and '\n' not in message
+    with pytest.raises(UserError, match=r"^o\.yml:3: key 'plugins': the plugin 'fsr_broken' cannot be imported: "):
+        registry._import('fsr_broken', "o.yml:3: key 'plugins': the plugin 'fsr_broken'")
 
 
-def test_missing_module_in_option_plugins_is_reported(clean_registries):
-    with pytest.raises(UserError, match="(?s)'no_such_plugin' .*the option 'plugins'.*ModuleNotFoundError"):
-        registry.load_plugins(['no_such_plugin'])
+@pytest.mark.parametrize(
+    ('name', 'missing', 'hint'),
+    [
+        ('fsr_by_optoin', 'fsr_by_optoin', " Did you mean 'fsr_by_option'?"),
+        ('xml.doom', 'xml.doom', " Did you mean 'xml.dom'?"),
+        ('qqqqqqqqqqqq.part', 'qqqqqqqqqqqq', ''),
+    ],
+)
+def test_missing_module_in_option_plugins_gets_the_nearest(package, clean_registries, name, missing, hint):
+    package('fsr_by_option', PLUGIN, entry_point=False)
+    with pytest.raises(UserError) as caught:
+        registry.load_plugins({name: "o.yml:3: key 'plugins'"})
+    assert str(caught.value) == (
+        f"o.yml:3: key 'plugins': the plugin '{name}' is not found: there is no module '{missing}'.{hint} "
+        'Install it, or put its folder on PYTHONPATH.'
+    )
 
 
 def test_own_method_comes_by_the_same_door():

@@ -66,9 +66,13 @@ def described(path: str | Path, *, sha256: str | None = None) -> Record:
     """
     content = load_state(path, sha256=sha256)
     if meta_in(content, f"'{path}'") is None:
+        said = content.get(META) if isinstance(content, dict) else None
+        lacks = "no 'meta'" if said is None else "its 'meta' has no 'arch'"
+        if isinstance(said, dict) and 'arch' in said:
+            lacks = f"neither '{PARAMS}' nor '{PARAMS_EMA}'"
         held = f'; its keys are: {listed(content)}' if isinstance(content, dict) else ''
         raise UserError(
-            f"{path} does not say what network it holds (no 'meta'{held}). Only files of this toolkit do; load others "
+            f'{path} does not say what network it holds ({lacks}{held}). Only files of this toolkit do; load others '
             "by 'path.pretrain_network_<x>' in an option file."
         )
     return content

@@ -22,6 +22,7 @@ from typing_extensions import Required, TypedDict
 from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA
 from fsr_plugins.checkpoints.tensors import shown
 from fsr_plugins.errors import UserError
+from fsr_plugins.wording import wanted
 
 #: How deep the values of ``meta`` are nested at most, how many there are, and how long a key is.
 _DEEP, _MANY, _LONG = 32, 100_000, 200
@@ -136,10 +137,9 @@ def meta_in(content: object, source: str) -> Meta | None:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = '.'.join(str(step) for step in (META, *first['loc']))
-        said = first['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
         value = first['input']
         value = shown(value) if isinstance(value, _PLAIN) else f'a {type(value).__name__}'
-        what = 'is missing' if first['type'] == 'missing' else f'is {value}, but must be {said}'
+        what = 'is missing' if first['type'] == 'missing' else f'is {value}, but must be {wanted(first)}'
         raise UserError(
             f'{source} cannot be read: its {shown(place)} {what}. It is damaged, or a newer version wrote it.'
         ) from error

@@ -15,11 +15,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fsr_plugins.atomic import check_writable
+from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
+from fsr_plugins.cli.streams import Ended, ended_by_signals, printed, reader_gone, say, tell_launcher
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 __all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
@@ -34,17 +39,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # names of files need not be UTF-8
     try:
-        status = _run(list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-        return status
+        with ended_by_signals():
+            status = _run(list(sys.argv[1:] if argv is None else argv))
     except SystemExit as end:  # argparse: help, or wrong arguments
-        return end.code if isinstance(end.code, int) else 0
+        status = end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        status = 128 + signal.SIGINT
+    except Ended as end:
+        status = 128 + end.number
     except BrokenPipeError:
-        # Whoever read the output has gone; what Python still holds for it must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 128 + signal.SIGPIPE
+        return reader_gone()
+    return printed(status)
 
 
 def _run(argv: list[str]) -> int:
@@ -59,8 +64,9 @@ def _run(argv: list[str]) -> int:
     except (UserError, RunError, OSError) as problem:
         error = _named(problem)
         rank = os.environ.get('RANK', '0')
-        print(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}', file=sys.stderr)
-        with suppress(UserError):  # said already, if it was this file
+        say(f'fsr{"" if rank == "0" else f" (process {rank})"}: error: {error}')
+        tell_launcher(str(error))
+        with suppress(UserError, RunError):  # said already, if it was this file
             _write_json(json_file, {'error': str(error)})
         if isinstance(error, Interrupted):
             return error.status
@@ -68,7 +74,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _named(problem: UserError | RunError | OSError) -> UserError | RunError:
-    """The problem as a command ends with it: a name that the system does not take is wrong input.
+    """The problem as a command ends with it: a name that the system does not take is wrong input, a disk may be full.
 
     Raises:
         OSError: any other, which is a defect.
@@ -77,11 +83,21 @@ def _named(problem: UserError | RunError | OSError) -> UserError | RunError:
         return problem
     if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f'{shown(str(problem.filename))}: {problem.strerror}.')
+    if is_disk_error(problem):
+        return disk_error(problem.filename or 'the output', problem.strerror)
     raise problem
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse passes over a help that cannot be written."""
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Prints the help; what the output does not take is raised."""
+        print(self.format_help(), end='', file=file)
+
+
 def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog='fsr',
         description='Face super-resolution on top of BasicSR.',
         epilog='Example: fsr train -opt options/tsnet.yml',
@@ -130,4 +146,5 @@ def _write_json(path: Path | None, found: Mapping[str, object]) -> None:
     try:
         path.write_text(json.dumps(found, indent=2, default=str) + '\n', encoding='utf-8')
     except OSError as error:
-        raise UserError(f'--json {path}: cannot be written: {error.strerror}.') from error
+        problem = f'--json {path}: cannot be written: {error.strerror}.'
+        raise RunError(f'{problem} Make room.') if is_disk_error(error) else UserError(problem) from error

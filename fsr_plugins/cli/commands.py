@@ -6,14 +6,13 @@ A package names its commands as entry points of the group ``fsr_plugins.commands
 from __future__ import annotations
 
 import importlib
-import traceback
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, cast
 
 from fsr_plugins.cli.outcome import CommandOutcome
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, why_not_imported
 
 #: The toolkit's own commands and what each does, so that ``fsr --help`` imports none of them.
 COMMANDS = {
@@ -88,8 +87,8 @@ def load_command(name: str, outside: Mapping[str, list[EntryPoint]]) -> Command:
     where = f"The command '{name}' of {_origin(points[0])} ({points[0].value})"
     try:
         command = points[0].load()
-    except Exception as error:
-        raise UserError(f'{where} cannot be imported; mend or uninstall it:\n{traceback.format_exc()}') from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f'{where} cannot be imported: {why_not_imported(points[0].module, error)}') from error
     missing = [part for part in ('EXAMPLE', 'add_arguments', 'run') if not hasattr(command, part)]
     if missing:
         raise UserError(f"{where} has no '{missing[0]}': a command needs EXAMPLE, add_arguments and run.")

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.streams import spared
 
 EXAMPLE = """fsr train -opt options/tsnet.yml --set train.total_iter=200
          torchrun --nproc_per_node=2 fsr_plugins/train.py -opt options/tsnet.yml --launcher pytorch"""
@@ -31,6 +32,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins import pipeline
 
     summary = pipeline.run(experiment, launcher=arguments.launcher, accept_changes=arguments.accept_changes)
-    show_figures(summary['validation'], summary['metrics'])
-    show_tables(summary['tables'])
+    with spared(str(experiment.folder / 'summary.json')):
+        show_figures(summary['validation'], summary['metrics'])
+        show_tables(summary['tables'])
     return CommandOutcome(summary)

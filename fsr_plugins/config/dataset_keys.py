@@ -15,6 +15,7 @@ from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.data.options import DatasetName
 from fsr_plugins.registry import DATASET_REGISTRY
+from fsr_plugins.threads import MOST_DECODERS
 from fsr_plugins.values import Options
 
 
@@ -26,7 +27,7 @@ class LoaderOptions(StrictOptions):
     phase: str = ''
     scale: int = 1
     batch_size_per_gpu: int = Field(1, ge=1, description='images a batch and process')
-    num_worker_per_gpu: int = Field(2, ge=0, description='threads that decode')
+    num_worker_per_gpu: int = Field(2, ge=0, le=MOST_DECODERS, description='threads that decode')
     use_shuffle: bool = True
     pin_memory: bool = False
     persistent_workers: bool = False

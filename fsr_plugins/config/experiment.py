@@ -156,15 +156,17 @@ def _parts(document: Document, file: Path) -> dict[str, Document]:
     return parts
 
 
-def _plugins(parts: Mapping[str, Document], file: Path) -> list[str]:
-    found: dict[str, None] = {}
+def _plugins(parts: Mapping[str, Document], file: Path) -> dict[str, str]:
+    """The modules that an option file names, each with its place."""
+    found: dict[str, str] = {}
     for part in parts.values():
         plugins = part.values.get('plugins') or []
         if not isinstance(plugins, list) or not all(isinstance(module, str) for module in plugins):
             place = place_of(part.places, ('plugins',), file)
             raise UserError(f"{place}: key 'plugins' must be a list of names of modules, e.g. [my_package.my_method].")
-        found.update(dict.fromkeys(plugins))
-    return list(found)
+        for number, module in enumerate(plugins):
+            found.setdefault(module, f"{place_of(part.places, ('plugins', str(number)), file)}: key 'plugins'")
+    return found
 
 
 def place_of(places: Places, keys: Keys, file: Path) -> str:

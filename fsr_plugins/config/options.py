@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from typing_extensions import Self
 
 from fsr_plugins.config.losses import Loss, loss_fields, needed_networks
-from fsr_plugins.errors import UserError, misfit
+from fsr_plugins.errors import MISFIT, UserError, misfit
 from fsr_plugins.values import Block, Options
+from fsr_plugins.wording import wanted
 
 #: What generators are seeded with; ranks and images are counted on from it.
 Seed = Annotated[int, Field(ge=0, le=2**62)]
@@ -77,7 +78,8 @@ def read_train(options: type[OptionsT], block: Options | None) -> OptionsT:
         return options.model_validate(dict(block))
     except ValidationError as error:
         lines = [
-            f"'{'.'.join(('train', *map(str, detail['loc'])))}': {detail['msg'].removeprefix('Value error, ')}."
+            f"'{'.'.join(('train', *map(str, detail['loc'])))}'"
+            + (f': {detail["msg"]}.' if detail['type'] in (MISFIT, 'missing') else f' must be {wanted(detail)}.')
             for detail in error.errors()
         ]
         raise UserError(' '.join(lines)) from error

@@ -14,6 +14,7 @@ from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import MISFIT, RunError, UserError, shown
 from fsr_plugins.registry import near
 from fsr_plugins.values import Options
+from fsr_plugins.wording import wanted
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +75,7 @@ class Problems:
             elif detail['type'] == 'missing':
                 self.add((*keys, *place), f'is missing: {of} needs it.')
             else:
-                # Pydantic's message without its own words.
-                said = detail['msg'].removeprefix('Input should be ').removeprefix('Value error, ')
-                expected.setdefault(place, []).append(said)
+                expected.setdefault(place, []).append(wanted(detail))
         for place, messages in expected.items():
             value: Any = values
             for key in place:

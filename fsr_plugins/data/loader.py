@@ -7,6 +7,7 @@ no queue on which anything could wait for ever, and what a thread raises is rais
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -188,6 +189,17 @@ class EvalLoader(_Loader):
         ordered = [first[size] for size in sorted(first)]
         kept = sorted({round(number * (len(ordered) - 1) / max(1, sizes - 1)) for number in range(sizes)})
         self._groups = [ordered[place] for place in kept if place < len(ordered)]
+
+    def largest_batch(self) -> list[int]:
+        """The numbers of the images of the batch that has most pixels."""
+        dataset = self.dataset
+        if not isinstance(dataset, ImageDataset):
+            return self._groups[0]
+        return max(self._groups, key=lambda group: len(group) * math.prod(dataset.shape(group[0])))
+
+    def keep(self, images: list[int]) -> None:
+        """Leaves these images, of one size, as the only batch."""
+        self._groups = [images]
 
     def __len__(self) -> int:
         return len(self._groups)

@@ -23,7 +23,9 @@ from pydantic_core import ErrorDetails
 from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import MISFIT, UserError, misfit, shown
 from fsr_plugins.registry import near
+from fsr_plugins.threads import MOST_DECODERS
 from fsr_plugins.values import NAME
+from fsr_plugins.wording import wanted
 
 #: A dataset's block of an option file, as YAML gives it.
 Block = Mapping[str, Any]
@@ -87,7 +89,7 @@ class DatasetOptions(BaseModel):
     seed: int = Field(0, description='of order, crops and flips; set by the engine from manual_seed')
     io_backend: dict[str, object] | None = Field(None, description='{type: disk} or {type: lmdb}, as the paths are')
     batch_size_per_gpu: int | None = Field(None, ge=1, description='images a batch and process')
-    num_worker_per_gpu: int | None = Field(None, ge=0, description='decoding threads a process')
+    num_worker_per_gpu: int | None = Field(None, ge=0, le=MOST_DECODERS, description='decoding threads a process')
     pin_memory: bool | None = Field(None, description='page-locked batches')
     dataset_enlarge_ratio: int | Literal['auto'] | None = Field(None, description=_LOADER_DOC)
     use_shuffle: bool | None = Field(None, description=_LOADER_DOC)
@@ -270,7 +272,6 @@ class RealFaceDatasetOptions(ImageDatasetOptions):
 
 #: The keys of a dataset's block that are blocks themselves.
 _BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions, 'compare': CompareOptions}
-
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 
 
@@ -293,7 +294,7 @@ def _problem(schema: type[DatasetOptions], entry: ErrorDetails) -> str:
         known = _BLOCKS.get(str(entry['loc'][0]), schema).model_fields if len(entry['loc']) > 1 else schema.model_fields
         hint = near(str(entry['loc'][-1]), known) or f' Known: {", ".join(known)}.'
         return f"unknown key '{place}'.{hint}"
-    text = str(entry['msg']).removeprefix('Value error, ')
     if entry['type'] == MISFIT or not place:
-        return f"'{place}': {text}." if place else f'{text}.'
-    return f"'{place}': {text} (it is {shown(entry['input'])})."
+        return f"'{place}': {entry['msg']}." if place else f'{entry["msg"]}.'
+    wrong = 'is missing' if entry['type'] == 'missing' else f'must be {wanted(entry)} (it is {shown(entry["input"])})'
+    return f"'{place}' {wrong}."

@@ -17,13 +17,20 @@ import torch
 import torch.distributed as dist
 
 from fsr_plugins.engine.memory import keep_freed_memory
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import RunError, UserError, shown
 from fsr_plugins.values import Record, State
 
 logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
 
 LAUNCHERS = ('none', 'pytorch', 'slurm')
+#: What a launcher sets for each process: numbers, and other words.
+_NUMBERS = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+}
+_WORDS = {'pytorch': ('MASTER_ADDR',), 'slurm': ('SLURM_NODELIST',)}
+_STARTS = {'pytorch': 'torchrun', 'slurm': 'srun'}
 #: Seconds after which nothing is left of the last exchange between processes.
 _LAST_EXCHANGE = 0.1
 #: By what a RuntimeError is known for one of gloo, NCCL or the store through which processes meet.
@@ -57,6 +64,7 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
         num_gpu: as in the option file; 0 keeps everything on the CPU.
     Raises:
         UserError: ``launcher`` without the variables it should have set, or more GPUs asked for than there are.
+        RunError: the processes cannot meet.
     """
     keep_freed_memory()
     # Looked at once, by the first matrix product on a GPU; without it a stage that is `deterministic` fails there.
@@ -75,20 +83,47 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
         return World(dist.get_rank(), dist.get_world_size())
     backend = 'nccl' if gpus and num_gpu != 0 else 'gloo'
     parameters = {key: value for key, value in (dist_params or {}).items() if key != 'backend'}
-    if launcher == 'slurm':
-        from mmengine.dist import init_dist
+    local_rank = _check_launched(launcher)
+    if backend == 'nccl' and local_rank >= gpus:
+        raise UserError(f'{_STARTS[launcher]} started process {local_rank} on a machine with {gpus} GPUs.')
+    try:
+        if launcher == 'slurm':
+            from mmengine.dist import init_dist
 
-        init_dist('slurm', backend=backend, **parameters)
-        return World(dist.get_rank(), dist.get_world_size())
-    if missing := [name for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK') if name not in os.environ]:
-        raise UserError(f'--launcher pytorch is for torchrun, which sets {", ".join(missing)}; start with torchrun.')
-    local_rank = int(os.environ['LOCAL_RANK'])
-    if backend == 'nccl':
-        if local_rank >= gpus:
-            raise UserError(f'torchrun started process {local_rank} on a machine with {gpus} GPUs.')
-        torch.cuda.set_device(local_rank)
-    dist.init_process_group(backend, **parameters)
+            init_dist('slurm', backend=backend, **parameters)
+        else:
+            if backend == 'nccl':
+                torch.cuda.set_device(local_rank)
+            dist.init_process_group(backend, **parameters)
+    except (RuntimeError, ValueError) as error:
+        place = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
+        reason = str(error).partition('\n')[0].rstrip('.')
+        raise RunError(
+            f'The processes cannot meet at {place}: {reason}. If another run has that port, take another by '
+            '`torchrun --master_port`, or by MASTER_PORT.'
+        ) from error
+    except TypeError as error:
+        raise UserError(f"'dist_params' cannot be used by the launcher {launcher}: {error}.") from error
     return World(dist.get_rank(), dist.get_world_size())
+
+
+def _check_launched(launcher: str) -> int:
+    """Looks at what the launcher should have set; the number of this process on its machine.
+
+    Raises:
+        UserError: something is missing, or is no such number.
+    """
+    starts = _STARTS[launcher]
+    if missing := [name for name in (*_NUMBERS[launcher], *_WORDS[launcher]) if not os.environ.get(name)]:
+        raise UserError(f'--launcher {launcher} is for {starts}, which sets {", ".join(missing)}; start with {starts}.')
+    for name in _NUMBERS[launcher]:
+        if not re.fullmatch(r'\d{1,9}', os.environ[name], re.ASCII):
+            raise UserError(f'{name} is {shown(os.environ[name])}, but must be a whole number; start with {starts}.')
+    rank, size, local, *_ = (int(os.environ[name]) for name in _NUMBERS[launcher])
+    if rank >= size:
+        names = _NUMBERS[launcher]
+        raise UserError(f'{names[0]} is {rank} and {names[1]} is {size}: start with {starts}, which counts from 0.')
+    return local
 
 
 def on_main(work: Callable[[], Result]) -> Result:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.atomic import is_disk_error
+from fsr_plugins.errors import DiskError, UserError
 
 #: In the experiment's folder while somebody writes there. A process that was killed leaves them; they hold nothing.
 LOCK, NOTE = '.running.lock', '.running.json'
@@ -44,6 +45,7 @@ def only_writer(folder: Path) -> Iterator[None]:
 
     Raises:
         UserError: another process holds it, which is named, or the folder cannot be written to.
+        DiskError: the disk is full.
     """
     check_writable(folder)
     made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
@@ -60,7 +62,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             f"'{folder}' is in use: {holder} writes there. Wait for its end, stop it, or choose another 'name'."
         ) from None
     except OSError as error:
-        raise UserError(
+        raise (DiskError if is_disk_error(error) else UserError)(
             f'The results cannot be written to {folder}: {error.strerror}. Make room, or start from another folder.'
         ) from error
     try:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.engine.plain import json_text
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import DiskError, UserError
 from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
@@ -33,9 +33,25 @@ def set_up(is_main: bool) -> None:
     if console.is_terminal:
         handler: logging.Handler = RichHandler(console=console, show_path=False, log_time_format='%X', markup=False)
     else:
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _Output(sys.stdout)
         handler.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s', '%H:%M:%S'))
     package_logger.addHandler(handler)
+
+
+class _Output(logging.StreamHandler[TextIO]):
+    """Standard output, given up with one line on standard error when it cannot be written any more: the run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Takes the output out of use; that a pipe's reader has gone is not worth a line."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        package_logger.removeHandler(self)
+        if not isinstance(error, BrokenPipeError):
+            with suppress(OSError):
+                lost = f'Standard output cannot be written any more: {error.strerror}. The run goes on.'
+                print(f'fsr: warning: {lost}', file=sys.stderr)
 
 
 class _LogFile(logging.FileHandler):
@@ -47,9 +63,11 @@ class _LogFile(logging.FileHandler):
         package_logger.warning('%s cannot be written any more: %s.', self.baseFilename, sys.exc_info()[1])
 
 
-def unwritable(path: Path, error: OSError) -> RunError:
+def unwritable(path: Path, error: OSError) -> DiskError:
     """What a full disk means for a run."""
-    return RunError(f'Cannot write {path}: {error.strerror}. Make room, then start again to go on from the last state.')
+    return DiskError(
+        f'Cannot write {path}: {error.strerror}. Make room, then start again to go on from the last state.'
+    )
 
 
 def read_records(path: Path) -> list[Record]:
@@ -87,7 +105,7 @@ class StageLog:
     def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, name: str) -> None:
         """
         Raises:
-            RunError: the log cannot be written.
+            DiskError: the log cannot be written.
         """
         self.folder, self.options, self.name, self.total = folder, options, name, total
         try:
@@ -128,7 +146,7 @@ class StageLog:
         """Appends ``values`` to ``metrics.jsonl``: no times, so that equal runs give equal files.
 
         Raises:
-            RunError: they cannot be written.
+            DiskError: they cannot be written.
         """
         try:
             with open(self._records, 'a') as file:

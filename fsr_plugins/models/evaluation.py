@@ -11,6 +11,7 @@ from typing import Any, cast
 import cv2
 from torch import Tensor
 
+from fsr_plugins.atomic import writing
 from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
@@ -52,11 +53,18 @@ def build_metrics(blocks: Mapping[str, Block]) -> dict[str, Metric]:
 
 
 def write_images(folder: Path, keys: Iterable[str], suffix: str, images: Tensor) -> None:
-    """Writes a batch as PNG files ``<key>_<suffix>.png``."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes a batch as PNG files ``<key>_<suffix>.png``.
+
+    Raises:
+        DiskError: they cannot be written.
+    """
     pixels = images.mul(255).round_().byte().permute(0, 2, 3, 1).flip(3).cpu().numpy()
     for key, image in zip(keys, pixels, strict=True):
-        cv2.imwrite(str(folder / f'{key.replace("/", "_")}_{suffix}.png'), image)
+        png = cv2.imencode('.png', image)[1].tobytes()
+        path = folder / f'{key.replace("/", "_")}_{suffix}.png'
+        with writing(path):
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
 
 
 class SetEvaluation:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-import psutil
 import torch
 from torch import nn
 from torch.nn.modules.module import (
@@ -14,16 +13,12 @@ from torch.nn.modules.module import (
 )
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.preflight.memory import available
 from fsr_plugins.registry import build_network
 from fsr_plugins.values import Block
 
 #: More parts than any network has; building more of them takes minutes.
 _PARTS = 20_000
-
-
-def available() -> int:
-    """The bytes of memory that this machine can give."""
-    return int(psutil.virtual_memory().available)
 
 
 def build_within_memory(block: Block, copies: int) -> nn.Module:

@@ -8,11 +8,13 @@ from fsr_plugins.config import Experiment, Stage, runtime
 from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import loss_blocks
-from fsr_plugins.data.loader import OrderedLoader
+from fsr_plugins.data.batches import Batch
+from fsr_plugins.data.loader import OrderedLoader, TrainLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_train_loader
-from fsr_plugins.preflight.memory import freed
+from fsr_plugins.models.base import FSRModel
+from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.preflight.trial import try_validation, without_metrics_to_come
 from fsr_plugins.registry import lookup
 
@@ -38,17 +40,47 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
         if stage.generates_set:
             dataset = make_source(opt)
             size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
-            with freed(size), OrderedLoader(dataset, size, [range(size)]) as images:
+            with freed(size):
                 model = lookup('models', opt['model_type'])(opt)
-                model.feed_data(next(iter(images)))
-                model.generate_bytes()
+
+                def generate(number: int) -> Batch:
+                    with OrderedLoader(dataset, number, [range(number)], prefetch=1) as images:
+                        batch = next(iter(images))
+                    model.feed_data(batch)
+                    model.generate_bytes()
+                    return batch
+
+                if model.device.type == 'cpu':
+                    check_fits(generate, size, bytes_of(generate(1)), _key(stage, 'train'))
+                generate(size)
             return []
         with freed(opt['datasets']['train']['batch_size_per_gpu']):
             model = lookup('models', opt['model_type'])(opt)
             with make_train_loader(opt, World(), 0, False) as loader:
                 model.check_data(loader.dataset)
+                if model.device.type == 'cpu':
+                    _check_memory(stage, model, loader)
                 model.feed_data(next(iter(loader)))
             model.optimize_parameters(1)
             model.get_current_log()
     try_validation(stage, model, opt)
     return []
+
+
+def _check_memory(stage: Stage, model: FSRModel, loader: TrainLoader) -> None:
+    """Whether the memory is large enough for a training batch."""
+
+    def load(number: int) -> Batch:
+        with TrainLoader(loader.dataset, number, seed=loader.seed, prefetch=1) as few:
+            return next(iter(few))
+
+    def train(number: int) -> None:
+        model.feed_data(load(number))
+        model.optimize_parameters(1)
+
+    check_fits(train, loader.batch_size, bytes_of(load(1)), _key(stage, 'train'))
+
+
+def _key(stage: Stage, phase: str) -> str:
+    """Where the size of the batches of a set stands, but for the last word."""
+    return f"{stage.where(('datasets', phase, 'batch_size_per_gpu'))}: key 'datasets.{phase}"

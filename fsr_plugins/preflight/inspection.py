@@ -16,7 +16,7 @@ from torch import nn
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import distributed
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import DiskError, RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
@@ -61,9 +61,15 @@ class Report:
             raise UserError('\n'.join(dict.fromkeys(finding.message for finding in self.errors)))
 
     def attempt(self, stage: str, check: str, work: Callable[[], list[str]], good: str) -> bool:
-        """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error."""
+        """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error.
+
+        Raises:
+            DiskError: what has to be made once cannot be written; no other check would go better.
+        """
         try:
             warnings = work()
+        except DiskError:
+            raise
         except (UserError, RunError) as error:
             self.findings.append(Finding('error', stage, check, str(error)))
             return False

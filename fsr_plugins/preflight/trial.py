@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
 from fsr_plugins.config.problems import explained
+from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import make_val_loaders
 from fsr_plugins.errors import UserError
@@ -12,7 +15,7 @@ from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import on_trial
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.models.strategies import check_enlargement
-from fsr_plugins.preflight.memory import freed
+from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.values import Options
 
 #: Sizes of images that are tried of a set, and images of each on a CPU; a GPU takes whole batches.
@@ -48,6 +51,8 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
         keys = ('datasets', phases[name])
         place = f"{stage.where(keys)}: key '{'.'.join(keys)}'"
         on_cpu = model.device.type == 'cpu'
+        if on_cpu:
+            _check_memory(model, loader, f"{stage.where((*keys, 'batch_size_per_gpu'))}: key '{'.'.join(keys)}")
         loader.keep_one_of_each_size(_SIZES, _IMAGES if on_cpu else loader.batch_size)
         what = f"{place}: validation on the set '{name}' fails"
         try:
@@ -55,3 +60,20 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
                 model.evaluation.validate(model, loader)
         except UserError as error:
             raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
+
+
+def _check_memory(model: FSRModel, loader: EvalLoader, key: str) -> None:
+    """Whether the memory is large enough for the largest batch of a set."""
+    largest = loader.largest_batch()
+
+    def validate(number: int) -> None:
+        few = copy.copy(loader)
+        few.keep(largest[:number])
+        model.fixed_results.clear()  # all is measured each time
+        with few, on_trial():
+            model.evaluation.validate(model, few)
+
+    with copy.copy(loader) as one:
+        one.keep(largest[:1])
+        image = bytes_of(next(iter(one)))
+    check_fits(validate, len(largest), image, key)

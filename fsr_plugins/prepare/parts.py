@@ -17,7 +17,7 @@ from typing import NamedTuple, TypedDict
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.atomic import cannot_be_made, write_atomically, write_text
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.plan import Item, ItemResult, Skip
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
@@ -67,6 +67,7 @@ class Parts:
 
         Raises:
             UserError: another process has it, it cannot be written, or its parts are of another plan.
+            DiskError: the disk is full.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -74,9 +75,7 @@ class Parts:
         except Timeout as error:
             raise UserError(f"Another process is preparing '{self.dst}'; wait for it.") from error
         except OSError as error:
-            raise UserError(
-                f"'{self.dst.parent}' cannot be written: {error.strerror}; choose another place."
-            ) from error
+            raise cannot_be_made(self.dst.parent, error, 'choose another place') from error
         with lock:
             said = self.folder / 'plan'
             if not said.exists():

@@ -35,6 +35,7 @@ def cached_array(root: Path, about: Mapping[str, object], build: Callable[[Path]
 
     Raises:
         UserError: ``root`` cannot be written; and what ``build`` raises.
+        DiskError: the disk is full.
     """
     text = json.dumps(about, sort_keys=True)
     folder = root / hashlib.sha256(text.encode()).hexdigest()

@@ -24,7 +24,8 @@ def write_folder(path: Path | str, faces: Iterable[FaceLike], *, origin: Origin 
         The number of faces.
 
     Raises:
-        UserError: ``path`` exists already, a key comes twice, or there are no faces.
+        UserError: ``path`` exists already or cannot be made, a key comes twice, or there are no faces.
+        DiskError: the disk is full; nothing is left.
         ValueError: faces differ in what they hold.
     """
     return write_encoded_folder(path, (encode_face(face, 'png') for face in faces), origin=origin)

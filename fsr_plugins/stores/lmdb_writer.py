@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
 import lmdb
 import numpy as np
 
+from fsr_plugins.atomic import disk_error
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 from fsr_plugins.stores.lmdb import IDENTITIES, LANDMARKS, META_INFO, PARSING, content_checksum
@@ -26,6 +28,23 @@ _COMMIT_BYTES = 32 << 20
 _KEY_BYTES = 480  # LMDB allows 511, of which the prefix of a parsing map takes some
 
 
+@contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    """Says in a sentence that LMDB cannot write.
+
+    Raises:
+        DiskError: the disk is full or fails.
+    """
+    try:
+        yield
+    except lmdb.MapFullError:
+        raise
+    except lmdb.Error as error:
+        reason = str(error).rpartition(': ')[2]
+        full = ' (LMDB says so of a full disk, too)' if reason == os.strerror(errno.EIO) else ''
+        raise disk_error(path, f'{reason}{full}') from error
+
+
 class LmdbWriter:
     """A context in which faces are added; on leaving it without an exception the LMDB appears under its name.
 
@@ -37,7 +56,9 @@ class LmdbWriter:
         documents: Texts to put beside the data, by file name.
 
     Raises:
-        UserError: the path exists or is called otherwise, a key comes twice or is too long, or nothing was added.
+        UserError: the path exists, cannot be made or is called otherwise, a key comes twice or is too long, or nothing
+            was added.
+        DiskError: the disk is full; nothing is left.
         ValueError: an image is not uint8 (H, W, 3), or faces differ in what they hold.
     """
 
@@ -60,7 +81,12 @@ class LmdbWriter:
         self._cleanup = ExitStack()
         self._partial = self._cleanup.enter_context(partial_folder(self.path))
         # Pages are zeroed first (LMDB's default): the same faces give the same file, byte for byte.
-        self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False)
+        try:
+            with _on_disk(self.path):
+                self._env = lmdb.open(str(self._partial), map_size=map_size, lock=False)
+        except BaseException:
+            self._cleanup.close()
+            raise
         self._map_size = map_size
         self._waiting: list[tuple[bytes, bytes | memoryview]] = []
         self._waiting_bytes = 0
@@ -116,7 +142,7 @@ class LmdbWriter:
     def _commit(self) -> None:
         while self._waiting:
             try:
-                with self._env.begin(write=True) as transaction:
+                with _on_disk(self.path), self._env.begin(write=True) as transaction:
                     for key, value in self._waiting:
                         transaction.put(key, value)
             except lmdb.MapFullError:
@@ -137,7 +163,8 @@ class LmdbWriter:
             self._put(LANDMARKS, np.stack([self._points[key] for key in keys]).tobytes())
         self._commit()
         checksum = content_checksum(self._env, keys)
-        self._env.sync(True)
+        with _on_disk(self.path):
+            self._env.sync(True)
         self._env.close()
         sizes = [self._faces[key] for key in keys]
         manifest = Manifest(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.atomic import cannot_be_made
 from fsr_plugins.stores.lmdb_env import release
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def only_one(path: Path) -> Iterator[None]:
 
     Raises:
         UserError: the folder that it belongs into cannot be written.
+        DiskError: the disk is full.
     """
     lock = FileLock(path.parent / f'.{path.name}.lock')
     try:
@@ -67,10 +68,8 @@ def only_one(path: Path) -> Iterator[None]:
             logger.info('Waiting for the process that builds %s.', path)
             lock.acquire()
     except OSError as error:
-        raise UserError(
-            f"'{path.parent}' cannot be written ({error.strerror}); "
-            'set FSR_DATASETS to a folder for what is built on first use.'
-        ) from error
+        advice = 'set FSR_DATASETS to a folder for what is built on first use'
+        raise cannot_be_made(path.parent, error, advice) from error
     try:
         yield
     finally:

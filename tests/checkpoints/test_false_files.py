@@ -174,6 +174,13 @@ def test_what_is_no_network_of_this_toolkit_is_named_with_its_keys(tmp_path: Pat
     refused(tmp_path / 'theirs.pth', "no 'meta'", "'state_dict', 'epoch'")
 
 
+def test_what_a_file_lacks_is_what_is_said(file: Path) -> None:
+    changed(file, lambda content: content['meta'].pop('arch'))
+    refused(file, "its 'meta' has no 'arch'")
+    changed(file, lambda content: content['meta'].update(arch={'type': 'EDSR'}) or content.pop('params'))
+    refused(file, "neither 'params' nor 'params_ema'")
+
+
 def test_what_is_registered_and_no_network_is_refused(file: Path) -> None:
     def NoNetwork() -> int:
         return 3

@@ -127,7 +127,7 @@ def experiments_is_a_file(folder: Path, values: Options) -> None:
 CASES: dict[str, tuple[Change, list[str]]] = {
     'unknown key': (put('train.totl_iter', 3), ['o.yml:', "'train.totl_iter'", "Did you mean 'total_iter'?"]),
     'unknown type': (put('network_g.type', 'EDRS'), ['o.yml:', "'network_g.type'", "Did you mean 'EDSR'?"]),
-    'wrong value type': (put('train.optim_g.lr', 'fast'), ['o.yml:', "'train.optim_g.lr' is 'fast'", 'valid number']),
+    'wrong value type': (put('train.optim_g.lr', 'fast'), ['o.yml:', "'train.optim_g.lr' is 'fast'", 'be a number']),
     'bad arguments': (put('network_g.upscale', 5), ['o.yml:', "'network_g' cannot be built", 'scale 5']),
     'missing data folder': (put('datasets.train.dataroot_gt', 'no/faces'), ["'no/faces' does not exist", 'README']),
     'empty folder': (empty_folder, ["'datasets.train'", 'holds no images']),

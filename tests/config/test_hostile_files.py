@@ -136,13 +136,13 @@ def test_blocks_of_null_are_defaults(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ('override', 'words'),
     [
-        ('model_type=[]', "key 'model_type' is [], but must be a valid string"),
+        ('model_type=[]', "key 'model_type' is [], but must be text"),
         ('val.metrics.psnr.type=[]', "key 'val.metrics.psnr.type' must be a name"),
         ('network_g.type={a: 1}', "key 'network_g.type' must be a name"),
         ('datasets.train.type=[]', "key 'datasets.train.type' must be a name"),
         ('datasets=null', "key 'datasets.train' is missing"),
         ('manual_seed=10000000000000000000', 'is a number beyond 64 bits'),
-        ('manual_seed=9000000000000000000', "key 'manual_seed' is 9000000000000000000, but must be less than"),
+        ('manual_seed=9000000000000000000', "key 'manual_seed' is 9000000000000000000, but must be at most"),
         ('train.optim_g.lr=.inf', "'.inf' is no finite number"),
         ('datasets.val.name=../../../../escaped', "'datasets.val.name' is '../../../../escaped', but must be a name"),
         ('datasets.val.name=/tmp/x', "key 'datasets.val.name' is '/tmp/x', but must be a name"),

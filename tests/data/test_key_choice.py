@@ -158,5 +158,5 @@ def test_nothing_left(root: str) -> None:
 
 @pytest.mark.parametrize('value', [[], 'z1', [1], ['z1', 2], 'split.csv'])
 def test_what_is_neither_list_nor_file_is_refused(root: str, value: Any) -> None:
-    with pytest.raises(UserError, match="'keys': a list of keys or patterns"):
+    with pytest.raises(UserError, match="'keys' must be a list of keys or patterns"):
         make(root, keys=value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from fsr_plugins.engine import distributed
+from fsr_plugins.errors import RunError, UserError
 
 
 @pytest.fixture
@@ -46,3 +48,49 @@ def test_freed_memory_is_used_again() -> None:
     # Mapped anew each time, the tensors would cost a fault for each of their 16,384 pages of 4 KiB, or some hundreds
     # altogether where the kernel takes huge pages.
     assert int(done.stdout) < 100
+
+
+LAUNCHED = {'RANK': '0', 'WORLD_SIZE': '1', 'LOCAL_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': '29555'}
+SLURM = {'SLURM_PROCID': '0', 'SLURM_NTASKS': '1', 'SLURM_LOCALID': '0', 'SLURM_NODELIST': 'here'}
+
+
+@pytest.mark.parametrize(
+    ('launcher', 'changed', 'said'),
+    [
+        ('slurm', {'SLURM_PROCID': None, 'SLURM_NTASKS': None}, 'for srun, which sets SLURM_PROCID, SLURM_NTASKS; '),
+        ('slurm', {'SLURM_NTASKS': 'two'}, "SLURM_NTASKS is 'two', but must be a whole number"),
+        ('slurm', {'SLURM_PROCID': '1'}, 'SLURM_PROCID is 1 and SLURM_NTASKS is 1'),
+        ('pytorch', {'MASTER_ADDR': None, 'MASTER_PORT': None}, 'for torchrun, which sets MASTER_PORT, MASTER_ADDR; '),
+        ('pytorch', {'RANK': ''}, 'which sets RANK; start with torchrun'),
+        ('pytorch', {'LOCAL_RANK': '-1'}, "LOCAL_RANK is '-1', but must be a whole number"),
+        ('pytorch', {'MASTER_PORT': 'http'}, "MASTER_PORT is 'http', but must be a whole number"),
+        ('pytorch', {'RANK': '3', 'WORLD_SIZE': '2'}, 'RANK is 3 and WORLD_SIZE is 2'),
+    ],
+)
+def test_what_a_launcher_has_not_set_is_named(
+    launcher: str, changed: dict[str, str | None], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**LAUNCHED, **SLURM, **changed}.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        distributed.start(launcher, 0)
+
+
+def test_a_port_in_use_is_a_run_that_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as taken:
+        taken.bind(('0.0.0.0', 0))
+        taken.listen()
+        for name, value in {**LAUNCHED, 'MASTER_PORT': str(taken.getsockname()[1])}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(RunError, match=r'cannot meet at 127\.0\.0\.1:\d+: .*--master_port'):
+            distributed.start('pytorch', 0)
+
+
+def test_parameters_that_no_launcher_takes_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in LAUNCHED.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match="'dist_params' cannot be used by the launcher pytorch: .*colour"):
+        distributed.start('pytorch', 0, {'backend': 'nccl', 'colour': 1})

@@ -44,5 +44,5 @@ def test_a_wrong_key_is_found_before_the_network_is_there(folder: Path) -> None:
         load(folder, layers='conv_first')
     with pytest.raises(UserError, match=r"train\.pixel_opt\.features\.type' is 'EDRS'.*Did you mean 'EDSR'"):
         load(folder, type='EDRS')
-    with pytest.raises(UserError, match=r"train\.pixel_opt\.features\.path' is None, but must be a valid string"):
+    with pytest.raises(UserError, match=r"train\.pixel_opt\.features\.path' is None, but must be text"):
         load(folder, path=None)

@@ -113,3 +113,21 @@ def test_a_lock_that_cannot_be_had_is_said_by_every_process(experiment_file: Pat
     assert [status for status, _ in outcomes] == [2, 2]
     for _, message in outcomes:
         assert f"'{folder}' is in use: process {os.getpid()} on" in message and len(message.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_under_torchrun_the_process_that_is_left_says_so(experiment_file: Path) -> None:
+    script = experiment_file.parent / 'with_a_fault.py'
+    script.write_text(WITH_A_FAULT)
+    arguments = ['killed', '-opt', str(experiment_file), '--launcher', 'pytorch']
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2', str(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
+    assert done.returncode == 1
+    said = 'Process 0 has lost another of the 2 of this run'
+    assert [line for line in done.stderr.splitlines() if line.startswith('fsr: error: ' + said)]
+    assert done.stderr.count(said) == 2  # torchrun's report has it, too

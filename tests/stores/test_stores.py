@@ -280,6 +280,7 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> Non
     left, living = (tmp_path / f'.{name}.{socket.gethostname()}.{pid}.partial' for pid in (ended.pid, 1))
     left.mkdir()
     elsewhere = tmp_path / f'.{name}.elsewhere.99.partial'
+    (tmp_path / f'.of_another_target.{socket.gethostname()}.{ended.pid}.partial').mkdir()
     living.mkdir()
     elsewhere.mkdir()
     (write_lmdb if name.endswith('.lmdb') else write_folder)(tmp_path / name, make_faces(2))

@@ -1,0 +1,46 @@
+"""What a value of an option has to be, in this toolkit's words and not in pydantic's."""
+
+from __future__ import annotations
+
+from pydantic_core import ErrorDetails
+
+#: By the type of pydantic's error.
+_KINDS = {
+    **dict.fromkeys(('int_type', 'int_parsing', 'int_from_float'), 'a whole number'),
+    'int_parsing_size': 'a smaller whole number',
+    **dict.fromkeys(('float_type', 'float_parsing'), 'a number'),
+    'finite_number': 'a finite number',
+    **dict.fromkeys(('bool_type', 'bool_parsing'), 'true or false'),
+    'string_type': 'text',
+    'none_required': 'null',
+    **dict.fromkeys(('list_type', 'tuple_type', 'set_type', 'frozen_set_type', 'iterable_type'), 'a list'),
+    **dict.fromkeys(
+        ('dict_type', 'mapping_type', 'model_type', 'model_attributes_type', 'dataclass_type'), 'a block of keys'
+    ),
+}
+#: By the type of pydantic's error, with what it is compared with.
+_BOUNDS = {
+    'greater_than': 'greater than {gt}',
+    'greater_than_equal': 'at least {ge}',
+    'less_than': 'less than {lt}',
+    'less_than_equal': 'at most {le}',
+    'multiple_of': 'a multiple of {multiple_of}',
+    'string_too_short': 'text of at least {min_length} characters',
+    'string_too_long': 'text of at most {max_length} characters',
+    'string_pattern_mismatch': "text of the form '{pattern}'",
+}
+
+
+def wanted(detail: ErrorDetails) -> str:
+    """What the value must be, as completes "must be …"; what a validator says itself stays as it is."""
+    kind, about = detail['type'], detail.get('ctx', {})
+    if kind in _KINDS:
+        return _KINDS[kind]
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**about)
+    if kind in ('too_short', 'too_long'):
+        number = about['min_length' if kind == 'too_short' else 'max_length']
+        # A tuple has as many values as it has types.
+        bound = '' if about['field_type'] == 'Tuple' else 'at least ' if kind == 'too_short' else 'at most '
+        return f'a list of {bound}{number} value{"" if number == 1 else "s"}'
+    return detail['msg'].removeprefix('Value error, ').removeprefix('Input should be ')

@@ -16,6 +16,7 @@ from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import Block, ImageDatasetOptions, parse_options
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.errors import UserError
+from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.manifest import Json
 from fsr_plugins.stores.opening import open_store
@@ -152,7 +153,8 @@ class ImageDataset(Dataset[Values], ABC):
 
     def provenance(self) -> list[Json]:
         """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""
-        return [part.provenance() for store in self.stores for part in store.parts]
+        parts = [part for store in self.stores for part in store.parts]
+        return [{**part.provenance(), 'checksum': store_checksum(part)} for part in parts]
 
     def __len__(self) -> int:
         return len(self._keys)

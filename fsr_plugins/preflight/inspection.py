@@ -59,14 +59,17 @@ class Report:
             raise UserError('\n'.join(dict.fromkeys(finding.message for finding in self.errors)))
 
     def attempt(self, stage: str, check: str, work: Callable[[], list[str]], good: str) -> bool:
-        """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error."""
+        """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error.
+
+        ``good`` is noted only where nothing else is: a warning may say that something was not looked at.
+        """
         try:
             warnings = work()
         except (UserError, RunError) as error:
             self.findings.append(Finding('error', stage, check, str(error)))
             return False
-        self.findings += [Finding('warning', stage, check, warning) for warning in warnings]
-        self.findings.append(Finding('ok', stage, check, good))
+        found = [Finding('warning', stage, check, warning) for warning in warnings]
+        self.findings += found or [Finding('ok', stage, check, good)]
         return True
 
 
@@ -114,7 +117,9 @@ def inspect(
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                report.attempt(stage.name, 'dry step', dry, 'one iteration trains, one batch validates')
+                trains = 'one iteration trains, one batch validates'
+                done = 'one batch of the set is made' if stage.generates_set else trains
+                report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
         distributed.set_random_state(state)

@@ -24,6 +24,10 @@ class UserError(Exception):
         )
 
 
+class DamagedError(UserError):
+    """A file that was good is not any more; whatever options or arguments name it, none of them is wrong."""
+
+
 class RunError(Exception):
     """A correct run could not go on (NaN loss, full disk, lost process): the command ends with status 1.
 

@@ -26,7 +26,7 @@ from fsr_plugins.config.yamlfile import Keys, parse
 from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.trainer import make_dataset
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import DamagedError, UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
@@ -98,6 +98,8 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
                 raise UserError(f"the set '{block['name']}' is empty: correct the folder, or put images there.")
         if hasattr(dataset, 'check'):
             dataset.check(stage.opt['scale'])
+    except DamagedError:
+        raise  # without the place of the key, which is not wrong: said once of all that name the set
     except UserError as error:
         raise UserError(f"{place}: key 'datasets.{phase}': {error}") from error
     return []

@@ -35,6 +35,14 @@ class RunError(Exception):
     """
 
 
+class NoRoomError(RunError):
+    """There is too little room on a disk for what is to be written, in bytes."""
+
+    def __init__(self, message: str, free: int, needed: int) -> None:
+        super().__init__(message)
+        self.free, self.needed = free, needed
+
+
 class Interrupted(RunError):
     """The run was asked to stop (SIGTERM, Ctrl-C) and has saved; ``status`` is the shell's convention, 128 + signal."""
 

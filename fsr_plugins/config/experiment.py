@@ -59,8 +59,14 @@ class Stage:
         return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
 
     def where(self, keys: Keys) -> str:
-        """``file:line`` of a key, or of the nearest mapping around it that was written."""
-        return place_of(self.places, keys, self.file)
+        """``file:line`` of a key, or of the nearest mapping around it that was written.
+
+        Of a mapping of which ``--set`` has given a part, that too: either may be what is wrong.
+        """
+        place = place_of(self.places, keys, self.file)
+        inside = (at for key, at in self.places.items() if key[: len(keys)] == keys and len(key) > len(keys))
+        given = dict.fromkeys(at for at in inside if at.startswith(command_line.GIVEN) and at != place)
+        return ' with '.join([place, *given])
 
 
 @dataclass(frozen=True)

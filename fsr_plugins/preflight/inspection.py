@@ -16,7 +16,7 @@ from torch import nn
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import distributed
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import NoRoomError, RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
@@ -39,6 +39,7 @@ class Report:
     """All findings, in the order of the checks."""
 
     findings: list[Finding] = field(default_factory=list)
+    no_room: NoRoomError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -53,8 +54,11 @@ class Report:
         """Ends with every error, a line each.
 
         Raises:
+            NoRoomError: there is too little room on a disk, and nothing else is wrong.
             UserError: there is at least one.
         """
+        if self.no_room is not None and len(self.errors) == 1:
+            raise self.no_room
         if self.errors:
             raise UserError('\n'.join(dict.fromkeys(finding.message for finding in self.errors)))
 
@@ -67,6 +71,7 @@ class Report:
             warnings = work()
         except (UserError, RunError) as error:
             self.findings.append(Finding('error', stage, check, str(error)))
+            self.no_room = error if isinstance(error, NoRoomError) else self.no_room
             return False
         found = [Finding('warning', stage, check, warning) for warning in warnings]
         self.findings += found or [Finding('ok', stage, check, good)]
@@ -79,6 +84,7 @@ def check(
     """:func:`inspect`, for those who cannot go on with errors.
 
     Raises:
+        NoRoomError: see :meth:`Report.raise_errors`.
         UserError: every error found, a line each.
     """
     report = inspect(experiment, dry_steps=dry_steps, skip=skip, dry_skip=dry_skip)

@@ -179,11 +179,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b'' for path in folder.glob('experiments/**/*')}
 
 
-def refused(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def refused(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
     """Runs ``fsr train`` and returns its message, having seen that it is one and that nothing was written."""
     before = contents(folder)
     capsys.readouterr()
-    assert main(['train', '-opt', 'o.yml', *arguments]) == 2
+    assert main(['train', '-opt', 'o.yml', *arguments]) == status
     printed = capsys.readouterr()
     assert printed.err.startswith('fsr: error: ')
     assert 'Traceback' not in printed.err + printed.out
@@ -216,7 +216,7 @@ def test_full_disk(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     tiny.write_options(folder / 'o.yml', tiny.options())
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage(10**9, 10**9, 1000))
-    message = refused(folder, capsys)
+    message = refused(folder, capsys, status=1)
     assert 'make room' in message
     assert 'tiny' in message
 

@@ -24,6 +24,12 @@ from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 __all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
 
+_INTERRUPTED = (
+    'fsr: error: ended at once by Ctrl-C, without saving: only what was saved before is there. '
+    'Give the same command again to go on from that.'
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status.
 
@@ -40,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse: help, or wrong arguments
         return end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
+        # One more must not end what ends already, with a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if os.environ.get('RANK', '0') == '0':
+            print(_INTERRUPTED, file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
         # Whoever read the output has gone; what Python still holds for it must not fail again at exit.

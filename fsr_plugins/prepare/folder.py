@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
@@ -62,10 +63,13 @@ def prepare_folder(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: there are no pictures, no face is left, an argument is out of range, or a detector cannot be opened.
+        UserError: there are no pictures, no face is left, an argument is out of range, a detector cannot be opened, or
+            ``dst`` lies in ``src``.
     """
     if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
+    if src.is_dir() and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(src)):
+        raise UserError(f"'{dst}' lies in '{src}', whose pictures are prepared: write elsewhere.")
     with open_source(src) as source:
         source.ground = ground
         names = [name for name in source.names if is_picture(name)]

@@ -182,8 +182,10 @@ def place_of(places: Places, keys: Keys, file: Path) -> str:
 def where(places: Places, keys: Keys, file: Path) -> str:
     """See :meth:`Stage.where`."""
     place = place_of(places, keys, file)
-    inside = (at for key, at in places.items() if key[: len(keys)] == keys and len(key) > len(keys) > 0)
-    given = dict.fromkeys(at for at in inside if at.startswith(command_line.GIVEN) and at != place)
+    parts = [at for key, at in places.items() if key[: len(keys)] == keys and len(key) > len(keys) > 0]
+    if len(keys) == 2 and keys[0] == 'datasets':  # a set has to fit the scale, too
+        parts.append(places.get(('scale',), place))
+    given = dict.fromkeys(at for at in parts if at.startswith(command_line.GIVEN) and at != place)
     return ' with '.join([place, *given])
 
 

@@ -69,6 +69,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
     Raises:
         DiskError: the disk is full or not writable; the temporary file is removed and the old file untouched.
+        UserError: where its folder should be there is something else.
     """
     digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
     temporary = path.with_name(f'.{digest}.{_HOST}.{os.getpid()}.part')
@@ -86,6 +87,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
             raise
+    except (FileExistsError, NotADirectoryError) as error:
+        other = next((folder for folder in path.parents if os.path.lexists(folder) and not folder.is_dir()), path)
+        raise UserError(
+            f"Cannot write {path}: '{other}' is no folder. Move it away, or choose another name."
+        ) from error
     except (OSError, RuntimeError) as error:  # torch turns a failing write into a RuntimeError
         raise DiskError(
             f'Cannot write {path}: {error}. What was written before is untouched; make room, then start again to go on.'

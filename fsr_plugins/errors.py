@@ -29,6 +29,10 @@ class UserError(Exception):
         )
 
 
+class DamagedError(UserError):
+    """A file that was good is not any more; whatever options or arguments name it, none of them is wrong."""
+
+
 class RunError(Exception):
     """A correct run could not go on (NaN loss, full disk, lost process): the command ends with status 1.
 
@@ -38,6 +42,14 @@ class RunError(Exception):
 
 class DiskError(RunError):
     """What a run has to write cannot be written: the disk is full or fails. Nothing else will go better."""
+
+
+class NoRoomError(RunError):
+    """There is too little room on a disk for what is to be written, in bytes."""
+
+    def __init__(self, message: str, free: int, needed: int) -> None:
+        super().__init__(message)
+        self.free, self.needed = free, needed
 
 
 class Interrupted(RunError):

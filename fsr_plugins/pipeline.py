@@ -10,7 +10,7 @@ from functools import partial
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import PARAMS_EMA, network_file
+from fsr_plugins.checkpoints import META, PARAMS_EMA, load_state, network_file
 from fsr_plugins.config import Experiment, Stage, finished
 from fsr_plugins.config.finished import DONE
 from fsr_plugins.config.inputs import StageInputs, gather_inputs
@@ -273,4 +273,10 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
         if not use.frozen and not use.train_only and opt.get(option_name(label)) is not None:
             short, path = label.removeprefix('net_'), network_file(stage.folder / 'models', label)
             opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': PARAMS_EMA}
+            trained = load_state(path).get(META, {}).get('scale', opt['scale'])
+            if trained != opt['scale']:
+                raise UserError(
+                    f"{stage.where(('scale',))}: key 'scale' is {opt['scale']}, but '{stage.name}' was trained with "
+                    f'{trained}: leave it as it was.'
+                )
     return cls(opt)

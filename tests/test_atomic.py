@@ -29,7 +29,7 @@ def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
 
 def test_a_file_in_place_of_a_folder_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / 'file').write_bytes(b'mine')
-    with pytest.raises(RunError, match='Cannot write .*sub/a'):
+    with pytest.raises(UserError, match="Cannot write .*sub/a: '.*/file' is no folder. Move it away"):
         write_text(tmp_path / 'file/sub/a', 'x')
     with pytest.raises(UserError, match="-o .*'.*file' cannot be written"):
         check_writable(tmp_path / 'file/sub', '-o')

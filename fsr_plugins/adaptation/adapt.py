@@ -6,9 +6,11 @@ to :class:`Adapter`. What is run is an experiment of one stage in a temporary fo
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +27,7 @@ from fsr_plugins.config.yamlfile import Document, Keys
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import StageOutcome, Trainer
-from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.errors import Interrupted, NoRoomError, RunError, UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins, lookup, near
 from fsr_plugins.stores.images import encode_png, read_image
@@ -100,7 +102,7 @@ def adapt(request: Request) -> Record:
         ``{"checkpoint", "sha256", "preview" (a path or None), "iterations", "seconds", "adapted"}``.
     Raises:
         UserError: something of the request does not fit.
-        RunError: training could not go on.
+        RunError: training could not go on, or there is no room for what it writes beside ``out``.
     """
     _check_place(request)
     load_plugins()
@@ -111,7 +113,7 @@ def adapt(request: Request) -> Record:
         able = ', '.join(sorted(other for other, cls in ARCH_REGISTRY if getattr(cls, 'adapter', None))) or 'none'
         raise UserError(f'{request.checkpoint} is of {name}, which cannot be adapted; that can be: {able}.')
     load(request.checkpoint)  # ends with its message where the file's arguments are not those of its weights
-    with partial_folder(request.out) as work:
+    with _no_room_told(request.out), partial_folder(request.out) as work:
         document = _document(request, source, model_type, work / 'exemplars')
         experiment = config.compose(document, request.checkpoint, root=work)
         (stage,) = experiment.stages.values()
@@ -133,6 +135,24 @@ def adapt(request: Request) -> Record:
         'seconds': round(outcome.seconds, 1),
         'adapted': adapted,
     }
+
+
+@contextmanager
+def _no_room_told(out: Path) -> Iterator[None]:
+    """Names ``out`` where something cannot be written; the folder beside it is nobody's concern."""
+    try:
+        yield
+    except NoRoomError as error:
+        reason = f'{error.free / 1e6:.0f} MB are free, and about {error.needed / 1e6:.0f} MB are written for a while'
+        raise RunError(f'-o {out}: {reason} beside it. Make room, or name a file on another disk.') from error
+    except (RunError, OSError) as error:
+        failure = error if isinstance(error, OSError) else error.__cause__
+        if not isinstance(failure, OSError | RuntimeError) or getattr(failure, 'errno', None) == errno.ENAMETOOLONG:
+            raise
+        reason = getattr(failure, 'strerror', None) or str(failure).split('\n')[0]
+        raise RunError(
+            f'-o {out}: adapting cannot write there ({reason}). Make room, or name a file on another disk.'
+        ) from error
 
 
 def _check_place(request: Request) -> None:
@@ -175,6 +195,7 @@ def _document(request: Request, source: Record, model_type: str, images: Path) -
             raise UserError(f"--set may not change '{key}': the checkpoint and the exemplars say what it is.")
     if request.seed is not None:
         changed.values['manual_seed'] = request.seed
+        changed.places['manual_seed',] = f'--seed {request.seed}'
     return changed
 
 
@@ -215,6 +236,8 @@ def _take(files: Sequence[Path], folder: Path, size: int | None) -> list[dict[st
     folder.mkdir(parents=True)
     shape = None if size is None else (size, size)
     for number, file in enumerate(files):
+        if file.is_dir():
+            raise UserError(f"The exemplar '{file}' is a folder: name the images in it, e.g. {file}/*.png.")
         if not file.is_file():
             raise UserError(f"There is no exemplar '{file}'.")
         image = read_image(file)

@@ -50,15 +50,24 @@ class MeasurementCache:
         path = self.folder / f'{kind}_{hashlib.sha256(text.encode()).hexdigest()[:24]}.json'
         if path.exists():
             try:
-                kept = json.loads(path.read_bytes())
+                kept = json.loads(path.read_bytes(), parse_constant=_number)
                 if kept['key'] == json.loads(text):
                     return kept['found']
+            except FloatingPointError:
+                logger.warning('%s holds NaN: it is measured again.', path)
             except (OSError, ValueError, KeyError, TypeError):
                 logger.warning('%s is damaged: it is measured again.', path)
         found = make()
         write_text(path, json.dumps({'key': key, 'found': found}) + '\n')
         # As it will be read the next time.
         return json.loads(json.dumps(found))
+
+
+def _number(name: str) -> float:
+    """Infinity, which a figure may be."""
+    if name == 'NaN':
+        raise FloatingPointError
+    return float(name)
 
 
 def code_version(arch: str | None) -> dict[str, object]:

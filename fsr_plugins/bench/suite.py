@@ -102,6 +102,8 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     """
     file = Path(file)
     document = overrides.apply(read(file), given)
+    if 'entries' not in document.values and {'model_type', 'datasets', 'stages'} & set(document.values):
+        raise UserError(f'{file} is an experiment, and no suite, which compares several: `fsr train -opt {file}`.')
     lines: dict[str, None] = {}
     problems = Problems(lambda keys: config.place_of(document.places, keys, file), lines)
     values = {key: value if key == 'entries' else without_marks(value) for key, value in document.values.items()}

@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 __all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
 
+_INTERRUPTED = (
+    'fsr: error: ended at once by Ctrl-C, without saving: only what was saved before is there. '
+    'Give the same command again to go on from that.'
+)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit status.
 
@@ -44,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as end:  # argparse: help, or wrong arguments
         status = end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
+        # One more must not end what ends already, with a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if os.environ.get('RANK', '0') == '0':
+            say(_INTERRUPTED)
         status = 128 + signal.SIGINT
     except Ended as end:
         status = 128 + end.number

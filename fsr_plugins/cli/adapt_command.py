@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint
 from fsr_plugins.cli.outcome import CommandOutcome
 
@@ -16,14 +16,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, exemplars and a place for the result."""
     add_checkpoint(parser)
     parser.add_argument(
-        '--exemplar', type=Path, required=True, nargs='+', metavar='IMAGE', help='faces of the new domain, in HR'
+        '--exemplar', type=given_path, required=True, nargs='+', metavar='IMAGE', help='faces of the new domain, in HR'
     )
     parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='FILE',
+        '-o', '--output', type=given_path, required=True, metavar='FILE',
         help='the adapted network, *.pth; a preview picture of the same name, *.png, comes beside it',
     )  # fmt: skip
     parser.add_argument(
-        '-opt', '--opt', type=Path, metavar='FILE',
+        '-opt', '--opt', type=given_path, metavar='FILE',
         help="take 'train' from a stage of this option file; default: the model's own settings",
     )  # fmt: skip
     parser.add_argument('--stage', default='adapt', metavar='NAME', help='which stage of it; default: adapt')

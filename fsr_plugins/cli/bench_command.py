@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.experiment import show_tables
 from fsr_plugins.cli.outcome import CommandOutcome
 
@@ -14,7 +14,7 @@ EXAMPLE = """fsr bench -opt options/bench/portraits_x8.yml
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The suite file, and what of it."""
-    parser.add_argument('-opt', '--opt', type=Path, required=True, metavar='FILE', help='the suite file')
+    parser.add_argument('-opt', '--opt', type=given_path, required=True, metavar='FILE', help='the suite file')
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
         help='change a key of the suite file, e.g. budget.iterations=500; may be repeated',

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from pathlib import Path
+
+from fsr_plugins.arguments import given_path
 
 
 def add_checkpoint(parser: ArgumentParser) -> None:
     """``-c``."""
     parser.add_argument(
-        '-c', '--checkpoint', type=Path, required=True, metavar='FILE', help='a network that this toolkit trained'
+        '-c', '--checkpoint', type=given_path, required=True, metavar='FILE', help='a network that this toolkit trained'
     )
 
 

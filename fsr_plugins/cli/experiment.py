@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from fsr_plugins.arguments import given_path
 
 if TYPE_CHECKING:
     from fsr_plugins.config import Experiment
@@ -18,7 +19,7 @@ _NOT_FINITE = 'not finite'
 
 def add_option_file(parser: ArgumentParser) -> None:
     """``-opt``, ``--set`` and ``--debug``."""
-    parser.add_argument('-opt', '--opt', type=Path, required=True, metavar='FILE', help='the option file')
+    parser.add_argument('-opt', '--opt', type=given_path, required=True, metavar='FILE', help='the option file')
     parser.add_argument(
         '--set',
         action='append',

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
 
@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint and a file for the result."""
     add_checkpoint(parser)
     parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='FILE',
+        '-o', '--output', type=given_path, required=True, metavar='FILE',
         help="*.onnx, or *.pt2 for PyTorch's torch.export.load",
     )  # fmt: skip
     add_lr_size_and_weights(parser)

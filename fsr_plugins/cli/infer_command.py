@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.errors import UserError
@@ -26,9 +26,13 @@ _WITHIN = {
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, pictures and a folder for the results."""
-    parser.add_argument('inputs', type=Path, nargs='+', metavar='IMAGE', help='images, or folders of images')
+    parser.add_argument(
+        'inputs', type=given_path, nargs='+', metavar='IMAGE', help='images, or folders of them, prepared ones too'
+    )
     add_checkpoint(parser)
-    parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR', help='folder for the results, PNG')
+    parser.add_argument(
+        '-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results, PNG'
+    )
     parser.add_argument(
         '--fit', action='store_true', help="bring faces to the size of the network's LR first, bicubically"
     )
@@ -45,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--detector-weights',
-        type=Path,
+        type=given_path,
         metavar='FILE',
         dest='weights',
         help='a local file instead of the published one',
@@ -65,6 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> CommandOutcome:
     """Enlarges and says what was written."""
     from fsr_plugins.engine import logs
+    from fsr_plugins.images import shown
     from fsr_plugins.restore.restorers import Photographs
     from fsr_plugins.restore.run import RestoreRequest, restore
 
@@ -94,7 +99,13 @@ def run(arguments: Namespace) -> CommandOutcome:
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)
-    which = '\n'.join(f'- {why}' for why in found['failed'].values())
+    reasons: dict[str, list[str]] = {}
+    for source, why in found['failed'].items():
+        reasons.setdefault(why, []).append(source)
+    which = '\n'.join(
+        f'- {why}' if shown(of[0]) in why else f"- {why} ({len(of)} pictures, '{shown(of[0])}' is one)"
+        for why, of in reasons.items()
+    )
     found['error'] = f'{len(found["pictures"])} pictures are done, {len(found["failed"])} are not:\n{which}'
     print(f'fsr: error: {found["error"]}', file=sys.stderr)
     return CommandOutcome(found, 2)

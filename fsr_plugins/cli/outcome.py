@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import SUPPRESS, ArgumentParser
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from fsr_plugins.arguments import given_path
 
 
 @dataclass(frozen=True)
@@ -19,5 +20,5 @@ class CommandOutcome:
 def add_json(parser: ArgumentParser) -> None:
     """``--json FILE``; without a default, so that a subcommand's parser leaves alone what was given before it."""
     parser.add_argument(
-        '--json', type=Path, metavar='FILE', default=SUPPRESS, help='also write what was found to FILE, as JSON'
+        '--json', type=given_path, metavar='FILE', default=SUPPRESS, help='also write what was found to FILE, as JSON'
     )

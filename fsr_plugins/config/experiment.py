@@ -59,8 +59,11 @@ class Stage:
         return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
 
     def where(self, keys: Keys) -> str:
-        """``file:line`` of a key, or of the nearest mapping around it that was written."""
-        return place_of(self.places, keys, self.file)
+        """``file:line`` of a key, or of the nearest mapping around it that was written.
+
+        Of a mapping of which ``--set`` has given a part, that too: either may be what is wrong.
+        """
+        return where(self.places, keys, self.file)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def compose(
         file: what messages name where a key was not written anywhere.
         within: a folder in ``experiments/`` for several experiments that belong together.
     """
+    if 'entries' in document.values and not {'model_type', 'datasets', 'stages'} & set(document.values):
+        raise UserError(f'{file} is a suite, which compares experiments, and no experiment: `fsr bench -opt {file}`.')
     root = Path.cwd() if root is None else Path(root)
     name = _name(document, file, debug)
     parts = _parts(document, file)
@@ -116,11 +121,11 @@ def compose(
     merged = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}
     resolved: dict[str, Stage] = {}
     for stage, part in parts.items():
-        problems = Problems(lambda keys, places=part.places: place_of(places, keys, file), lines)  # type: ignore[misc]
+        problems = Problems(lambda keys, places=part.places: where(places, keys, file), lines)  # type: ignore[misc]
         opt, needs = resolve(merged[stage], folder, merged, problems)
         check_stage(stage, opt, problems)
         resolved[stage] = Stage(stage, opt, folder / stage, needs, part.places, file)
-    problems = Problems(lambda keys: place_of(document.places, keys, file), lines)
+    problems = Problems(lambda keys: where(document.places, keys, file), lines)
     oneshot = check_oneshot(without_marks(document.values.get(ONESHOT)), parts, problems)
     fail(lines)
     names = order({stage: resolved[stage].needs for stage in resolved}, file)
@@ -174,6 +179,16 @@ def place_of(places: Places, keys: Keys, file: Path) -> str:
         if keys[:length] in places:
             return places[keys[:length]]
     return str(file)
+
+
+def where(places: Places, keys: Keys, file: Path) -> str:
+    """See :meth:`Stage.where`."""
+    place = place_of(places, keys, file)
+    parts = [at for key, at in places.items() if key[: len(keys)] == keys and len(key) > len(keys) > 0]
+    if len(keys) == 2 and keys[0] == 'datasets':  # a set has to fit the scale, too
+        parts.append(places.get(('scale',), place))
+    given = dict.fromkeys(at for at in parts if at.startswith(command_line.GIVEN) and at != place)
+    return ' with '.join([place, *given])
 
 
 def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:

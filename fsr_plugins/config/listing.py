@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from fsr_plugins.config.experiment import Stage
+from fsr_plugins.config.overrides import GIVEN
 from fsr_plugins.config.yamlfile import Keys
 
 #: The place of what no file says.
 DEFAULT = 'default'
-_SET = '--set '
 
 
 class Option(NamedTuple):
@@ -34,7 +34,7 @@ def list_options(stage: Stage) -> list[Option]:
         if place is None:
             # A mapping given by --set brings what is in it, and no places for that.
             around = stage.where(keys)
-            place = around if around.startswith(_SET) else DEFAULT
+            place = around if around.startswith(GIVEN) else DEFAULT
         options.append(Option('.'.join(keys), value, place))
     return options
 

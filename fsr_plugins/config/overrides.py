@@ -11,6 +11,8 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 from fsr_plugins.values import Options
 
+#: The beginning of the place of what the command line gives.
+GIVEN = '--set '
 _LONGEST = 150
 
 
@@ -31,13 +33,14 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
         keys = tuple(name.strip().split('.'))
         if not sign or not all(keys):
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
-        keys, value = renamed_key(keys, parse_value(text), f'--set {override}')
+        place = f'{GIVEN}{override}'
+        keys, value = renamed_key(keys, parse_value(text, place), place)
         for target in _targets(document.values, keys, override):
             # A mapping also replaces what its stage would inherit.
             given = {**value, DELETE: True} if isinstance(value, dict) else value
             places = {key: where for key, where in document.places.items() if key[: len(target)] != target}
             around = (target[:length] for length in range(1, len(target) + 1))
-            new = {key: f'--set {override}' for key in around if key not in places}
+            new = {key: place for key in around if key not in places}
             document = Document(_put(document.values, target, given), {**places, **new})
     return document
 

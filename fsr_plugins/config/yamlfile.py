@@ -6,7 +6,7 @@ import importlib
 import pickle
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,12 +43,16 @@ class Document:
     places: Places = field(default_factory=dict)
 
 
-def parse(text: str, name: str) -> Document:
-    """Parses one YAML text; ``name`` stands for it in messages.
+def parse(text: str, name: str, has_lines: bool = True) -> Document:
+    """Parses one YAML text; ``name`` stands for it in messages, with a line's number where it ``has_lines``.
 
     Raises:
         UserError: it is not YAML, no mapping, has a key twice, a key that is no text, or a tag that builds an object.
     """
+
+    def place(mark: yaml.Mark) -> str:
+        return f'{name}:{mark.line + 1}' if has_lines else name
+
     try:
         loader = PlainLoader(text)
         node = loader.get_single_node()
@@ -58,60 +62,59 @@ def parse(text: str, name: str) -> Document:
             kind = 'sequence' if isinstance(node, yaml.SequenceNode) else 'scalar'
             raise UserError(f'{name}: an option file is a mapping of keys to values; this is a {kind}.')
         check_size(node)
-        places = dict(_places(node, (), name))
+        places = dict(_places(node, (), place))
         return Document(loader.construct_document(node), places)
     except yaml.MarkedYAMLError as error:
-        raise UserError(_explain(error, name)) from error
+        mark = error.problem_mark or error.context_mark
+        raise UserError(_explain(error, place(mark) if mark else name)) from error
     except (yaml.YAMLError, ValueError) as error:
         reason = ' '.join(str(error).split())
         raise UserError(f'{name}: not readable as YAML: {reason}.') from error
 
 
-def _places(node: yaml.Node, keys: Keys, name: str) -> Iterator[tuple[Keys, str]]:
+def _places(node: yaml.Node, keys: Keys, place: Callable[[yaml.Mark], str]) -> Iterator[tuple[Keys, str]]:
     """Every key below ``node`` with its ``file:line``."""
     if isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
-            yield (*keys, str(number)), f'{name}:{item.start_mark.line + 1}'
-            yield from _places(item, (*keys, str(number)), name)
+            yield (*keys, str(number)), place(item.start_mark)
+            yield from _places(item, (*keys, str(number)), place)
     elif isinstance(node, yaml.MappingNode):
         # What is merged comes first: a mapping's own keys go before it, wherever they stand.
         for _, value in filter(lambda pair: is_merge(pair[0]), node.value):
             for part in reversed(value.value) if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _places(part, keys, name)
+                yield from _places(part, keys, place)
         seen: dict[str, int] = {}
         for key, value in node.value:
-            line = key.start_mark.line + 1
+            line, where = key.start_mark.line + 1, place(key.start_mark)
             if not is_merge(key) and not is_text(key):
                 said = shown(key.value) if isinstance(key, yaml.ScalarNode) else 'of several values'
-                raise UserError(f'{name}:{line}: the key {said} is not a text to YAML: put it in quotes.')
+                raise UserError(f'{where}: the key {said} is not a text to YAML: put it in quotes.')
             if key.value in seen:
                 several = ': merge several by one, <<: [*a, *b]' if is_merge(key) else ''
                 raise UserError(
-                    f'{name}:{line}: key {shown(key.value)} stands twice, first in line {seen[key.value]}{several}.'
+                    f'{where}: key {shown(key.value)} stands twice, first in line {seen[key.value]}{several}.'
                 )
             seen[key.value] = line
             if not is_merge(key):
-                yield (*keys, key.value), f'{name}:{line}'
-                yield from _places(value, (*keys, key.value), name)
+                yield (*keys, key.value), where
+                yield from _places(value, (*keys, key.value), place)
 
 
-def _explain(error: yaml.MarkedYAMLError, name: str) -> str:
-    mark = error.problem_mark or error.context_mark
-    place = f'{name}:{mark.line + 1}' if mark else name
+def _explain(error: yaml.MarkedYAMLError, place: str) -> str:
     if isinstance(error, yaml.constructor.ConstructorError) and 'tag' in str(error.problem):
         tag = tag_name(str(error.problem).partition("'")[2].rpartition("'")[0])
         return f"{place}: the tag '{tag}' is not read: option files hold plain data only. Write the value itself."
     return f'{place}: not readable as YAML: {error.problem or error.context}.'
 
 
-def parse_value(text: str) -> object:
-    """The value of ``--set key=value``, by the same rules as in a file.
+def parse_value(text: str, name: str) -> object:
+    """The value of ``--set key=value``, by the same rules as in a file; ``name`` stands for it in messages.
 
     Raises:
         UserError: it is not YAML.
     """
     # the line break keeps several lines and a leading '#' what they are
-    return parse(f'value: {text}\n', f"'{text}'").values.get('value')
+    return parse(f'value: {text}\n', name, has_lines=False).values.get('value')
 
 
 def read(file: Path) -> Document:

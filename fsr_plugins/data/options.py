@@ -181,7 +181,7 @@ class HRDatasetOptions(ImageDatasetOptions):
                 f"'{given[0]}' is for training; a dataset of phase '{self.phase}' is used as it is: remove the key"
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
-            raise misfit(f"'gt_size' {self.gt_size} is not a multiple of the scale {self.scale}")
+            raise misfit(f"'gt_size' {self.gt_size} is not a multiple of 'scale', which is {self.scale}")
         return self
 
     @model_validator(mode='after')

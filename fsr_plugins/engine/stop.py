@@ -16,9 +16,13 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.number = 0
+        self._at_once = False
 
     def _set(self, number: int, frame: object) -> None:
         if self.number and number == signal.SIGINT:
+            # One more must not disturb the end, from here to that of the process.
+            self._at_once = True
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             raise KeyboardInterrupt
         self.number = number
 
@@ -34,4 +38,6 @@ class StopSignal:
             yield
         finally:
             for number, handler in before.items():
+                if self._at_once and number == signal.SIGINT:
+                    continue
                 signal.signal(number, handler)

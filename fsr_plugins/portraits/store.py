@@ -27,11 +27,18 @@ logger = logging.getLogger(__name__)
 _DRAWN = 16
 
 
+class DrawnStore(LmdbStore):
+    """Faces that can be drawn at any time; raises as :class:`LmdbStore`."""
+
+    remedy = 'remove it, and the faces are drawn anew'
+
+
 @register_scheme(SCHEME)
 def open_portraits(text: str) -> LmdbStore:
     """Opens the store of a spec; draws it first if it is not there, while other processes that want it wait.
 
     Raises:
+        DamagedError: what was drawn is not what it was.
         UserError: the spec is wrong, or its place cannot be written.
     """
     spec = parse_spec(text)
@@ -53,10 +60,10 @@ def open_portraits(text: str) -> LmdbStore:
             shutil.rmtree(path)
         if is_elsewhere(str(path)):
             write_lmdb(path, _stand_ins(spec), 'raw')
-            return LmdbStore(path)
+            return DrawnStore(path)
         logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
         write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
-        return LmdbStore(path)
+        return DrawnStore(path)
 
 
 def _stand_ins(spec: PortraitSpec) -> Iterator[FaceLike]:
@@ -71,5 +78,5 @@ def _stand_ins(spec: PortraitSpec) -> Iterator[FaceLike]:
 def _complete(path: Path, number: int) -> LmdbStore | None:
     if not path.exists():
         return None
-    store = LmdbStore(path)
+    store = DrawnStore(path)
     return store if len(store) == number else None

@@ -26,7 +26,7 @@ from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.engine.trainer import make_dataset
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import DamagedError, NoRoomError, UserError
 from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
@@ -47,9 +47,10 @@ def scale(stage: Stage) -> list[str]:
     """``scale`` against that of the degradation."""
     reduces, enlarges = (stage.opt.get('degradation') or {}).get('scale'), stage.opt['scale']
     if isinstance(reduces, int) and reduces != enlarges:
+        places = dict.fromkeys([stage.where(('degradation', 'scale')), stage.where(('scale',))])
         raise UserError(
-            f"{stage.where(('degradation', 'scale'))}: key 'degradation.scale' is {reduces} and 'scale' of stage "
-            f"'{stage.name}' is {enlarges}: make them equal."
+            f"{' and '.join(places)}: key 'degradation.scale' is {reduces} and 'scale' of stage '{stage.name}' is "
+            f'{enlarges}: make them equal.'
         )
     return []
 
@@ -103,6 +104,8 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
                 raise UserError(f"the set '{block['name']}' is empty: correct the folder, or put images there.")
         if hasattr(dataset, 'check'):
             dataset.check(stage.opt['scale'])
+    except DamagedError:
+        raise  # without the place of the key, which is not wrong: said once of all that name the set
     except UserError as error:
         raise UserError(f"{place}: key 'datasets.{phase}': {error}") from error
     return []
@@ -219,12 +222,19 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
 
 
 def disk(experiment: Experiment, needed: int) -> list[str]:
-    """Whether the experiments folder can be written to and has room for ``needed`` bytes."""
+    """Whether the experiments folder can be written to and has room for ``needed`` bytes.
+
+    Raises:
+        UserError: it may not be written to.
+        NoRoomError: it has less room.
+    """
     folder = check_writable(experiment.folder)
     free = shutil.disk_usage(folder).free
     if free < needed:
-        raise UserError(
+        raise NoRoomError(
             f"'{folder}' has {free / 1e6:.0f} MB free, and training writes about {needed / 1e6:.0f} MB to "
-            f"{experiment.folder}: make room, lower 'logger.keep_states' or raise 'logger.save_checkpoint_freq'."
+            f"{experiment.folder}: make room, lower 'logger.keep_states' or raise 'logger.save_checkpoint_freq'.",
+            free,
+            needed,
         )
     return []

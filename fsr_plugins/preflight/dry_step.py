@@ -24,17 +24,21 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
 
     Raises:
         UserError: either cannot be done; with the place of the key.
+
+    Returns:
+        What was not tried, in sentences.
     """
     blocks = [*stage.opt['datasets'].values(), *loss_blocks(stage.opt).values()]
-    if any(unfinished_stage(experiment, stage, block) for block in blocks):
-        return [f"Stage '{stage.name}' has no dry step before the stages it takes data or losses from are done."]
+    waiting = next((name for block in blocks if (name := unfinished_stage(experiment, stage, block))), '')
+    if waiting:
+        return [f"Not tried: stage '{stage.name}' takes data or a loss from stage '{waiting}', which is not done."]
     opt = runtime(stage, is_train=not stage.generates_set)
     opt['compile'] = False
     for key, value in list(opt['path'].items()):
         is_network = key.startswith('pretrain_network_') and value is not None
         if is_network and source_stage(experiment, stage, value) is not None and not Path(value).exists():
             del opt['path'][key]
-    without_metrics_to_come(experiment, stage, opt)
+    to_come = without_metrics_to_come(experiment, stage, opt)
     place = stage.where(('model_type',))
     with explained(f"{place}: the first iteration of stage '{stage.name}' fails"):
         if stage.generates_set:
@@ -64,7 +68,8 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
             model.optimize_parameters(1)
             model.get_current_log()
     try_validation(stage, model, opt)
-    return []
+    names = ', '.join(f"'{name}'" for name in to_come)
+    return [f'Tried without the metrics {names}, whose weights a stage has yet to make.'] if to_come else []
 
 
 def _check_memory(stage: Stage, model: FSRModel, loader: TrainLoader) -> None:

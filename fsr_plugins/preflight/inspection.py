@@ -16,7 +16,7 @@ from torch import nn
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import distributed
-from fsr_plugins.errors import DiskError, RunError, UserError
+from fsr_plugins.errors import DiskError, NoRoomError, RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
@@ -41,6 +41,7 @@ class Report:
 
     findings: list[Finding] = field(default_factory=list)
     standings: dict[str, Standing] = field(default_factory=dict)  #: of the stages of which it could be found out
+    no_room: NoRoomError | None = None
 
     @property
     def errors(self) -> list[Finding]:
@@ -55,13 +56,18 @@ class Report:
         """Ends with every error, a line each.
 
         Raises:
+            NoRoomError: there is too little room on a disk, and nothing else is wrong.
             UserError: there is at least one.
         """
+        if self.no_room is not None and len(self.errors) == 1:
+            raise self.no_room
         if self.errors:
             raise UserError('\n'.join(dict.fromkeys(finding.message for finding in self.errors)))
 
     def attempt(self, stage: str, check: str, work: Callable[[], list[str]], good: str) -> bool:
         """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error.
+
+        ``good`` is noted only where nothing else is: a warning may say that something was not looked at.
 
         Raises:
             DiskError: what has to be made once cannot be written; no other check would go better.
@@ -72,9 +78,10 @@ class Report:
             raise
         except (UserError, RunError) as error:
             self.findings.append(Finding('error', stage, check, str(error)))
+            self.no_room = error if isinstance(error, NoRoomError) else self.no_room
             return False
-        self.findings += [Finding('warning', stage, check, warning) for warning in warnings]
-        self.findings.append(Finding('ok', stage, check, good))
+        found = [Finding('warning', stage, check, warning) for warning in warnings]
+        self.findings += found or [Finding('ok', stage, check, good)]
         return True
 
 
@@ -90,6 +97,7 @@ def check(
     """:func:`inspect`, for those who cannot go on with errors.
 
     Raises:
+        NoRoomError: see :meth:`Report.raise_errors`.
         UserError: every error found, a line each.
     """
     report = inspect(experiment, dry_steps=dry_steps, skip=skip, dry_skip=dry_skip, processes=processes, accept=accept)
@@ -134,7 +142,9 @@ def inspect(
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                report.attempt(stage.name, 'dry step', dry, 'one iteration trains, one batch validates')
+                trains = 'one iteration trains, one batch validates'
+                done = 'one batch of the set is made' if stage.generates_set else trains
+                report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
         distributed.set_random_state(state)

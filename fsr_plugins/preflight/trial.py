@@ -22,11 +22,13 @@ from fsr_plugins.values import Options
 _SIZES, _IMAGES = 3, 2
 
 
-def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) -> None:
-    """Takes the metrics out of ``opt`` that need a file of a stage that is not done."""
+def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) -> list[str]:
+    """Takes the metrics out of ``opt`` that need a file of a stage that is not done; returns their names."""
     metrics = (opt.get('val') or {}).get('metrics') or {}
-    for name in [name for name, block in metrics.items() if unfinished_stage(experiment, stage, block)]:
+    to_come = [name for name, block in metrics.items() if unfinished_stage(experiment, stage, block)]
+    for name in to_come:
         del metrics[name]
+    return to_come
 
 
 def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from textwrap import fill
 from typing import Literal
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 
 Format = Literal['folder', 'lmdb']
@@ -71,7 +72,9 @@ def register(preparer: Preparer) -> Preparer:
 
 def add_output_arguments(parser: ArgumentParser) -> None:
     """``DST``, ``--format`` and ``--encoding``, alike for all preparers."""
-    parser.add_argument('dst', metavar='DST', type=Path, help='folder to write; a name ending in .lmdb gives an LMDB')
+    parser.add_argument(
+        'dst', metavar='DST', type=given_path, help='folder to write; a name ending in .lmdb gives an LMDB'
+    )
     parser.add_argument('--format', choices=['folder', 'lmdb'], help='default: by the name of DST')
     parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
 
@@ -79,7 +82,9 @@ def add_output_arguments(parser: ArgumentParser) -> None:
 def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> None:
     """``--engine``, ``--weights`` and ``--device`` of what a network finds on faces."""
     parser.add_argument('--engine', default=usual, metavar='NAME', help=f'default: {usual}; others: {others}')
-    parser.add_argument('--weights', type=Path, metavar='FILE', help='local weights (mediapipe: a folder of its files)')
+    parser.add_argument(
+        '--weights', type=given_path, metavar='FILE', help='local weights (mediapipe: a folder of its files)'
+    )
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 

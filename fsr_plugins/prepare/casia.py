@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
@@ -86,11 +87,11 @@ def _person(key: str) -> str:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_casia`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or archive of CASIA-WebFace')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder or archive of CASIA-WebFace')
     add_output_arguments(parser)
     parser.add_argument('--crop', type=int, default=128, help='side of the centre square (default: 128)')
     parser.add_argument('--size', type=int, help='reduce the square to this side, antialiased')
-    parser.add_argument('--without', type=Path, metavar='FILE', help='folders of people to leave out, one a line')
+    parser.add_argument('--without', type=given_path, metavar='FILE', help='folders of people to leave out, one a line')
 
 
 def run(args: Namespace) -> Prepared:

@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
@@ -175,7 +176,7 @@ def _items(names: Mapping[str, str], lists: _Annotations, split: Split) -> tuple
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_celeba`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of CelebA')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder or zip of CelebA')
     add_output_arguments(parser)
     parser.add_argument(
         '--split', choices=['train', 'val', 'test', 'all'], default='all', help='of the official partition'
@@ -191,7 +192,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--margin', type=float, help="of pkdn, in sides of the box (default: 0.8 of the points', else 0)"
     )
-    parser.add_argument('--annotations', type=Path, metavar='SRC', help='folder of the lists (default: SRC)')
+    parser.add_argument('--annotations', type=given_path, metavar='SRC', help='folder of the lists (default: SRC)')
 
 
 def run(args: Namespace) -> Prepared:

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Literal
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
@@ -79,7 +80,7 @@ def prepare_ffhq(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_ffhq`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of the aligned faces, of any size')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder or zip of the aligned faces, of any size')
     add_output_arguments(parser)
     parser.add_argument('--size', type=int, default=128, help='reduce the faces to this side (default: 128)')
     parser.add_argument(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
@@ -61,10 +63,13 @@ def prepare_folder(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: there are no pictures, no face is left, an argument is out of range, or a detector cannot be opened.
+        UserError: there are no pictures, no face is left, an argument is out of range, a detector cannot be opened, or
+            ``dst`` lies in ``src``.
     """
     if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
+    if src.is_dir() and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(src)):
+        raise UserError(f"'{dst}' lies in '{src}', whose pictures are prepared: write elsewhere.")
     with open_source(src) as source:
         source.ground = ground
         names = [name for name in source.names if is_picture(name)]
@@ -126,7 +131,7 @@ def keys_of(names: Iterable[str]) -> dict[str, str]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_folder`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder, zip or tar of pictures')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder, zip or tar of pictures')
     add_output_arguments(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument('--crop', choices=['none', 'centre'], default='centre', help='what is cut out (default: centre)')
@@ -147,7 +152,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     usual = FaceExtraction('box')
     search = parser.add_argument_group('with --align')
     search.add_argument('--detector', metavar='NAME', default=usual.detector, help=f'(default: {usual.detector})')
-    search.add_argument('--weights', type=Path, metavar='FILE', help='local weights; of mediapipe a folder')
+    search.add_argument('--weights', type=given_path, metavar='FILE', help='local weights; of mediapipe a folder')
     search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
     search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
     search.add_argument('--margin', type=float, default=usual.margin, help=f'of box (default: {usual.margin})')

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
@@ -135,7 +136,9 @@ def _boxes(source: Source) -> dict[str, _Box | str]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_helen`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder of the zips and lists, or of what is unpacked')
+    parser.add_argument(
+        'src', metavar='SRC', type=given_path, help='folder of the zips and lists, or of what is unpacked'
+    )
     add_output_arguments(parser)
     parser.add_argument(
         '--split',

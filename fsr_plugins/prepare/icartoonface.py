@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import crop_box
@@ -167,7 +168,9 @@ def _boxes(text: str, where: str) -> Mapping[str, tuple[int, int, int, int]]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_icartoonface`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder with the archives, or one of them, or unpacked')
+    parser.add_argument(
+        'src', metavar='SRC', type=given_path, help='folder with the archives, or one of them, or unpacked'
+    )
     add_output_arguments(parser)
     parser.add_argument(
         '--split',

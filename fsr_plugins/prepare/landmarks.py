@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.prepare.annotating import Annotator, FaceAnnotation, annotate
 from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_digests
 from fsr_plugins.stores.images import Image
@@ -58,7 +59,7 @@ def prepare_landmarks(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_landmarks`."""
-    parser.add_argument('dst', metavar='DST', type=Path, help='folder or LMDB that fsr prepare has written')
+    parser.add_argument('dst', metavar='DST', type=given_path, help='folder or LMDB that fsr prepare has written')
     add_engine_arguments(parser, 'retinaface_resnet50', 'retinaface_mobilenet0.25, mediapipe, mediapipe_full')
     parser.add_argument(
         '--keep', action='store_true', help='keep images without a face, their points unknown (default: leave them out)'

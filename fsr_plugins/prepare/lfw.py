@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.blufr_protocol import read_protocol
 from fsr_plugins.metrics.pairs import read_pairs
@@ -177,14 +178,18 @@ def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_lfw`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder, tgz or zip of LFW, any of its three alignments')
+    parser.add_argument(
+        'src', metavar='SRC', type=given_path, help='folder, tgz or zip of LFW, any of its three alignments'
+    )
     add_output_arguments(parser)
     parser.add_argument('--crop', type=int, default=128, help='side of the centre square (default: 128)')
     parser.add_argument('--top', type=int, help='first row of the square (default: centred)')
     parser.add_argument('--size', type=int, help='reduce the square to this side, antialiased')
-    parser.add_argument('--landmarks', type=Path, metavar='CSV', help='five points an image, in its 250x250 pixels')
-    parser.add_argument('--parsing', type=Path, metavar='SRC', help='folder or zip of parsing maps, 250x250 PNGs')
-    parser.add_argument('--people', type=Path, metavar='FILE', help='only the persons listed, one name a line')
+    parser.add_argument(
+        '--landmarks', type=given_path, metavar='CSV', help='five points an image, in its 250x250 pixels'
+    )
+    parser.add_argument('--parsing', type=given_path, metavar='SRC', help='folder or zip of parsing maps, 250x250 PNGs')
+    parser.add_argument('--people', type=given_path, metavar='FILE', help='only the persons listed, one name a line')
     parser.add_argument(
         '--people-fraction',
         type=float,
@@ -195,7 +200,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         '--lists',
-        type=Path,
+        type=given_path,
         nargs='+',
         default=[],
         metavar='FILE',

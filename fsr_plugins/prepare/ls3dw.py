@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
@@ -102,7 +103,7 @@ def five_of_68(points: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_ls3dw`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of LS3D-W balanced')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder or zip of LS3D-W balanced')
     add_output_arguments(parser)
     parser.add_argument('--size', type=int, default=64, help='side of the faces (default: 64)')
     parser.add_argument('--margin', type=float, default=0.4, help='beyond the points, at either side (default: 0.4)')

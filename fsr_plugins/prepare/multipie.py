@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import crop_box
@@ -128,14 +129,16 @@ def _read_boxes(path: Path) -> dict[str, _Box]:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_multipie`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or archive of the images, cropped or as recorded')
+    parser.add_argument(
+        'src', metavar='SRC', type=given_path, help='folder or archive of the images, cropped or as recorded'
+    )
     add_output_arguments(parser)
     parser.add_argument('--size', type=int, default=128, help='reduce the squares to this side (default: 128)')
     parser.add_argument('--cameras', nargs='+', default=[], metavar='CAMERA', help='only these, for instance 05_1 14_0')
     parser.add_argument(
         '--illuminations', nargs='+', default=[], metavar='LIGHT', help='only these, for instance 00 07'
     )
-    parser.add_argument('--boxes', type=Path, metavar='CSV', help='image,x0,y0,x1,y1: a face, or all of a camera')
+    parser.add_argument('--boxes', type=given_path, metavar='CSV', help='image,x0,y0,x1,y1: a face, or all of a camera')
     parser.add_argument('--margin', type=float, default=0.0, help='added around boxes, in sides of them (default: 0)')
 
 

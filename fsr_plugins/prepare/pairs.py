@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.pairs import draw_pairs, write_pairs
 from fsr_plugins.prepare.base import Prepared, Preparer, register
@@ -42,7 +43,7 @@ def prepare_pairs(src: str, dst: Path, *, folds: int = 10, number: int = 300, se
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_pairs`."""
     parser.add_argument('src', metavar='STORE', help='the faces: folder, *.lmdb or portraits://…')
-    parser.add_argument('dst', metavar='OUT', type=Path, help='CSV file to write')
+    parser.add_argument('dst', metavar='OUT', type=given_path, help='CSV file to write')
     parser.add_argument('--folds', type=int, default=10, help='number of folds (default: 10)')
     parser.add_argument(
         '--number', type=int, default=300, help='genuine pairs in each fold, and as many impostor pairs (default: 300)'

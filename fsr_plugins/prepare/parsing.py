@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.prepare.annotating import Annotator, FaceAnnotation, annotate
 from fsr_plugins.prepare.base import Prepared, Preparer, add_engine_arguments, register, weights_digests
 
@@ -36,7 +37,7 @@ def prepare_parsing(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_parsing`."""
-    parser.add_argument('dst', metavar='DST', type=Path, help='folder or LMDB that fsr prepare has written')
+    parser.add_argument('dst', metavar='DST', type=given_path, help='folder or LMDB that fsr prepare has written')
     add_engine_arguments(parser, 'bisenet', 'parsenet, mediapipe')
 
 

@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.carry_out import carry_out
@@ -51,7 +52,7 @@ def prepare_webface(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_webface`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help="folder or zip of SCGAN's prepared test sets")
+    parser.add_argument('src', metavar='SRC', type=given_path, help="folder or zip of SCGAN's prepared test sets")
     add_output_arguments(parser)
     parser.add_argument('--size', type=int, default=16, help='side of the faces (default: 16)')
 

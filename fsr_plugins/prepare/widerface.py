@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
@@ -152,7 +153,9 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[ItemResu
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_widerface`."""
     usual = FaceFilter()
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder with the archives, or in which they are unpacked')
+    parser.add_argument(
+        'src', metavar='SRC', type=given_path, help='folder with the archives, or in which they are unpacked'
+    )
     add_output_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val'], default='train', help='(default: train)')
     parser.add_argument(

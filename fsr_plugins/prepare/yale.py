@@ -6,6 +6,7 @@ import re
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import (
     Format,
@@ -84,7 +85,7 @@ def prepare_yale(
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_yale`."""
-    parser.add_argument('src', metavar='SRC', type=Path, help='folder or zip of the cropped Extended Yale B')
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder or zip of the cropped Extended Yale B')
     add_output_arguments(parser)
     parser.add_argument('--size', type=int, default=128, help='reduce the 168x168 square to this side (default: 128)')
     parser.add_argument(

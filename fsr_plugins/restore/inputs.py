@@ -14,6 +14,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
+from fsr_plugins.stores.manifest import NAME as MANIFEST
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool) -> Wanted:
     Inputs that differ in their ending alone keep it: ``a.jpg`` beside ``a.png`` gives ``a.jpg.png`` and ``a.png.png``.
 
     Args:
-        inputs: images, and folders of images.
+        inputs: images, and folders of images; of a folder that ``fsr prepare`` has made, those in its ``images/``.
         may_exist: results may be there already.
 
     Raises:
@@ -87,25 +88,29 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool) -> Wanted:
     return Wanted(results, failed, left_out)
 
 
-def _inside(folder: Path, left_out: Json) -> list[Path]:
-    """The images directly in a folder; what else of pictures may be there is noted, and said."""
+def _inside(folder: Path, left_out: Json, outermost: bool = True) -> list[Path]:
+    """The images directly in a folder, or in a store's ``images``; what else may be there is noted, and said."""
+    if os.path.isfile(folder / 'data.mdb'):
+        raise UserError(
+            f"'{shown(folder)}' is an LMDB, and files of images are needed: prepare the set under a name that does not "
+            "end in '.lmdb', as a folder."
+        )
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
     except OSError as error:
         raise UserError(f"The folder '{shown(folder)}' cannot be read: {error.strerror}.") from error
     folders = [file for file in files if os.path.isdir(file)]
+    # A link to nowhere is taken, too: reading it says what is wrong.
+    inside = [file for file in files if file.suffix.lower() in EXTENSIONS and file not in folders]
+    if outermost and folder / 'images' in folders and (folder / MANIFEST in files or not inside):
+        return _inside(folder / 'images', left_out, outermost=False)
     others = [file.name for file in files if file.suffix.lower() in OTHER_EXTENSIONS and file not in folders]
     if folders or others:
         left_out[str(folder)] = {'other_kinds': others, 'folders': len(folders)}
-        logger.warning(
-            "'%s': left out are %d pictures of kinds that are not looked for in folders%s, and %d folders in it.",
-            shown(folder),
-            len(others),
-            f" ('{shown(others[0])}' is one; name it to try it, or convert it)" if others else '',
-            len(folders),
-        )
-    # A link to nowhere is taken, too: reading it says what is wrong.
-    inside = [file for file in files if file.suffix.lower() in EXTENSIONS and not os.path.isdir(file)]
+        one = f" ('{shown(others[0])}' is one; name it to try it, or convert it)" if others else ''
+        parts = [f'{len(others)} pictures of kinds that are not looked for in folders{one}'] if others else []
+        parts += [f'{len(folders)} folders in it'] if folders else []
+        logger.warning("'%s': left out are %s.", shown(folder), ', and '.join(parts))
     if not inside:
         raise UserError(f"The folder '{shown(folder)}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
     return inside

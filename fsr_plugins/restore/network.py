@@ -35,7 +35,8 @@ class FaceNetwork:
     Attributes:
         net: from LR to SR, NCHW RGB in [0, 1].
         scale: how many times it enlarges.
-        size: height and width of the LR faces it was trained with; None where that is not known.
+        size: height and width of the LR faces that it takes; None where that is not known.
+        size_given: whether ``size`` was asked for; otherwise the network was trained with it.
         points: float32 (5, 2), where their points lie on average, in pixels of LR; None where that is not known.
         device: where it runs.
         name: for messages.
@@ -47,6 +48,7 @@ class FaceNetwork:
     points: Floats | None = None
     device: torch.device = torch.device('cpu')
     name: str = 'the network'
+    size_given: bool = False
 
     @classmethod
     def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
@@ -120,7 +122,7 @@ class FaceNetwork:
         if points is not None and self.size is not None:
             same = size[0] * self.size[1] == size[1] * self.size[0]
             points = scale_back(points, self.size, size) if same else None
-        return replace(self, size=size, points=points)
+        return replace(self, size=size, points=points, size_given=True)
 
     def known_size(self) -> tuple[int, int]:
         """``size``.

@@ -13,7 +13,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template, open_detector
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
-from fsr_plugins.images import Header
+from fsr_plugins.images import Header, shown
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
@@ -24,7 +24,7 @@ MOST_RESULT_PIXELS = 4 * photograph.MOST_PIXELS
 Made = dict[Path, tuple[Image, dict[str, object]]]
 
 
-#: By input, in words, why it has no result.
+#: By input, in a sentence, why it has no result; equal ones are of the network, not of a picture.
 Wrong = dict[Path, str]
 
 
@@ -37,7 +37,7 @@ class Restorer(Protocol):
         """How many pixels are held while a picture is worked on: its own and its result's."""
 
     def unfit(self, header: Header) -> str | None:
-        """In words, what can be known to be wrong with a picture before it is decoded."""
+        """What is known to be wrong with a picture before it is decoded: a sentence whose subject is the picture."""
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
         """Results of pictures, uint8 (H, W, 3), and why others have none."""
@@ -101,7 +101,7 @@ class AlignedFaces:
             return None
         # Whether the pixels are turned is the decoder's to say; the sides are known.
         if self.network.size is not None and sorted(self.network.size) != sorted((height, width)):
-            return self._other_size(height, width)
+            return self._other_size(header.shape)
         if height * width * self.network.scale**2 > MOST_RESULT_PIXELS:
             return (
                 f'is {height}×{width}, and {self.network.scale} times as large it would have more than '
@@ -109,11 +109,12 @@ class AlignedFaces:
             )
         return None
 
-    def _other_size(self, height: int, width: int) -> str:
+    def _other_size(self, size: Size) -> str:
+        known = '×'.join(map(str, self.network.known_size()))
+        wanted = f'--size says {known}' if self.network.size_given else f'{self.network.name} was trained with {known}'
         return (
-            f'is {height}×{width}, {self.network.name} was trained with '
-            f'{"×".join(map(str, self.network.known_size()))}: give --fit to bring faces to that size, '
-            '--photographs to look for faces, or --size with the size that these have.'
+            f'is {size[0]}×{size[1]} (height × width), {wanted}: give --fit to bring faces to that size, --photographs '
+            f'to look for faces, or --size {size[0]} {size[1]} for faces of that size.'
         )
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
@@ -125,7 +126,7 @@ class AlignedFaces:
             face = self.network.fit(image) if self.fit else image
             height, width = face.shape[:2]
             if self.network.size not in (None, (height, width)):
-                wrong[source] = self._other_size(height, width)
+                wrong[source] = f"'{shown(source)}' {self._other_size((height, width))}"
             else:
                 by_size.setdefault((height, width), {})[source] = face
         for faces in by_size.values():

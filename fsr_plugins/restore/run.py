@@ -99,7 +99,9 @@ def restore(request: RestoreRequest) -> Json:
             for source, (_, about) in made.items():
                 dropped = {'alpha': 'dropped'} if source in with_alpha else {}
                 pictures[str(source)] = {'result': str(results[source]), **dropped, **about}
-            logger.info('%d of %d pictures', len(pictures) + len(failed) - len(wanted.failed), len(todo))
+            not_done = len(failed) - len(wanted.failed)
+            more = f', {not_done} cannot be done' if not_done else ''
+            logger.info('%d of %d pictures%s', len(pictures), len(todo), more)
     transparent = [source for source, about in pictures.items() if 'alpha' in about]
     if transparent:
         logger.warning(
@@ -164,7 +166,7 @@ def _device(name: str) -> torch.device:
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).cpu()  # a device that holds no values ('meta') gives none back
     except (RuntimeError, AssertionError) as error:  # the latter from a torch that knows no CUDA
         raise UserError(
             f"--device {name}: not here ({str(error).splitlines()[0]}); 'auto' takes what there is."

@@ -12,7 +12,7 @@ import lmdb
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import DamagedError, UserError
 from fsr_plugins.stores.images import Image, decode_image, decode_labels
 from fsr_plugins.stores.lmdb_env import environment
 from fsr_plugins.stores.manifest import NAME, Manifest, read_manifest
@@ -28,9 +28,15 @@ _META_LINE = re.compile(r'(?P<file>.+) \((?P<h>\d+),(?P<w>\d+),(?P<c>\d+)\) \d+'
 class LmdbStore(Store):
     """A folder ``*.lmdb``. An image is either a PNG or, for speed, its uint8 HWC RGB bytes as they are.
 
+    Attributes:
+        remedy: what is to be done with a damaged one.
+
     Raises:
-        UserError: it is no LMDB, truncated, empty, or does not fit its manifest.
+        DamagedError: it is no LMDB, truncated, or does not fit its manifest.
+        UserError: it is empty.
     """
+
+    remedy = 'prepare or copy it again'
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
@@ -46,10 +52,7 @@ class LmdbStore(Store):
             expected = len(self) * (2 if 'parsing' in holds else 1) + ('identity' in holds) + ('landmarks' in holds)
             entries = transaction.stat()['entries']
             if entries != expected:
-                raise UserError(
-                    f"The LMDB '{self.path}' has {entries} records, its manifest describes {expected}; "
-                    'prepare it again.'
-                )
+                raise self._damaged(f'it has {entries} records, its manifest describes {expected}')
             if 'identity' in holds:
                 self.identities = np.frombuffer(self._record(transaction, IDENTITIES), np.int64).copy()
             if 'landmarks' in holds:
@@ -58,34 +61,40 @@ class LmdbStore(Store):
 
     def _described(self) -> Manifest:
         if (self.folder / NAME).is_file():
-            manifest = read_manifest(self.folder)
+            try:
+                manifest = read_manifest(self.folder)
+            except UserError as error:
+                raise self._damaged(f"its '{NAME}' is no manifest of this toolkit") from error
             data = self.folder / 'data.mdb'
             size = data.stat().st_size if data.is_file() else 0
             if manifest.bytes is not None and size != manifest.bytes:
-                raise UserError(
-                    f"The LMDB '{self.path}' is damaged: data.mdb has {size} bytes, its manifest says "
-                    f'{manifest.bytes}; prepare or copy it again.'
-                )
+                raise self._damaged(f'data.mdb has {size} bytes, its manifest says {manifest.bytes}')
         elif (self.folder / META_INFO).is_file():
             manifest = _read_meta_info(self.folder / META_INFO)
         else:
-            raise UserError(f"'{self.path}' is no LMDB of images: it has neither {NAME} nor {META_INFO}.")
+            raise DamagedError(
+                f"'{self.path}' is no LMDB of images: it has neither {NAME} nor {META_INFO}; {self.remedy}."
+            )
         if not manifest.count:
             raise UserError(f"The LMDB '{self.path}' holds no images.")
         return manifest
 
+    def _damaged(self, what: str) -> DamagedError:
+        return DamagedError(f"The LMDB '{self.path}' is damaged: {what}; {self.remedy}.")
+
     @contextmanager
     def _transaction(self) -> Iterator[lmdb.Transaction]:
-        with environment(self.folder).begin(buffers=True) as transaction:
-            yield transaction
+        try:
+            with environment(self.folder, self.remedy).begin(buffers=True) as transaction:
+                yield transaction
+        except lmdb.Error as error:
+            raise self._damaged(str(error)) from error
 
     def _record(self, transaction: lmdb.Transaction, key: bytes) -> memoryview:
         value: memoryview | None = transaction.get(key)  # type: ignore[assignment]  # of bytes only without buffers
         if value is None:
             name = key.decode().replace('\0', '')
-            raise UserError(
-                f"The LMDB '{self.path}' has no record '{name}', which its manifest names; prepare it again."
-            )
+            raise self._damaged(f"it has no record '{name}', which its manifest names")
         return value
 
     @property
@@ -109,9 +118,9 @@ class LmdbStore(Store):
     def content_checksum(self) -> str:
         """See :meth:`Store.content_checksum`; over the bytes as they are stored."""
         try:
-            return content_checksum(environment(self.folder), self.keys)
+            return content_checksum(environment(self.folder, self.remedy), self.keys)
         except lmdb.Error as error:
-            raise UserError(f"'{self.folder}' is damaged ({error}): prepare it again.") from error
+            raise self._damaged(str(error)) from error
 
     def image(self, key: str) -> Image:
         """See :meth:`Store.image`."""
@@ -129,10 +138,7 @@ class LmdbStore(Store):
                 if not self._raw:
                     return decode_image(value, self.where(key))
                 if len(value) != shape[0] * shape[1] * 3:
-                    raise UserError(
-                        f"'{self.where(key)}' has {len(value)} bytes, its manifest says {shape}; "
-                        'prepare the LMDB again.'
-                    )
+                    raise self._damaged(f"its image '{key}' has {len(value)} bytes, its manifest says {shape}")
                 return np.frombuffer(value, np.uint8).reshape(shape)
 
             yield read
@@ -147,9 +153,7 @@ class LmdbStore(Store):
             if not self._raw:
                 return decode_labels(value, self.where(key))
             if len(value) != height * width:
-                raise UserError(
-                    f"The parsing map of '{self.where(key)}' is not of its image's size; prepare the LMDB again."
-                )
+                raise self._damaged(f"the parsing map of '{key}' is not of its image's size")
             return np.frombuffer(value, np.uint8).reshape(height, width).copy()
 
 

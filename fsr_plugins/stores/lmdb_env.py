@@ -12,7 +12,7 @@ from pathlib import Path
 
 import lmdb
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import DamagedError, UserError
 
 _Identity = tuple[int, int, int]
 
@@ -20,11 +20,15 @@ _lock = threading.Lock()
 _opened: dict[str, tuple[_Identity, lmdb.Environment]] = {}
 
 
-def environment(folder: Path) -> lmdb.Environment:
+def environment(folder: Path, remedy: str) -> lmdb.Environment:
     """The process's read-only environment of an LMDB folder; opened anew when the folder has been replaced.
 
+    Args:
+        remedy: what is to be done with a damaged one, for the message.
+
     Raises:
-        UserError: it is no LMDB, or its data file is shorter than its pages.
+        DamagedError: it has no data file, or one that is no LMDB or shorter than its pages.
+        UserError: it cannot be opened.
     """
     path = os.path.realpath(folder)
     data = os.path.join(path, 'data.mdb')
@@ -32,30 +36,32 @@ def environment(folder: Path) -> lmdb.Environment:
         try:
             status = os.stat(data)
         except OSError as error:
-            raise UserError(f"'{folder}' is no LMDB: it has no readable data.mdb ({error.strerror}).") from error
+            raise DamagedError(
+                f"'{folder}' is no LMDB: it has no readable data.mdb ({error.strerror}); {remedy}."
+            ) from error
         identity = (status.st_dev, status.st_ino, status.st_mtime_ns)
         known = _opened.get(path)
         if known is not None and known[0] == identity:
             return known[1]
         if known is not None:
             _opened.pop(path)[1].close()
-        opened = _open(path, status.st_size)
+        opened = _open(path, status.st_size, remedy)
         _opened[path] = (identity, opened)
         return opened
 
 
-def _open(path: str, size: int) -> lmdb.Environment:
+def _open(path: str, size: int, remedy: str) -> lmdb.Environment:
     try:
         opened = lmdb.open(path, readonly=True, lock=False, readahead=False, meminit=False)
+    except lmdb.InvalidError as error:
+        raise DamagedError(f"The LMDB '{path}' is damaged ({str(error).split(': ', 1)[-1]}); {remedy}.") from error
     except lmdb.Error as error:
         raise UserError(f"The LMDB '{path}' cannot be opened, it is damaged or open elsewhere: {error}") from error
     # Pages past the end of the file are mapped all the same, and touching one kills the process (SIGBUS).
     needed = (opened.info()['last_pgno'] + 1) * opened.stat()['psize']
     if size < needed:
         opened.close()
-        raise UserError(
-            f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; prepare or copy it again."
-        )
+        raise DamagedError(f"The LMDB '{path}' is truncated: data.mdb has {size} of {needed} bytes; {remedy}.")
     return opened
 
 

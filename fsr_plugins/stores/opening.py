@@ -52,6 +52,8 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str], recursive: bool = F
     if not isinstance(spec, str | os.PathLike):
         return UnionStore([open_store(part, recursive) for part in spec])
     spec = os.fspath(spec)
+    if not spec:
+        raise UserError("The name of a data folder is empty: name one ('.' is the working directory).")
     scheme, separator, _ = spec.partition(_SEPARATOR)
     if separator and not os.path.exists(spec):
         if scheme not in SCHEMES:

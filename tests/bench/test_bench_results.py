@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,39 @@ def test_figures_remembered_that_are_cut_short_are_taken_again(
     again = json.loads((done / 'experiments/small_suite/results.json').read_text())
     for name, entry in results['entries'].items():
         assert again['entries'][name]['figures'] == entry['figures']
+
+
+def test_figures_that_are_no_numbers_are_taken_again(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = done / 'experiments/small_suite'
+    results = json.loads((folder / 'results.json').read_text())
+    files = sorted((folder / 'cache').glob('*.json'))
+    for file in files:
+        file.write_text(re.sub(r'(?<=: )\d+\.\d+', 'NaN', file.read_text()))
+    assert any('NaN' in file.read_text() for file in files)
+    assert main(['bench', '-opt', 'suite.yml']) == 0
+    assert 'holds NaN: it is measured again' in capsys.readouterr().out
+    again = json.loads((folder / 'results.json').read_text())
+    assert {name: entry['figures'] for name, entry in again['entries'].items()} == {
+        name: entry['figures'] for name, entry in results['entries'].items()
+    }
+
+
+def test_a_cache_that_is_a_file_is_called_so(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = done / 'experiments/small_suite/cache'
+    shutil.rmtree(cache)
+    cache.write_text('mine')
+    assert main(['bench', '-opt', 'suite.yml']) == 2
+    assert f"'{cache}' is no folder. Move it away" in capsys.readouterr().err
+    assert cache.read_text() == 'mine'
+
+
+def test_a_suite_is_no_experiment_and_an_experiment_no_suite(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ('train', 'test', 'options', 'doctor', 'oneshot'):
+        assert main([command, '-opt', 'suite.yml']) == 2
+        error = capsys.readouterr().err
+        assert error.startswith('fsr: error: suite.yml is a suite') and '`fsr bench -opt suite.yml`' in error
+    assert main(['bench', '-opt', 'one.yml']) == 2
+    assert '`fsr train -opt one.yml`' in capsys.readouterr().err
 
 
 def test_learning_curves_pass_over_damaged_lines(done: Path) -> None:

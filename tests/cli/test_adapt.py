@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import resource
+import shutil
 import signal
+from collections import namedtuple
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +175,31 @@ def test_stopped_it_leaves_nothing(
     assert files(folder) == before
 
 
+def test_a_full_disk_is_told_of_the_output(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(folder)
+    command = [*COMMAND, '--exemplar', '0.png']
+    usage = namedtuple('usage', 'total used free')
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, 'disk_usage', lambda path: usage(10**9, 10**9, 1000))
+        assert main(command) == 1
+    error = capsys.readouterr().err
+    assert error.startswith('fsr: error: -o out.pth: 0 MB are free, and about ') and '.partial' not in error
+    before_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in (10, 1000, 3000):  # the exemplar's copy, the options, the training state
+        capsys.readouterr()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before_limit[1]))
+        try:
+            assert main(command) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before_limit)
+        error = capsys.readouterr().err
+        assert error.startswith('fsr: error: -o out.pth: adapting cannot write there (')
+        assert '.partial' not in error and len(error.splitlines()) == 1
+    assert files(folder) == before
+
+
 def test_settings_that_name_weights_nobody_has(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     features = 'train.feature_opt={type: FeatureLoss, features: {type: VGG, path: no.pth}}'
     message = refused(folder, capsys, *COMMAND, '--exemplar', '0.png', '--set', features)
@@ -239,7 +267,14 @@ BAD = {
     'what follows from the checkpoint': (
         lambda folder: ['--exemplar', '0.png', '--set', 'network_sr.num_feat=8'], ["may not change 'network_sr'"]
     ),
-    'negative seed': (lambda folder: ['--exemplar', '0.png', '--seed', '-1'], ["'manual_seed' is -1"]),
+    'negative seed': (
+        lambda folder: ['--exemplar', '0.png', '--seed', '-1'], ["error: --seed -1: key 'manual_seed' is -1"]
+    ),
+    'a folder': (lambda folder: ['--exemplar', '.'], ["The exemplar '.' is a folder"]),
+    'no YAML': (
+        lambda folder: ['--exemplar', '0.png', '--set', 'train.total_iter=['],
+        ['error: --set train.total_iter=[: not readable as YAML'],
+    ),
 }  # fmt: skip
 
 

@@ -134,7 +134,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     'image does not decode': (broken_image, ['3.png', 'cannot be decoded', 'replace or remove it']),
     'image under the crop': (small_image, ['3.png', '12x24', 'remove them or crop less']),
     'size and scale': (odd_size, ["'datasets.val'", '0.png', '26x26', 'not a multiple of the scale 4']),
-    'crop and scale': (put('datasets.train.gt_size', 18), ['18', 'not a multiple of the scale 4']),
+    'crop and scale': (put('datasets.train.gt_size', 18), ['18', "not a multiple of 'scale', which is 4"]),
     'duplicate': (duplicate, ['2.jpg', '2.png', 'remove one']),
     'missing pair': (missing_pair, ['2.png', 'has no LR image', 'add it']),
     'pair and scale': (unfit_pair, ['2.png', '8x8', 'divided by the scale 4']),
@@ -179,11 +179,11 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b'' for path in folder.glob('experiments/**/*')}
 
 
-def refused(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+def refused(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
     """Runs ``fsr train`` and returns its message, having seen that it is one and that nothing was written."""
     before = contents(folder)
     capsys.readouterr()
-    assert main(['train', '-opt', 'o.yml', *arguments]) == 2
+    assert main(['train', '-opt', 'o.yml', *arguments]) == status
     printed = capsys.readouterr()
     assert printed.err.startswith('fsr: error: ')
     assert 'Traceback' not in printed.err + printed.out
@@ -216,7 +216,7 @@ def test_full_disk(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch
     tiny.write_options(folder / 'o.yml', tiny.options())
     usage = namedtuple('usage', 'total used free')
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage(10**9, 10**9, 1000))
-    message = refused(folder, capsys)
+    message = refused(folder, capsys, status=1)
     assert 'make room' in message
     assert 'tiny' in message
 
@@ -226,6 +226,15 @@ def test_unwritable_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
     tiny.write_options(folder / 'o.yml', tiny.options())
     (folder / 'experiments').mkdir(mode=0o555)
     assert 'may not be written to' in refused(folder, capsys)
+
+
+def test_a_stage_folder_that_is_a_file_is_called_so(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny.write_options(folder / 'o.yml', tiny.options())
+    stage = folder / 'experiments/tiny/train'
+    stage.parent.mkdir(parents=True)
+    stage.write_text('mine')
+    message = refused(folder, capsys)
+    assert f"'{stage}' is no folder. Move it away, or choose another name." in message and 'room' not in message
 
 
 def test_options_changed_under_a_finished_stage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

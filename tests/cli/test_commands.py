@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_test_script_is_fsr_test(tmp_path: Path) -> None:
         (UserError('wrong'), 2, 'fsr: error: wrong\n'),
         (RunError('failed'), 1, 'fsr: error: failed\n'),
         (Interrupted('stopped', 15), 143, 'fsr: error: stopped\n'),
-        (KeyboardInterrupt(), 130, ''),
+        (KeyboardInterrupt(), 130, 'fsr: error: ended at once by Ctrl-C, without saving: '),
     ],
 )
 def test_status(
@@ -110,9 +111,12 @@ def test_status(
         raise error
 
     monkeypatch.setattr(pipeline, 'run', run)
+    handler = signal.getsignal(signal.SIGINT)
     assert main(['train', '-opt', 'o.yml', '--json', 'found.json']) == status
-    assert capsys.readouterr().err == printed
-    if printed:
+    signal.signal(signal.SIGINT, handler)
+    said = capsys.readouterr().err
+    assert said.startswith(printed) and len(said.splitlines()) == 1
+    if status != 130:
         assert found(folder) == {'error': str(error)}
 
 
@@ -162,6 +166,8 @@ def test_train_then_test(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     measured = found(folder)['validation']['held']
     for net, figures in summary['validation']['held'].items():
         assert measured[net] == pytest.approx(figures, abs=1e-4)
+    assert main(['test', *command, '--set', 'scale=2', '--set', 'degradation.scale=2']) == 2
+    assert "--set scale=2: key 'scale' is 2, but 'train' was trained with 4" in capsys.readouterr().err
 
 
 def test_doctor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

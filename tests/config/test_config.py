@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -168,9 +169,24 @@ def test_set_list_item(tmp_path: Path) -> None:
     assert stage.opt['train']['optim_g']['betas'] == [0.5, 0.99]
 
 
-@pytest.mark.parametrize('override', ['train.total_iter', '=3', 'a..b=1', 'stages.frist.scale=2', 'scale=[1'])
+@pytest.mark.parametrize(
+    'override',
+    [
+        'train.total_iter',
+        '=3',
+        'a..b=1',
+        'stages.frist.scale=2',
+        'scale=[1',
+        'scale=.nan',
+        'scale=!!x 1',
+        'scale="a',
+        'scale={a: 1, a: 2}',
+        'scale={1: 2}',
+        f'scale={10**30}',
+    ],
+)
 def test_set_refused(tmp_path: Path, override: str) -> None:
-    with pytest.raises(UserError, match=r'--set|\[1'):
+    with pytest.raises(UserError, match=rf'^--set {re.escape(override)}: '):
         load(tmp_path, two_stages(), override)
 
 

@@ -192,5 +192,7 @@ def test_long_names_are_cut(tmp_path: Path) -> None:
 def test_what_does_not_fit_together_is_said_without_the_block(tmp_path: Path) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, tiny.options(), 'datasets.train.gt_size=50')
-    expected = "o.yml:9: key 'datasets.train': 'gt_size' 50 is not a multiple of the scale 4."
-    assert str(caught.value).endswith(expected.partition(':')[2])
+    expected = "'datasets.train': 'gt_size' 50 is not a multiple of 'scale', which is 4."
+    assert str(caught.value).endswith(f'o.yml:9 with --set datasets.train.gt_size=50: key {expected}')
+    with pytest.raises(UserError, match=r"o\.yml:9 with --set scale=3: key 'datasets\.train': 'gt_size' 16 is not a "):
+        load(tmp_path, tiny.options(), 'scale=3')

@@ -246,7 +246,7 @@ def test_a_part_of_the_set(tmp_path: Path) -> None:
         ({'use_hflp': True}, "unknown key 'use_hflp'. Did you mean 'use_hflip'"),
         ({'mean': [0.5, 0.5, 0.5]}, "unknown key 'mean'"),
         ({'gt_size': '16'}, "'gt_size'"),
-        ({'gt_size': 18}, 'not a multiple of the scale 4'),
+        ({'gt_size': 18}, "not a multiple of 'scale', which is 4"),
         ({'batch_size_per_gpu': 0}, "'batch_size_per_gpu'"),
         ({'io_backend': {'type': 'disk'}}, 'io_backend'),
         ({'views': ['parsing']}, "'parsing'"),

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,37 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(experiment_file: Path, num
     assert 'Give the same command again to go on' in errors
     assert 'Traceback' not in errors
     assert newest_state(experiment_file.parent / 'experiments/small/first')['iter'] >= 30
+
+
+SLOW_LOSS = """
+import time
+from torch import nn
+from fsr_plugins.registry import LOSS_REGISTRY
+
+@LOSS_REGISTRY.register()
+class SlowLoss(nn.Module):
+    def forward(self, sr, gt):
+        time.sleep(1)
+        return (sr - gt).abs().mean()
+"""
+
+
+def test_ctrl_c_again_ends_it_at_once_and_says_so(experiment_file: Path, tmp_path: Path) -> None:
+    (tmp_path / 'slow_loss.py').write_text(SLOW_LOSS)
+    changes = ['train.total_iter=9', 'train.pixel_opt={type: SlowLoss}', 'plugins=[slow_loss]', 'logger.print_freq=1']
+    arguments = command(experiment_file, *(word for change in changes for word in ('--set', change)))
+    paths = {**environment(), 'PYTHONPATH': f'{tmp_path}{os.pathsep}{environment().get("PYTHONPATH", "")}'}
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=paths)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if '3/9' in line:
+            break
+    for _ in range(3):
+        time.sleep(0.2)  # an iteration takes a second, and the next one has begun
+        process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert errors.startswith('fsr: error: ended at once by Ctrl-C, without saving') and len(errors.splitlines()) == 1
 
 
 def test_a_damaged_newest_state_is_reported_and_the_one_before_used(experiment_file: Path) -> None:

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 
+from fsr_plugins.cli import main
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.portraits import iterate, render
 from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
 from fsr_plugins.portraits.workers import draw
+from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.once import built_in
 from fsr_plugins.stores.opening import open_store
@@ -104,3 +107,33 @@ def test_a_few_drawings_stand_for_all_where_nothing_may_be_left(
     assert few.holds == whole.holds
     np.testing.assert_array_equal(images[15], whole.image('000015'))
     np.testing.assert_array_equal(images[16], whole.image('000000'))
+
+
+@pytest.mark.parametrize('damage', ['short', 'zeros', 'pages', 'gone', 'manifest', 'empty'])
+def test_damaged_drawings_are_drawn_anew_once_they_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = tiny.options('portraits://studio/val?number=3&size=16')
+    command = ['doctor', '-opt', str(tiny.write_options(tmp_path / 'o.yml', values))]
+    path = Path(open_store(values['datasets']['train']['dataroot_gt']).path)
+    release(path)
+    data, manifest = path / 'data.mdb', path / 'manifest.json'
+    content = data.read_bytes()
+    if damage in ('gone', 'empty'):
+        data.unlink()
+    if damage == 'empty':
+        manifest.unlink()
+    if damage == 'manifest':
+        manifest.write_text('{')
+    changed = {'short': content[:3000], 'zeros': bytes(len(content)), 'pages': content[:8192]}
+    if damage in changed:
+        data.write_bytes(changed[damage].ljust(len(content) if damage == 'pages' else 0, b'\0'))
+    assert main(command) == 2
+    # Two sets of the experiment are these faces.
+    said = capsys.readouterr().out
+    assert 'remove it, and the faces are drawn anew' in said and 'prepare' not in said
+    assert main(['train', *command[1:]]) == 2
+    assert capsys.readouterr().err.count('drawn anew') == 1
+    shutil.rmtree(path)
+    assert main(command) == 0

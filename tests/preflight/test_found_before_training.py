@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +146,15 @@ def test_too_few_images_for_a_figure_are_no_mistake(folder: Path) -> None:
 
 def test_scale_beside_that_of_the_degradation(folder: Path) -> None:
     message = problem(folder, tiny.options(), 'scale=2')
-    assert "o.yml:7: key 'degradation.scale' is 4 and 'scale' of stage 'train' is 2: make them equal." in message
+    assert "o.yml:7 and --set scale=2: key 'degradation.scale' is 4 and 'scale' of stage 'train' is 2: " in message
+
+
+def test_what_the_command_line_gives_is_no_line_of_the_file(folder: Path) -> None:
+    given = 'datasets.val.dataroot_gt=/nowhere'
+    message = problem(folder, tiny.options(), given)
+    assert re.match(rf"\S*o\.yml:\d+ with --set {given}: key 'datasets\.val': The data folder '/nowhere'", message)
+    message = problem(folder, tiny.options(), 'path.pretrain_network_g=/nowhere.pth')
+    assert message.startswith('--set path.pretrain_network_g=/nowhere.pth: key ')
 
 
 @pytest.mark.parametrize('val', [tiny.options()['val'], {'val_freq': 2}, None])
@@ -201,7 +210,7 @@ def test_a_missing_file_of_basicsr(folder: Path, command: str, capfd: pytest.Cap
                                                ('num_block=1000000', 'it has more than 20000 parts')])  # fmt: skip
 def test_a_network_that_no_machine_holds(folder: Path, change: str, words: str) -> None:
     message = problem(folder, tiny.options(), f'network_g.{change}')
-    assert "o.yml:18: key 'network_g' cannot be built: " in message
+    assert f"o.yml:18 with --set network_g.{change}: key 'network_g' cannot be built: " in message
     assert words in message
 
 

@@ -133,8 +133,22 @@ def test_data_of_a_stage_to_come_waits(folder: Path) -> None:
     report = preflight.check(load(folder, two_stages(datasets=sets)), dry_steps=True)
     assert messages(report, 'warning') == [
         "two data train: The set 'train' is checked when stage 'one' has made it.",
-        "two dry step: Stage 'two' has no dry step before the stages it takes data or losses from are done.",
+        "two dry step: Not tried: stage 'two' takes data or a loss from stage 'one', which is not done.",
     ]
+    # What was not looked at is not called good.
+    looked_at = {(finding.stage, finding.check) for finding in report.findings if finding.level == 'ok'}
+    assert ('one', 'dry step') in looked_at and ('one', 'data train') in looked_at
+    assert not {('two', 'dry step'), ('two', 'data train')} & looked_at
+
+
+def test_metrics_that_wait_for_a_stage_are_named(folder: Path) -> None:
+    metrics = {'psnr': {'type': 'PSNR'}, 'quality': {'type': 'PreflightTestMetric', 'path': 'stage:one/net_g'}}
+    report = preflight.check(load(folder, two_stages(val={'val_freq': 2, 'metrics': metrics})), dry_steps=True)
+    found = {(finding.stage, finding.check): finding for finding in report.findings}
+    assert found['one', 'dry step'].level == 'ok'
+    assert found['two', 'dry step'].level == 'warning'
+    assert "Tried without the metrics 'quality'" in found['two', 'dry step'].message
+    assert "stage 'one'" in found['two', 'requirements'].message
 
 
 def test_changed_options(folder: Path) -> None:

@@ -86,6 +86,17 @@ def test_without_pictures(tmp_path: Path) -> None:
         prepare_folder(written(tmp_path / 'set.zip', {'a.txt': b'x'}), tmp_path / 'out')
 
 
+@pytest.mark.parametrize('dst', ['set/out', 'set/Grace/out.lmdb', 'set', 'link/out'])
+def test_nothing_is_written_among_what_is_prepared(tmp_path: Path, dst: str) -> None:
+    written(tmp_path / 'set', files())
+    (tmp_path / 'link').symlink_to('set')
+    before = sorted(tmp_path.rglob('*'))
+    with pytest.raises(UserError, match='whose pictures are prepared: write elsewhere'):
+        run(tmp_path / 'set', tmp_path / dst)
+    assert sorted(tmp_path.rglob('*')) == before
+    assert run(tmp_path / 'set', tmp_path / 'set_out', '--size', 48).images == 2
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     src = written(tmp_path / 'set', {'a.png': png(HIGH)})
     (src / 'b.png').symlink_to(src / 'a.png')

@@ -30,6 +30,7 @@ from fsr_plugins.restore import photograph, restorers
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.images import read_image
+from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face
 
@@ -101,6 +102,46 @@ def test_other_sizes_are_fitted_or_refused(folder: Path, capsys: pytest.CaptureF
     assert read_image('whole/large.png').shape == (128, 128, 3)
 
 
+@pytest.mark.parametrize('sides', [(16, 24), (24, 16)])
+def test_a_size_that_is_asked_for_is_not_called_the_trainings(
+    folder: Path, capsys: pytest.CaptureFixture[str], sides: tuple[int, int]
+) -> None:
+    written(folder / 'tall', {'a.png': png(picture(0, *sides[::-1])), 'b.png': png(picture(1, *sides))})
+    error = refused(capsys, 'tall', '--size', *map(str, sides))
+    assert f"- 'tall/a.png' is {sides[1]}×{sides[0]} (height × width), --size says {sides[0]}×{sides[1]}: " in error
+    assert 'trained' not in error and f'--size {sides[1]} {sides[0]} ' in error
+    assert os.listdir('out') == ['b.png']
+
+
+def test_what_is_not_done_is_not_counted_as_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder / 'more', {f'{number}.png': png(picture(number, 8, 8 if number else 9)) for number in range(4)})
+    assert main(['infer', 'more', '-c', 'net.pth', '-o', 'out']) == 2
+    assert '3 of 4 pictures, 1 cannot be done' in capsys.readouterr().out
+
+
+def test_a_prepared_set_is_taken(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    faces = [Face(f'{number}', picture(number, 8, 8), parsing=np.zeros((8, 8), np.uint8)) for number in range(3)]
+    write_folder(folder / 'set', faces)
+    assert main(['infer', 'set', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    found = json.loads(Path('found.json').read_text())
+    assert list(found['pictures']) == [f'set/images/{number}.png' for number in range(3)] and not found['left_out']
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'plain']) == 0
+    assert [read_image(f'out/{number}.png').tolist() for number in range(3)] == [
+        read_image(f'plain/{number}.png').tolist() for number in range(3)
+    ]
+    write_lmdb(folder / 'set.lmdb', faces, 'png')
+    assert "'set.lmdb' is an LMDB" in refused(capsys, 'set.lmdb')
+
+
+@pytest.mark.parametrize('arguments', [['', '-o', 'out'], ['lr', '-o', ''], ['lr', '-o', 'out', '-c', '']])
+def test_an_empty_name_is_no_folder(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
+    assert main(['infer', '-c', 'net.pth', *arguments]) == 2
+    assert 'the path is empty' in capsys.readouterr().err
+    assert {path.name for path in folder.iterdir()} == {'net.pth', 'lr'}
+    with pytest.raises(UserError, match='is empty'):
+        open_store('')
+
+
 def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
     network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4)
     images = [picture(number, 6 + number % 3, 8) for number in range(70)]
@@ -124,7 +165,9 @@ def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
         (['lr', '--enlarge', '2'], '--enlarge is for photographs'),
         (['lr', '--detector-weights', 'w.pth'], '--detector-weights is for photographs'),
         (['lr', '--photographs', '--fit'], '--fit is for pictures that are faces'),
-        (['lr', '-c', 'judge.pth', '--size', '8', '8'], 'does not enlarge faces 2 times'),
+        (['lr', '-c', 'judge.pth', '--size', '8', '8'], "enlarge faces 2 times. (3 pictures, 'lr/0.png' is one)"),
+        (['lr/1.png', '-c', 'judge.pth', '--size', '8', '8'], "2 times. (1 pictures, 'lr/1.png' is one)"),
+        (['lr', '--device', 'meta'], '--device meta: not here'),
         (['lr', '--device', 'abacus'], '--device abacus'),
         (['lr', '--size', '0', '8'], '--size 0 8'),
         (['lr', '--photographs', '--enlarge', '0'], '--enlarge 0'),

@@ -25,9 +25,7 @@ from fsr_plugins.engine.trainer import StageOutcome, Trainer, make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics
-from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight import Standing
-from fsr_plugins.registry import lookup
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
@@ -102,8 +100,7 @@ def _put_aside(stage: Stage) -> None:
 def _measure_again(stage: Stage, record: Record, inputs: StageInputs, world: World) -> Record:
     """Validates a finished stage whose validation is not what it was, and writes the new figures."""
     logger.info("Stage '%s' is done; its validation has changed: measured again.", stage.name)
-    validates = (stage.opt.get('val') or {}).get('val_freq')
-    loaders = make_val_loaders(stage.opt, world, pin_memory=False) if validates else {}
+    loaders = make_val_loaders(stage.options, world, pin_memory=False) if stage.options.val_freq else {}
     model = _finished_model(stage, world) if loaders else None
     found = {name: model.validate(loader) for name, loader in loaders.items()} if model is not None else {}
     changed = plain({**record, 'validation': found, 'inputs': inputs, 'options': config.fingerprint(stage.opt)})
@@ -137,7 +134,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
         finished.verify_all([*(experiment.stages[name] for name in stage.needs), stage])
         with distributed.naming_lost_processes():
             model = _finished_model(stage, world)
-            loaders = make_val_loaders(stage.opt, world, pin_memory=False)
+            loaders = make_val_loaders(stage.options, world, pin_memory=False)
             found = {name: model.validate(loader) for name, loader in loaders.items()}
         measured = {'validation': found, 'tables': model.evaluation.tables(found)}
         about = {'name': experiment.name, 'stage': stage.name, 'metrics': _conventions({stage.name: stage})}
@@ -176,7 +173,7 @@ def _train(stage: Stage, world: World, stands: Standing) -> Record:
 
 def _trained(stage: Stage, outcome: StageOutcome) -> Record:
     """What a trained stage leaves: the result network first, every other too."""
-    result = lookup('models', stage.opt['model_type']).result_label(stage.opt)
+    result = stage.result_label
     return {
         'iterations': outcome.iterations,
         'seconds': round(outcome.seconds, 1),
@@ -203,7 +200,7 @@ def _sum_up(experiment: Experiment, done: dict[str, Record]) -> Record:
     # The later stage's where both show one.
     tables: dict[str, list[Record]] = {}
     for name, stage in experiment.stages.items():
-        tables |= lookup('models', stage.opt['model_type']).evaluation.tables(figures(done[name]['validation']))
+        tables |= stage.model.evaluation.tables(figures(done[name]['validation']))
     summary: Record = {
         'name': experiment.name,
         'stages': {name: {key: done[name][key] for key in keys if key in done[name]} for name in experiment.stages},
@@ -234,7 +231,7 @@ def _validation(stages: dict[str, Record]) -> Record:
 
 def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
     """How the figures were taken, and by which judge, or why they are absent, by stage and metric."""
-    blocks = {name: (stage.opt.get('val') or {}).get('metrics') for name, stage in stages.items()}
+    blocks = {name: stage.options.metrics for name, stage in stages.items()}
     return {
         stage: {name: metric.convention for name, metric in build_metrics(metrics).items()}
         for stage, metrics in blocks.items()
@@ -247,7 +244,7 @@ def _write_comparison(experiment: Experiment) -> None:
     stage = _last_validating(experiment, with_images=True)
     if stage is None:
         return
-    loaders = make_val_loaders(stage.opt, World(), pin_memory=False)
+    loaders = make_val_loaders(stage.options, World(), pin_memory=False)
     paired = {name: loader for name, loader in loaders.items() if getattr(loader.dataset, 'has_gt', True)} or loaders
     model = _finished_model(stage, World())
     for number, (name, loader) in enumerate(paired.items()):
@@ -259,24 +256,26 @@ def _write_comparison(experiment: Experiment) -> None:
 def _last_validating(experiment: Experiment, with_images: bool = False) -> Stage | None:
     """The last stage that has sets to validate on, if any has; with images: of those whose networks give some."""
     for stage in reversed(experiment.stages.values()):
-        validates = (stage.opt.get('val') or {}).get('val_freq') and len(stage.opt['datasets']) > 1
-        if validates and (not with_images or lookup('models', stage.opt['model_type']).evaluation.shows_images):
+        validates = stage.options.val_freq and stage.options.validation_sets
+        if validates and (not with_images or stage.model.evaluation.shows_images):
             return stage
     return None
 
 
 def _finished_model(stage: Stage, world: World) -> FSRModel:
     """The stage's model for testing, with the weights the stage ended with, averaged ones where there are some."""
-    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
-    cls = lookup('models', opt['model_type'])
-    for label, use in cls.networks.items():
-        if not use.frozen and not use.train_only and opt.get(option_name(label)) is not None:
-            short, path = label.removeprefix('net_'), network_file(stage.folder / 'models', label)
-            opt['path'] |= {f'pretrain_network_{short}': str(path), f'param_key_{short}': PARAMS_EMA}
-            trained = load_state(path).get(META, {}).get('scale', opt['scale'])
-            if trained != opt['scale']:
+    scale = stage.options.scale
+    weights: Record = {}
+    for label, network in stage.networks.items():
+        use = stage.model.networks[label]
+        if not use.frozen and not use.train_only:
+            path = network_file(stage.folder / 'models', label)
+            weights |= {network.weights_key: str(path), network.params_key: PARAMS_EMA}
+            trained = load_state(path).get(META, {}).get('scale', scale)
+            if trained != scale:
                 raise UserError(
-                    f"{stage.where(('scale',))}: key 'scale' is {opt['scale']}, but '{stage.name}' was trained with "
+                    f"{stage.where(('scale',))}: key 'scale' is {scale}, but '{stage.name}' was trained with "
                     f'{trained}: leave it as it was.'
                 )
-    return cls(opt)
+    opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
+    return stage.model({**opt, 'path': {**opt['path'], **weights}})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,9 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def same_handlers() -> Iterator[None]:
-    """A run in a test's own process logs to the stream that pytest closes after it: its handlers end with the test."""
+    """A run in a test's own process logs to the stream that pytest closes after it: its handlers end with the test.
+
+    So does what it makes of Ctrl-C; and runs in processes of their own hear it, though a shell in the background does
+    not.
+    """
     logger = logging.getLogger('fsr_plugins')
     before = list(logger.handlers)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     logger.handlers[:] = before
 

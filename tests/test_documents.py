@@ -14,6 +14,7 @@ import torch
 from fsr_plugins import config
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.registry import build_network
 
 ROOT = Path(__file__).parents[1]
@@ -39,7 +40,9 @@ def test_exported_networks_are_used_as_shown(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     net = build_network(tiny.EDSR)
-    save_network(Path('net_s.pth'), {'params': net}, describe(tiny.options(), 'net_g', tiny.EDSR, 4))
+    save_network(
+        Path('net_s.pth'), {'params': net}, describe('net_g', tiny.EDSR, 4, read_settings(tiny.options()).training())
+    )
     for file in ('net_s.onnx', 'net_s.pt2'):
         assert main(['export', '-c', 'net_s.pth', '-o', file, '--size', '8', '8']) == 0
     lq = np.random.default_rng(0).random((2, 3, 8, 8), np.float32)

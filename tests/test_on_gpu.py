@@ -17,6 +17,7 @@ import torch
 from option_files import stages
 
 import fsr_plugins
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.degradations import BicubicDown, RealWorldCamera
 from fsr_plugins.degradations.random import bits
@@ -142,8 +143,9 @@ def method(monkeypatch: pytest.MonkeyPatch, file: str, stage: str, **settings: A
     opt |= {'is_train': True, 'dist': False, 'rank': 0}
     torch.manual_seed(0)
     model = lookup('models', opt['model_type'])(opt)
-    block = opt['datasets']['train']
-    with TrainLoader(make_dataset(block, 'train', opt), block['batch_size_per_gpu'], threads=1) as loader:
+    settings = read_settings(opt)
+    data = settings.sets['train']
+    with TrainLoader(make_dataset(data, 'train', settings), data.batch_size, threads=1) as loader:
         return model, next(iter(loader))
 
 

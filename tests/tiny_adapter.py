@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net, freeze
 from fsr_plugins.models.strategies import SuperResolution
@@ -86,5 +87,5 @@ def write_checkpoint(path: Path) -> Path:
     """A trained network as a stage leaves it."""
     torch.manual_seed(0)
     opt = {'name': 'source_train', 'scale': 2, 'degradation': DEGRADATION, 'datasets': {'train': {'name': 'source'}}}
-    save_network(path, {'params': TinyAdaptNet(4)}, describe(opt, 'net_sr', ARCH, 7))
+    save_network(path, {'params': TinyAdaptNet(4)}, describe('net_sr', ARCH, 7, read_settings(opt).training()))
     return path

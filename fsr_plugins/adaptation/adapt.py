@@ -117,13 +117,13 @@ def adapt(request: Request) -> Record:
         document = _document(request, source, model_type, work / 'exemplars')
         experiment = config.compose(document, request.checkpoint, root=work)
         (stage,) = experiment.stages.values()
-        exemplars = _take(request.exemplars, work / 'exemplars', stage.opt['datasets']['train'].get('gt_size'))
+        exemplars = _take(request.exemplars, work / 'exemplars', stage.data.gt_size)
         outcome = _train(experiment, stage)
         adapted = {
             'model': model_type,
             'source': file_sha256(request.checkpoint),
             'exemplars': exemplars,
-            'seed': stage.opt['manual_seed'],
+            'seed': stage.options.manual_seed,
             'iterations': outcome.iterations,
         }
         preview = _write(request.out, stage, outcome, source[META], adapted)
@@ -214,9 +214,9 @@ def _with_settings_of(request: Request, model_type: str, document: Document) -> 
         there = ', '.join(experiment.stages)
         hint = near(request.stage, experiment.stages)
         raise UserError(f"{request.option_file} has no stage '{request.stage}' (there are: {there}).{hint}")
-    if stage.opt['model_type'] != model_type:
+    if stage.options.model_type != model_type:
         raise UserError(
-            f"{stage.where(('model_type',))}: stage '{stage.name}' is of {stage.opt['model_type']}, but "
+            f"{stage.where(('model_type',))}: stage '{stage.name}' is of {stage.options.model_type}, but "
             f'{request.checkpoint} is adapted by {model_type}: name another by --stage.'
         )
     settings = {'train': stage.opt['train']}
@@ -256,7 +256,7 @@ def _take(files: Sequence[Path], folder: Path, size: int | None) -> list[dict[st
 
 
 def _train(experiment: Experiment, stage: Stage) -> StageOutcome:
-    distributed.start('none', stage.opt['num_gpu'])
+    distributed.start('none', stage.options.num_gpu)
     logs.set_up(True)
     preflight.check(experiment, dry_steps=True)
     try:
@@ -269,7 +269,7 @@ def _train(experiment: Experiment, stage: Stage) -> StageOutcome:
 
 def _write(out: Path, stage: Stage, outcome: StageOutcome, source: Record, adapted: Record) -> Path | None:
     """Writes the network with what it says of itself, and the picture; returns the picture's path if there is one."""
-    content = described(outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)])
+    content = described(outcome.checkpoints[stage.result_label])
     meta = {**source, 'versions': content[META]['versions'], 'adapted': [*source.get('adapted', []), adapted]}
     # Through text: equal values are then equal objects, or not, in every run, on which the bytes of a pickle depend.
     content[META] = json.loads(json.dumps(meta))

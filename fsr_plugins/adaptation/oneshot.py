@@ -18,7 +18,7 @@ from fsr_plugins import config, preflight
 from fsr_plugins.adaptation import report as oneshot_report
 from fsr_plugins.adaptation.plan import Plan, Repeat, plan
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import META, PARAMS, load_state, read_weights, write_weights
+from fsr_plugins.checkpoints import META, load_state, read_weights, write_weights
 from fsr_plugins.config import Experiment, Stage, finished
 from fsr_plugins.config.inputs import gather_inputs
 from fsr_plugins.engine import distributed, logs, report
@@ -28,9 +28,7 @@ from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import build_metrics
-from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight import standing
-from fsr_plugins.registry import lookup
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
@@ -54,7 +52,7 @@ def run(experiment: Experiment) -> Record:
     """
     logs.set_up(True)
     todo = plan(experiment)
-    distributed.start('none', todo.repeats[0].stage.opt['num_gpu'])
+    distributed.start('none', todo.repeats[0].stage.options.num_gpu)
     with only_writer(experiment.folder):
         return _run(experiment, todo)
 
@@ -74,7 +72,7 @@ def _run(experiment: Experiment, todo: Plan) -> Record:
         for name in ('training_states', 'models'):
             shutil.rmtree(repeat.stage.folder / name, ignore_errors=True)
         records.append({**record, 'validation': figures(record['validation'])})
-    blocks = experiment.stages[todo.options.stages[0]].opt['val']['metrics']
+    blocks = experiment.stages[todo.options.stages[0]].options.metrics
     metrics = {
         name: {'type': blocks[name]['type'], 'convention': metric.convention, 'better': metric.better}
         for name, metric in build_metrics(blocks).items()
@@ -136,7 +134,7 @@ def _adapt(repeat: Repeat, todo: Plan) -> Record:
     if todo.options.keep_networks:
         _keep_differences(stage, outcome)
     kept = [*stage.folder.glob(f'{FACES}/*.png'), *stage.folder.glob(f'*{DIFFERENCE}')]
-    result = outcome.checkpoints[lookup('models', stage.opt['model_type']).result_label(stage.opt)]
+    result = outcome.checkpoints[stage.result_label]
     record: Record = {
         'stage': repeat.base,
         'split': repeat.split,
@@ -159,9 +157,9 @@ def _keep_differences(stage: Stage, outcome: StageOutcome) -> None:
     Laid over the weights of ``meta.base`` (SHA-256) they give the network.
     """
     for label, file in outcome.checkpoints.items():
-        content, suffix = load_state(file), option_name(label).removeprefix('network_')
-        base = stage.opt['path'].get(f'pretrain_network_{suffix}')
-        before = read_weights(base, stage.opt['path'].get(f'param_key_{suffix}', PARAMS)) if base else {}
+        content, network = load_state(file), stage.options.network(label)
+        base = network.weights
+        before = read_weights(base, network.params) if base else {}
         kept: Record = {
             key: {
                 name: tensor

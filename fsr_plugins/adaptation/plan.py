@@ -11,13 +11,14 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.schema import check_stage
+from fsr_plugins.config.settings import StageSettings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
-from fsr_plugins.values import Options, Record
+from fsr_plugins.values import Record
 
 #: The keys of a set's block by which it chooses among its images.
 _CHOICE = ('keys', 'exclude_keys', 'max_images', 'subset_seed')
@@ -65,8 +66,8 @@ def plan(experiment: Experiment) -> Plan:
     options = experiment.oneshot
     stages = [_stage(experiment, name) for name in options.stages]
     phase = _target(stages, options, experiment.file)
-    block = stages[0].opt['datasets'][phase]
-    dataset = make_dataset(block, 'val', stages[0].opt)
+    block = stages[0].options.sets[phase].block
+    dataset = make_dataset(stages[0].options.sets[phase], 'val', stages[0].options)
     if not isinstance(dataset, ImageDataset) or not dataset.has_gt:
         raise UserError(
             f'{stages[0].where(("datasets", phase))}: the target set must have HR faces: take a FaceDataset.'
@@ -98,7 +99,7 @@ def _stage(experiment: Experiment, name: str) -> Stage:
         )
     if stage.generates_set:
         raise UserError(f"{stage.where(('model_type',))}: stage '{name}' trains nothing and cannot be repeated.")
-    if not (stage.opt.get('val') or {}).get('metrics'):
+    if not stage.options.metrics:
         raise UserError(f"{stage.where(('val',))}: stage '{name}' has no 'val.metrics' to compare by.")
     return stage
 
@@ -106,18 +107,18 @@ def _stage(experiment: Experiment, name: str) -> Stage:
 def _target(stages: list[Stage], options: OneShotOptions, file: Path) -> str:
     """The key under ``datasets`` of the target set."""
     first = stages[0]
-    sets = [phase for phase in first.opt['datasets'] if phase != 'train']
+    sets = [data.phase for data in first.options.validation_sets]
     if not sets:
         raise UserError(f"{first.where(('datasets',))}: stage '{first.name}' has no 'val_…' set to take as the target.")
     phase = options.set or sets[0]
     for stage in stages:
-        if phase not in stage.opt['datasets'] or phase == 'train':
+        if phase not in stage.options.sets or phase == 'train':
             there = ', '.join(sets)
             raise UserError(
                 f"{file}: 'oneshot.set' is '{phase}', which stage '{stage.name}' has no set of (there are: {there})."
                 f'{near(phase, sets)}'
             )
-        if stage.opt['datasets'][phase] != first.opt['datasets'][phase]:
+        if stage.options.sets[phase] != first.options.sets[phase]:
             raise UserError(
                 f"{stage.where(('datasets', phase))}: stages '{first.name}' and '{stage.name}' are compared, but "
                 f"'datasets.{phase}' differs: make it equal."
@@ -148,24 +149,26 @@ def _repeat(stage: Stage, phase: str, split: Split, number: int, keys: list[str]
     """
     opt, exemplar = copy.deepcopy(stage.opt), split.exemplars[number]
     name = f'{stage.name}_{number}'
-    opt['name'] += f'_{split.name}_{number}'
-    opt['datasets'] = _datasets(opt, phase, keys, exemplar)
-    opt['manual_seed'] += number
-    total = opt['train']['total_iter']
-    opt['val'] |= {'val_freq': total, 'save_img': False}
-    opt['logger'] |= {'print_freq': total, 'save_checkpoint_freq': total, 'keep_states': 1, 'use_tb_logger': False}
-    opt['logger'].pop('wandb', None)
+    total = stage.train.total_iter
+    records = {'print_freq': total, 'save_checkpoint_freq': total, 'keep_states': 1, 'use_tb_logger': False}
+    opt |= {
+        'name': f'{stage.options.name}_{split.name}_{number}',
+        'datasets': _datasets(stage.options, phase, keys, exemplar),
+        'manual_seed': stage.options.manual_seed + number,
+        'val': {**opt['val'], 'val_freq': total, 'save_img': False},
+        'logger': {**opt['logger'], **records, 'wandb': None},
+    }
     made = replace(stage, name=f'{split.name}/{name}', opt=opt, folder=folder / split.name / name)
     return Repeat(stage.name, split.name, number, exemplar, made)
 
 
-def _datasets(opt: Options, phase: str, keys: list[str], exemplar: str) -> Record:
-    target, train = dict(opt['datasets'][phase]), dict(opt['datasets']['train'])
+def _datasets(options: StageSettings, phase: str, keys: list[str], exemplar: str) -> Record:
+    target, train = (copy.deepcopy(options.sets[name].block) for name in (phase, 'train'))
     for key in (*_CHOICE, *_PLACE):
         train.pop(key, None)
     train |= {key: target[key] for key in _PLACE if key in target} | {'keys': [exemplar]}
     for key in _CHOICE:
         target.pop(key, None)
     # Without it the seed of the repeat would change how the faces to test with are degraded.
-    target.setdefault('seed', opt['manual_seed'])
+    target.setdefault('seed', options.manual_seed)
     return {'train': train, phase: {**target, 'keys': keys, 'exclude_keys': [exemplar]}}

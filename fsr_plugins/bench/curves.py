@@ -26,7 +26,7 @@ def _line(entry: Lineage, metric: str, unit: str) -> Iterator[tuple[float, float
     before = 0
     for name in entry.trained:
         stage = entry.experiment.stages[name]
-        total, iterations = training_amount(stage, unit), stage.opt['train']['total_iter']
+        total, iterations = training_amount(stage, unit), stage.train.total_iter
         for record in read_records(stage.folder / 'metrics.jsonl'):
             value = record.get('validation', {}).get(MONITORED, {}).get('result', {}).get(metric)
             if value is not None:

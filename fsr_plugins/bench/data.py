@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fsr_plugins.bench.results import Json, SetResults
 from fsr_plugins.config.options import Block
+from fsr_plugins.config.settings import SetOptions, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.trainer import make_dataset
@@ -60,17 +61,16 @@ class TestSet:
     __test__ = False  # it is no test, whatever pytest makes of the name
 
     def __init__(self, block: Block, options: Block) -> None:
-        self.dataset = make_dataset(block, 'val', options)
+        data, settings = SetOptions('test', dict(block)), read_settings(dict(options))
+        self.dataset = make_dataset(data, 'val', settings)
         if not isinstance(self.dataset, ImageDataset) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
         self.fingerprint = fingerprint(self.dataset)
-        self.scale: int = options['scale']
+        self.scale = settings.scale
         # A model without networks: it brings batches to the device and makes LR as in training.
         self._feeder = StageModel(dict(options))
         self.device = self._feeder.device
-        self._loader = EvalLoader(
-            self.dataset, block['batch_size_per_gpu'], threads=block.get('num_worker_per_gpu', 2), prefetch=2
-        )
+        self._loader = EvalLoader(self.dataset, data.batch_size, threads=data.threads, prefetch=2)
         self._lr_sha256 = hashlib.sha256()
         self._seen = False
 

@@ -14,6 +14,7 @@ from fsr_plugins.bench.suite import Suite
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import Stage
 from fsr_plugins.config.options import Block
+from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import UserError
@@ -35,12 +36,14 @@ def training_fingerprint(suite: Suite) -> DatasetFingerprint | None:
     """Which images the entries are trained with; None for a suite without ``train``."""
     if suite.train is None:
         return None
-    return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), suite.run_options()))
+    return fingerprint(_plain_set(suite.train.model_dump(exclude_none=True), read_settings(suite.run_options())))
 
 
-def _plain_set(block: Block, options: Block) -> ImageDataset:
+def _plain_set(block: Block, options: StageSettings) -> ImageDataset:
     """The faces of a training set and nothing beside: what else a set does may need what is not trained yet."""
-    dataset: ImageDataset = make_dataset({'type': 'FaceDataset', 'name': 'train', **block}, 'val', options)
+    dataset: ImageDataset = make_dataset(
+        SetOptions('train', {'type': 'FaceDataset', 'name': 'train', **block}), 'val', options
+    )
     return dataset
 
 
@@ -79,13 +82,12 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
 
 def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
-    if stage.opt['scale'] != suite.options.scale:
-        yield Difference(name, f"stage '{stage.name}' has scale {stage.opt['scale']}, the suite {suite.options.scale}")
-    if stage.opt.get('degradation') != suite.options.degradation:
+    if stage.options.scale != suite.options.scale:
+        yield Difference(name, f"stage '{stage.name}' has scale {stage.options.scale}, the suite {suite.options.scale}")
+    if stage.options.degradation != suite.options.degradation:
         yield Difference(
             name,
-            f"stage '{stage.name}' makes LR by {stage.opt.get('degradation')}, the suite by "
-            f'{suite.options.degradation}',
+            f"stage '{stage.name}' makes LR by {stage.options.degradation}, the suite by {suite.options.degradation}",
         )
     if suite.budget is not None:
         unit, most, spent = suite.budget.unit, suite.budget.most, entry.spent(suite.budget.unit)
@@ -94,9 +96,10 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
             seen = f'its network sees {sum(spent.values()):,} {unit} ({each}), the budget is {most:,}'
             yield Difference(name, seen, excused=True)
     for other in entry.experiment.stages.values():
-        for key, path in other.opt['path'].items():
-            if key.startswith('pretrain_network_') and path and not Path(path).is_relative_to(entry.experiment.folder):
-                brought = f"'path.{key}' of stage '{other.name}' brings weights along: {path}"
+        for network in other.networks.values():
+            path = network.weights
+            if path and not Path(path).is_relative_to(entry.experiment.folder):
+                brought = f"'path.{network.weights_key}' of stage '{other.name}' brings weights along: {path}"
                 yield Difference(name, brought, excused=True)
         yield from _data(name, other, entry, train)
     try:
@@ -109,7 +112,7 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
 
 def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
     """What a stage learns from, teachers' stages too: the suite's training set, and what its own stages make of it."""
-    block, folder = stage.opt['datasets']['train'], entry.experiment.folder
+    block, folder = stage.data.block, entry.experiment.folder
     outside = [root for key in block if key.startswith('dataroot_') for root in _roots(block[key], folder)]
     known = () if train is None else train.checksums
     other = [root for root in outside if not {store_checksum(part) for part in open_store(root).parts} <= set(known)]
@@ -119,7 +122,9 @@ def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | N
     roots = block.get('dataroot_gt')
     if train is None or not roots or _roots(roots, folder) != _roots(roots, None):
         return
-    chosen = fingerprint(_plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.opt))
+    chosen = fingerprint(
+        _plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.options)
+    )
     if chosen.keys != train.keys:
         yield Difference(name, f"stage '{stage.name}' learns from {chosen}, the suite's is {train}", True)
 

@@ -11,8 +11,7 @@ from fsr_plugins.checkpoints import label_of, network_file
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.networks import option_name
-from fsr_plugins.registry import lookup, near
+from fsr_plugins.registry import near
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,9 @@ class Lineage:
 
     def monitored_stages(self) -> tuple[str, ...]:
         """The stages whose validation shows SR images."""
-        stages = {name: self.experiment.stages[name].opt for name in self.trained}
+        stages = {name: self.experiment.stages[name] for name in self.trained}
         return tuple(
-            name
-            for name, opt in stages.items()
-            if opt.get('degradation') and lookup('models', opt['model_type']).evaluation.shows_images
+            name for name, stage in stages.items() if stage.options.degradation and stage.model.evaluation.shows_images
         )
 
 
@@ -60,8 +57,8 @@ def lineage_of(experiment: Experiment, entry: SuiteEntry) -> Lineage:
     stage = experiment.stages[name]
     if stage.generates_set:
         raise UserError(f"stage '{name}' trains nothing: name the stage of the network by 'stage'.")
-    model = lookup('models', stage.opt['model_type'])
-    label = entry.net or model.result_label(stage.opt)
+    model = stage.model
+    label = entry.net or stage.result_label
     products = model.composite_blocks(stage.opt)
     known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
     if label not in known:
@@ -75,8 +72,8 @@ def lineage_of(experiment: Experiment, entry: SuiteEntry) -> Lineage:
 
 def training_amount(stage: Stage, unit: str) -> int:
     """How many iterations, or images of one process, a stage trains."""
-    iterations: int = stage.opt['train']['total_iter']
-    return iterations if unit == 'iterations' else iterations * stage.opt['datasets']['train']['batch_size_per_gpu']
+    iterations = stage.train.total_iter
+    return iterations if unit == 'iterations' else iterations * stage.data.batch_size
 
 
 def _closure(experiment: Experiment, name: str) -> Iterator[str]:
@@ -88,17 +85,14 @@ def _closure(experiment: Experiment, name: str) -> Iterator[str]:
 def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
     """The stages in which a network, or what it is put together of, learns."""
     stage = experiment.stages[name]
-    model = lookup('models', stage.opt['model_type'])
+    model = stage.model
     product = label in model.composite_blocks(stage.opt)
-    labels = [
-        key
-        for key, use in model.networks.items()
-        if (key == label or product) and not use.train_only and stage.opt.get(option_name(key)) is not None
-    ]
-    for key in labels:
-        path = stage.opt['path'].get(f'pretrain_{option_name(key)}')
+    for key, network in stage.networks.items():
+        if model.networks[key].train_only or not (key == label or product):
+            continue
+        path = network.weights
         source = source_stage(experiment, stage, path) if path is not None else None
         if source is not None:
-            yield from _trained(experiment, source.name, label_of(Path(path)))
+            yield from _trained(experiment, source.name, label_of(Path(str(path))))
         if not model.networks[key].frozen:
             yield name

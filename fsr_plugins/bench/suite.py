@@ -80,7 +80,7 @@ class Suite:
     def run_options(self) -> Block:
         """What a stage's options would say of device, degradation and scale."""
         return {
-            'num_gpu': self.options.num_gpu if isinstance(self.options.num_gpu, int) else None,
+            'num_gpu': self.options.num_gpu if isinstance(self.options.num_gpu, int) else 'auto',
             'manual_seed': self.options.manual_seed,
             'scale': self.options.scale,
             'degradation': self.options.degradation,

@@ -18,7 +18,7 @@ from fsr_plugins.checkpoints.loading import described, load
 from fsr_plugins.checkpoints.meta import Meta, TrainedOn, meta_in, meta_of, trained_on
 from fsr_plugins.checkpoints.reading import load_state, read_weights
 from fsr_plugins.checkpoints.tensors import all_finite, check_finite, not_finite, tensors_in
-from fsr_plugins.checkpoints.writing import describe, save_network, write_tensors, write_weights
+from fsr_plugins.checkpoints.writing import Training, describe, save_network, write_tensors, write_weights
 
 __all__ = [
     'AVERAGED_FIRST',
@@ -28,6 +28,7 @@ __all__ = [
     'PARAMS_EMA',
     'StateDict',
     'TrainedOn',
+    'Training',
     'all_finite',
     'check_finite',
     'check_fit',

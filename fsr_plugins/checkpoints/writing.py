@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,37 +16,48 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints.layout import META
 from fsr_plugins.checkpoints.tensors import not_finite
 from fsr_plugins.errors import RunError
-from fsr_plugins.values import Block, Options, Record
+from fsr_plugins.values import Block, Record
 from fsr_plugins.version import __version__
 
 
-def describe(
-    opt: Options,
-    label: str,
-    block: Block,
-    iteration: int,
-    manifests: Record | None = None,
-    history: Sequence[Mapping[str, object]] = (),
-) -> Record:
-    """What a checkpoint says of itself: all that is needed to build the network and to feed it.
+@dataclass(frozen=True)
+class Training:
+    """What a checkpoint says of the training that made it.
 
-    ``manifests`` says what data it was trained and measured on: by phase as in the option file, what the set's stores
-    say of themselves. ``history`` says what was changed during the training.
+    Attributes:
+        experiment: its name and its stage's.
+        scale: how many times its networks enlarge.
+        sizes, data: by phase, the side of HR crops, None where images are taken whole; what the sets are called.
+        degradation: the block that makes LR.
+        manifests: by phase, what the set's stores say of themselves.
+        history: what was changed while it was going on.
     """
+
+    experiment: str = ''
+    scale: int | None = None
+    sizes: Mapping[str, int | None] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
+    degradation: Block | None = None
+    manifests: Record = field(default_factory=dict)
+    history: Sequence[Mapping[str, object]] = ()
+
+
+def describe(label: str, block: Block, iteration: int, training: Training) -> Record:
+    """What a checkpoint says of itself: all that is needed to build the network and to feed it."""
     return {
         'format': 1,
         'net': label,
         'arch': dict(block),
-        'scale': opt.get('scale'),
-        'sizes': {name: data.get('gt_size') for name, data in opt.get('datasets', {}).items()},
+        'scale': training.scale,
+        'sizes': dict(training.sizes),
         'range': [0.0, 1.0],
         'channels': 'RGB',
-        'degradation': opt.get('degradation'),
-        'data': {name: data.get('name', name) for name, data in opt.get('datasets', {}).items()},
-        'manifests': dict(manifests or {}),
-        'experiment': opt.get('name'),
+        'degradation': training.degradation,
+        'data': dict(training.data),
+        'manifests': dict(training.manifests),
+        'experiment': training.experiment,
         'iteration': iteration,
-        'history': [dict(change) for change in history],
+        'history': [dict(change) for change in training.history],
         'versions': {'fsr_plugins': __version__, 'torch': str(torch.__version__)},
     }
 

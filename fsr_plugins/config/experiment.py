@@ -11,7 +11,9 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -19,13 +21,15 @@ from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import differences, fingerprint
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
 from fsr_plugins.config.renames import with_its_own_names
 from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
+from fsr_plugins.config.settings import NetworkOptions, SetOptions, StageSettings, read_settings
 from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
 from fsr_plugins.errors import UserError, shown
-from fsr_plugins.registry import MODEL_REGISTRY, load_plugins
+from fsr_plugins.registry import MODEL_REGISTRY, load_plugins, lookup
 from fsr_plugins.values import NAME, Block, Options
 
 __all__ = ['Experiment', 'Stage', 'compose', 'differences', 'dump', 'fingerprint', 'load', 'runtime']
@@ -52,6 +56,39 @@ class Stage:
     needs: tuple[str, ...] = ()  #: the stages whose results it takes
     places: Places = field(default_factory=dict, repr=False, compare=False)
     file: Path = Path()
+
+    @cached_property
+    def options(self) -> StageSettings:
+        """The options, typed and with their defaults."""
+        return read_settings(self.opt)
+
+    @property
+    def model(self) -> type[Any]:
+        """The class that the stage is trained or made by."""
+        return lookup('models', self.options.model_type)
+
+    @cached_property
+    def train(self) -> TrainOptions:
+        """The block ``train``, as the model declares it. A stage that makes a set has none."""
+        options: TrainOptions = self.model.Train.model_validate(self.options.train or {})
+        return options
+
+    @property
+    def data(self) -> SetOptions:
+        """The set that is trained on, or gone over."""
+        return self.options.sets['train']
+
+    @property
+    def networks(self) -> dict[str, NetworkOptions]:
+        """The networks that the options give, by label, in the model's order."""
+        found = {label: self.options.network(label) for label in self.model.networks}
+        return {label: network for label, network in found.items() if network.block is not None}
+
+    @property
+    def result_label(self) -> str:
+        """The network that is the result."""
+        label: str = self.model.result_label(self.opt)
+        return label
 
     @property
     def generates_set(self) -> bool:

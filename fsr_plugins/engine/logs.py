@@ -16,6 +16,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fsr_plugins.atomic import write_text
+from fsr_plugins.config.schema import LoggerOptions
 from fsr_plugins.engine.plain import json_text
 from fsr_plugins.errors import DiskError, UserError
 from fsr_plugins.values import Record
@@ -97,12 +98,12 @@ class StageLog:
 
     Args:
         folder: the stage's folder; ``train.log``, ``metrics.jsonl`` and ``tb/`` go there.
-        options: the block ``logger`` of the option file.
+        options: the block ``logger``.
         total: the stage's iterations.
         name: what the lines begin with.
     """
 
-    def __init__(self, folder: Path, options: Mapping[str, Any], *, total: int, name: str) -> None:
+    def __init__(self, folder: Path, options: LoggerOptions, *, total: int, name: str) -> None:
         """
         Raises:
             DiskError: the log cannot be written.
@@ -189,16 +190,15 @@ class StageLog:
             self._file.close()
 
 
-def _tensorboard(folder: Path, options: Mapping[str, Any], resumed_at: int, name: str) -> Any:
-    wandb_options = options.get('wandb') or {}
-    if wandb_options.get('project'):
+def _tensorboard(folder: Path, options: LoggerOptions, resumed_at: int, name: str) -> Any:
+    if options.wandb is not None and options.wandb.project:
         try:
             import wandb
         except ImportError as error:
             raise UserError("logger.wandb needs the package 'wandb': pip install fsr_plugins[wandb].") from error
-        wandb.init(project=wandb_options['project'], id=wandb_options.get('resume_id'), resume='allow', name=name,
+        wandb.init(project=options.wandb.project, id=options.wandb.resume_id, resume='allow', name=name,
                    dir=str(folder), sync_tensorboard=True)  # fmt: skip
-    if not options.get('use_tb_logger', True):
+    if not options.use_tb_logger:
         return None
     from torch.utils.tensorboard import SummaryWriter
 

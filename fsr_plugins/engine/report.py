@@ -63,7 +63,7 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
     with networks.evaluating(*nets), model.precision.autocast():
         for index in indices:
             lq = lq_of(model, torch.utils.data.default_collate([dict(dataset[index])]), dataset.opt['name'])
-            images = {'LR': lq, 'bicubic': bicubic_up(lq, model.opt['scale'])}
+            images = {'LR': lq, 'bicubic': bicubic_up(lq, model.options.scale)}
             images |= {name: net(lq) for net, name in nets.items()}
             if model.gt is not None:
                 images['HR'] = model.gt

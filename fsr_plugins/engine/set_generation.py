@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.config.inputs import StageInputs, read_inputs
+from fsr_plugins.config.settings import StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader
 from fsr_plugins.engine import distributed
@@ -45,15 +46,15 @@ Part = list[npt.NDArray[np.uint8]]
 PARTS, INPUTS = 'parts', 'inputs.json'
 
 
-def make_source(opt: Options) -> ImageDataset:
+def make_source(options: StageSettings) -> ImageDataset:
     """The set that is gone over: ``datasets.train``, unturned and uncut.
 
     Raises:
         UserError: the options ask for crops or flips, or it is no set of the toolkit's.
     """
-    dataset = make_dataset(opt['datasets']['train'], 'val', opt)
+    dataset = make_dataset(options.sets['train'], 'val', options)
     if not isinstance(dataset, ImageDataset):
-        raise UserError(f"'{opt['datasets']['train']['type']}' cannot be gone over in order: take a FaceDataset.")
+        raise UserError(f"'{options.sets['train'].type}' cannot be gone over in order: take a FaceDataset.")
     return dataset
 
 
@@ -85,8 +86,9 @@ class SetGenerator:
 
     def __init__(self, opt: Options, folder: Path, world: World, inputs: StageInputs) -> None:
         self.opt, self.folder, self.world, self.inputs = opt, folder, world, inputs
+        self.options = read_settings(opt)
         self.parts = folder / PARTS
-        self.dataset = make_source(opt)
+        self.dataset = make_source(self.options)
         self.stop = StopSignal()
 
     def run(self) -> Record:
@@ -96,7 +98,7 @@ class SetGenerator:
             Interrupted: asked to stop; the parts made so far stay.
         """
         started = time.perf_counter()
-        model = lookup('models', self.opt['model_type'])(self.opt)
+        model = lookup('models', self.options.model_type)(self.opt)
         target = self.folder / model.output
         if not target.exists():
             self.parts.mkdir(parents=True, exist_ok=True)
@@ -124,7 +126,7 @@ class SetGenerator:
         total = -(-len(self.dataset) // PART)
         missing = distributed.on_main(lambda: [part for part in range(total) if not self._file(part).exists()])
         if len(missing) < total:
-            logger.info('%s: %d of %d parts are there.', self.opt['name'], total - len(missing), total)
+            logger.info('%s: %d of %d parts are there.', self.options.name, total - len(missing), total)
         mine = missing[self.world.rank :: self.world.size]
         made = self._images(model, mine)
         rounds = -(-len(missing) // self.world.size)
@@ -135,22 +137,22 @@ class SetGenerator:
                 write_atomically(self._file(mine[step]), lambda file, arrays=arrays: np.savez(file, **arrays))  # type: ignore[misc]
             if step % report == 0 or step == rounds - 1:
                 done = (total - len(missing) + (step + 1) * self.world.size) * PART
-                logger.info('%s: %d of %d images', self.opt['name'], min(done, len(self.dataset)), len(self.dataset))
+                logger.info('%s: %d of %d images', self.options.name, min(done, len(self.dataset)), len(self.dataset))
             if distributed.any_rank(bool(self.stop.number)):
                 raise Interrupted(
-                    f'{self.opt["name"]}: stopped; the parts made so far are in {self.parts}. Give the same command '
+                    f'{self.options.name}: stopped; the parts made so far are in {self.parts}. Give the same command '
                     'again to go on.',
                     self.stop.number or signal.SIGTERM,
                 )
 
     def _images(self, model: SetGeneration, parts: list[int]) -> Iterator[Part]:
         """The images of each part, by its numbers."""
-        block = self.opt['datasets']['train']
+        data = self.options.sets['train']
         loader = OrderedLoader(
             self.dataset,
-            block.get('batch_size_per_gpu', 16),
+            data.batch_size,
             [self._numbers(part) for part in parts],
-            threads=block.get('num_worker_per_gpu', 2),
+            threads=data.threads,
             pin_memory=model.device.type == 'cuda',
         )
         images: Part = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import torch
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.config.inputs import Change, StageInputs
+from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.problems import explained
+from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
 from fsr_plugins.engine import distributed, report
@@ -43,42 +45,41 @@ class StageOutcome:
     history: list[Change] = field(default_factory=list)
 
 
-def make_dataset(block: Mapping[str, Any], phase: str, opt: Mapping[str, Any]) -> Any:
+def make_dataset(data: SetOptions, phase: str, options: StageSettings) -> Any:
     """The dataset a block under ``datasets`` names, with the keys BasicSR adds and the run's seed."""
-    options = {'scale': opt['scale'], 'seed': opt['manual_seed'], **block, 'phase': phase}
-    with explained(f"the set '{block['name']}' cannot be built"):
-        return lookup('datasets', block['type'])(options)
+    block = {'scale': options.scale, 'seed': options.manual_seed, **data.block, 'name': data.name, 'phase': phase}
+    with explained(f"the set '{data.name}' cannot be built"):
+        return lookup('datasets', data.type)(block)
 
 
-def make_train_loader(opt: Options, world: World, start: int, pin_memory: bool) -> TrainLoader:
+def make_train_loader(options: StageSettings, world: World, start: int, pin_memory: bool) -> TrainLoader:
     """Batches of ``datasets.train`` from iteration ``start`` on."""
-    block = opt['datasets']['train']
+    data = options.sets['train']
     return TrainLoader(
-        make_dataset(block, 'train', opt),
-        block['batch_size_per_gpu'],
-        seed=opt['manual_seed'],
+        make_dataset(data, 'train', options),
+        data.batch_size,
+        seed=options.manual_seed,
         rank=world.rank,
         world_size=world.size,
         start=start,
-        threads=block.get('num_worker_per_gpu', 2),
+        threads=data.threads,
         pin_memory=pin_memory,
     )
 
 
-def make_val_loaders(opt: Options, world: World, pin_memory: bool) -> dict[str, EvalLoader]:
+def make_val_loaders(options: StageSettings, world: World, pin_memory: bool) -> dict[str, EvalLoader]:
     """A loader for every set under ``datasets`` but ``train``, by the set's name; each rank gets its share."""
-    loaders = {}
-    for phase, block in opt['datasets'].items():
-        if phase.split('_')[0] in ('val', 'test'):
-            loaders[block['name']] = EvalLoader(
-                make_dataset(block, 'val', opt),
-                block.get('batch_size_per_gpu', 16),
-                rank=world.rank,
-                world_size=world.size,
-                threads=block.get('num_worker_per_gpu', 2),
-                pin_memory=pin_memory,
-            )
-    return loaders
+    return {
+        data.name: EvalLoader(
+            make_dataset(data, 'val', options),
+            data.batch_size,
+            rank=world.rank,
+            world_size=world.size,
+            threads=data.threads,
+            pin_memory=pin_memory,
+        )
+        for data in options.validation_sets
+    }
 
 
 class Trainer:
@@ -103,14 +104,10 @@ class Trainer:
     ) -> None:
         self.opt, self.folder, self.world = opt, folder, world
         self.inputs, self.changes, self.renew = inputs, list(changes), renew
-        options = opt.get('logger') or {}
-        self.states = TrainingStates(folder / STATES, options.get('keep_states', 3))
-        self.total: int = opt['train']['total_iter']
-        self.print_freq: int = options.get('print_freq', 100)
-        self.save_freq: int = options.get('save_checkpoint_freq', 5000)
-        self.val_freq: int = (opt.get('val') or {}).get('val_freq', 0)
-        self.warmup: int = opt['train'].get('warmup_iter', -1)
-        self.accumulate: int = opt['train'].get('accumulate', 1)
+        self.options = read_settings(opt)
+        self.train: TrainOptions = lookup('models', self.options.model_type).Train.model_validate(self.options.train)
+        self.states = TrainingStates(folder / STATES, self.options.logger.keep_states)
+        self.total, self.accumulate = self.train.total_iter, self.train.accumulate
         self.iteration, self.seconds = 0, 0.0
         self.validation: dict[str, Results] = {}
         #: Whether the iteration that was saved last is yet to be validated.
@@ -124,8 +121,9 @@ class Trainer:
             Interrupted: asked to stop; a state was saved.
             RunError: a loss or a weight is NaN or Inf, or something could not be written.
         """
-        name, options = self.opt['name'], self.opt.get('logger') or {}
-        self.log = StageLog(self.folder, options, total=self.total, name=name) if self.world.is_main else None
+        self.log: StageLog | None = None
+        if self.world.is_main:
+            self.log = StageLog(self.folder, self.options.logger, total=self.total, name=self.options.name)
         try:
             return self._run()
         except NotFinite as error:
@@ -135,18 +133,18 @@ class Trainer:
                 self.log.close()
 
     def _run(self) -> StageOutcome:
-        distributed.choose_algorithms(self.opt.get('deterministic', False))
-        distributed.seed_everything(self.opt['manual_seed'])
-        self.model: FSRModel = lookup('models', self.opt['model_type'])(self.opt)
-        distributed.seed_everything(self.opt['manual_seed'] + self.world.rank)
+        distributed.choose_algorithms(self.options.deterministic)
+        distributed.seed_everything(self.options.manual_seed)
+        self.model: FSRModel = lookup('models', self.options.model_type)(self.opt)
+        distributed.seed_everything(self.options.manual_seed + self.world.rank)
         self._resume()
         pin = self.model.device.type == 'cuda'
-        self.val_loaders = make_val_loaders(self.opt, self.world, pin) if self.val_freq else {}
+        self.val_loaders = make_val_loaders(self.options, self.world, pin) if self.options.val_freq else {}
         # Sets may have been taken out since the stage began.
         self.validation = {name: found for name, found in self.validation.items() if name in self.val_loaders}
         if self.log is not None:
             self.log.begin(self.iteration, self.validation_due)
-        with make_train_loader(self.opt, self.world, self.iteration, pin) as loader:
+        with make_train_loader(self.options, self.world, self.iteration, pin) as loader:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
             self._note_data(loader.dataset)
@@ -167,14 +165,14 @@ class Trainer:
         where = f'{self.model.device} in {self.model.precision.name}'
         logger.info(
             '%s: %d images, %.1f iterations an epoch, %d iterations, on %s; %s',
-            self.opt['name'], images, self.per_epoch, self.total, where, networks,
+            self.options.name, images, self.per_epoch, self.total, where, networks,
         )  # fmt: skip
 
     def _resume(self) -> None:
         """Takes up the newest state of the stage, else the one that ``path.resume_state`` names."""
         state = self.states.newest(self.model.check_training_state)
         where = str(self.states.folder)
-        if state is None and (other := self.opt['path'].get('resume_state')):
+        if state is None and (other := self.options.resume_state):
             state, where = read_state(Path(other).expanduser()), str(other)
             self.changes = [f'training went on from {other}']
             self.renew = True
@@ -199,15 +197,15 @@ class Trainer:
         self.model.history = [*state.get('history', [])]
         if self.changes:
             self.model.history.append({'after': self.iteration, 'changes': self.changes})
-        logger.info('%s: resumed at iteration %d.', self.opt['name'], self.iteration)
+        logger.info('%s: resumed at iteration %d.', self.options.name, self.iteration)
 
     def _note_data(self, dataset: Any) -> None:
         """What the stores of every set say of themselves, and the images that are trained on.
 
         BasicSR's datasets do not say. What was trained on before data was exchanged stays named.
         """
-        sets = {phase: self.val_loaders.get(block['name']) for phase, block in self.opt['datasets'].items()}
-        validated = {phase: val.dataset for phase, val in sets.items() if val is not None and phase != 'train'}
+        loaders = {data.phase: self.val_loaders.get(data.name) for data in self.options.validation_sets}
+        validated = {phase: loader.dataset for phase, loader in loaders.items() if loader is not None}
         found = {
             phase: data.provenance()
             for phase, data in {'train': dataset, **validated}.items()
@@ -233,19 +231,21 @@ class Trainer:
         while self.iteration < self.total:
             batch = next(batches)
             self.iteration += 1
-            self.model.update_learning_rate(self.iteration, self.warmup)
+            self.model.update_learning_rate(self.iteration, self.train.warmup_iter)
             self.model.feed_data(batch)
             self.model.optimize_parameters(self.iteration)
             self.seconds = before + time.perf_counter() - started
             self._report()
-            validate = self._due(self.val_freq) or bool(self.val_freq and self.iteration == self.total)
+            validate = self._due(self.options.val_freq) or bool(self.options.val_freq and self.iteration == self.total)
             # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.
             boundary = self.iteration % self.accumulate == 0 or self.iteration == self.total
             stop = boundary and bool(self.stop.number)
             if boundary and self.world.is_distributed:
                 # Ranks must agree on the iteration; asking each other costs a round, so they do it now and then.
                 stop = self.iteration % 10 == 0 and distributed.any_rank(stop)
-            checkpoint = self._due(self.save_freq, self.accumulate) or self.iteration == self.total
+            checkpoint = (
+                self._due(self.options.logger.save_checkpoint_freq, self.accumulate) or self.iteration == self.total
+            )
             # Whatever goes wrong in validation, the training up to it is kept.
             if boundary and (stop or checkpoint or validate):
                 self._save(validation_due=validate, networks=stop or checkpoint)
@@ -256,7 +256,7 @@ class Trainer:
 
     def _interrupted(self) -> Interrupted:
         return Interrupted(
-            f'{self.opt["name"]}: stopped at iteration {self.iteration} of {self.total}; everything is saved in '
+            f'{self.options.name}: stopped at iteration {self.iteration} of {self.total}; everything is saved in '
             f'{self.folder}. Give the same command again to go on.',
             self.stop.number or signal.SIGTERM,
         )
@@ -268,21 +268,21 @@ class Trainer:
     def _report(self) -> None:
         if self.log is not None:
             self.log.step(self.iteration)
-        if self._due(self.print_freq) or self.iteration == self.total:
+        if self._due(self.options.logger.print_freq) or self.iteration == self.total:
             losses = self.model.get_current_log()
             if self.log is not None:
                 epoch = int((self.iteration - 1) / self.per_epoch)
                 self.log.losses(self.iteration, epoch, self.model.get_current_learning_rate(), losses)
 
     def _validate(self) -> None:
-        save_images = (self.opt.get('val') or {}).get('save_img', False)
+        save_images = self.options.val is not None and self.options.val.save_img
         for name, loader in self.val_loaders.items():
             folder = self.folder / 'visualization' / name if save_images else None
             results = self.model.validate(loader, folder, str(self.iteration))
             self.validation[name] = results
             for net, figures in results.items():
                 shown = '  '.join(f'{metric} {value:.4f}' for metric, value in figures.items())
-                logger.info('%s %d: %s, %s: %s', self.opt['name'], self.iteration, name, net, shown)
+                logger.info('%s %d: %s, %s: %s', self.options.name, self.iteration, name, net, shown)
             if self.log is not None:
                 self.log.record(self.iteration, {'validation': {name: results}})
                 for net, figures in results.items():
@@ -322,6 +322,6 @@ class Trainer:
         # Once more: a run that was killed has it from before its last state.
         distributed.on_main(lambda: report.write_preview(self.folder, self.model))
         if self.model.device.type == 'cuda':
-            logger.info('%s: at most %.2f GiB of GPU memory.', self.opt['name'],
+            logger.info('%s: at most %.2f GiB of GPU memory.', self.options.name,
                         torch.cuda.max_memory_allocated() / 2**30)  # fmt: skip
         return StageOutcome(self.total, self.seconds, checkpoints, self.validation, self.model.history)

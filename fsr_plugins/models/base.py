@@ -16,13 +16,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.config.options import TrainOptions, read_train
+from fsr_plugins.config.settings import option_name
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import legacy, networks
 from fsr_plugins.models.compilation import Compilation
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.losses import Losses
-from fsr_plugins.models.networks import bare, option_name
+from fsr_plugins.models.networks import bare
 from fsr_plugins.models.optim import Schedule, make_optimizers
 from fsr_plugins.models.saved_model import SavedModel
 from fsr_plugins.models.strategies import Evaluation, SuperResolution
@@ -71,8 +72,8 @@ class FSRModel(legacy.Version01, SavedModel):
             UserError: a network, loss or weight file cannot be had, or options do not fit together.
         """
         super().__init__(opt)
-        self.train_opt = read_train(self.Train, opt.get('train'))
-        self.compilation = Compilation(opt.get('compile', False))
+        self.train_opt = read_train(self.Train, self.options.train)
+        self.compilation = Compilation(self.options.compile)
         self.fixed_results: dict[str, Results] = {}
         self.losses = Losses(TrainOptions.model_construct(), self.device)
         if self.is_train:
@@ -112,8 +113,8 @@ class FSRModel(legacy.Version01, SavedModel):
             if use.frozen:
                 self.frozen[label] = networks.checksum(net)
             self.compilation.apply(label, net, use.double_backward)
-            if self.opt.get('dist') and not use.frozen:
-                unused = self.opt.get('find_unused_parameters', False)
+            if self.options.dist and not use.frozen:
+                unused = self.options.find_unused_parameters
                 setattr(self, label, networks.distribute(net, self.device, unused))
 
     def is_trainable(self, label: str, name: str) -> bool:
@@ -203,7 +204,7 @@ class FSRModel(legacy.Version01, SavedModel):
         if not self.watch.last:
             return OrderedDict()
         values = torch.stack(list(self.watch.last.values()))
-        if self.opt.get('dist'):
+        if self.options.dist:
             torch.distributed.all_reduce(values)
             values /= torch.distributed.get_world_size()
         return OrderedDict(zip(self.watch.last, values.tolist(), strict=True))
@@ -252,9 +253,10 @@ class FSRModel(legacy.Version01, SavedModel):
 
     def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""
-        folder = Path(self.opt['path']['visualization']) / dataloader.dataset.opt['name'] if save_img else None
+        name = dataloader.dataset.opt['name']
+        folder = Path(self.options.path['visualization']) / name if save_img else None
         results = self.validate(dataloader, folder, str(current_iter))
         for net, figures in results.items():
-            logger.info('%s %s: %s', dataloader.dataset.opt['name'], net, figures)
+            logger.info('%s %s: %s', name, net, figures)
             for metric, value in figures.items() if tb_logger else ():
-                tb_logger.add_scalar(f'metrics/{dataloader.dataset.opt["name"]}/{net}/{metric}', value, current_iter)
+                tb_logger.add_scalar(f'metrics/{name}/{net}/{metric}', value, current_iter)

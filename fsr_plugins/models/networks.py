@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fsr_plugins.checkpoints import PARAMS, load_weights
+from fsr_plugins.checkpoints import load_weights
+from fsr_plugins.config.settings import StageSettings, option_name
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build_network
-from fsr_plugins.values import Options, Record
+from fsr_plugins.values import Record
 
 ModuleT = TypeVar('ModuleT', bound=nn.Module)
 
@@ -31,37 +32,30 @@ class Net:
     double_backward: bool = False  #: its gradient is differentiated (gradient penalties), so it is never compiled
 
 
-def option_name(label: str) -> str:
-    """``network_g`` for ``net_g``."""
-    return 'network_' + label.removeprefix('net_')
-
-
 def bare(net: ModuleT) -> ModuleT:
     """The network itself, without the wrapper for several processes."""
     return cast(ModuleT, net.module) if isinstance(net, DistributedDataParallel) else net
 
 
-def make_network(label: str, use: Net, opt: Options, device: torch.device) -> nn.Module | None:
+def make_network(label: str, use: Net, options: StageSettings, device: torch.device) -> nn.Module | None:
     """The network ``label`` of a stage: built, weighted by ``path.pretrain_network_<x>``, and frozen if it is used so.
 
     Args:
-        opt: the stage's options with ``is_train``.
+        options: the stage's, for training or testing.
     Returns:
         None for one that the stage leaves out or that only training needs.
     Raises:
         UserError: the option file lacks its block, or the weights do not fit.
     """
-    short = option_name(label)
-    suffix, block, path = short.removeprefix('network_'), opt.get(short), opt.get('path') or {}
-    if block is None or (use.train_only and not opt['is_train']):
-        if use.optional or not opt['is_train']:
+    own = options.network(label)
+    if own.block is None or (use.train_only and not options.is_train):
+        if use.optional or not options.is_train:
             return None
-        raise UserError(f"Stage '{opt.get('name')}' needs a block '{short}' in the option file.")
-    net = build_network(block).to(device)
-    if weights := path.get(f'pretrain_{short}'):
-        key, strict = path.get(f'param_key_{suffix}', PARAMS), path.get(f'strict_load_{suffix}', True)
-        load_weights(net, weights, param_key=key, strict=strict)
-    if opt.get('channels_last'):
+        raise UserError(f"Stage '{options.name}' needs a block '{option_name(label)}' in the option file.")
+    net = build_network(own.block).to(device)
+    if own.weights:
+        load_weights(net, own.weights, param_key=own.params, strict=own.strict)
+    if options.channels_last:
         layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net

@@ -14,10 +14,11 @@ from torch.optim.lr_scheduler import LRScheduler
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
 from fsr_plugins.checkpoints.tensors import all_finite
 from fsr_plugins.config.inputs import Change
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
-from fsr_plugins.models.networks import bare, option_name
+from fsr_plugins.models.networks import bare
 from fsr_plugins.models.optim import alike, fits_parameters
 from fsr_plugins.models.stage_model import StageModel
 from fsr_plugins.models.watch import LossWatch, NotFinite
@@ -58,7 +59,8 @@ class SavedModel(StageModel):
     @classmethod
     def result_label(cls, opt: Options) -> str:
         """The network that is the result of training with these options."""
-        return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
+        own = read_settings(opt)
+        return next(label for label, use in cls.networks.items() if use.result and own.network(label).block)
 
     def composites(self) -> dict[str, nn.Module]:
         """The networks of :meth:`composite_blocks`, put together of the present ones."""
@@ -66,7 +68,7 @@ class SavedModel(StageModel):
 
     def synchronise_buffers(self) -> None:
         """Gives every rank the buffers (BN statistics) of rank 0."""
-        if self.is_train and self.opt.get('dist'):
+        if self.is_train and self.options.dist:
             for net in self.trainable().values():
                 for buffer in net.buffers():
                     torch.distributed.broadcast(buffer, 0)
@@ -89,13 +91,14 @@ class SavedModel(StageModel):
         """
         self.assert_finite()
         nets = self.trainable()
-        blocks = {label: self.opt[option_name(label)] for label in nets}
+        blocks = {label: self.options.network(label).block or {} for label in nets}
         if suffix == 'latest':
             nets, blocks = nets | self.composites(), blocks | self.composite_blocks(self.opt)
-        files = {label: network_file(Path(self.opt['path']['models']), label, suffix) for label in nets}
-        for label, net in nets.items() if self.opt.get('rank', 0) == 0 else ():
+        training = self.options.training(self.manifests, self.history)
+        files = {label: network_file(Path(self.options.path['models']), label, suffix) for label in nets}
+        for label, net in nets.items() if self.options.rank == 0 else ():
             weights = {PARAMS: net} | ({PARAMS_EMA: self.average[label].net} if label in self.average else {})
-            meta = describe(self.opt, label, blocks[label], self.current_iter, self.manifests, self.history)
+            meta = describe(label, blocks[label], self.current_iter, training)
             save_network(files[label], weights, meta)
         return files
 

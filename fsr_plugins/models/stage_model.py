@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.models import networks
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.precision import Precision
@@ -22,6 +23,7 @@ class StageModel(BaseModel):
     """Builds the networks that a class declares and brings batches to the device.
 
     Attributes:
+        options: the stage's options, typed.
         gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none.
         lq: LR batch likewise: the data's own, or made from ``gt`` by the option ``degradation``.
         batch: everything else the data holds, images like ``gt``, maps and numbers as they are.
@@ -47,14 +49,15 @@ class StageModel(BaseModel):
         """
         super().__init__({**opt, 'num_gpu': 0})  # the device is chosen below: BasicSR takes CUDA unless this is 0
         self.opt = opt
-        use_cpu = opt.get('num_gpu') == 0 or not torch.cuda.is_available()
+        self.options = read_settings(opt)
+        use_cpu = self.options.num_gpu == 0 or not torch.cuda.is_available()
         self.device = torch.device('cpu') if use_cpu else torch.device('cuda', torch.cuda.current_device())
-        self.precision = Precision(opt.get('precision', 'fp32'), self.device)
+        self.precision = Precision(self.options.precision, self.device)
         self.degradation: nn.Module | None = None
-        if opt.get('degradation'):
-            self.degradation = build('degradations', opt['degradation']).to(self.device)
+        if self.options.degradation:
+            self.degradation = build('degradations', self.options.degradation).to(self.device)
         for label, use in self.networks.items():
-            setattr(self, label, networks.make_network(label, use, opt, self.device))
+            setattr(self, label, networks.make_network(label, use, self.options, self.device))
 
     def feed_data(self, data: Batch) -> None:
         """Brings a batch to the device: uint8 NHWC images become float NCHW in [0, 1] there; LR is made there."""
@@ -66,7 +69,7 @@ class StageModel(BaseModel):
                     continue
                 moved = value.to(self.device, non_blocking=True)
                 if moved.ndim == 4 and moved.dtype == torch.uint8:
-                    layout = torch.channels_last if self.opt.get('channels_last') else torch.contiguous_format
+                    layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
                     # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
                     moved = moved.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
                 self.batch[key] = moved

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.config.settings import StageSettings
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
@@ -20,7 +21,7 @@ from fsr_plugins.models import legacy
 from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, write_images
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
-from fsr_plugins.values import Batch, Block, Options, Record
+from fsr_plugins.values import Batch, Options, Record
 
 #: Rows of named cells, as the tables of a paper have them.
 Table = list[Record]
@@ -42,6 +43,7 @@ class Evaluated(Protocol):
     """What evaluation needs of a model; :class:`~fsr_plugins.models.FSRModel` has it."""
 
     opt: Options
+    options: StageSettings
     precision: Autocast
     gt: Tensor | None
     lq: Tensor | None
@@ -104,11 +106,6 @@ class Evaluation(ABC, Generic[ModelT]):
         return {}
 
 
-def metric_blocks(opt: Options) -> dict[str, Block]:
-    """The blocks of ``val.metrics`` by name."""
-    return (opt.get('val') or {}).get('metrics') or {}
-
-
 def lq_of(model: Evaluated, batch: Mapping[str, Any], name: str) -> Tensor:
     """Feeds a batch of the dataset ``name`` to the model and gives its LR images.
 
@@ -156,7 +153,7 @@ class SuperResolution(Evaluation[ModelT]):
     def validate(self, model: ModelT, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """See :meth:`Evaluation.validate`; figures of bicubic, of the networks and of the comparisons."""
         dataset: Any = loader.dataset
-        name, scale = dataset.opt['name'], model.opt['scale']
+        name, scale = dataset.opt['name'], model.options.scale
         nets = self.networks(model)
         # A network under two names (`result`, `snet`) runs once.
         first = {label: next(other for other in nets if nets[other] is net) for label, net in nets.items()}
@@ -166,7 +163,7 @@ class SuperResolution(Evaluation[ModelT]):
         if not known:
             compared['bicubic'] = lambda lq: bicubic_up(lq, scale)
         evaluation = SetEvaluation(
-            compared, metric_blocks(model.opt), getattr(dataset, 'has_gt', True), pairs, rate_hr=not known
+            compared, model.options.metrics, getattr(dataset, 'has_gt', True), pairs, rate_hr=not known
         )
         with evaluating(*nets.values()), model.precision.autocast():
             for batch in loader:
@@ -189,8 +186,8 @@ class GeneratedFaces(Evaluation[MakesFaces]):
 
     def validate(self, model: MakesFaces, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """See :meth:`Evaluation.validate`."""
-        evaluation = SetEvaluation({'result': nn.Identity()}, metric_blocks(model.opt), True, rate_hr=False)
-        generator = torch.Generator().manual_seed(_SEED + model.opt.get('rank', 0))
+        evaluation = SetEvaluation({'result': nn.Identity()}, model.options.metrics, True, rate_hr=False)
+        generator = torch.Generator().manual_seed(_SEED + model.options.rank)
         for gt in _hr_batches(model, loader):
             evaluation.update(model.faces(len(gt), generator), gt, meta_of(model))
         return evaluation.compute()
@@ -208,7 +205,7 @@ class Recognition(Evaluation[Evaluated]):
         net = model.evaluated(model.result_label(model.opt))
         rating = {
             name: {**block, 'recogniser': net}
-            for name, block in metric_blocks(model.opt).items()
+            for name, block in model.options.metrics.items()
             if (metric := lookup('metrics', block['type'])).rates_gt and 'recogniser' in signature(metric).parameters
         }
         with evaluating(net):

@@ -15,26 +15,26 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import PARAMS, label_of, load_state, load_weights
+from fsr_plugins.checkpoints import label_of, load_state, load_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import loss_blocks
+from fsr_plugins.config.settings import NetworkOptions, option_name
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import DamagedError, NoRoomError, UserError
-from fsr_plugins.models.networks import option_name
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
 
 
 def devices(stage: Stage) -> list[str]:
     """``num_gpu`` against the GPUs of this machine."""
-    wanted, there = stage.opt['num_gpu'], torch.cuda.device_count()
+    wanted, there = stage.options.num_gpu, torch.cuda.device_count()
     if wanted != 'auto' and wanted > there:
         raise UserError(
             f"{stage.where(('num_gpu',))}: key 'num_gpu' is {wanted}, but this machine has {there} GPUs; "
@@ -45,7 +45,7 @@ def devices(stage: Stage) -> list[str]:
 
 def scale(stage: Stage) -> list[str]:
     """``scale`` against that of the degradation."""
-    reduces, enlarges = (stage.opt.get('degradation') or {}).get('scale'), stage.opt['scale']
+    reduces, enlarges = (stage.options.degradation or {}).get('scale'), stage.options.scale
     if isinstance(reduces, int) and reduces != enlarges:
         places = dict.fromkeys([stage.where(('degradation', 'scale')), stage.where(('scale',))])
         raise UserError(
@@ -57,10 +57,10 @@ def scale(stage: Stage) -> list[str]:
 
 def resume_state(stage: Stage) -> list[str]:
     """The state of another experiment that ``path.resume_state`` names; one of the stage's own is taken before it."""
-    named = stage.opt['path'].get('resume_state')
-    if named is None or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
+    named = stage.options.resume_state
+    if named is None or stage.generates_set or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
         return []
-    place, total = f"{stage.where(('path', 'resume_state'))}: key 'path.resume_state'", stage.opt['train']['total_iter']
+    place, total = f"{stage.where(('path', 'resume_state'))}: key 'path.resume_state'", stage.train.total_iter
     file = Path(named).expanduser()
     if not file.is_file():
         raise UserError(
@@ -89,21 +89,21 @@ def results(stage: Stage) -> list[str]:
 
 def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     """Builds one set and has it look at all its images; what an unfinished stage will make cannot be looked at."""
-    block = stage.opt['datasets'][phase]
-    waiting = unfinished_stage(experiment, stage, block)
+    data = stage.options.sets[phase]
+    waiting = unfinished_stage(experiment, stage, data.block)
     if waiting:
-        return [f"The set '{block['name']}' is checked when stage '{waiting}' has made it."]
+        return [f"The set '{data.name}' is checked when stage '{waiting}' has made it."]
     place = stage.where(('datasets', phase))
     try:
-        with explained(f"the set '{block['name']}' cannot be built"):
+        with explained(f"the set '{data.name}' cannot be built"):
             if stage.generates_set:
-                dataset: Any = make_source(stage.opt)
+                dataset: Any = make_source(stage.options)
             else:
-                dataset = make_dataset(block, phase.split('_')[0], stage.opt)
+                dataset = make_dataset(data, phase.split('_')[0], stage.options)
             if len(dataset) == 0:
-                raise UserError(f"the set '{block['name']}' is empty: correct the folder, or put images there.")
+                raise UserError(f"the set '{data.name}' is empty: correct the folder, or put images there.")
         if hasattr(dataset, 'check'):
-            dataset.check(stage.opt['scale'])
+            dataset.check(stage.options.scale)
     except DamagedError:
         raise  # without the place of the key, which is not wrong: said once of all that name the set
     except UserError as error:
@@ -113,17 +113,15 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
 
 def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
     """Builds every network of a stage into ``nets``, by ``net_<x>``."""
-    on_gpu = stage.opt['num_gpu'] != 0 and torch.cuda.is_available()
-    for label, use in lookup('models', stage.opt['model_type']).networks.items():
-        key = option_name(label)
-        if stage.opt.get(key) is None:
-            continue
+    on_gpu = stage.options.num_gpu != 0 and torch.cuda.is_available()
+    for label, network in stage.networks.items():
+        key, use = option_name(label), stage.model.networks[label]
         # What is trained on the CPU is held with its gradients and, by Adam, two moments.
         copies = 1 if on_gpu or use.frozen else 4
         what = f"{stage.where((key,))}: key '{key}' cannot be built"
         try:
             with explained(what):
-                nets[label] = build_within_memory(stage.opt[key], copies)
+                nets[label] = build_within_memory(network.block or {}, copies)
         except UserError as error:
             raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
     return []
@@ -133,35 +131,30 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
     """Loads every ``path.pretrain_network_<x>`` into its network; of what is yet to be made, compares the options."""
     warnings = []
     for label, net in nets.items():
-        short = option_name(label)
-        suffix = short.removeprefix('network_')
-        path = stage.opt['path'].get(f'pretrain_{short}')
-        place = f"{stage.where(('path', f'pretrain_{short}'))}: key 'path.pretrain_{short}'"
+        network = stage.networks[label]
+        path, key = network.weights, network.weights_key
+        place = f"{stage.where(('path', key))}: key 'path.{key}'"
         if path is None:
-            if lookup('models', stage.opt['model_type']).networks[label].frozen:
-                warnings.append(
-                    f"{label} of stage '{stage.name}' is frozen, and no 'path.pretrain_{short}' gives it weights."
-                )
+            if stage.model.networks[label].frozen:
+                warnings.append(f"{label} of stage '{stage.name}' is frozen, and no 'path.{key}' gives it weights.")
             continue
         source = source_stage(experiment, stage, path)
-        strict = stage.opt['path'].get(f'strict_load_{suffix}', True)
         if source is not None and not Path(path).exists():
-            if strict:
-                _compare_blocks(stage, short, source, Path(path), place)
+            if network.strict:
+                _compare_blocks(network, source, Path(path), place)
             continue
-        key = stage.opt['path'].get(f'param_key_{suffix}', PARAMS)
         try:
-            load_weights(net, path, param_key=key, strict=strict)
+            load_weights(net, path, param_key=network.params, strict=network.strict)
         except UserError as error:
             raise UserError(f'{place}: {error}') from error
     return warnings
 
 
-def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: str) -> None:
+def _compare_blocks(network: NetworkOptions, source: Stage, path: Path, place: str) -> None:
     label = label_of(path)
     theirs_key = option_name(label)
-    products = lookup('models', source.opt['model_type']).composite_blocks(source.opt)
-    ours, theirs = stage.opt[key], source.opt.get(theirs_key) or products.get(label)
+    products = source.model.composite_blocks(source.opt)
+    ours, theirs = network.block or {}, source.options.network(label).block or products.get(label)
     if theirs is None:
         raise UserError(f"{place}: stage '{source.name}' has no '{theirs_key}', so it will not make these weights.")
     for argument in sorted(ours.keys() | theirs.keys()):
@@ -174,14 +167,16 @@ def _compare_blocks(stage: Stage, key: str, source: Stage, path: Path, place: st
 
 def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
-    opt, warnings = stage.opt, []
-    if (opt['logger'].get('wandb') or {}).get('project') and importlib.util.find_spec('wandb') is None:
+    warnings, wandb = [], stage.options.logger.wandb
+    if wandb is not None and wandb.project and importlib.util.find_spec('wandb') is None:
         raise UserError(
             f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
             "pip install fsr_plugins[wandb], or leave out 'project'."
         )
-    blocks: list[tuple[Keys, str, Any]] = [(('train', key), 'losses', block) for key, block in loss_blocks(opt).items()]
-    metrics = (opt.get('val') or {}).get('metrics') or {}
+    blocks: list[tuple[Keys, str, Any]] = [
+        (('train', key), 'losses', block) for key, block in loss_blocks(stage.opt).items()
+    ]
+    metrics = stage.options.metrics
     blocks += [(('val', 'metrics', key), 'metrics', block) for key, block in metrics.items()]
     for keys, kind, block in blocks:
         waiting = unfinished_stage(experiment, stage, block)
@@ -207,18 +202,18 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
     Images are written twice, in parts and then together; of a set that a stage has yet to make nothing is known.
     """
     if stage.generates_set:
-        waiting = unfinished_stage(experiment, stage, stage.opt['datasets']['train'])
-        return 0 if waiting else 2 * 3 * int(make_source(stage.opt).sizes().prod(axis=1).sum())
-    uses = lookup('models', stage.opt['model_type']).networks
+        waiting = unfinished_stage(experiment, stage, stage.data.block)
+        return 0 if waiting else 2 * 3 * int(make_source(stage.options).sizes().prod(axis=1).sum())
+    uses = stage.model.networks
     trained = [net for label, net in nets.items() if not uses[label].frozen]
     once = sum(tensor.numel() * tensor.element_size() for net in trained for tensor in net.state_dict().values())
-    averaged = 2 if stage.opt['train'].get('ema_decay') else 1
-    logger_opt = stage.opt['logger']
-    saves = stage.opt['train']['total_iter'] // logger_opt['save_checkpoint_freq'] + 1
+    averaged = 2 if stage.train.ema_decay else 1
+    records, total = stage.options.logger, stage.train.total_iter
+    saves = total // records.save_checkpoint_freq + 1
     # A state is saved before each validation too.
-    val_freq = (stage.opt.get('val') or {}).get('val_freq')
-    states = saves + (stage.opt['train']['total_iter'] // val_freq if val_freq else 0)
-    return once * ((averaged + 2) * min(states, logger_opt['keep_states']) + averaged * saves)
+    val_freq = stage.options.val_freq
+    states = saves + (total // val_freq if val_freq else 0)
+    return once * ((averaged + 2) * min(states, records.keep_states) + averaged * saves)
 
 
 def disk(experiment: Experiment, needed: int) -> list[str]:

@@ -16,7 +16,6 @@ from fsr_plugins.engine.trainer import make_train_loader
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.preflight.trial import try_validation, without_metrics_to_come
-from fsr_plugins.registry import lookup
 
 
 def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
@@ -28,24 +27,24 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
     Returns:
         What was not tried, in sentences.
     """
-    blocks = [*stage.opt['datasets'].values(), *loss_blocks(stage.opt).values()]
+    blocks = [*(data.block for data in stage.options.sets.values()), *loss_blocks(stage.opt).values()]
     waiting = next((name for block in blocks if (name := unfinished_stage(experiment, stage, block))), '')
     if waiting:
         return [f"Not tried: stage '{stage.name}' takes data or a loss from stage '{waiting}', which is not done."]
     opt = runtime(stage, is_train=not stage.generates_set)
     opt['compile'] = False
-    for key, value in list(opt['path'].items()):
-        is_network = key.startswith('pretrain_network_') and value is not None
-        if is_network and source_stage(experiment, stage, value) is not None and not Path(value).exists():
-            del opt['path'][key]
+    for network in stage.networks.values():
+        weights = network.weights
+        if weights and source_stage(experiment, stage, weights) is not None and not Path(weights).exists():
+            del opt['path'][network.weights_key]
     to_come = without_metrics_to_come(experiment, stage, opt)
     place = stage.where(('model_type',))
     with explained(f"{place}: the first iteration of stage '{stage.name}' fails"):
         if stage.generates_set:
-            dataset = make_source(opt)
-            size = min(opt['datasets']['train'].get('batch_size_per_gpu', 16), len(dataset))
+            dataset = make_source(stage.options)
+            size = min(stage.data.batch_size, len(dataset))
             with freed(size):
-                model = lookup('models', opt['model_type'])(opt)
+                model = stage.model(opt)
 
                 def generate(number: int) -> Batch:
                     with OrderedLoader(dataset, number, [range(number)], prefetch=1) as images:
@@ -58,9 +57,9 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
                     check_fits(generate, size, bytes_of(generate(1)), _key(stage, 'train'))
                 generate(size)
             return []
-        with freed(opt['datasets']['train']['batch_size_per_gpu']):
-            model = lookup('models', opt['model_type'])(opt)
-            with make_train_loader(opt, World(), 0, False) as loader:
+        with freed(stage.data.batch_size):
+            model = stage.model(opt)
+            with make_train_loader(stage.options, World(), 0, False) as loader:
                 model.check_data(loader.dataset)
                 if model.device.type == 'cpu':
                     _check_memory(stage, model, loader)

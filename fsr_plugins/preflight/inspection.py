@@ -160,7 +160,7 @@ def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int
         for name in stage.needs
         if (needed := report.standings.get(name)) is not None
         and needed.record is None
-        and 0 < needed.iteration < experiment.stages[name].opt['train']['total_iter']
+        and 0 < needed.iteration < experiment.stages[name].train.total_iter
     ]
     if going_on and (stands.record is not None or stands.iteration) and not accept:
         raise UserError(
@@ -177,8 +177,8 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
         ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
         ('scale', partial(checks.scale, stage), 'networks undo what the degradation does'),
     ]
-    for phase, block in stage.opt['datasets'].items():
-        work = json.dumps([phase.split('_')[0], block, stage.opt['scale']], sort_keys=True)
+    for phase, data in stage.options.sets.items():
+        work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)
         if work not in seen:  # stages share sets through the common part
             seen.add(work)
             attempts.append((f'data {phase}', partial(checks.data, experiment, stage, phase), 'every image is good'))

@@ -19,7 +19,7 @@ def check_recognisers(experiment: Experiment, stage: Stage) -> list[str]:
     A network that was trained to please a recogniser is not measured by it.
     """
     used = _trained_with(experiment, stage)
-    for name, block in ((stage.opt.get('val') or {}).get('metrics') or {}).items():
+    for name, block in stage.options.metrics.items():
         recogniser = block.get('recogniser')
         if not isinstance(recogniser, dict) or block.get('trained_with'):
             continue

@@ -15,9 +15,7 @@ from fsr_plugins.config import Stage
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.networks import option_name
 from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler, chosen_blocks
-from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block, Options
 
 #: Steps that the optimisers take, and iterations and seconds in which schedules are followed without a gap.
@@ -30,26 +28,24 @@ def rehearse(stage: Stage) -> list[str]:
     Raises:
         UserError: an optimiser or a schedule cannot be built or fails at an iteration to come, or a rate is not finite.
     """
-    model = lookup('models', stage.opt['model_type'])
-    if stage.generates_set:
-        return []
-    train: TrainOptions = model.Train.model_validate(dict(stage.opt['train']))
-    for label, net in model.networks.items():
-        if not net.frozen and stage.opt.get(option_name(label)) is not None:
-            _rehearse(stage, train, label)
+    for label in [] if stage.generates_set else _trained(stage):
+        _rehearse(stage, stage.train, label)
     return []
 
 
 def same_rates(stage: Stage, before: Options, iterations: int) -> bool:
     """Whether every learning rate up to an iteration is what it would have been with a stage's earlier options."""
-    model = lookup('models', stage.opt['model_type'])
-    labels = [label for label, net in model.networks.items() if not net.frozen and stage.opt.get(option_name(label))]
-    old, new = (model.Train.model_validate(dict(options['train'])) for options in (before, stage.opt))
-    for label in labels:
-        pairs = zip(_rates(old, label, iterations), _rates(new, label, iterations), strict=True)
+    old: TrainOptions = stage.model.Train.model_validate(dict(before['train']))
+    for label in _trained(stage):
+        pairs = zip(_rates(old, label, iterations), _rates(stage.train, label, iterations), strict=True)
         if any(one != other for one, other in pairs):
             return False
     return True
+
+
+def _trained(stage: Stage) -> list[str]:
+    """The networks that have an optimiser."""
+    return [label for label in stage.networks if not stage.model.networks[label].frozen]
 
 
 def _rates(train: TrainOptions, label: str, iterations: int) -> Iterator[list[float]]:
@@ -69,7 +65,7 @@ def _rehearse(stage: Stage, train: TrainOptions, label: str) -> None:
     (optim_key, optim), (key, block) = chosen_blocks(train, label)
     if optim is None:
         raise UserError(f"{stage.where(('train',))}: 'train' has neither '{optim_key}' nor 'optim' for {label}.")
-    on_cpu = stage.opt['num_gpu'] == 0 or not torch.cuda.is_available()
+    on_cpu = stage.options.num_gpu == 0 or not torch.cuda.is_available()
     parameter = nn.Parameter(torch.zeros(2, 2, device='cpu' if on_cpu else 'cuda'))
     place = f"{stage.where(('train', optim_key))}: key 'train.{optim_key}'"
     with explained(f'{place}: {optim["type"]} cannot be used'):

@@ -11,6 +11,7 @@ from fsr_plugins.config import EXPERIMENTS, Stage, differences, fingerprint, fin
 from fsr_plugins.config.fingerprint import ABSENT
 from fsr_plugins.config.inputs import StageInputs, gather_inputs, read_inputs
 from fsr_plugins.config.renames import renamed
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.config.yamlfile import parse
 from fsr_plugins.engine.set_generation import read_begun
 from fsr_plugins.engine.states import STATES, TrainingStates
@@ -125,15 +126,15 @@ def _kept(stage: Stage) -> _Kept | None:
     if ended is not None and (state is None or state['iter'] < ended):
         raise UserError(
             f"Stage '{stage.name}' is finished after {ended} iterations, and its training state is not there any more: "
-            f"it cannot go on to {stage.opt['train']['total_iter']}. Put 'train.total_iter' back to {ended}, choose "
+            f"it cannot go on to {stage.train.total_iter}. Put 'train.total_iter' back to {ended}, choose "
             f"another 'name', or remove {stage.folder} (and the stages that build on it)."
         )
     if state is None:
         return None
-    if state['iter'] > stage.opt['train']['total_iter'] and 'inputs' not in state:
+    if state['iter'] > stage.train.total_iter and 'inputs' not in state:
         raise UserError(
             f"Stage '{stage.name}' has a state of iteration {state['iter']} in {stage.folder / STATES}, and "
-            f"'train.total_iter' is {stage.opt['train']['total_iter']}: remove the state, or raise it."
+            f"'train.total_iter' is {stage.train.total_iter}: remove the state, or raise it."
         )
     if 'inputs' in state:
         return _Kept(state['inputs'], state['iter'])
@@ -197,7 +198,7 @@ def _compare(stage: Stage, before: StageInputs, now: StageInputs, kept: _Kept, p
 
 def _rates_are_the_same(stage: Stage, before: Options, kept: _Kept) -> bool:
     """Whether every iteration so far would have had the learning rates it had, and none is too many."""
-    old, new = (options['train']['total_iter'] for options in (before, stage.opt))
+    old, new = before['train']['total_iter'], stage.train.total_iter
     if new < kept.iteration or (kept.record is not None and new != old):
         return False
     return same_rates(stage, before, kept.iteration)
@@ -209,12 +210,11 @@ def _step(stage: Stage, before: StageInputs, kept: _Kept, processes: int | None)
         return []
     lines = []
     if processes is not None:
-        old = before['options']['datasets']['train'].get('batch_size_per_gpu')
-        new = stage.opt['datasets']['train'].get('batch_size_per_gpu')
-        if (old or 0) * before['processes'] != (new or 0) * processes:
+        old, new = (settings.sets['train'].batch_size for settings in (read_settings(before['options']), stage.options))
+        if old * before['processes'] != new * processes:
             lines.append(f'images of an iteration: {before["processes"]} x {old} -> {processes} x {new}')
     accumulate = before['options']['train'].get('accumulate', 1)
-    if kept.iteration < stage.opt['train']['total_iter'] and kept.iteration % accumulate:
+    if kept.iteration < stage.train.total_iter and kept.iteration % accumulate:
         lines.append(f'train.accumulate: {accumulate} does not divide the {kept.iteration} iterations that it ended at')
     return lines
 

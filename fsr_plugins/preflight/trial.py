@@ -7,6 +7,7 @@ import copy
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
 from fsr_plugins.config.problems import explained
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.trainer import make_val_loaders
@@ -24,10 +25,9 @@ _SIZES, _IMAGES = 3, 2
 
 def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) -> list[str]:
     """Takes the metrics out of ``opt`` that need a file of a stage that is not done; returns their names."""
-    metrics = (opt.get('val') or {}).get('metrics') or {}
-    to_come = [name for name, block in metrics.items() if unfinished_stage(experiment, stage, block)]
+    to_come = [name for name, block in stage.options.metrics.items() if unfinished_stage(experiment, stage, block)]
     for name in to_come:
-        del metrics[name]
+        del opt['val']['metrics'][name]
     return to_come
 
 
@@ -41,15 +41,16 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
     Raises:
         UserError: a network, a metric or a set fails, or the images are of another size than ``scale`` says.
     """
-    if not (opt.get('val') or {}).get('val_freq') or len(opt['datasets']) == 1:
+    options = read_settings(opt)
+    if not options.val_freq or not options.validation_sets:
         net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
         if net is not None and model.lq is not None:
             what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
             with explained(what), evaluating(net), model.precision.autocast():
-                check_enlargement('result', net(model.lq), model.lq, opt['scale'])
+                check_enlargement('result', net(model.lq), model.lq, options.scale)
         return
-    phases = {block['name']: phase for phase, block in opt['datasets'].items() if phase != 'train'}
-    for name, loader in make_val_loaders(opt, World(), pin_memory=False).items():
+    phases = {data.name: data.phase for data in options.validation_sets}
+    for name, loader in make_val_loaders(options, World(), pin_memory=False).items():
         keys = ('datasets', phases[name])
         place = f"{stage.where(keys)}: key '{'.'.join(keys)}'"
         on_cpu = model.device.type == 'cpu'

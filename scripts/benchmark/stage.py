@@ -20,6 +20,7 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 from basicsr.utils import get_root_logger  # isort: skip
 
 from fsr_plugins import config
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.trainer import make_dataset
@@ -78,14 +79,14 @@ class StageRun:
         distributed.start('none', opt['num_gpu'])
         distributed.choose_algorithms(deterministic=False)
         torch.manual_seed(0)
-        self.opt = opt
         self.model = lookup('models', opt['model_type'])(opt)
         self.device = self.model.device
-        block = opt['datasets']['train']
-        self.batch: int = block['batch_size_per_gpu']
-        self.dataset = make_dataset(block, 'train', opt)
-        threads, pin = block.get('num_worker_per_gpu', 2), self.device.type == 'cuda'
-        self.loader = TrainLoader(self.dataset, self.batch, threads=threads, pin_memory=pin)
+        self.settings = read_settings(opt)
+        data = self.settings.sets['train']
+        self.batch = data.batch_size
+        self.dataset = make_dataset(data, 'train', self.settings)
+        pin = self.device.type == 'cuda'
+        self.loader = TrainLoader(self.dataset, self.batch, threads=data.threads, pin_memory=pin)
         self.iteration = 0
 
     def _seconds(self, work: Callable[[], object]) -> float:
@@ -110,11 +111,11 @@ class StageRun:
 
     def data(self) -> dict[str, float]:
         """Milliseconds a batch takes to be read alone, in a run's first epoch and in those after it."""
-        dataset = make_dataset(self.opt['datasets']['train'], 'train', self.opt)
-        block = self.opt['datasets']['train']
+        data = self.settings.sets['train']
+        dataset = make_dataset(data, 'train', self.settings)
         count = max(1, len(dataset) // self.batch)
         found = {}
-        with TrainLoader(dataset, self.batch, threads=block.get('num_worker_per_gpu', 2)) as loader:
+        with TrainLoader(dataset, self.batch, threads=data.threads) as loader:
             batches = iter(loader)
             for name in ('data_ms', 'data_again_ms'):
                 started = time.perf_counter()

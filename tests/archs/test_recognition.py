@@ -281,7 +281,7 @@ def test_is_frozen_for_good(tmp_path: Path) -> None:
 def saved(path: Path, net: Recogniser, average: Recogniser | None = None, **arguments: Any) -> str:
     """Writes a checkpoint as the toolkit's training does; returns its path."""
     nets = {'params': net} if average is None else {'params': net, 'params_ema': average}
-    meta = saving.describe({}, 'net_r', {'type': type(net).__name__, **arguments}, 7)
+    meta = saving.describe('net_r', {'type': type(net).__name__, **arguments}, 7, saving.Training())
     saving.save_network(path, nets, meta)
     return str(path)
 

@@ -30,6 +30,7 @@ from common import Broken
 
 import fsr_plugins
 from fsr_plugins.checkpoints import describe, save_network
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import build_network, load_plugins
 from fsr_plugins.stores.images import encode_png
@@ -60,7 +61,11 @@ def whole_files(folder: Path) -> dict[str, bytes]:
     opt = {'name': 'x', 'scale': 2, 'degradation': tiny_adapter.DEGRADATION, 'datasets': {'train': {'name': 'x'}}}
     for name, block in (('adapt', tiny_adapter.ARCH), ('swinir', SWINIR)):
         torch.manual_seed(0)
-        save_network(folder / f'{name}.pth', {'params': build_network(block)}, describe(opt, 'net_sr', block, 7, about))
+        save_network(
+            folder / f'{name}.pth',
+            {'params': build_network(block)},
+            describe('net_sr', block, 7, read_settings(opt).training(about)),
+        )
     files = [*sorted(folder.glob('*.pth')), *sorted(OLD.glob('*.pth'))]
     return {file.stem: file.read_bytes() for file in files}
 

@@ -19,6 +19,7 @@ from image_faults import DAMAGES, SIDE, encoded, lying_header, picture
 
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import build_network
@@ -36,7 +37,9 @@ def written(folder: Path, rng: random.Random) -> None:
     """``net.pth`` for faces of 8×8, and ``in/`` with two good ones."""
     torch.manual_seed(0)
     points = [[10.0, 12], [21, 12], [15.5, 18], [11, 24], [20, 24]]
-    meta = describe(tiny.options(), 'net_g', tiny.EDSR, 4, {'train': [{'size': [32, 32], 'points': points}]})
+    meta = describe(
+        'net_g', tiny.EDSR, 4, read_settings(tiny.options()).training({'train': [{'size': [32, 32], 'points': points}]})
+    )
     meta['sizes'] = {}
     save_network(folder / 'net.pth', {'params': build_network(tiny.EDSR)}, meta)
     (folder / 'in').mkdir()

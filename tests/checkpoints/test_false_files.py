@@ -16,7 +16,7 @@ from torch import Tensor
 
 import fsr_plugins
 from fsr_plugins.archs.recognition import make_recogniser
-from fsr_plugins.checkpoints import describe, load_weights, save_network
+from fsr_plugins.checkpoints import Training, describe, load_weights, save_network
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY, build_network
 
@@ -92,7 +92,7 @@ def test_more_may_be_said_and_less(file: Path) -> None:
 @pytest.mark.parametrize('value', [10**5, 10**9, 10**12, 10**30, -1, 'x', None, [4]])
 @pytest.mark.parametrize('key', ['num_feat', 'num_block'])
 def test_arguments_of_another_network_take_no_memory(key: str, value: Any, file: Path) -> None:
-    save_network(file, {'params': build_network(tiny.EDSR)}, describe({'scale': 4}, 'net_g', tiny.EDSR, 0))
+    save_network(file, {'params': build_network(tiny.EDSR)}, describe('net_g', tiny.EDSR, 0, Training(scale=4)))
     changed(file, lambda content: content['meta']['arch'].update({key: value}))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(file)
@@ -104,7 +104,7 @@ def test_arguments_of_another_network_take_no_memory(key: str, value: Any, file:
 )
 def test_a_network_that_needs_memory_to_be_built_is_bounded(change: dict[str, Any], file: Path) -> None:
     net = build_network(SWINIR)
-    save_network(file, {'params': net}, describe({'scale': 2}, 'net_g', SWINIR, 0))
+    save_network(file, {'params': net}, describe('net_g', SWINIR, 0, Training(scale=2)))
     loaded = fsr_plugins.load(file)
     assert all(tensor.equal(loaded.state_dict()[key]) for key, tensor in net.state_dict().items())
     changed(file, lambda content: content['meta']['arch'].update(change))

@@ -20,8 +20,9 @@ import tiny_adapter
 import torch
 
 import fsr_plugins
-from fsr_plugins.checkpoints import describe, save_network
+from fsr_plugins.checkpoints import Training, describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.registry import build_network
 
 COMMAND = ['adapt', '-c', 'source.pth', '-o', 'out.pth']
@@ -115,7 +116,7 @@ def test_the_same_seed_gives_the_same_bytes(folder: Path) -> None:
 def test_averaged_weights_are_what_is_adapted(folder: Path) -> None:
     plain, averaged = (build_network(tiny_adapter.ARCH) for _ in range(2))
     opt = {'scale': 2, 'degradation': tiny_adapter.DEGRADATION}
-    meta = describe(opt, 'net_sr', tiny_adapter.ARCH, 0)
+    meta = describe('net_sr', tiny_adapter.ARCH, 0, read_settings(opt).training())
     save_network(Path('source.pth'), {'params': plain, 'params_ema': averaged}, meta)
     assert torch.equal(adapted('--exemplar', '0.png')['params']['body.weight'], averaged.body.weight)
 
@@ -222,7 +223,7 @@ def broken(folder: Path) -> list[str]:
 
 
 def not_adaptable(folder: Path) -> list[str]:
-    save_network(Path('edsr.pth'), {'params': build_network(tiny.EDSR)}, describe({}, 'net_g', tiny.EDSR, 0))
+    save_network(Path('edsr.pth'), {'params': build_network(tiny.EDSR)}, describe('net_g', tiny.EDSR, 0, Training()))
     return ['-c', 'edsr.pth', '--exemplar', '0.png']
 
 

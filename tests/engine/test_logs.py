@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fsr_plugins.config.schema import LoggerOptions
 from fsr_plugins.engine.logs import StageLog, package_logger
 from fsr_plugins.errors import RunError
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.skipif(not FULL.exists(), reason='Linux')
 
 
 def stage_log(folder: Path) -> StageLog:
-    log = StageLog(folder, {'use_tb_logger': False}, total=4, name='small')
+    log = StageLog(folder, LoggerOptions(use_tb_logger=False), total=4, name='small')
     log.begin(0)
     return log
 
@@ -53,4 +54,4 @@ def test_a_log_that_cannot_be_written_is_given_up_with_a_sentence(
 def test_a_folder_that_cannot_be_made_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / 'small').write_text('a file')
     with pytest.raises(RunError, match=r'Cannot write .*train\.log'):
-        StageLog(tmp_path / 'small', {}, total=4, name='small')
+        StageLog(tmp_path / 'small', LoggerOptions(), total=4, name='small')

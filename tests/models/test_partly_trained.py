@@ -182,7 +182,7 @@ def test_a_network_put_together_is_written_at_the_end_alone(tmp_path: Path) -> N
 
 def test_only_the_first_of_several_processes_writes_it(tmp_path: Path) -> None:
     made = model(tmp_path)
-    made.opt['rank'] = 1
+    made.options.rank = 1
     assert set(made.save_networks('latest')) == {'net_g', 'net_h', 'net_sr'}
     assert not list(tmp_path.iterdir())
 

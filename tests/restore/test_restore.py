@@ -20,6 +20,7 @@ from prepared import picture, png, written
 import fsr_plugins
 from fsr_plugins.checkpoints import describe, save_network
 from fsr_plugins.cli import main
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.degradations import bicubic
 from fsr_plugins.degradations.bicubic import bicubic_up, imresize
 from fsr_plugins.errors import UserError
@@ -51,7 +52,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write_checkpoint(file: Path, stores: Sequence[dict[str, object]]) -> None:
     torch.manual_seed(0)
     net = build_network(tiny.EDSR)
-    meta = describe(tiny.options(), 'net_g', tiny.EDSR, 4, {'train': list(stores)})
+    meta = describe('net_g', tiny.EDSR, 4, read_settings(tiny.options()).training({'train': list(stores)}))
     meta['sizes'] = {}
     save_network(file, {'params': net}, meta)
 

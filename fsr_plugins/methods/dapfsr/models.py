@@ -91,9 +91,9 @@ class DAPEncoderModel(DAPModel):
     def prepare_training(self) -> None:
         """Gives E the statistics of G's w, which training keeps, and a new E its backbone."""
         net_e = bare(self.net_e)
-        generator = torch.Generator().manual_seed(self.opt.get('manual_seed') or 0)
+        generator = torch.Generator().manual_seed(self.options.manual_seed)
         net_e.set_statistics(*self.decoder.latent_statistics(self.train_opt.latent_samples, generator))
-        begun = (self.opt.get('path') or {}).get('pretrain_network_e')
+        begun = self.options.network('net_e').weights
         if self.train_opt.backbone_weights and not begun:
             net_e.load_backbone(self.backbone_state(self.train_opt.backbone_weights))
 
@@ -103,7 +103,7 @@ class DAPEncoderModel(DAPModel):
         Raises:
             UserError: it cannot be had; with how to go without.
         """
-        name = self.opt['network_e'].get('backbone', 'resnet50')
+        name = (self.options.network('net_e').block or {}).get('backbone', 'resnet50')
         try:
             found = locate(
                 torchvision_weights(name, f"DAPEncoder's {name}"), None if weights == 'imagenet' else weights

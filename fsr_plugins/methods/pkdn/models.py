@@ -103,7 +103,7 @@ class PKDNTeacherModel(FSRModel):
 
     def prepare_training(self) -> None:
         """Sees that the sets have maps."""
-        check_views(self.opt.get('datasets') or {})
+        check_views(self.options.datasets)
 
     def step(self) -> None:
         """Eq. 1."""
@@ -140,7 +140,7 @@ class PKDNStudentModel(FSRModel):
         """Sees that a teacher comes with ``kd_opt``, and the sets with maps."""
         if self.net_t is not None and 'kd_opt' not in self.losses:
             raise UserError("The student is to learn from a teacher, but 'train.kd_opt' is missing in the option file.")
-        datasets = self.opt.get('datasets') or {}
+        datasets = self.options.datasets
         if self.net_t is not None:
             seen = datasets if self.train_opt.validate_teacher else {'train': datasets['train']} if datasets else {}
             check_views(seen)

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsr_plugins.mending import registry_module
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -43,29 +45,6 @@ def _explain_missing_libraries() -> None:
         ) from error
 
 
-def _declare_torchvision_operators() -> None:
-    """Lets torchvision's CUDA wheel import beside a CPU-only torch.
-
-    The wheel's extension links CUDA libraries; without them its operators are not declared, and torchvision's own shape
-    registrations for two of them fail at import ("operator torchvision::nms does not exist"). Needed as long as those
-    registrations are unconditional (seen in torchvision 0.28).
-    """
-    import torch
-
-    try:
-        importlib.import_module('torchvision')
-    except RuntimeError as error:
-        if 'torchvision::' not in str(error):
-            raise
-        for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
-            del sys.modules[name]
-        library = torch.library.Library('torchvision', 'FRAGMENT')
-        for operator in ('nms', 'qnms'):
-            library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-        _kept.append(library)
-        importlib.import_module('torchvision')
-
-
 def _restore_functional_tensor() -> None:
     """Restores ``torchvision.transforms.functional_tensor`` (removed in torchvision 0.17), of which BasicSR imports
     ``rgb_to_grayscale``. Needed as long as BasicSR is 1.4.2."""
@@ -79,21 +58,11 @@ def _restore_functional_tensor() -> None:
     sys.modules[name] = module
 
 
-def _refuse_name_collisions() -> None:
-    """Makes a name registered twice an error under ``python -O`` too, where BasicSR's ``assert`` is gone and the second
-    class silently replaces the first. Needed as long as BasicSR is 1.4.2."""
-    from basicsr.utils.registry import Registry
+def _complete_registries() -> None:
+    """The module of registries may have been loaded before the package that it is of."""
+    import basicsr.utils
 
-    register = Registry._do_register
-
-    @functools.wraps(register)
-    def do_register(self: Registry, name: str, obj: object, suffix: str | None = None) -> None:
-        full = f'{name}_{suffix}' if isinstance(suffix, str) else name
-        if full in self:
-            raise AssertionError(f"An object named '{full}' was already registered in '{self._name}' registry!")
-        register(self, name, obj, suffix)
-
-    Registry._do_register = do_register
+    basicsr.utils.registry = registry_module()
 
 
 def _wrap_init(
@@ -209,9 +178,8 @@ def _distribute_without_cuda() -> None:
 
 MENDS: tuple[Callable[[], None], ...] = (
     _explain_missing_libraries,
-    _declare_torchvision_operators,
     _restore_functional_tensor,
-    _refuse_name_collisions,
+    _complete_registries,
     _give_perceptual_loss_its_l2,
     _refuse_rrdbnet_scales,
     _round_jpeg_quality,

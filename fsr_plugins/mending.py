@@ -1,15 +1,22 @@
-"""BasicSR is mended whoever imports it first, as soon as ``fsr_plugins`` has been imported."""
+"""BasicSR and torchvision are mended whoever imports them first, as soon as ``fsr_plugins`` has been imported.
+
+BasicSR's registries can be had without the rest of it.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
 from types import ModuleType
 
 _BASICSR = 'basicsr'
+_REGISTRY = 'basicsr.utils.registry'
 
 
 class _MendingLoader(Loader):
@@ -28,20 +35,91 @@ class _MendingLoader(Loader):
         self.loader.exec_module(module)
 
 
+class _TorchvisionLoader(_MendingLoader):
+    """Lets torchvision's CUDA wheel import beside a CPU-only torch.
+
+    The wheel's extension links CUDA libraries; without them its operators are not declared, and torchvision's own shape
+    registrations for two of them fail at import ("operator torchvision::nms does not exist"). Needed as long as those
+    registrations are unconditional (seen in torchvision 0.28).
+    """
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Runs its ``__init__``, and where that fails so, declares the operators and runs it again."""
+        try:
+            self.loader.exec_module(module)
+        except RuntimeError as error:
+            if 'torchvision::' not in str(error):
+                raise
+            import torch
+
+            for name in [name for name in sys.modules if name.startswith('torchvision.')]:
+                del sys.modules[name]
+            library = torch.library.Library('torchvision', 'FRAGMENT')
+            for operator in ('nms', 'qnms'):
+                library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+            _kept.append(library)
+            self.loader.exec_module(module)
+
+
+#: What must not be collected.
+_kept: list[object] = []
+_LOADERS = {_BASICSR: _MendingLoader, 'torchvision': _TorchvisionLoader}
+
+
 class MendingFinder(MetaPathFinder):
-    """Finds BasicSR as Python does, and has it loaded mended."""
+    """Finds BasicSR and torchvision as Python does, and has them loaded mended."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The spec of BasicSR itself; of its modules and of all else nothing."""
-        spec = PathFinder.find_spec(fullname, path, target) if fullname == _BASICSR else None
+        """The specs of the two themselves; of their modules and of all else nothing."""
+        spec = PathFinder.find_spec(fullname, path, target) if fullname in _LOADERS else None
         if spec is not None and spec.loader is not None:
-            spec.loader = _MendingLoader(spec.loader)
+            spec.loader = _LOADERS[fullname](spec.loader)
         return spec
 
 
 def mend_on_import() -> None:
-    """Has BasicSR mended when it is imported; nothing is imported here."""
+    """Has both mended when they are imported; nothing is imported here."""
     if not any(isinstance(finder, MendingFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, MendingFinder())
+
+
+def registry_module() -> ModuleType:
+    """BasicSR's module of registries, without the rest of BasicSR, which fills them when it is imported.
+
+    Raises:
+        ModuleNotFoundError: BasicSR is not installed.
+    """
+    if _REGISTRY not in sys.modules:
+        package = importlib.util.find_spec(_BASICSR)
+        folders = package.submodule_search_locations if package is not None else None
+        if not folders:
+            raise ModuleNotFoundError(f"No module named '{_BASICSR}'", name=_BASICSR)
+        spec = importlib.util.spec_from_file_location(_REGISTRY, Path(folders[0], 'utils', 'registry.py'))
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[_REGISTRY] = module
+    refuse_name_collisions(sys.modules[_REGISTRY])
+    return sys.modules[_REGISTRY]
+
+
+def refuse_name_collisions(module: ModuleType) -> None:
+    """Makes a name registered twice an error under ``python -O`` too, where BasicSR's ``assert`` is gone and the second
+    class silently replaces the first. Needed as long as BasicSR is 1.4.2."""
+    registry = module.Registry
+    register = registry._do_register
+    if hasattr(register, '__wrapped__'):
+        return
+
+    @functools.wraps(register)
+    def do_register(self: object, name: str, obj: object, suffix: str | None = None) -> None:
+        full = f'{name}_{suffix}' if isinstance(suffix, str) else name
+        if full in self:  # type: ignore[operator]
+            raise AssertionError(
+                f"An object named '{full}' was already registered in '{self._name}' registry!"  # type: ignore[attr-defined]
+            )
+        register(self, name, obj, suffix)
+
+    registry._do_register = do_register

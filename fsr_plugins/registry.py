@@ -10,25 +10,22 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import Any
-
-from torch import nn
-
-from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
-
-from basicsr.utils.registry import (  # isort: skip
-    ARCH_REGISTRY,
-    DATASET_REGISTRY,
-    LOSS_REGISTRY,
-    METRIC_REGISTRY,
-    MODEL_REGISTRY,
-    Registry,
-)
+from typing import TYPE_CHECKING, Any
 
 from fsr_plugins.errors import UserError, shown, why_not_imported
+from fsr_plugins.mending import registry_module
 
-DEGRADATION_REGISTRY = Registry('degradation')
+if TYPE_CHECKING:
+    from basicsr.utils.registry import Registry
+    from torch import nn
 
+_basicsr = registry_module()
+ARCH_REGISTRY: Registry = _basicsr.ARCH_REGISTRY
+DATASET_REGISTRY: Registry = _basicsr.DATASET_REGISTRY
+LOSS_REGISTRY: Registry = _basicsr.LOSS_REGISTRY
+METRIC_REGISTRY: Registry = _basicsr.METRIC_REGISTRY
+MODEL_REGISTRY: Registry = _basicsr.MODEL_REGISTRY
+DEGRADATION_REGISTRY: Registry = _basicsr.Registry('degradation')
 
 REGISTRIES: dict[str, Registry] = {
     'archs': ARCH_REGISTRY,
@@ -47,6 +44,28 @@ ENTRY_POINT_GROUP = 'fsr_plugins'
 _LONGEST_NAME = 100
 
 
+#: What is registered by one room, and by none of the toolkit's own methods.
+_ONE_ROOM = {'metrics': 'metrics', 'degradations': 'degradations'}
+
+
+def load_plugins_of(kind: str) -> None:
+    """:func:`load_plugins` of one registry: of what needs neither BasicSR nor the methods, less is imported."""
+    if kind not in _ONE_ROOM:
+        load_plugins()
+        return
+    importlib.import_module(f'fsr_plugins.{_ONE_ROOM[kind]}')
+    load_outside_plugins()
+
+
+def load_outside_plugins() -> None:
+    """The entry points of installed packages but our own; what they need they import themselves.
+
+    Raises:
+        UserError: as :func:`load_plugins`.
+    """
+    _import_entry_points(outside_only=True)
+
+
 def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
     """Imports what registers itself: the toolkit's rooms, entry points of the group ``fsr_plugins``, and ``modules``.
 
@@ -55,13 +74,18 @@ def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
     Raises:
         UserError: a plugin is not there, or fails to import; the message says at which line of its own.
     """
-    for room in ROOMS:
-        importlib.import_module(f'fsr_plugins.{room}')
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        module = point.value.partition(':')[0]
-        _import(module, f"The plugin '{module}' (from the entry point '{point.name}')")
+    for room in ('basicsr', *(f'fsr_plugins.{room}' for room in ROOMS)):
+        importlib.import_module(room)
+    _import_entry_points()
     for module, place in modules.items():
         _import(module, f'{place}: the plugin {shown(module)}')
+
+
+def _import_entry_points(outside_only: bool = False) -> None:
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        module = point.value.partition(':')[0]
+        if not (outside_only and module.startswith('fsr_plugins.methods.')):
+            _import(module, f"The plugin '{module}' (from the entry point '{point.name}')")
 
 
 def _import(module: str, plugin: str) -> None:

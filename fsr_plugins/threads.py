@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import psutil
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 #: Threads that decode, at most: there are no cores for more.
 MOST_DECODERS = 256
@@ -29,6 +32,8 @@ def one_thread(device: torch.device) -> Iterator[None]:
     if device.type != 'cpu':
         yield
         return
+    import torch
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

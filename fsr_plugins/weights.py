@@ -12,13 +12,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
-import torch
-
-from fsr_plugins import compat  # noqa: F401  before torchvision
 from fsr_plugins.atomic import disk_error, is_disk_error
 from fsr_plugins.errors import UserError
-
-import torchvision  # isort: skip
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +54,8 @@ def torchvision_weights(arch: str, name: str, *, for_hub: bool = False) -> Weigh
     Raises:
         UserError: torchvision has no such network.
     """
+    import torchvision
+
     try:
         url = torchvision.models.get_model_weights(arch)['IMAGENET1K_V1'].url
     except ValueError as error:
@@ -97,6 +94,8 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
         if not local.is_file():
             raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
         return local
+    import torch
+
     kept, in_hub = folder() / weight.filename, Path(torch.hub.get_dir()) / 'checkpoints' / weight.filename
     found = next((place for place in (kept, in_hub) if place.is_file()), None)
     if found is None:

@@ -19,7 +19,7 @@ import pytest
 import torch
 from torch import nn
 
-from fsr_plugins import compat, registry
+from fsr_plugins import compat, mending, registry
 
 
 def run(code: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
@@ -35,8 +35,7 @@ def run(code: str, path: str | None = None) -> subprocess.CompletedProcess[str]:
 def unmended_imports() -> dict[str, str]:
     """What importing torchvision, and then BasicSR, says without the mends; empty where it works."""
     code = """
-        import json, importlib, types
-        from importlib.util import find_spec
+        import json, importlib
 
         def said(name):
             try:
@@ -46,10 +45,9 @@ def unmended_imports() -> dict[str, str]:
             return ''
 
         torchvision = said('torchvision')
-        mends = types.ModuleType('mends')
-        source = open(find_spec('fsr_plugins').submodule_search_locations[0] + '/compat.py').read()
-        exec(source.rpartition('apply()')[0], mends.__dict__)
-        mends._declare_torchvision_operators()
+        from fsr_plugins import mending
+        del mending._LOADERS['basicsr']
+        importlib.import_module('torchvision')
         print(json.dumps({'torchvision': torchvision, 'basicsr': said('basicsr')}))
     """
     result = run(code)
@@ -94,8 +92,7 @@ def test_name_collision_is_refused_under_python_o(monkeypatch):
     unmended.register(second)
     assert unmended.get('Twice') is second
 
-    monkeypatch.setitem(sys.modules, 'basicsr.utils.registry', optimised)
-    compat._refuse_name_collisions()
+    mending.refuse_name_collisions(optimised)
     mended = optimised.Registry('things')
     mended.register(first)
     with pytest.raises(AssertionError, match="'Twice' was already registered in 'things'"):

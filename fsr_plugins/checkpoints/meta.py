@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, cast
 
@@ -112,7 +113,9 @@ class Meta(TypedDict, total=False):
     base: StrictStr | None
 
 
-_META = TypeAdapter(Meta)
+@functools.cache
+def _checked() -> TypeAdapter[Meta]:
+    return TypeAdapter(Meta)
 
 
 def meta_in(content: object, source: str) -> Meta | None:
@@ -133,7 +136,7 @@ def meta_in(content: object, source: str) -> Meta | None:
     if wrong := _not_plain(meta):
         raise UserError(f"{source} cannot be read: its 'meta' {wrong}.")
     try:
-        _META.validate_python(meta)
+        _checked().validate_python(meta)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = '.'.join(str(step) for step in (META, *first['loc']))

@@ -22,10 +22,14 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Prints a table on a terminal, lines separated by tabs elsewhere."""
-    from fsr_plugins.registry import REGISTRIES, load_plugins
+    from fsr_plugins.registry import REGISTRIES, load_plugins_of
 
-    load_plugins()
-    rows = [describe(name, target) for name, target in sorted(REGISTRIES[arguments.kind])]
+    load_plugins_of(arguments.kind)
+    found = dict(iter(REGISTRIES[arguments.kind]))
+    if arguments.kind == 'metrics':
+        # BasicSR's are functions of two images, which option files cannot name.
+        found = {name: target for name, target in found.items() if inspect.isclass(target)}
+    rows = [describe(name, target) for name, target in sorted(found.items())]
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.markup import escape

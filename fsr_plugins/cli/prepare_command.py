@@ -13,9 +13,9 @@ EXAMPLE = 'fsr prepare portraits --help'
 def add_arguments(parser: ArgumentParser) -> None:
     """A command for each preparer, of :mod:`fsr_plugins.prepare` and of plugins."""
     from fsr_plugins.prepare import PREPARERS
-    from fsr_plugins.registry import load_plugins
+    from fsr_plugins.registry import load_outside_plugins
 
-    load_plugins()
+    load_outside_plugins()
     datasets = parser.add_subparsers(dest='dataset', metavar='DATASET', required=True)
     for name, preparer in PREPARERS.items():
         command = datasets.add_parser(

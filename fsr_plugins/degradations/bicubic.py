@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fsr_plugins.compiling import constant_when_compiled
 from fsr_plugins.degradations.base import Degradation, check_scale, to_8bit
 from fsr_plugins.registry import DEGRADATION_REGISTRY
 
@@ -48,7 +49,7 @@ def _cached_matrix(n_in: int, n_out: int, scale: float, device: torch.device, dt
 
 
 # Under torch.compile the matrix enters the graph as a constant instead of being built in each call.
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _matrix(n_in: int, n_out: int, scale: float, device: torch.device, dtype: torch.dtype) -> Tensor:
     return _cached_matrix(n_in, n_out, scale, device, dtype)
 

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fsr_plugins.compiling import constant_when_compiled
 from fsr_plugins.degradations.base import Degradation, check_range
 from fsr_plugins.degradations.random import integers
 from fsr_plugins.errors import UserError
@@ -74,7 +75,7 @@ def _cached_constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Ten
         )
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _constants(device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _cached_constants(device)
 

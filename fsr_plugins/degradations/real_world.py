@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fsr_plugins.compiling import constant_when_compiled
 from fsr_plugins.degradations.base import Degradation, check_range, check_scale, to_8bit
 from fsr_plugins.degradations.bicubic import resize_matrix
 from fsr_plugins.degradations.blur import covariance, gaussian_blur
@@ -33,7 +34,7 @@ def _cached_reductions(n_in: int, n_out: int, device: torch.device) -> Tensor:
         return torch.stack((area, bilinear, resize_matrix(n_in, n_out))).to(device)
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _reductions(n_in: int, n_out: int, device: torch.device) -> Tensor:
     """The matrices (3, n_out, n_in) of :data:`REDUCTIONS`; bilinear is not antialiased, as in a quick camera."""
     return _cached_reductions(n_in, n_out, device)

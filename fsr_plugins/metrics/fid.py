@@ -20,8 +20,6 @@ from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.weights import WeightFile, locate
 
-from basicsr.archs import inception  # isort: skip
-
 DIMENSION = 2048
 FOLDER_BATCH = 32
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff'}
@@ -41,6 +39,8 @@ class InceptionFeatures(nn.Module):
             UserError: the file does not hold these weights.
         """
         super().__init__()
+        from basicsr.archs import inception
+
         # Read once beforehand for the clear message; BasicSR's constructor reads the file named by its module constant.
         read_weights(path)
         inception.LOCAL_FID_WEIGHTS = str(path)
@@ -89,6 +89,8 @@ class FID(Metric):
     @classmethod
     def requirements(cls, weights: str | None = None, **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
+        from basicsr.archs import inception
+
         url = inception.FID_WEIGHTS_URL
         return [WeightFile('FID (Inception)', url, '6726825d', url.rpartition('/')[2], path=weights)]
 

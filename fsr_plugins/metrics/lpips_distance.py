@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 
-import lpips
 from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import read_weights, unwrapped
@@ -42,6 +41,8 @@ class LPIPS(MeanMetric):
         super().__init__(f'{ABSENT}{missing}' if missing else f'{net}, RGB, border 0, uint8')
         if self.absent:
             return
+        import lpips
+
         # pnet_rand: without it lpips has torchvision download the backbone by itself.
         self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
         path = locate(weight)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recogniser_weight
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import align, alignable, template_for
 from fsr_plugins.metrics.base import BatchMeta
 from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, file_sha256, locate
@@ -104,6 +103,8 @@ class EvaluationRecogniser:
                     '`views: [landmarks]` to it.'
                 )
             images = images.float()
+            from fsr_plugins.faces import align, alignable, template_for
+
             template, points = template_for(net.face_size).to(images), landmarks.to(images)
             good = alignable(points, template)
             # What is no face is cut out by the template's own points, and marked afterwards.

@@ -17,7 +17,6 @@ from itertools import cycle
 from pathlib import Path
 
 import cv2
-import torch
 
 from fsr_plugins.errors import RunError
 from fsr_plugins.portraits.domains import render
@@ -94,6 +93,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the caller ends its workers
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the caller is gone: end without a word
     cv2.setNumThreads(0)
+    import torch
+
     torch.set_num_threads(1)
     output = os.fdopen(os.dup(1), 'wb')
     os.dup2(2, 1)  # whatever a library prints must not come between the faces

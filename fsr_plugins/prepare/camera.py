@@ -7,13 +7,11 @@ import inspect
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
-from fsr_plugins.data.seeding import mix
-from fsr_plugins.degradations.base import Degradation
-from fsr_plugins.degradations.photograph import photograph, scaled_points
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import (
     Format,
@@ -31,6 +29,9 @@ from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.store import Store
+
+if TYPE_CHECKING:
+    from fsr_plugins.degradations.base import Degradation
 
 
 def prepare_camera(
@@ -86,6 +87,8 @@ def prepare_camera(
 
 
 def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Item]) -> Iterator[ItemResult]:
+    from fsr_plugins.degradations.photograph import photograph, scaled_points
+
     with store.reader() as read:
         images = [read(item.key) for item in items]
         small: dict[int, Image] = {}
@@ -103,6 +106,8 @@ def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Ite
 
 def image_seed(seed: int, key: str) -> int:
     """The seed in [0, 2^63) by which the image of a key is degraded."""
+    from fsr_plugins.data.seeding import mix
+
     return mix(seed, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], 'big'))
 
 

@@ -13,7 +13,6 @@ from itertools import chain
 from pathlib import Path
 
 import cv2
-import torch
 
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.prepare.base import Format, Prepared, chosen_format
@@ -91,6 +90,8 @@ def _make(
         return range(len(chunks[number]))
 
     total = sum(len(chunks[number]) for number in todo)
+    import torch
+
     # As many workers as cores, so torch computes with one thread in each.
     with ThreadPoolExecutor(threads, 'prepare', initializer=torch.set_num_threads, initargs=(1,)) as pool:
         done = chain.from_iterable(pool.map(make, todo))

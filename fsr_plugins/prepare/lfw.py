@@ -15,8 +15,6 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.blufr_protocol import read_protocol
-from fsr_plugins.metrics.pairs import read_pairs
 from fsr_plugins.prepare.base import (
     Format,
     Prepared,
@@ -115,6 +113,9 @@ def _window(crop: int, top: int | None, size: int | None) -> Window:
 
 def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
     """What lists name and the source does not have."""
+    from fsr_plugins.metrics.blufr_protocol import read_protocol
+    from fsr_plugins.metrics.pairs import read_pairs
+
     missing = []
     for path in lists:
         if path.suffix in ('.mat', '.npz'):

@@ -9,7 +9,6 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.pairs import draw_pairs, write_pairs
 from fsr_plugins.prepare.base import Prepared, Preparer, register
 from fsr_plugins.stores.opening import open_store
 
@@ -30,6 +29,8 @@ def prepare_pairs(src: str, dst: Path, *, folds: int = 10, number: int = 300, se
     Raises:
         UserError: no such store, or one without identities or with too few pairs; ``dst`` exists.
     """
+    from fsr_plugins.metrics.pairs import draw_pairs, write_pairs
+
     store = open_store(src)
     if store.identities is None:
         raise UserError(f"'{src}' does not say whose its images are; prepare the data with identities.")

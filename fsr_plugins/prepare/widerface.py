@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fsr_plugins.arguments import given_path
-from fsr_plugins.data.seeding import permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
 from fsr_plugins.prepare.boxes import crop_square, square
@@ -89,6 +88,8 @@ def prepare_widerface(
             raise wrong_layout(source, f'the {split} part of WIDER FACE', expected)
         faces, skipped = _select(annotations_of(source, split), photographs, face_filter, margin, size)
         if number is not None:
+            from fsr_plugins.data.seeding import permutation
+
             if not 0 < number <= len(faces):
                 raise UserError(
                     f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.'

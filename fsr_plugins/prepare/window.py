@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.stores.images import Image
 
 
@@ -30,6 +29,8 @@ class Window:
         cut = np.ascontiguousarray(self.cut(image))
         if self.size == self.crop:
             return cut
+        from fsr_plugins.degradations.bicubic import imresize_uint8
+
         return imresize_uint8(cut, (self.size, self.size))
 
     def labels(self, labels: Image) -> Image:

@@ -13,8 +13,6 @@ from fsr_plugins.archs.recognition.base import Adapt, Recogniser
 from fsr_plugins.registry import ARCH_REGISTRY
 from fsr_plugins.weights import WeightFile
 
-from facexlib.recognition.arcface_arch import Backbone  # isort: skip  needs torchvision as mended by the registry
-
 
 @ARCH_REGISTRY.register()
 class ArcFace(Recogniser):
@@ -41,6 +39,8 @@ class ArcFace(Recogniser):
             adapt: see :class:`Recogniser`.
         """
         super().__init__(adapt)
+        from facexlib.recognition.arcface_arch import Backbone
+
         backbone = Backbone(num_layers=50, drop_ratio=0.6, mode='ir_se')
         # Its three parts rather than itself: their names are then those of the published file.
         self.input_layer = backbone.input_layer

@@ -1,0 +1,61 @@
+"""What a command does not need it does not import; marks for the compiler are torch's own."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from fsr_plugins.compiling import constant_when_compiled
+
+#: What takes a second or more to import, by what nobody needs it for.
+SLOW = ('basicsr', 'torchvision', 'torch._dynamo', 'scipy')
+
+
+def imported(*arguments: str) -> list[str]:
+    """The slow packages that a command has imported when it ends."""
+    code = (
+        'import sys\nfrom fsr_plugins.cli import main\n'
+        f'try:\n    main({list(arguments)})\n'
+        f'finally:\n    print([name for name in {(*SLOW, "torch")} if name in sys.modules], file=sys.stderr)'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    found: list[str] = ast.literal_eval(done.stderr.strip().splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize('kind', ['metrics', 'degradations'])
+def test_a_list_imports_no_more_than_torch(kind: str) -> None:
+    assert imported('list', kind) == ['torch']
+
+
+@pytest.mark.parametrize(
+    'arguments', [('--help',), ('prepare', '--help'), ('prepare', 'lfw', '--help'), ('infer', '--help')]
+)
+def test_help_does_not_import_torch(arguments: tuple[str, ...]) -> None:
+    assert imported(*arguments) == []
+
+
+@pytest.mark.parametrize('kind', ['metrics', 'degradations'])
+def test_a_short_list_has_all_that_a_long_one_has(kind: str) -> None:
+    code = (
+        'from fsr_plugins.registry import REGISTRIES, load_plugins, load_plugins_of\n'
+        f'load_plugins_of({kind!r})\n'
+        f"ours = lambda: sorted(n for n, t in REGISTRIES[{kind!r}] if not t.__module__.startswith('basicsr'))\n"
+        'few = ours()\nload_plugins()\nprint(bool(few) and few == ours())'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == 'True', done.stderr
+
+
+def test_the_mark_for_the_compiler_is_torchs() -> None:
+    def ours() -> None: ...
+
+    def theirs() -> None: ...
+
+    constant_when_compiled(ours)
+    torch.compiler.assume_constant_result(theirs)
+    assert vars(ours) == vars(theirs) != {}

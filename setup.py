@@ -90,6 +90,7 @@ setup(
     extras_require={
         'dev': [
             'import-linter>=2.1',
+            'jsonschema>=4',
             'mypy>=1.11',
             'packaging',
             'pytest>=8',

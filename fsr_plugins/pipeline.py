@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_text
@@ -48,8 +49,8 @@ def run(
             experiment; nothing was trained or overwritten.
         RunError: training could not go on.
     """
-    first = next(iter(experiment.stages.values())).opt
-    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    first = next(iter(experiment.stages.values())).options
+    world = distributed.start(launcher, first.num_gpu, first.dist_params)
     try:
         logs.set_up(world.is_main)
         with distributed.naming_lost_processes(), ExitStack() as held:
@@ -122,8 +123,8 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
     Raises:
         UserError: the experiment has not been trained to its end, or what it left is missing or damaged.
     """
-    first = next(iter(experiment.stages.values())).opt
-    world = distributed.start(launcher, first.get('num_gpu', 'auto'), first.get('dist_params'))
+    first = next(iter(experiment.stages.values())).options
+    world = distributed.start(launcher, first.num_gpu, first.dist_params)
     try:
         logs.set_up(world.is_main)
         stage = _last_validating(experiment)
@@ -135,7 +136,12 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
         with distributed.naming_lost_processes():
             model = _finished_model(stage, world)
             loaders = make_val_loaders(stage.options, world, pin_memory=False)
-            found = {name: model.validate(loader) for name, loader in loaders.items()}
+            pictures = Path(model.options.path['visualization'])
+            saves = stage.options.val is not None and stage.options.val.save_img
+            found = {
+                name: model.validate(loader, pictures / name if saves else None, 'test')
+                for name, loader in loaders.items()
+            }
         measured = {'validation': found, 'tables': model.evaluation.tables(found)}
         about = {'name': experiment.name, 'stage': stage.name, 'metrics': _conventions({stage.name: stage})}
         return plain({**about, **measured})

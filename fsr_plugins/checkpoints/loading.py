@@ -12,8 +12,8 @@ from fsr_plugins.checkpoints.fitting import check_fit, fit
 from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA, listed
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.reading import load_state, weights_in
-from fsr_plugins.errors import UserError
-from fsr_plugins.registry import build_network, load_plugins
+from fsr_plugins.errors import UserError, shown
+from fsr_plugins.registry import build_network, load_plugins, lookup
 from fsr_plugins.values import Record
 
 
@@ -42,6 +42,12 @@ def load(
     content, source = described(path, sha256=sha256), f"'{path}'"
     meta = content[META]
     block = meta['arch']
+    try:
+        lookup('archs', block['type'])
+    except UserError as error:
+        module = meta.get('module')
+        known = f' The module {shown(module)} registers it: name it by --plugins, if you trust it.' if module else ''
+        raise UserError(f'{source} cannot be opened: {error}{known}') from error
     if arch is not None and block['type'] != arch:
         raise UserError(f'{source} holds a network of type {block["type"]}, not {arch}: give another file or type.')
     state = weights_in(content, source, param_key or (PARAMS_EMA if PARAMS_EMA in content else PARAMS))

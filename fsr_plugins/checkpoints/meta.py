@@ -84,6 +84,7 @@ class Meta(TypedDict, total=False):
         format: the version of all this; only 1 is known.
         requires: what a reader must know to understand the file; this version knows of nothing.
         arch: the network's block, ``type`` and arguments.
+        module: the module that registers it, for people: nothing is imported by it.
         scale: how many times the network enlarges.
         sizes: side of the HR crops by phase; None where images were taken whole.
         range, channels: what the network takes and makes, RGB in [0, 1].
@@ -97,6 +98,7 @@ class Meta(TypedDict, total=False):
     format: Literal[1]
     requires: Annotated[list[StrictStr], AfterValidator(_no_requirement)]
     arch: Required[Arch]
+    module: StrictStr
     scale: Annotated[StrictInt, Field(ge=1, le=1 << 10)] | None
     sizes: dict[StrictStr, Side | None]
     range: Annotated[tuple[float, float], AfterValidator(lambda found: _same((0.0, 1.0), found))]

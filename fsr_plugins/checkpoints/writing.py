@@ -16,6 +16,7 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints.layout import META
 from fsr_plugins.checkpoints.tensors import not_finite
 from fsr_plugins.errors import RunError
+from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block, Record
 from fsr_plugins.version import __version__
 
@@ -48,6 +49,7 @@ def describe(label: str, block: Block, iteration: int, training: Training) -> Re
         'format': 1,
         'net': label,
         'arch': dict(block),
+        'module': lookup('archs', str(block['type'])).__module__,
         'scale': training.scale,
         'sizes': dict(training.sizes),
         'range': [0.0, 1.0],

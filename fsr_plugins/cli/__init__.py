@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
+from fsr_plugins.cli.plugins import load_named
 from fsr_plugins.cli.streams import Ended, ended_by_signals, printed, reader_gone, say, tell_launcher
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 
@@ -68,6 +69,7 @@ def _run(argv: list[str]) -> int:
         command, arguments = _parse(argv)
         json_file = arguments.json
         _check_json(json_file)
+        load_named(arguments)
         outcome = command.run(arguments)
         _write_json(json_file, outcome.found)
         return outcome.status

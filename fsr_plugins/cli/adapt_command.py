@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
 
 EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
          fsr adapt -c net_sr.pth --exemplar a.png b.png -o adapted.pth -opt options/dapfsr.yml --seed 1"""
@@ -15,6 +16,7 @@ EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, exemplars and a place for the result."""
     add_checkpoint(parser)
+    add_plugins(parser)
     parser.add_argument(
         '--exemplar', type=given_path, required=True, nargs='+', metavar='IMAGE', help='faces of the new domain, in HR'
     )

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.experiment import show_tables
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
 
 EXAMPLE = """fsr bench -opt options/bench/portraits_x8.yml
          fsr bench -opt options/bench/portraits_x8.yml --evaluate-only --entries bicubic,edsr"""
@@ -21,6 +22,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument('--entries', default='', metavar='A,B', help='only these entries; default: all')
     parser.add_argument('--evaluate-only', action='store_true', help='train nothing')
+    add_plugins(parser)
 
 
 def run(arguments: Namespace) -> CommandOutcome:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 _NOT_FINITE = 'not finite'
 
 
-def add_option_file(parser: ArgumentParser) -> None:
+def add_option_file(parser: ArgumentParser, required: bool = True) -> None:
     """``-opt``, ``--set`` and ``--debug``."""
-    parser.add_argument('-opt', '--opt', type=given_path, required=True, metavar='FILE', help='the option file')
+    parser.add_argument('-opt', '--opt', type=given_path, required=required, metavar='FILE', help='the option file')
     parser.add_argument(
         '--set',
         action='append',

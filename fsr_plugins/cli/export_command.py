@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
 
 EXAMPLE = """fsr export -c experiments/tsnet/joint/models/net_s_latest.pth -o net_s.onnx
          fsr export -c net_g.pth -o net_g.pt2 --size 24 24"""
@@ -20,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="*.onnx, or *.pt2 for PyTorch's torch.export.load",
     )  # fmt: skip
     add_lr_size_and_weights(parser)
+    add_plugins(parser)
     parser.add_argument('--overwrite', action='store_true', help='replace the output if it exists')
 
 

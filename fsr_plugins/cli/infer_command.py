@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
 from fsr_plugins.errors import UserError
 
 EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
@@ -37,6 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--fit', action='store_true', help="bring faces to the size of the network's LR first, bicubically"
     )
     add_lr_size_and_weights(parser)
+    add_plugins(parser)
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_option_file, load
@@ -12,17 +13,24 @@ EXAMPLE = 'fsr options -opt options/tsnet.yml --stage joint'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The option file, and which of its stages."""
-    add_option_file(parser)
+    """The option file, and which of its stages; or all that there is."""
+    add_option_file(parser, required=False)
+    whole = parser.add_mutually_exclusive_group()
+    whole.add_argument('--reference', action='store_true', help='print all options there are, as Markdown')
+    whole.add_argument('--schema', action='store_true', help='print a JSON schema of option files, for editors')
     parser.add_argument('--stage', metavar='NAME', help='only this stage; default: all')
 
 
 def run(arguments: Namespace) -> CommandOutcome:
-    """Prints a line an option: its key, its value and where it was written.
+    """Prints a line an option: its key, its value and where it was written; or the reference, or the schema.
 
     Raises:
         UserError: the file is wrong, or has no such stage.
     """
+    if arguments.reference or arguments.schema:
+        return _all(arguments)
+    if arguments.opt is None:
+        raise UserError('Give an option file by -opt, or ask for --reference or --schema.')
     experiment = load(arguments)
     from fsr_plugins.config.listing import list_options
     from fsr_plugins.registry import near
@@ -38,3 +46,18 @@ def run(arguments: Namespace) -> CommandOutcome:
         for option in options:
             print(option.line())
     return CommandOutcome({name: [option._asdict() for option in options] for name, options in found.items()})
+
+
+def _all(arguments: Namespace) -> CommandOutcome:
+    if arguments.opt is not None:
+        raise UserError('--reference and --schema are of all option files: leave out -opt.')
+    from fsr_plugins.config.reference import json_schema, reference
+    from fsr_plugins.registry import load_plugins
+
+    load_plugins()
+    if arguments.reference:
+        print(reference(), end='')
+        return CommandOutcome()
+    schema = json_schema()
+    print(json.dumps(schema, indent=2))
+    return CommandOutcome(schema)

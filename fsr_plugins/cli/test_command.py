@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
 
 EXAMPLE = 'fsr test -opt options/tsnet.yml --json figures.json'
 
@@ -14,6 +15,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The option file the experiment was trained with."""
     add_option_file(parser)
     add_launcher(parser)
+    add_plugins(parser)
 
 
 def run(arguments: Namespace) -> CommandOutcome:

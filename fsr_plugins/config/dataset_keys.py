@@ -6,34 +6,15 @@ import ast
 import inspect
 import textwrap
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from torch.utils.data import Dataset
 
 from fsr_plugins.config.blocks import find_type
-from fsr_plugins.config.options import StrictOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.data.options import DatasetName
+from fsr_plugins.data.options import DatasetOptions
 from fsr_plugins.registry import DATASET_REGISTRY
-from fsr_plugins.threads import MOST_DECODERS
 from fsr_plugins.values import Options
-
-
-class LoaderOptions(StrictOptions):
-    """What a dataset's block says to the loader and not to the dataset; BasicSR's names."""
-
-    type: str
-    name: DatasetName
-    phase: str = ''
-    scale: int = 1
-    batch_size_per_gpu: int = Field(1, ge=1, description='images a batch and process')
-    num_worker_per_gpu: int = Field(2, ge=0, le=MOST_DECODERS, description='threads that decode')
-    use_shuffle: bool = True
-    pin_memory: bool = False
-    persistent_workers: bool = False
-    prefetch_mode: str | None = None
-    num_prefetch_queue: int = Field(1, ge=1)
-    dataset_enlarge_ratio: int = Field(1, ge=1)
 
 
 def check_dataset(block: object, keys: Keys, problems: Problems, engine: Options) -> None:
@@ -50,8 +31,11 @@ def check_dataset(block: object, keys: Keys, problems: Problems, engine: Options
         return
     options: type[BaseModel] | None = getattr(cls, 'Options', None)
     own = set(options.model_fields) if options is not None else keys_read(cls)
-    loader = {key: value for key, value in block.items() if key in LoaderOptions.model_fields}
-    problems.validate(LoaderOptions, loader, keys, set(), cls.__name__)
+    if options is not None and issubclass(options, DatasetOptions):
+        problems.validate(options, {**block, **engine}, keys, set(), cls.__name__)
+        return
+    loader = {key: value for key, value in block.items() if key in DatasetOptions.model_fields}
+    problems.validate(DatasetOptions, loader, keys, set(), cls.__name__)
     rest = {key: value for key, value in block.items() if key in own or key not in loader}
     if options is not None:
         set_by_engine = {key: value for key, value in engine.items() if key in own}
@@ -59,7 +43,7 @@ def check_dataset(block: object, keys: Keys, problems: Problems, engine: Options
         return
     for key in rest:
         if key not in own:
-            problems.unknown((*keys, key), own | set(LoaderOptions.model_fields), cls.__name__)
+            problems.unknown((*keys, key), own | set(DatasetOptions.model_fields), cls.__name__)
 
 
 def keys_read(cls: type) -> set[str]:

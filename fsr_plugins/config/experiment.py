@@ -7,6 +7,7 @@ between stages in :mod:`fsr_plugins.config.references`.
 from __future__ import annotations
 
 import copy
+import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ import yaml
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import differences, fingerprint
+from fsr_plugins.config.no_effect import without_effect
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.problems import Problems, fail
@@ -33,6 +35,8 @@ from fsr_plugins.registry import MODEL_REGISTRY, load_plugins, lookup
 from fsr_plugins.values import NAME, Block, Options
 
 __all__ = ['Experiment', 'Stage', 'compose', 'differences', 'dump', 'fingerprint', 'load', 'runtime']
+
+logger = logging.getLogger(__name__)
 
 #: The stage of an option file without ``stages``.
 ONLY_STAGE = 'train'
@@ -134,7 +138,11 @@ def load(
         UserError: whatever is wrong with the file, all at once, a line each with file, line and key.
     """
     file = Path(file)
-    return compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
+    experiment = compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
+    for line in dict.fromkeys(without_effect(stage.opt) for stage in experiment.stages.values()):
+        if line:
+            logger.warning('%s: %s', file, line)
+    return experiment
 
 
 def compose(

@@ -16,6 +16,7 @@ from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
+from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import shown
 from fsr_plugins.registry import MODEL_REGISTRY, near
 from fsr_plugins.values import Block, Options
@@ -27,8 +28,8 @@ NamedBlocks = dict[str, Block]
 class WandbOptions(StrictOptions):
     """``logger.wandb``; off without a project."""
 
-    project: str | None = None
-    resume_id: str | None = None
+    project: str | None = Field(None, description='of Weights & Biases; none: nothing is sent there')
+    resume_id: str | None = Field(None, description='the run to go on with')
 
 
 class LoggerOptions(StrictOptions):
@@ -36,8 +37,8 @@ class LoggerOptions(StrictOptions):
 
     print_freq: int = Field(100, ge=1, description='iterations between two lines')
     save_checkpoint_freq: int = Field(5000, ge=1, description='iterations between two checkpoints')
-    use_tb_logger: bool = True
-    wandb: WandbOptions | None = None
+    use_tb_logger: bool = Field(True, description='write TensorBoard files')
+    wandb: WandbOptions | None = Field(None, description='Weights & Biases')
     keep_states: int = Field(3, ge=1, description='training states kept to resume from')
 
 
@@ -45,33 +46,33 @@ class ValOptions(StrictOptions):
     """``val``: what validation computes and how often."""
 
     val_freq: int = Field(5000, ge=1, description='iterations between two validations')
-    save_img: bool = False
-    pbar: bool = False
-    suffix: str | None = None
-    metrics: NamedBlocks | None = None
+    save_img: bool = Field(False, description='write the pictures of the result')
+    pbar: bool = Field(False, description='of BasicSR; no effect here')
+    suffix: str | None = Field(None, description='of BasicSR; no effect here')
+    metrics: NamedBlocks | None = Field(None, description='what is measured: by name, a block of a registered metric')
 
 
 class StageOptions(StrictOptions):
     """The top level of a stage; ``network_<x>`` and the model's own ``Options`` stand beside these."""
 
-    name: str
-    model_type: str
-    scale: int = Field(gt=0)
-    num_gpu: Literal['auto'] | int = 'auto'
-    manual_seed: Seed = 0
-    plugins: list[str] = []
-    degradation: Block | None = None
-    datasets: dict[str, Block] = {}
-    path: Options = {}
-    train: Options | None = None
-    val: Options | None = None
-    logger: Options = {}
-    dist_params: Options | None = None
-    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = 'fp32'
-    compile: bool | CompileMode = False
-    channels_last: bool = False
-    deterministic: bool = False
-    find_unused_parameters: bool = False
+    name: str = Field(description="the experiment's: its folder in experiments/ is called so")
+    model_type: str = Field(description='a registered model: `fsr list models`')
+    scale: int = Field(gt=0, description='how many times the networks enlarge')
+    num_gpu: Literal['auto'] | int = Field('auto', description='0: the CPU; auto: what is there')
+    manual_seed: Seed = Field(0, description='of everything that is random')
+    plugins: list[str] = Field([], description='modules that are imported first, for what they register')
+    degradation: Block | None = Field(None, description='makes LR of HR: a block of a registered degradation')
+    datasets: dict[str, Block] = Field({}, description='train, and val, test, val_… and test_…')
+    path: Options = Field({}, description='weights to begin with')
+    train: Options | None = Field(None, description='of stages that train')
+    val: Options | None = Field(None, description='validation; none without')
+    logger: Options = Field({}, description='what is said, written and kept')
+    dist_params: Options | None = Field(None, description="of several processes: 'backend', 'port'")
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field('fp32', description='auto: bf16 on GPUs that have it')
+    compile: bool | CompileMode = Field(False, description='torch.compile of what is trained, or its mode')
+    channels_last: bool = Field(False, description='the layout of images in memory; faster for convolutions')
+    deterministic: bool = Field(False, description='only algorithms that give the same bits each time')
+    find_unused_parameters: bool = Field(False, description="of torch's DistributedDataParallel")
 
 
 def generates_set(model: object) -> bool:
@@ -183,6 +184,7 @@ def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Probl
             check_block(value, keys, problems, optimizer_class, given=1)
         elif key == 'scheduler' or key in beside and key.startswith('scheduler_'):
             check_block(value, keys, problems, scheduler_class, given=1)
+            _check_lists(value, keys, problems)
         elif key in loss_keys(model):
             check_block(value, keys, problems, 'losses')
     default = options.model_fields['optim'].default
@@ -190,6 +192,15 @@ def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Probl
         wanted = opt.get(f'network_{suffix}') is not None and default is None
         if wanted and train.get('optim') is None and train.get(f'optim_{suffix}') is None:
             problems.add(('train', 'optim'), f"is missing, and 'optim_{suffix}' too: net_{suffix} needs an optimiser.")
+
+
+def _check_lists(block: object, keys: Keys, problems: Problems) -> None:
+    """A scheduler's lists are of numbers; BasicSR's would take anything and never come to it."""
+    for key, values in block.items() if isinstance(block, dict) else ():
+        items = values if isinstance(values, list) else []
+        odd = [item for item in items if isinstance(item, bool) or not isinstance(item, int | float)]
+        if odd:
+            problems.add((*keys, key), f'has {shown(odd[0])} in it, but must be a list of numbers.')
 
 
 def loss_keys(model: object) -> set[str]:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, field_validator
 from fsr_plugins.checkpoints import PARAMS, Training
 from fsr_plugins.config.inputs import Change
 from fsr_plugins.config.schema import LoggerOptions, NamedBlocks, StageOptions, ValOptions
+from fsr_plugins.data.options import DatasetOptions
 from fsr_plugins.values import Block, Options, Record
 
 #: Images of a batch where nothing is learned of it, and decoding threads, where a set does not say.
@@ -33,24 +34,28 @@ class SetOptions:
     @property
     def name(self) -> str:
         """What it is called in logs and results."""
-        name: str = self.block.get('name', self.phase)
-        return name
+        return self._common.name if 'name' in self.block else self.phase
 
     @property
     def type(self) -> str:
         """The registered class."""
-        registered: str = self.block['type']
-        return registered
+        return self._common.type
+
+    @cached_property
+    def _common(self) -> DatasetOptions:
+        """What every set may say."""
+        common = {key: value for key, value in self.block.items() if key in DatasetOptions.model_fields}
+        return DatasetOptions.model_validate(common)
 
     @property
     def batch_size(self) -> int:
         """Images a batch and process."""
-        return self.block.get('batch_size_per_gpu') or BATCH_SIZE
+        return self._common.batch_size_per_gpu or BATCH_SIZE
 
     @property
     def threads(self) -> int:
         """Decoding threads a process."""
-        threads = self.block.get('num_worker_per_gpu')
+        threads = self._common.num_worker_per_gpu
         return THREADS if threads is None else threads
 
     @property

@@ -74,6 +74,8 @@ def parse_spec(text: str) -> PortraitSpec:
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         if key not in _KEYS:
             raise UserError(f"'{text}' has an unknown key '{key}'.{near(key, _KEYS)} Known: {', '.join(_KEYS)}.")
+        if key in values:
+            raise UserError(f"'{text}' says '{key}' twice: leave one of them.")
         least, most = _KEYS[key]
         if not re.fullmatch(r'-?[0-9]{1,9}', value) or int(value) < least or (most is not None and int(value) > most):
             bounds = f'of at least {least}' if most is None else f'from {least} to {most}'

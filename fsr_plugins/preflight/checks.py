@@ -15,7 +15,7 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import label_of, load_state, load_weights
+from fsr_plugins.checkpoints import PARAMS, label_of, listed, load_state, load_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
@@ -27,7 +27,7 @@ from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.engine.trainer import make_dataset
-from fsr_plugins.errors import DamagedError, NoRoomError, UserError
+from fsr_plugins.errors import DamagedError, NoRoomError, UserError, shown
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
 
@@ -143,11 +143,25 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
             if network.strict:
                 _compare_blocks(network, source, Path(path), place)
             continue
+        if network.params_key in stage.options.path:
+            warnings += _named_weights(network, stage)
         try:
             load_weights(net, path, param_key=network.params, strict=network.strict)
         except UserError as error:
             raise UserError(f'{place}: {error}') from error
     return warnings
+
+
+def _named_weights(network: NetworkOptions, stage: Stage) -> list[str]:
+    """Whether the file has the weights that ``path.param_key_<x>`` names; BasicSR takes ``params`` where it has not."""
+    place = f"{stage.where(('path', network.params_key))}: key 'path.{network.params_key}'"
+    content = load_state(str(network.weights))
+    if not isinstance(content, dict) or network.params in content:
+        return []
+    lacks = f"'{network.weights}' has no {shown(network.params)}"
+    if PARAMS not in content:
+        raise UserError(f'{place}: {lacks}; its keys are: {listed(content)}.')
+    return [f"{place}: {lacks}: '{PARAMS}' is taken."]
 
 
 def _compare_blocks(network: NetworkOptions, source: Stage, path: Path, place: str) -> None:

@@ -1,9 +1,10 @@
-"""How many cores there are for threads, and keeping torch's threads out of the way of the decoders'."""
+"""How many cores and how much memory there are, and keeping torch's threads out of the way of the decoders'."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,6 +21,19 @@ def available_cores() -> int:
     process = psutil.Process()
     # Not every system lets a process be bound to cores.
     return len(process.cpu_affinity()) if hasattr(process, 'cpu_affinity') else psutil.cpu_count() or 1
+
+
+#: Where Linux says how much memory a container has, and what it is used for; files that are cached there give way.
+_CONTAINER = Path('/sys/fs/cgroup')
+
+
+def available_memory() -> int:
+    """The bytes of memory that this machine, or the container that the process is in, can give."""
+    free = int(psutil.virtual_memory().available)
+    with suppress(OSError, ValueError, KeyError):  # 'max' where there is no limit; other systems have no such files
+        used = dict(line.split() for line in (_CONTAINER / 'memory.stat').read_text().splitlines())
+        free = min(free, int((_CONTAINER / 'memory.max').read_text()) - int(used['anon']) - int(used['shmem']))
+    return max(0, free)
 
 
 @contextmanager

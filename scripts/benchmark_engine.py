@@ -37,6 +37,8 @@ BENCHMARKS: dict[str, Benchmark] = {
     'loader_folder': loaders.loader_folder,
     'loader_lmdb': loaders.loader_lmdb,
     'loader_synth': loaders.loader_synth,
+    'loader_folder_later': loaders.loader_folder_later,
+    'loader_synth_later': loaders.loader_synth_later,
     'validation': validation.validation,
     'train_cpu': training.train_cpu,
     'train_gpu': training.train_gpu,

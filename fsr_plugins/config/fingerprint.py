@@ -22,6 +22,7 @@ _ASIDE = {
 }
 _ASIDE_IN_DATASETS = {
     'num_worker_per_gpu',
+    'cache',
     'pin_memory',
     'persistent_workers',
     'prefetch_mode',

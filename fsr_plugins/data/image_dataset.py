@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,9 @@ from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.manifest import Json
 from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.pixels import cached
 from fsr_plugins.stores.store import Store
+from fsr_plugins.stores.union import UnionStore
 from fsr_plugins.stores.verify import verify
 
 #: A batch, or a part of one, that samples are written into: name → array with the batch axis first.
@@ -115,6 +118,10 @@ class ImageDataset(Dataset[Values], ABC):
                     f"The dataset '{self.name}' says io_backend type '{kind}', but '{part.path}' is '{expected}'; "
                     'remove io_backend.'
                 )
+        # Several processes of one training read the same.
+        several = int(os.environ.get('WORLD_SIZE', '1')) > 1
+        parts = [cached(part, self.options.cache, several) for part in store.parts]
+        store = parts[0] if len(parts) == 1 else UnionStore(parts)
         self._opened.append(store)
         return store
 

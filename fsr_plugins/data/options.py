@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 from fsr_plugins.edges import Adaptive
 from fsr_plugins.errors import MISFIT, UserError, misfit, shown
 from fsr_plugins.registry import near
+from fsr_plugins.stores.pixels import CacheMode
 from fsr_plugins.threads import MOST_DECODERS
 from fsr_plugins.values import NAME
 from fsr_plugins.wording import wanted
@@ -110,6 +111,7 @@ class ImageDatasetOptions(DatasetOptions):
     exclude_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
     max_images: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
     subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+    cache: CacheMode = Field('auto', description='where decoded pixels are kept: auto, ram, disk or off')
     recursive: bool = Field(False, description='of folders, the images of all folders below them too, by their paths')
 
     @model_validator(mode='before')

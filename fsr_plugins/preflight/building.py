@@ -13,8 +13,8 @@ from torch.nn.modules.module import (
 )
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.memory import available
 from fsr_plugins.registry import build_network
+from fsr_plugins.threads import available_memory
 from fsr_plugins.values import Block
 
 #: More parts than any network has; building more of them takes minutes.
@@ -29,7 +29,7 @@ def build_within_memory(block: Block, copies: int) -> nn.Module:
     Raises:
         UserError: the memory is too small for it, or it has more parts than can be built.
     """
-    most = available() // copies
+    most = available_memory() // copies
     # Without memory first; what looks at its numbers while it is built cannot be built so, but is watched all the same.
     with suppress(Exception), torch.device('meta'), _bounded(most, copies) as bound:
         build_network(block)

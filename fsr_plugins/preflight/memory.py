@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
-import psutil
 import torch
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.threads import available_memory
 from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
@@ -22,17 +21,6 @@ _AT_MOST = 4000
 _HELD = 3
 #: Bytes of an image in a network for each of its uint8 bytes.
 _FLOAT = 4
-#: Where Linux says how much memory a container has, and what it is used for; files that are cached there give way.
-_CONTAINER = Path('/sys/fs/cgroup')
-
-
-def available() -> int:
-    """The bytes of memory that this machine, or the container that the process is in, can give."""
-    free = int(psutil.virtual_memory().available)
-    with suppress(OSError, ValueError, KeyError):  # 'max' where there is no limit; other systems have no such files
-        used = dict(line.split() for line in (_CONTAINER / 'memory.stat').read_text().splitlines())
-        free = min(free, int((_CONTAINER / 'memory.max').read_text()) - int(used['anon']) - int(used['shmem']))
-    return max(0, free)
 
 
 @contextmanager
@@ -67,7 +55,7 @@ def check_fits(work: Callable[[int], object], batch_size: int, image: int, key: 
     Raises:
         UserError: the batch needs more than is free.
     """
-    free = available()
+    free = available_memory()
     if batch_size * image * _AT_MOST <= free:
         return
     few = min(2, batch_size // 4)

@@ -9,6 +9,7 @@ images mirrored on both sides.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -76,9 +77,9 @@ def basicsr_options(gt: Path, lq: Path, backend: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def our_dataset(gt: Path) -> FaceDataset:
+def our_dataset(gt: Path, cache: str) -> FaceDataset:
     """Our reading of GT alone, mirrored as BasicSR mirrors."""
-    options = {'phase': 'train', 'scale': SCALE, 'gt_size': GT_SIZE, 'use_hflip': True}
+    options = {'phase': 'train', 'scale': SCALE, 'gt_size': GT_SIZE, 'use_hflip': True, 'cache': cache}
     return FaceDataset({**options, 'dataroot_gt': str(gt)})
 
 
@@ -113,12 +114,20 @@ def rate(batches: Iterator[Batch], feed: Callable[[Batch], None], device: torch.
 
 
 class OurLoader:
-    """TrainLoader and ``FSRModel.feed_data`` in a process set up as our pipeline does."""
+    """TrainLoader and ``FSRModel.feed_data`` in a process set up as our pipeline does.
 
-    def __init__(self, device: torch.device, effort: Effort, gt: Path) -> None:
+    Args:
+        later: measure epochs after the first, in which decoded pixels are kept.
+    """
+
+    def __init__(self, device: torch.device, effort: Effort, gt: Path, later: bool = False) -> None:
         distributed.start('none', int(device.type == 'cuda'))
         self.device, self.effort = device, effort
-        self.model, self.dataset = our_model(device), our_dataset(gt)
+        self.model, self.dataset = our_model(device), our_dataset(gt, 'auto' if later else 'off')
+        if later:
+            with TrainLoader(self.dataset, BATCH, threads=2) as loader:
+                for _ in zip(range(math.ceil(len(self.dataset) / BATCH)), loader, strict=False):
+                    pass
 
     def run(self, workers: int) -> float:
         """Pairs a second."""
@@ -152,16 +161,18 @@ def compare(
     gt: Path,
     basicsr: tuple[Callable[[dict[str, Any]], Any], dict[str, Any]],
     how: str,
+    later: bool = False,
 ) -> Comparison:
     """Both sides, each in a process of its own, at every count of workers.
 
     Args:
         gt: where ours reads.
         basicsr: BasicSR's dataset class and its options.
+        later: see :class:`OurLoader`.
     """
     pairs: dict[int, Pair] = {}
     with ExitStack() as stack:
-        ours = stack.enter_context(Side(OurLoader, device, effort, gt))
+        ours = stack.enter_context(Side(OurLoader, device, effort, gt, later))
         theirs = stack.enter_context(Side(BasicSRLoader, device, effort, *basicsr))
         for workers in WORKERS:
             pairs[workers] = alternate(
@@ -179,6 +190,20 @@ def loader_folder(faces: Faces, device: torch.device, effort: Effort) -> Compari
     basicsr = PairedImageDataset, basicsr_options(faces.gt, faces.lq, 'disk')
     how = 'PNG folders; BasicSR reads GT and LQ, ours reads GT and makes LQ'
     return compare('loader_folder', device, effort, faces.gt, basicsr, how)
+
+
+def loader_folder_later(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
+    """:func:`loader_folder` from the second epoch on."""
+    basicsr = PairedImageDataset, basicsr_options(faces.gt, faces.lq, 'disk')
+    how = 'as loader_folder, from the second epoch on: ours keeps decoded pixels'
+    return compare('loader_folder_later', device, effort, faces.gt, basicsr, how, later=True)
+
+
+def loader_synth_later(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
+    """:func:`loader_synth` from the second epoch on."""
+    basicsr = SynthesisDataset, basicsr_options(faces.gt, faces.lq, 'disk')
+    how = 'as loader_synth, from the second epoch on: ours keeps decoded pixels'
+    return compare('loader_synth_later', device, effort, faces.gt, basicsr, how, later=True)
 
 
 def loader_lmdb(faces: Faces, device: torch.device, effort: Effort) -> Comparison:

@@ -12,6 +12,7 @@ import tiny
 import torch
 from torch import nn
 
+from fsr_plugins import threads
 from fsr_plugins.cli import main
 from fsr_plugins.errors import UserError
 from fsr_plugins.preflight import memory
@@ -96,5 +97,5 @@ def test_a_container_may_have_less(
     monkeypatch.setattr(psutil, 'virtual_memory', lambda: SimpleNamespace(available=5 * MB))
     (tmp_path / 'memory.max').write_text(f'{limit}\n')
     (tmp_path / 'memory.stat').write_text('anon 150000\nfile 900000\nshmem 50000\n')
-    monkeypatch.setattr(memory, '_CONTAINER', tmp_path)
-    assert memory.available() == (5 * MB if free is None else free)
+    monkeypatch.setattr(threads, '_CONTAINER', tmp_path)
+    assert threads.available_memory() == (5 * MB if free is None else free)

@@ -146,12 +146,12 @@ def build(kind: str, block: Mapping[str, Any]) -> Any:
     arguments = dict(block)
     name = arguments.pop('type', None)
     if name is None:
-        raise UserError(f"A block for one of {kind} has no key 'type': {dict(block)}.")
+        raise UserError(f"A block for one of {kind} has no key 'type': {shown(dict(block))}.")
     target = lookup(kind, name)
     try:
         return target(**arguments)
     except TypeError as error:
-        raise UserError(f"'{name}' cannot be built with {arguments}: {error}.") from error
+        raise UserError(f"'{name}' cannot be built with {shown(arguments)}: {error}.") from error
 
 
 def build_network(block: Mapping[str, Any]) -> nn.Module:

@@ -41,6 +41,12 @@ def same_handlers() -> Iterator[None]:
     logger.handlers[:] = before
 
 
+@pytest.fixture(autouse=True)
+def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No measurement decides how precise the pictures of a test are."""
+    monkeypatch.setattr('fsr_plugins.restore.forward.computes_bf16', lambda device: False)
+
+
 @pytest.fixture
 def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The option file, in the working directory beside its data (10 images to train on: no multiple of the batch)."""

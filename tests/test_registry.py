@@ -155,3 +155,10 @@ def test_build_without_type_says_so():
 def test_build_with_an_unknown_argument_says_which():
     with pytest.raises(UserError, match="'L1Loss' cannot be built.*los_weight"):
         registry.build('losses', {'type': 'L1Loss', 'los_weight': 1.0})
+
+
+def test_what_a_block_holds_is_shown_cut_short() -> None:
+    for block in ({'key': 'x' * 10_000}, {'type': 'EDSR', 'key': 'x' * 10_000}):
+        with pytest.raises(UserError) as caught:
+            registry.build('archs', block)
+        assert len(str(caught.value)) < 500

@@ -40,6 +40,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_lr_size_and_weights(parser)
     add_plugins(parser)
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
+    parser.add_argument(
+        '--precision', choices=('auto', 'fp32', 'bf16'), default='auto',
+        help='of the arithmetic; auto (default): bf16 where that is faster and changes a picture by a level or two',
+    )  # fmt: skip
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
     existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
@@ -91,6 +95,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             fit=arguments.fit,
             photographs=Photographs(**given) if arguments.photographs else None,
             device=arguments.device,
+            precision=arguments.precision,
             param_key=arguments.param_key,
             overwrite=arguments.overwrite,
             skip_existing=arguments.skip_existing,

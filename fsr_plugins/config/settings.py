@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pydantic import ConfigDict, field_validator
+from pydantic import ConfigDict, ValidationError, field_validator
 
 from fsr_plugins.checkpoints import PARAMS, Training
 from fsr_plugins.config.inputs import Change
 from fsr_plugins.config.schema import LoggerOptions, NamedBlocks, StageOptions, ValOptions
 from fsr_plugins.data.options import DatasetOptions
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import Block, Options, Record
+from fsr_plugins.wording import wanted
 
 #: Images of a batch where nothing is learned of it, and decoding threads, where a set does not say.
 BATCH_SIZE, THREADS = 16, 2
@@ -159,5 +161,14 @@ class StageSettings(StageOptions):
 
 
 def read_settings(opt: Options) -> StageSettings:
-    """The options of a stage that has been checked, or of a model, as BasicSR hands them on."""
-    return StageSettings.model_validate(dict(opt))
+    """The options of a stage that has been checked, or of a model, as BasicSR hands them on.
+
+    Raises:
+        UserError: a value is none that the option can have.
+    """
+    try:
+        return StageSettings.model_validate(dict(opt))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = '.'.join(map(str, first['loc']))
+        raise UserError(f"The option '{key}' must be {wanted(first)}, not {shown(first['input'])}.") from error

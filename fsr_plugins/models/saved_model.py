@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
 from fsr_plugins.checkpoints.tensors import all_finite
 from fsr_plugins.config.inputs import Change
-from fsr_plugins.config.settings import read_settings
+from fsr_plugins.config.settings import option_name
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import networks
 from fsr_plugins.models.ema import MovingAverage
@@ -59,8 +59,7 @@ class SavedModel(StageModel):
     @classmethod
     def result_label(cls, opt: Options) -> str:
         """The network that is the result of training with these options."""
-        own = read_settings(opt)
-        return next(label for label, use in cls.networks.items() if use.result and own.network(label).block)
+        return next(label for label, use in cls.networks.items() if use.result and opt.get(option_name(label)))
 
     def composites(self) -> dict[str, nn.Module]:
         """The networks of :meth:`composite_blocks`, put together of the present ones."""

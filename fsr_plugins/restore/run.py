@@ -6,16 +6,18 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from torch import nn
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, decode_image, look_at, read_bytes, shown
+from fsr_plugins.restore.forward import Forward, InferencePrecision
 from fsr_plugins.restore.inputs import find_results
 from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer, Wrong
@@ -39,6 +41,7 @@ class RestoreRequest:
         fit: bring every picture to that size first; without, one of another size ends the command.
         photographs: look for faces; None: every picture is a face.
         device: ``auto``, ``cpu``, ``cuda``, …
+        precision: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
         existing: what becomes of results that are there already.
     """
@@ -50,6 +53,7 @@ class RestoreRequest:
     fit: bool = False
     photographs: Photographs | None = None
     device: str = 'auto'
+    precision: InferencePrecision = 'auto'
     param_key: str | None = None
     overwrite: bool = False
     skip_existing: bool = False
@@ -70,7 +74,10 @@ def restore(request: RestoreRequest) -> Json:
         RunError: a result cannot be written.
     """
     wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing)
-    network = FaceNetwork.open(request.checkpoint, _device(request.device), request.param_key)
+    device = _device(request.device)
+    network = FaceNetwork.open(request.checkpoint, device, request.param_key)
+    if isinstance(network.net, nn.Module):
+        network = replace(network, net=Forward(network.net, device, request.precision))
     if request.size is not None:
         network = network.of_size(request.size)
     restorer: Restorer

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fsr_plugins import config, pipeline, preflight
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.errors import UserError
 from fsr_plugins.portraits.spec import parse_spec
 from fsr_plugins.registry import build_network
@@ -75,3 +76,8 @@ def test_a_key_that_stands_twice_in_a_spec_is_refused() -> None:
 def test_two_sets_of_one_name_are_refused(experiment_file: Path) -> None:
     with pytest.raises(UserError, match='figures go by it'):
         config.load(experiment_file, ['datasets.val_2={name: held_out, type: FaceDataset, dataroot_gt: data/train}'])
+
+
+def test_a_value_that_cannot_be_is_said_in_words() -> None:
+    with pytest.raises(UserError, match=r"The option 'scale' must be a whole number.*, not None"):
+        read_settings({'scale': None})

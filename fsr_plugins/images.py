@@ -150,7 +150,8 @@ def _png_header(data: bytes | memoryview, what: str) -> Header:
             'replace or remove it.'
         )
     alpha, orientation, place = colour > 3, 1, 33
-    while then not in (b'IDAT', b'IEND'):
+    # To the end: of a chunk that claims more bytes than there are OpenCV makes gigabytes.
+    while then != b'IEND':
         if then == b'tRNS':
             alpha = True
         elif then == b'eXIf':

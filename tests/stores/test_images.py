@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import time
+import tracemalloc
 import zlib
 from pathlib import Path
 
@@ -123,3 +124,16 @@ def test_alpha_is_laid_over_a_ground(kind: str) -> None:
         share = rgba[..., 3:] / 255
         expected = rgba[..., :3] * share + np.array(ground) * (1 - share)
         assert np.abs(decode_composed(data, 'x', ground) - expected).max() <= 0.51
+
+
+def test_a_chunk_that_claims_more_than_there_is_costs_no_memory() -> None:
+    data = bytearray(cv2.imencode('.png', np.zeros((40, 40, 3), np.uint8))[1].tobytes())
+    struct.pack_into('>I', data, 33, 0x7F0001F3)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="'x' cannot be decoded as an image"):
+            decode_image(bytes(data), 'x')
+        # OpenCV's own memory is not seen here: it is not asked at all.
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

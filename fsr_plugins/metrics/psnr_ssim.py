@@ -6,6 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -31,6 +32,8 @@ CPU_CHUNK = 3 << 16
 _kept = threading.local()
 
 Array = npt.NDArray[np.floating]
+#: How the colours of an image are fitted to those of its HR before they are compared.
+Match = Literal['none', 'gain', 'affine']
 
 
 class _PairMetric(MeanMetric):
@@ -40,20 +43,28 @@ class _PairMetric(MeanMetric):
     needs_gt = True
     smallest = 1
 
-    def __init__(self, crop_border: int = 0, test_y_channel: bool = False) -> None:
+    def __init__(self, crop_border: int = 0, test_y_channel: bool = False, match: Match = 'none') -> None:
         """
         Args:
             crop_border: pixels left out at each edge.
             test_y_channel: take the luma (BT.601, 16–235) instead of each of RGB.
+            match: fit the colours of each image to its HR first, see :func:`matched`: of what is compared then, neither
+                exposure nor cast is a part.
 
         Raises:
             UserError: a negative border.
         """
         if crop_border < 0:
             raise UserError(f"'crop_border' of the metric '{self.name}' is {crop_border}: give 0 or more.")
-        super().__init__(f'{"Y" if test_y_channel else "RGB"}, border {crop_border}, uint8')
+        fitted = '' if match == 'none' else f', matched by {match}'
+        super().__init__(f'{"Y" if test_y_channel else "RGB"}, border {crop_border}, uint8{fitted}')
         self.crop_border = crop_border
         self.test_y_channel = test_y_channel
+        self.match: Match = match
+
+    def pair(self, sr: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+        """Both as :meth:`prepare` makes them, SR matched if that is asked for."""
+        return self.prepare(sr if self.match == 'none' else matched(sr, gt, self.match)), self.prepare(gt)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Crops NCHW images and takes their luma if that is asked for.
@@ -81,7 +92,8 @@ class PSNR(_PairMetric):
         """PSNR of each image, shape (N,) float64."""
         assert gt is not None
         with one_thread(sr.device):
-            error = (self.prepare(sr) - self.prepare(gt)).square_().flatten(1)
+            one, other = self.pair(sr, gt)
+            error = (one - other).square_().flatten(1)
             return -10 * torch.log10(error.mean(1).double())
 
 
@@ -96,11 +108,31 @@ class SSIM(_PairMetric):
     def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
         """SSIM of each image, shape (N,)."""
         assert gt is not None
-        sr, gt = self.prepare(sr), self.prepare(gt)
+        sr, gt = self.pair(sr, gt)
         if sr.device.type == 'cpu':
             return ssim_on_cpu(sr, gt)
         # float64 because GPUs may convolve float32 in TF32, which is too coarse for variances.
         return ssim(sr.double(), gt.double())
+
+
+def matched(sr: Tensor, gt: Tensor, by: Match) -> Tensor:
+    """Images with the colours that are nearest to HR's by least squares, clipped to [0, 1].
+
+    Args:
+        sr, gt: (N, C, H, W) in [0, 1].
+        by: ``gain``: one factor an image; ``affine``: a factor and an offset an image and channel.
+    """
+    ours, theirs = sr.double().flatten(2), gt.double().flatten(2)
+    if by == 'gain':
+        power = ours.square().sum((1, 2), keepdim=True)
+        factor = (ours * theirs).sum((1, 2), keepdim=True) / power.where(power > 0, 1.0)
+        fitted = ours * factor
+    else:
+        mean, target = ours.mean(2, keepdim=True), theirs.mean(2, keepdim=True)
+        spread = (ours - mean).square().sum(2, keepdim=True)
+        factor = ((ours - mean) * (theirs - target)).sum(2, keepdim=True) / spread.where(spread > 0, 1.0)
+        fitted = (ours - mean) * factor + target
+    return fitted.clamp_(0, 1).view_as(sr).to(sr.dtype)
 
 
 def luma(images: Tensor) -> Tensor:

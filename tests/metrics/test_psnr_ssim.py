@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import PSNR, SSIM
+from fsr_plugins.metrics.psnr_ssim import matched
 from fsr_plugins.registry import build
 
 from basicsr.metrics import calculate_psnr, calculate_ssim  # isort: skip
@@ -119,3 +121,57 @@ def test_bad_input_is_explained() -> None:
         PSNR().update(image, None, {})
     with pytest.raises(UserError, match='saw no image'):
         PSNR().compute()
+
+
+@pytest.mark.parametrize(
+    ('match', 'spoil'),
+    [
+        ('gain', lambda images: images * 0.7),
+        (
+            'affine',
+            lambda images: (
+                images * torch.tensor([0.6, 0.8, 0.5]).view(3, 1, 1) + torch.tensor([0.1, 0.0, 0.2]).view(3, 1, 1)
+            ),
+        ),
+    ],
+)
+def test_a_match_takes_exposure_and_cast_out_of_the_figure(
+    match: str, spoil: Callable[[torch.Tensor], torch.Tensor]
+) -> None:
+    torch.manual_seed(0)
+    gt = torch.rand(3, 3, 16, 16) * 0.8
+    noisy = (gt + 0.02 * torch.randn_like(gt)).clamp(0, 1)
+    plain, fitted = PSNR(), PSNR(match=match)
+    assert 'matched' not in plain.convention and fitted.convention.endswith(f'matched by {match}')
+    untouched, spoiled = plain.values(noisy, gt), plain.values(spoil(noisy), gt)
+    assert bool((spoiled < untouched - 5).all())
+    assert torch.allclose(fitted.values(spoil(noisy), gt), untouched, atol=0.3)
+    # A fit can only help, and the truth needs none.
+    assert bool((fitted.values(noisy, gt) >= untouched - 1e-6).all())
+    assert bool((SSIM(match=match).values(spoil(noisy), gt) > SSIM().values(spoil(noisy), gt)).all())
+
+
+@pytest.mark.parametrize('match', ['gain', 'affine'])
+def test_the_match_is_the_least_squares_one(match: str) -> None:
+    torch.manual_seed(1)
+    sr, gt = torch.rand(2, 3, 12, 12) * 0.5, torch.rand(2, 3, 12, 12) * 0.5 + 0.2
+    found = matched(sr, gt, match).double()
+    for image in range(2):
+        if match == 'gain':
+            x, y = sr[image].double().flatten()[:, None].numpy(), gt[image].double().flatten().numpy()
+            expected = (x @ np.linalg.lstsq(x, y, rcond=None)[0]).reshape(3, 12, 12)
+        else:
+            columns = []
+            for channel in range(3):
+                x = np.stack([sr[image, channel].double().flatten().numpy(), np.ones(144)], 1)
+                fit = np.linalg.lstsq(x, gt[image, channel].double().flatten().numpy(), rcond=None)[0]
+                columns.append((x @ fit).reshape(12, 12))
+            expected = np.stack(columns)
+        np.testing.assert_allclose(found[image].numpy(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize('match', ['gain', 'affine'])
+def test_a_black_or_flat_image_has_a_figure(match: str) -> None:
+    gt = torch.rand(1, 3, 16, 16)
+    for sr in (torch.zeros_like(gt), torch.full_like(gt, 0.5)):
+        assert bool(PSNR(match=match).values(sr, gt).isfinite().all())

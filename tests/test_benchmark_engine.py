@@ -98,7 +98,7 @@ def test_both_loaders_deliver_the_same_pairs(
     root, options, cls = blocks[form]
     ours, theirs = loaders.our_model(CPU), loaders.basicsr_model(CPU)
     seen: list[dict[str, tuple[torch.Tensor, torch.Tensor]]] = []
-    for dataset, model in ((loaders.our_dataset(root), ours), (cls({**options, 'use_hflip': False}), theirs)):
+    for dataset, model in ((loaders.our_dataset(root, 'off'), ours), (cls({**options, 'use_hflip': False}), theirs)):
         if model is ours:
             dataset.options.use_hflip = False
             loader = loaders.TrainLoader(dataset, 8)

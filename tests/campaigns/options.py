@@ -81,7 +81,7 @@ def run(
     logging.disable(logging.CRITICAL)
     try:
         # A network may be as large as the machine allows, and then takes its time.
-        with patch.object(building, 'available', lambda: 2**28):
+        with patch.object(building, 'available_memory', lambda: 2**28):
             return common.run_cases([('', partial(_case, doctor))], seed, number, seconds, only, show)
     finally:
         logging.disable(logging.NOTSET)

@@ -72,10 +72,10 @@ def _run(experiment: Experiment, world: World, checked: bool, accept: bool) -> R
 
     standings: dict[str, Standing] = distributed.on_main(begin)
     done: dict[str, Record] = {}
+    trained: set[str] = set()
     for name, stage in experiment.stages.items():
-        # What is trained in between may be what it was made of.
-        later = any(standings[needed].record is None for needed in stage.needs)
-        stood = distributed.on_main(partial(stands, stage)) if later else standings[name]
+        # What has been trained in between may be what it was made of.
+        stood = distributed.on_main(partial(stands, stage)) if trained & set(stage.needs) else standings[name]
         if stood.record is not None and not stood.measure:
             logger.info("Stage '%s' is done (%d iterations): skipped.", name, stood.record['iterations'])
             done[name] = stood.record
@@ -85,6 +85,7 @@ def _run(experiment: Experiment, world: World, checked: bool, accept: bool) -> R
         if stood.record is not None:
             done[name] = _measure_again(stage, stood.record, stood.inputs, world)
             continue
+        trained.add(name)
         if stood.anew:
             distributed.on_main(partial(_put_aside, stage))
         done[name] = _train(stage, world, stood)

@@ -21,7 +21,15 @@ from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
 from fsr_plugins.cli.plugins import load_named
-from fsr_plugins.cli.streams import Ended, ended_by_signals, printed, reader_gone, say, tell_launcher
+from fsr_plugins.cli.streams import (
+    Ended,
+    ended_by_signals,
+    notice_closed_output,
+    printed,
+    reader_gone,
+    say,
+    tell_launcher,
+)
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 
 if TYPE_CHECKING:
@@ -42,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Args:
         argv: the arguments after ``fsr``; those of the process if None.
     """
+    notice_closed_output()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # names of files need not be UTF-8
@@ -95,6 +104,8 @@ def _named(problem: UserError | RunError | OSError) -> UserError | RunError:
         return problem
     if problem.errno in (errno.ENAMETOOLONG, errno.ELOOP):
         return UserError(f'{shown(str(problem.filename))}: {problem.strerror}.')
+    if problem.errno == errno.EBADF and problem.filename is None:
+        return RunError(f'Standard output cannot be written: {problem.strerror}.')
     if is_disk_error(problem):
         return disk_error(problem.filename or 'the output', problem.strerror)
     raise problem

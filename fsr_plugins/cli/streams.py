@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import signal
@@ -55,6 +57,28 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, signal.SIG_DFL)
 
 
+class _Closed(io.RawIOBase):
+    """Stands for a standard output that was closed before the command began."""
+
+    dropped = False
+
+    def writable(self) -> bool:
+        """It seems so, until something is written."""
+        return True
+
+    def write(self, data: object) -> int:
+        """Fails as the closed file would, until its failing has been told."""
+        if self.dropped:
+            return len(memoryview(data))  # type: ignore[arg-type]
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+def notice_closed_output() -> None:
+    """Gives a command whose standard output is closed one that cannot be written."""
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.BufferedWriter(_Closed()), encoding='utf-8')
+
+
 def say(text: str) -> None:
     """Prints a line on standard error, if that can be."""
     with suppress(OSError):
@@ -98,7 +122,10 @@ def drop_output() -> None:
     """Leads standard output to nowhere, so that what Python still holds for it does not fail again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
-    os.close(nowhere)
+    if nowhere != 1:
+        os.close(nowhere)
+    if isinstance(closed := getattr(getattr(sys.stdout, 'buffer', None), 'raw', None), _Closed):
+        closed.dropped = True
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from fsr_plugins.values import Options
@@ -14,15 +15,19 @@ Keys = tuple[str, ...]
 
 #: Keys that change how a run is watched, stored or fed, and not what comes out of it.
 _ASIDE = {
+    ('name',),
     ('logger',),
     ('num_gpu',),
     ('dist_params',),
     ('val', 'pbar'),
+    ('val', 'suffix'),
     ('path', 'resume_state'),
 }
 _ASIDE_IN_DATASETS = {
     'num_worker_per_gpu',
     'cache',
+    'use_shuffle',
+    'dataset_enlarge_ratio',
     'pin_memory',
     'persistent_workers',
     'prefetch_mode',
@@ -51,17 +56,23 @@ def fingerprint(opt: Options) -> str:
     return hashlib.sha256(json.dumps(_semantic(opt, ''), sort_keys=True).encode()).hexdigest()
 
 
-def differences(old: Options, new: Options, experiment: str) -> list[Difference]:
+def differences(
+    old: Options, new: Options, experiment: str, defaults: Mapping[str, object] = MappingProxyType({})
+) -> list[Difference]:
     """The options that are not the same, but for those that leave the result as it is.
 
     Args:
         experiment: the name of its folder in ``experiments/``; wherever that lies, paths in it are the same.
+        defaults: what options are that are left out, by their dotted keys.
     """
     before, after = _semantic(old, experiment), _semantic(new, experiment)
-    found = [
-        Difference(key, before.get(key, ABSENT), after.get(key, ABSENT)) for key in sorted(before.keys() | after.keys())
-    ]
-    empty = {ABSENT, '{}'}
+    absent = {key: json.dumps(value, default=str) for key, value in defaults.items()}
+
+    def said(options: Mapping[str, str], key: str) -> str:
+        return options.get(key, absent.get(key, ABSENT))
+
+    found = [Difference(key, said(before, key), said(after, key)) for key in sorted(before.keys() | after.keys())]
+    empty = {ABSENT, '{}', 'null'}
     return [one for one in found if one.before != one.after and not {one.before, one.after} <= empty]
 
 

@@ -6,6 +6,8 @@ import logging
 import os
 import random
 import re
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +59,23 @@ class World:
         return dist.is_initialized()
 
 
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """While processes wait for each other, Python's own handlers are not run: signals end the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    changed = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in changed:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number, handler in changed.items():
+            signal.signal(number, handler)
+
+
 def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None = None) -> World:
     """Readies this process and joins the group the launcher prepared; the backend follows the device.
 
@@ -87,14 +106,15 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
     if backend == 'nccl' and local_rank >= gpus:
         raise UserError(f'{_STARTS[launcher]} started process {local_rank} on a machine with {gpus} GPUs.')
     try:
-        if launcher == 'slurm':
-            from mmengine.dist import init_dist
+        with _ended_by_signals():
+            if launcher == 'slurm':
+                from mmengine.dist import init_dist
 
-            init_dist('slurm', backend=backend, **parameters)
-        else:
-            if backend == 'nccl':
-                torch.cuda.set_device(local_rank)
-            dist.init_process_group(backend, **parameters)
+                init_dist('slurm', backend=backend, **parameters)
+            else:
+                if backend == 'nccl':
+                    torch.cuda.set_device(local_rank)
+                dist.init_process_group(backend, **parameters)
     except (RuntimeError, ValueError) as error:
         place = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
         reason = str(error).partition('\n')[0].rstrip('.')

@@ -170,12 +170,17 @@ class Trainer:
 
     def _resume(self) -> None:
         """Takes up the newest state of the stage, else the one that ``path.resume_state`` names."""
+        # Settings of optimisers that have changed are not looked for in the state.
+        self.model.keeps_optimizers = not self.renew
         state = self.states.newest(self.model.check_training_state)
-        where = str(self.states.folder)
+        where, remedy = str(self.states.folder), 'remove it'
         if state is None and (other := self.options.resume_state):
-            state, where = read_state(Path(other).expanduser()), str(other)
+            state, where = read_state(Path(other).expanduser()), f"'{other}' (key 'path.resume_state')"
+            remedy = 'name another, or leave the key out'
             self.changes = [f'training went on from {other}']
-            self.renew = True
+            self.renew, self.model.keeps_optimizers = True, False
+            # Its figures are of its own sets.
+            state['validation'] = {}
         if state is None:
             return
         self.iteration, self.seconds = state['iter'], state['seconds']
@@ -188,10 +193,12 @@ class Trainer:
         except (UserError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
                 f'The state of iteration {self.iteration} in {where} is not one of this stage '
-                f'({str(error).splitlines()[0] if str(error) else type(error).__name__}): remove it.'
+                f'({str(error).splitlines()[0] if str(error) else type(error).__name__}): {remedy}.'
             ) from error
+        # A training that ends here was to end later when the state was saved.
+        self.validation_due |= self.iteration >= self.total
         if self.renew:
-            self.model.renew_optimizers(self.iteration)
+            self.changes += self.model.renew_optimizers(self.iteration, model)
         self.model.current_iter = self.iteration
         self.model.manifests = {**state.get('manifests', {})}
         self.model.history = [*state.get('history', [])]

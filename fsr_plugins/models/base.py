@@ -24,10 +24,10 @@ from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.losses import Losses
 from fsr_plugins.models.networks import bare
-from fsr_plugins.models.optim import Schedule, make_optimizers
+from fsr_plugins.models.optim import Schedule, alike, fits_parameters, make_optimizers, needs_of
 from fsr_plugins.models.saved_model import SavedModel
 from fsr_plugins.models.strategies import Evaluation, SuperResolution
-from fsr_plugins.values import Options
+from fsr_plugins.values import Options, State
 
 logger = logging.getLogger(__name__)
 
@@ -213,22 +213,33 @@ class FSRModel(legacy.Version01, SavedModel):
         """Sets every optimiser's rate for this iteration."""
         self.schedule.set(current_iter, warmup_iter)
 
-    def renew_optimizers(self, iteration: int) -> None:
-        """Gives every optimiser the settings and rates that the options say for an iteration; moments stay.
+    def renew_optimizers(self, iteration: int, state: State) -> list[str]:
+        """Makes the optimisers as the options say for an iteration, with the moments of a training state.
 
-        For options that have changed since the training state was saved.
+        For options that have changed since the state was saved.
+
+        Returns:
+            a line for each optimiser whose moments are not such as it needs: it begins anew.
         """
         pairs = make_optimizers(self.train_opt, self.learning)
         schedule = Schedule(pairs.values())
         for step in range(1, iteration + 1):
             schedule.set(step, self.train_opt.warmup_iter)
+        lines = []
+        saved = dict(zip(pairs, state['optimizers'], strict=False))
         for label, (optimizer, _) in pairs.items():
-            settings = [{key: value for key, value in group.items() if key != 'params'}
-                        for group in optimizer.param_groups]  # fmt: skip
-            optimizer.load_state_dict(self.optimizers_by_net[label].state_dict())
-            for group, own in zip(optimizer.param_groups, settings, strict=True):
-                group.update(own)
+            moments = saved.get(label, {}).get('state')
+            if not moments:
+                continue
+            kept = {key for each in moments.values() for key in each}
+            if fits_parameters(optimizer, moments) and kept == needs_of(optimizer):
+                optimizer.load_state_dict({**optimizer.state_dict(), 'state': moments})
+            else:
+                lines.append(f'the moments of the optimiser of {label} began anew')
+        if alike(self.precision.scaler.state_dict(), state['scaler']):
+            self.precision.scaler.load_state_dict(state['scaler'])
         self._take_optimizers(pairs, schedule)
+        return lines
 
     def get_current_learning_rate(self) -> list[float]:
         """The rate of each optimiser, in the order of :attr:`networks`."""

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import Parameter
 from torch.optim import Optimizer
@@ -124,3 +125,14 @@ def fits_parameters(optimizer: Optimizer, state: object) -> bool:
             return False
         forms.add(tuple((key, 'tensor' if isinstance(value, Tensor) else type(value)) for key, value in values.items()))
     return len(forms) <= 1
+
+
+def needs_of(optimizer: Optimizer) -> set[str]:
+    """What an optimiser keeps of a parameter, by name: as one of its class and settings does after a step."""
+    taken = inspect.signature(type(optimizer)).parameters
+    settings = {key: value for key, value in optimizer.param_groups[0].items() if key in taken and key != 'params'}
+    parameter = Parameter(torch.ones(2, 2, device=optimizer.param_groups[0]['params'][0].device))
+    other = type(optimizer)([parameter], **settings)
+    parameter.grad = torch.ones_like(parameter)
+    other.step()
+    return set(other.state[parameter])

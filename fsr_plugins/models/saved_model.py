@@ -46,6 +46,8 @@ class SavedModel(StageModel):
         self.average: dict[str, MovingAverage] = {}
         self.manifests: Record = {}
         self.history: list[Change] = []
+        #: Whether a training state's optimisers, schedules and scaler are put back; else see ``renew_optimizers``.
+        self.keeps_optimizers = True
         #: The checksum of each frozen network at the start.
         self.frozen: dict[str, str] = {}
         #: Of networks that are trained in part: the other parameters, and their checksum at the start.
@@ -143,6 +145,8 @@ class SavedModel(StageModel):
                 if ours != found:
                     odd = sorted(name for name in ours.keys() | found.keys() if ours.get(name) != found.get(name))
                     raise UserError(f"its {part} '{label}' do not fit ({odd[0]}; {len(odd)} of {len(ours)} tensors)")
+        if not self.keeps_optimizers:
+            return
         parts: dict[str, Sequence[Any]] = {'optimizers': self.optimizers, 'schedulers': self.schedulers}
         for part, things in parts.items():
             if len(state[part]) != len(things):
@@ -162,11 +166,12 @@ class SavedModel(StageModel):
             net.load_state_dict(state['nets'][label])
         for label, average in self.average.items():
             average.net.load_state_dict(state['averages'][label])
-        for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
-            optimizer.load_state_dict(saved)
-        for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
-            scheduler.load_state_dict(saved)
-        self.precision.scaler.load_state_dict(state['scaler'])
+        if self.keeps_optimizers:
+            for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
+                optimizer.load_state_dict(saved)
+            for scheduler, saved in zip(self.schedulers, state['schedulers'], strict=True):
+                scheduler.load_state_dict(saved)
+            self.precision.scaler.load_state_dict(state['scaler'])
         self.watch.last = {name: value.to(self.device) for name, value in state['log'].items()}
 
     def assert_frozen_unchanged(self) -> None:

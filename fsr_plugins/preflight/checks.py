@@ -66,7 +66,10 @@ def resume_state(stage: Stage) -> list[str]:
         raise UserError(
             f"{place}: there is no file '{named}': name a training state (<iteration>.state), or leave it out."
         )
-    content = load_state(file)
+    try:
+        content = load_state(file)
+    except UserError as error:
+        raise UserError(f'{place}: {error}') from error
     if isinstance(content, dict) and 'model' not in content and content.keys() >= {'epoch', 'iter', 'optimizers'}:
         raise UserError(
             f"{place}: '{named}' is a training state of BasicSR, which holds no weights. Begin with its network: "

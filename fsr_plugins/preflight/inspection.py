@@ -40,6 +40,7 @@ class Report:
     """All findings, in the order of the checks."""
 
     findings: list[Finding] = field(default_factory=list)
+    stale: set[str] = field(default_factory=set)  #: stages made of what is going to be trained further
     standings: dict[str, Standing] = field(default_factory=dict)  #: of the stages of which it could be found out
     no_room: NoRoomError | None = None
 
@@ -158,11 +159,14 @@ def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int
     going_on = [
         name
         for name in stage.needs
-        if (needed := report.standings.get(name)) is not None
+        if name in report.stale
+        or (needed := report.standings.get(name)) is not None
         and needed.record is None
         and 0 < needed.iteration < experiment.stages[name].train.total_iter
     ]
-    if going_on and (stands.record is not None or stands.iteration) and not accept:
+    if going_on and (stands.record is not None or stands.iteration):
+        report.stale.add(stage.name)
+    if stage.name in report.stale and not accept:
         raise UserError(
             f"Stage '{stage.name}' was made of what stage '{going_on[0]}' made, which is going to be trained further: "
             "put its options back, choose another 'name', or let --accept-changes train both (what is there is kept)."

@@ -11,6 +11,7 @@ from fsr_plugins.config import EXPERIMENTS, Stage, differences, fingerprint, fin
 from fsr_plugins.config.fingerprint import ABSENT
 from fsr_plugins.config.inputs import StageInputs, gather_inputs, read_inputs
 from fsr_plugins.config.renames import renamed
+from fsr_plugins.config.schema import StageOptions
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.config.yamlfile import parse
 from fsr_plugins.engine.set_generation import read_begun
@@ -26,6 +27,7 @@ _UNMEASURED = re.compile(r'val\.(val_freq|save_img|suffix|pbar)$|val$')
 #: What says how learning rates go, and how optimisers work.
 _RATES = re.compile(r'train\.(total_iter|warmup_iter|scheduler(_\w+)?(\.|$))')
 _OPTIMISERS = re.compile(r'train\.optim(_\w+)?(\.|$)')
+_TOTAL = 'train.total_iter'
 _BATCH = 'datasets.train.batch_size_per_gpu'
 _DIGITS = 8
 
@@ -55,6 +57,7 @@ class _Kept:
 @dataclass
 class _Findings:
     lines: list[str] = field(default_factory=list)  #: what stands in the way
+    never: list[str] = field(default_factory=list)  #: what cannot be accepted either
     stale: list[str] = field(default_factory=list)  #: what other stages have made anew
     renew: bool = False
     measure: bool = False
@@ -88,7 +91,7 @@ def standing(stage: Stage, *, processes: int | None = None, accept: bool = False
     found = _compare(stage, before, now, kept, processes)
     if found.stale and accept:
         return Standing(now, anew=True)
-    if found.stale or (found.lines and not (accept and kept.record is None)):
+    if found.stale or found.never or (found.lines and not (accept and kept.record is None)):
         raise _refusal(stage, kept, found)
     return Standing(now, kept.record, kept.iteration, tuple(found.lines), found.renew, found.measure)
 
@@ -98,9 +101,9 @@ def _refusal(stage: Stage, kept: _Kept, found: _Findings) -> UserError:
     remedy = f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)"
     if found.stale and not found.lines:
         remedy = 'Put them back, or let --accept-changes train it anew (what is there is kept beside it)'
-    elif kept.record is None:
+    elif kept.record is None and not found.never:
         remedy += f'; or let them hold from iteration {kept.iteration + 1} on: --accept-changes'
-    changes = '; '.join(found.lines + found.stale)
+    changes = '; '.join(found.never + found.lines + found.stale)
     return UserError(f"Stage '{stage.name}' {state} with other options or data: {changes}. {remedy}.")
 
 
@@ -167,7 +170,7 @@ def _compare(stage: Stage, before: StageInputs, now: StageInputs, kept: _Kept, p
     known = before['content'].keys() & now['content'].keys()
     rates = []
     done = kept.record is not None
-    for difference in differences(before['options'], now['options'], _experiment(stage)):
+    for difference in differences(before['options'], now['options'], _experiment(stage), _defaults(stage)):
         key = difference.key
         if key in known or (key == _BATCH and processes is not None):
             continue
@@ -176,11 +179,13 @@ def _compare(stage: Stage, before: StageInputs, now: StageInputs, kept: _Kept, p
         elif _RATES.match(key):
             rates.append(difference)
         else:
-            found.renew |= bool(_OPTIMISERS.match(key))
+            found.renew |= bool(_OPTIMISERS.match(key)) or key == 'precision'
             found.lines.append(str(difference))
     if rates:
-        found.renew |= any(difference.key != 'train.total_iter' for difference in rates)
-        if not _rates_are_the_same(stage, before['options'], kept):
+        found.renew |= any(difference.key != _TOTAL for difference in rates)
+        if stage.train.total_iter < kept.iteration:
+            found.never += [f'{each}, and {kept.iteration} are trained' for each in rates if each.key == _TOTAL]
+        elif not _rates_are_the_same(stage, before['options'], kept):
             found.lines += map(str, rates)
     found.lines += _step(stage, before, kept, processes)
     for key in sorted(known):
@@ -199,7 +204,7 @@ def _compare(stage: Stage, before: StageInputs, now: StageInputs, kept: _Kept, p
 def _rates_are_the_same(stage: Stage, before: Options, kept: _Kept) -> bool:
     """Whether every iteration so far would have had the learning rates it had, and none is too many."""
     old, new = before['train']['total_iter'], stage.train.total_iter
-    if new < kept.iteration or (kept.record is not None and new != old):
+    if kept.record is not None and new != old:
         return False
     return same_rates(stage, before, kept.iteration)
 
@@ -217,6 +222,14 @@ def _step(stage: Stage, before: StageInputs, kept: _Kept, processes: int | None)
     if kept.iteration < stage.train.total_iter and kept.iteration % accumulate:
         lines.append(f'train.accumulate: {accumulate} does not divide the {kept.iteration} iterations that it ended at')
     return lines
+
+
+def _defaults(stage: Stage) -> dict[str, object]:
+    """What options are that are left out, by their keys."""
+    fields = dict(StageOptions.model_fields)
+    if not stage.generates_set:
+        fields |= {f'train.{key}': field for key, field in stage.model.Train.model_fields.items()}
+    return {key: field.default for key, field in fields.items() if not field.is_required()}
 
 
 def _experiment(stage: Stage) -> str:

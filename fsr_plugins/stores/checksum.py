@@ -10,7 +10,7 @@ from fsr_plugins.stores.union import joint_checksum
 
 
 def store_checksum(store: Store) -> str:
-    """SHA-256 in hex over the images of a store: the manifest's, or else found by reading all of them.
+    """SHA-256 in hex over the images of a store, found by reading all of them, whatever a manifest says.
 
     What was read is remembered while the files keep their names, lengths and times (:mod:`fsr_plugins.stores.cache`).
 
@@ -19,8 +19,6 @@ def store_checksum(store: Store) -> str:
     """
     if len(store.parts) > 1:
         return joint_checksum(store_checksum(part) for part in store.parts)
-    if store.manifest.checksum is not None:
-        return store.manifest.checksum
     cache = StoreCache(store, 'checksum')
     found = cache.recall()
     if not isinstance(found, str):

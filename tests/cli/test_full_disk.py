@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -160,3 +161,13 @@ def test_an_lmdb_that_cannot_be_begun_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(OverflowError), LmdbWriter(tmp_path / 'x.lmdb', map_size=-1):
         pass
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize('arguments', [('list', 'metrics'), ('options', '--reference')])
+def test_a_standard_output_that_is_closed_is_said(arguments: tuple[str, ...]) -> None:
+    code = 'import sys; from fsr_plugins.cli import main; sys.exit(main())'
+    command = f'{shlex.quote(sys.executable)} -c {shlex.quote(code)} {shlex.join(arguments)} >&-'
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith('fsr: error: ') and 'Bad file descriptor' in line

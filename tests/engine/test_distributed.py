@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -94,3 +97,26 @@ def test_parameters_that_no_launcher_takes_are_said(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="'dist_params' cannot be used by the launcher pytorch: .*colour"):
         distributed.start('pytorch', 0, {'backend': 'nccl', 'colour': 1})
+
+
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])
+def test_a_process_that_waits_for_others_can_be_ended(number: signal.Signals) -> None:
+    code = (
+        'import os, sys\n'
+        'from fsr_plugins.cli.streams import ended_by_signals\n'
+        'from fsr_plugins.engine import distributed\n'
+        'with ended_by_signals():\n'
+        '    print("waits", flush=True)\n'
+        '    distributed.start("pytorch", 0, None)\n'
+    )
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    about = {'RANK': '1', 'WORLD_SIZE': '2', 'LOCAL_RANK': '0', 'MASTER_ADDR': '127.0.0.1', 'MASTER_PORT': str(port)}
+    process = subprocess.Popen(
+        [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True, env={**os.environ, **about}
+    )
+    assert process.stdout is not None and process.stdout.readline().strip() == 'waits'
+    time.sleep(3)
+    process.send_signal(number)
+    assert process.wait(10) == -number

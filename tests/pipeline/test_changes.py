@@ -206,7 +206,7 @@ def test_killed_after_it_went_on_it_is_what_it_was_or_goes_on(single: Path) -> N
         (['train.scheduler={type: CosineAnnealingLR, T_max: 18}'], r'train\.scheduler\.T_max: \(absent\) -> 18'),
         (['train.scheduler.milestones=[5, 14]'], r'train\.scheduler\.milestones: \[6\] -> \[5, 14\]'),
         (['train.total_iter=8'], r'train\.total_iter: 12 -> 8'),
-        (['train.warmup_iter=3'], r'train\.warmup_iter: \(absent\) -> 3'),
+        (['train.warmup_iter=3'], r'train\.warmup_iter: -1 -> 3'),
     ],
 )
 def test_what_stands_in_the_way_is_named(single: Path, overrides: list[str], reason: str) -> None:
@@ -351,3 +351,118 @@ def test_a_state_that_cannot_be_taken_over_is_refused(single: Path, make: Callab
     with pytest.raises(UserError, match=reason):
         pipeline.run(config.load(single, ['path.resume_state=given.state']))
     assert not list(Path('experiments/small').rglob('*.pth'))
+
+
+def test_what_was_made_of_what_was_made_anew_is_made_anew(experiment_file: Path) -> None:
+    values = {**two_stages.EXPERIMENT, 'stages': {**two_stages.EXPERIMENT['stages']}}
+    values['stages']['third'] = {'path': {'pretrain_network_g': 'stage:second/net_g'}, 'train': {'total_iter': 5}}
+    tiny.write_options(experiment_file, values)
+    longer = ['stages.first.train.total_iter=18']
+    pipeline.run(config.load(experiment_file, ['name=whole', *longer]))
+    pipeline.run(config.load(experiment_file))
+    with pytest.raises(UserError) as caught:
+        pipeline.run(config.load(experiment_file, longer))
+    assert "'second' was made of what stage 'first'" in str(caught.value)
+    assert "'third' was made of what stage 'second'" in str(caught.value)
+    pipeline.run(config.load(experiment_file, longer), accept_changes=True)
+    for stage in ('first', 'second', 'third'):
+        files = [Path(f'experiments/{name}/{stage}/models/net_g_latest.pth') for name in ('small', 'whole')]
+        ours, theirs = map(weights, files)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs), stage
+
+
+def measured(stage: str, *overrides: str) -> Any:
+    return pipeline.evaluate(config.load('single.yml', overrides))['validation']['held_out'][stage]
+
+
+def test_a_training_that_ends_earlier_is_measured_where_it_ends(single: Path) -> None:
+    stop_at(single, 8, (), 'train')
+    shorter = 'train.total_iter=8'
+    summary = pipeline.run(config.load(single, [shorter]))
+    assert summary['stages']['train']['iterations'] == 8
+    found = summary['validation']['held_out']['result']
+    assert found == pytest.approx(measured('result', shorter), rel=1e-6)
+    last = json.loads(Path('experiments/small/train/metrics.jsonl').read_text().splitlines()[-1])
+    assert last['iter'] == 8 and last['validation']['held_out']['result'] == found
+
+
+def test_figures_of_another_experiment_are_never_taken_over(single: Path) -> None:
+    pipeline.run(config.load(single, ['name=other', 'train.total_iter=8']))
+    state = 'experiments/other/train/training_states/8.state'
+    given = [f'path.resume_state={state}', 'train.total_iter=8', 'datasets.val.dataroot_gt=data/train']
+    found = pipeline.run(config.load(single, given))['validation']['held_out']['result']
+    assert found == pytest.approx(measured('result', *given), rel=1e-6)
+
+
+@pytest.mark.parametrize('accept', [False, True])
+def test_a_training_behind_its_state_is_never_accepted(single: Path, accept: bool) -> None:
+    stop_at(single, 8, (), 'train')
+    with pytest.raises(UserError, match=r'train\.total_iter: 12 -> 6, and 8 are trained') as caught:
+        pipeline.run(config.load(single, ['train.total_iter=6']), accept_changes=accept)
+    assert '--accept-changes' not in str(caught.value)
+
+
+@pytest.mark.parametrize('what', ['train', 'val'])
+def test_a_prepared_set_is_looked_at_and_not_its_manifest(single: Path, what: str) -> None:
+    for name in ('train', 'val'):
+        assert main(['prepare', 'folder', f'data/{name}', f'prepared/{name}', '--crop', 'none']) == 0
+    given = ['datasets.train.dataroot_gt=prepared/train', 'datasets.val.dataroot_gt=prepared/val']
+    before = pipeline.run(config.load(single, given))
+    shutil.copyfile('data/train/7.png', f'prepared/{what}/images/0.png')
+    refusal = {'train': 'is finished with other options or data', 'val': 'not have the checksum of its manifest'}
+    with pytest.raises(UserError, match=refusal[what]):
+        pipeline.run(config.load(single, given))
+    assert json.loads(Path('experiments/small/summary.json').read_text()) == before
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'anew'),
+    [
+        (['train.optim.amsgrad=true'], True),
+        (['train.optim={type: SGD, lr: 0.001}'], True),
+        (['train.optim={type: SGD, lr: 0.001, momentum: 0.9}'], True),
+        (['train.optim.betas=[0.8, 0.99]'], False),
+        (['train.optim.type=AdamW'], False),
+        (['precision=bf16'], False),
+    ],
+)
+def test_an_accepted_optimiser_keeps_the_moments_that_serve(single: Path, overrides: list[str], anew: bool) -> None:
+    stop_at(single, 8, (), 'train')
+    summary = pipeline.run(config.load(single, overrides), accept_changes=True)
+    ((change,),) = [summary['stages']['train']['history']]
+    assert any('began anew' in line for line in change['changes']) == anew
+    assert change['after'] == 8 and len(change['changes']) > anew
+
+
+@pytest.mark.parametrize(
+    'override',
+    [
+        'datasets.train.use_shuffle=false', 'datasets.train.dataset_enlarge_ratio=4', 'train.accumulate=1',
+        'train.optim_g=null', 'val.suffix=x', 'datasets.train.gt_size=null', 'precision=fp32',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('done', [False, True])
+def test_what_changes_nothing_is_no_change(single: Path, override: str, done: bool) -> None:
+    if done:
+        pipeline.run(config.load(single))
+    else:
+        stop_at(single, 8, (), 'train')
+    stage = config.load(single, [override]).stages['train']
+    assert preflight.standing(stage, processes=1).changes == ()
+
+
+def test_an_experiment_may_be_renamed(single: Path) -> None:
+    summary = pipeline.run(config.load(single))
+    Path('experiments/small').rename('experiments/other')
+    assert pipeline.run(config.load(single, ['name=other']))['validation'] == summary['validation']
+
+
+def test_labels_that_are_no_faces_leave_checkpoints_that_can_be_read(single: Path) -> None:
+    keys = sorted(path.stem for path in Path('data/train').iterdir())
+    Path('p').mkdir()
+    shutil.copytree('data/train', 'p/images')
+    header = ','.join(['key', 'identity', *(f'l{axis}{point}' for point in range(5) for axis in 'xy')])
+    rows = [f'{key},,' + ','.join(['5'] * 10) for key in keys]
+    Path('p/faces.csv').write_text('\n'.join([header, *rows]) + '\n')
+    pipeline.run(config.load(single, ['datasets.train.dataroot_gt=p']))
+    assert described(Path('experiments/small/train/models/net_g_latest.pth'))['meta']['manifests']['train']

@@ -31,12 +31,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def same_handlers() -> Iterator[None]:
     """A run in a test's own process logs to the stream that pytest closes after it: its handlers end with the test.
 
-    So does what it makes of Ctrl-C; and runs in processes of their own hear it, though a shell in the background does
-    not.
+    So does what it makes of Ctrl-C; and runs in processes of their own hear it, and that a terminal is closed, though
+    what started the tests in the background may not.
     """
     logger = logging.getLogger('fsr_plugins')
     before = list(logger.handlers)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, 'SIGHUP'):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     logger.handlers[:] = before
 

@@ -17,12 +17,13 @@ from fsr_plugins.config.finished import DONE
 from fsr_plugins.config.inputs import StageInputs, gather_inputs
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.engine.plain import figures, json_text, plain
 from fsr_plugins.engine.set_generation import SetGenerator
 from fsr_plugins.engine.states import STATES
-from fsr_plugins.engine.trainer import StageOutcome, Trainer, make_val_loaders
+from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import HR, build_metrics

@@ -22,7 +22,7 @@ from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.degradations import BicubicDown, RealWorldCamera
 from fsr_plugins.degradations.random import bits
 from fsr_plugins.edges import canny, canny_cv2, dog
-from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.metrics.psnr_ssim import PSNR, SSIM
 from fsr_plugins.models import SupervisedModel
 from fsr_plugins.registry import lookup

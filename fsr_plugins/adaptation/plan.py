@@ -15,7 +15,7 @@ from fsr_plugins.config.settings import StageSettings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.seeding import mix, permutation
-from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 from fsr_plugins.values import Record

@@ -14,7 +14,7 @@ from fsr_plugins.config.options import Block
 from fsr_plugins.config.settings import SetOptions, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader
-from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.stage_model import StageModel
 from fsr_plugins.models.strategies import lq_of, meta_of

@@ -16,7 +16,7 @@ from fsr_plugins.config import Stage
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
-from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.stores.checksum import store_checksum

@@ -11,10 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,15 +21,14 @@ from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import differences, fingerprint
 from fsr_plugins.config.no_effect import without_effect
 from fsr_plugins.config.oneshot import ONESHOT, OneShotOptions, check_oneshot
-from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.references import order, resolve
 from fsr_plugins.config.renames import with_its_own_names
-from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage, generates_set
-from fsr_plugins.config.settings import NetworkOptions, SetOptions, StageSettings, read_settings
-from fsr_plugins.config.yamlfile import Document, Keys, Places, merge, read, without_marks
+from fsr_plugins.config.schema import LoggerOptions, ValOptions, check_stage
+from fsr_plugins.config.stage import Stage, place_of, where
+from fsr_plugins.config.yamlfile import Document, merge, read, without_marks
 from fsr_plugins.errors import UserError, shown
-from fsr_plugins.registry import MODEL_REGISTRY, load_plugins, lookup
+from fsr_plugins.registry import load_plugins
 from fsr_plugins.values import NAME, Block, Options
 
 __all__ = ['Experiment', 'Stage', 'compose', 'differences', 'dump', 'fingerprint', 'load', 'runtime']
@@ -48,63 +45,6 @@ _WHOLE = {
     'val': ('val_freq',),
     'logger': ('print_freq', 'save_checkpoint_freq'),
 }
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stage: a complete BasicSR experiment."""
-
-    name: str
-    opt: Options  #: complete, plain options; references are paths
-    folder: Path  #: experiments/<experiment>/<stage>
-    needs: tuple[str, ...] = ()  #: the stages whose results it takes
-    places: Places = field(default_factory=dict, repr=False, compare=False)
-    file: Path = Path()
-
-    @cached_property
-    def options(self) -> StageSettings:
-        """The options, typed and with their defaults."""
-        return read_settings(self.opt)
-
-    @property
-    def model(self) -> type[Any]:
-        """The class that the stage is trained or made by."""
-        return lookup('models', self.options.model_type)
-
-    @cached_property
-    def train(self) -> TrainOptions:
-        """The block ``train``, as the model declares it. A stage that makes a set has none."""
-        options: TrainOptions = self.model.Train.model_validate(self.options.train or {})
-        return options
-
-    @property
-    def data(self) -> SetOptions:
-        """The set that is trained on, or gone over."""
-        return self.options.sets['train']
-
-    @property
-    def networks(self) -> dict[str, NetworkOptions]:
-        """The networks that the options give, by label, in the model's order."""
-        found = {label: self.options.network(label) for label in self.model.networks}
-        return {label: network for label, network in found.items() if network.block is not None}
-
-    @property
-    def result_label(self) -> str:
-        """The network that is the result."""
-        label: str = self.model.result_label(self.opt)
-        return label
-
-    @property
-    def generates_set(self) -> bool:
-        """Whether the stage makes a set of images instead of training."""
-        return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
-
-    def where(self, keys: Keys) -> str:
-        """``file:line`` of a key, or of the nearest mapping around it that was written.
-
-        Of a mapping of which ``--set`` has given a part, that too: either may be what is wrong.
-        """
-        return where(self.places, keys, self.file)
 
 
 @dataclass(frozen=True)
@@ -217,23 +157,6 @@ def _plugins(parts: Mapping[str, Document], file: Path) -> dict[str, str]:
         for number, module in enumerate(plugins):
             found.setdefault(module, f"{place_of(part.places, ('plugins', str(number)), file)}: key 'plugins'")
     return found
-
-
-def place_of(places: Places, keys: Keys, file: Path) -> str:
-    for length in range(len(keys), 0, -1):
-        if keys[:length] in places:
-            return places[keys[:length]]
-    return str(file)
-
-
-def where(places: Places, keys: Keys, file: Path) -> str:
-    """See :meth:`Stage.where`."""
-    place = place_of(places, keys, file)
-    parts = [at for key, at in places.items() if key[: len(keys)] == keys and len(key) > len(keys) > 0]
-    if len(keys) == 2 and keys[0] == 'datasets':  # a set has to fit the scale, too
-        parts.append(places.get(('scale',), place))
-    given = dict.fromkeys(at for at in parts if at.startswith(command_line.GIVEN) and at != place)
-    return ' with '.join([place, *given])
 
 
 def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:

@@ -28,9 +28,8 @@ from fsr_plugins.threads import MOST_DECODERS
 from fsr_plugins.values import NAME
 from fsr_plugins.wording import wanted
 
-#: A dataset's block of an option file, as YAML gives it.
+#: A dataset's block.
 Block = Mapping[str, Any]
-
 View = Literal['parsing', 'landmarks', 'identity', 'canny']
 
 
@@ -272,7 +271,6 @@ class RealFaceDatasetOptions(ImageDatasetOptions):
         return self
 
 
-#: The keys of a dataset's block that are blocks themselves.
 _BLOCKS: dict[str, type[BaseModel]] = {'canny': CannyOptions, 'compare': CompareOptions}
 OptionsT = TypeVar('OptionsT', bound=DatasetOptions)
 

@@ -22,9 +22,9 @@ from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader
 from fsr_plugins.engine import distributed
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.engine.plain import json_text, plain
 from fsr_plugins.engine.stop import StopSignal
-from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models.set_generation import SetGeneration
 from fsr_plugins.registry import lookup

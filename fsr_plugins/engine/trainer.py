@@ -15,12 +15,12 @@ import torch
 from fsr_plugins.atomic import write_text
 from fsr_plugins.config.inputs import Change, StageInputs
 from fsr_plugins.config.options import TrainOptions
-from fsr_plugins.config.problems import explained
-from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
-from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.loaders import make_train_loader, make_val_loaders
 from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.engine.states import STATES, TrainingStates, read_state
 from fsr_plugins.engine.stop import StopSignal
@@ -43,43 +43,6 @@ class StageOutcome:
     checkpoints: dict[str, Path]
     validation: dict[str, Results] = field(default_factory=dict)
     history: list[Change] = field(default_factory=list)
-
-
-def make_dataset(data: SetOptions, phase: str, options: StageSettings) -> Any:
-    """The dataset a block under ``datasets`` names, with the keys BasicSR adds and the run's seed."""
-    block = {'scale': options.scale, 'seed': options.manual_seed, **data.block, 'name': data.name, 'phase': phase}
-    with explained(f"the set '{data.name}' cannot be built"):
-        return lookup('datasets', data.type)(block)
-
-
-def make_train_loader(options: StageSettings, world: World, start: int, pin_memory: bool) -> TrainLoader:
-    """Batches of ``datasets.train`` from iteration ``start`` on."""
-    data = options.sets['train']
-    return TrainLoader(
-        make_dataset(data, 'train', options),
-        data.batch_size,
-        seed=options.manual_seed,
-        rank=world.rank,
-        world_size=world.size,
-        start=start,
-        threads=data.threads,
-        pin_memory=pin_memory,
-    )
-
-
-def make_val_loaders(options: StageSettings, world: World, pin_memory: bool) -> dict[str, EvalLoader]:
-    """A loader for every set under ``datasets`` but ``train``, by the set's name; each rank gets its share."""
-    return {
-        data.name: EvalLoader(
-            make_dataset(data, 'val', options),
-            data.batch_size,
-            rank=world.rank,
-            world_size=world.size,
-            threads=data.threads,
-            pin_memory=pin_memory,
-        )
-        for data in options.validation_sets
-    }
 
 
 class Trainer:

@@ -23,10 +23,10 @@ from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.config.settings import NetworkOptions, option_name
 from fsr_plugins.config.yamlfile import Keys
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.states import STATES, read_state
-from fsr_plugins.engine.trainer import make_dataset
 from fsr_plugins.errors import DamagedError, NoRoomError, UserError, shown
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup

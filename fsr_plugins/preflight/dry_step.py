@@ -11,8 +11,8 @@ from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.data.batches import Batch
 from fsr_plugins.data.loader import OrderedLoader, TrainLoader
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.loaders import make_train_loader
 from fsr_plugins.engine.set_generation import make_source
-from fsr_plugins.engine.trainer import make_train_loader
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.preflight.trial import try_validation, without_metrics_to_come

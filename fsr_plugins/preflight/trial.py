@@ -10,7 +10,7 @@ from fsr_plugins.config.problems import explained
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.trainer import make_val_loaders
+from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import on_trial

@@ -23,7 +23,7 @@ from fsr_plugins import config
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.engine import distributed
-from fsr_plugins.engine.trainer import make_dataset
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
 

@@ -160,8 +160,14 @@ class ImageDataset(Dataset[Values], ABC):
 
     def provenance(self) -> list[Json]:
         """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""
-        parts = [part for store in self.stores for part in store.parts]
-        return [{**part.provenance(), 'checksum': store_checksum(part)} for part in parts]
+        found = []
+        for part in (part for store in self.stores for part in store.parts):
+            about, points = part.provenance(), part.mean_points()
+            # Points in a line are those of no face: somebody's labels are wrong, and nothing can be placed by them.
+            if points is not None and not (points != points[:1]).any(axis=0).all():
+                del about['points']
+            found.append({**about, 'checksum': store_checksum(part)})
+        return found
 
     def __len__(self) -> int:
         return len(self._keys)

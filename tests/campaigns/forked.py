@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
 from common import LIMIT, Broken, check
 
 #: How much memory a case may take beyond what the campaign itself holds, in MiB.
@@ -73,6 +72,10 @@ def wait(children: Sequence[int], seconds: float = LIMIT) -> list[Ended]:
     return [ended[child] for child in children]
 
 
+def _nothing() -> int:
+    return 0
+
+
 def judged(
     function: Callable[[], int], folder: Path, may_write: tuple[str, ...], looks: bool = True
 ) -> tuple[int, str]:
@@ -88,15 +91,15 @@ def judged(
     """
     before = content(folder) if looks else {}
     with tempfile.TemporaryFile() as caught:
+        # What a fork holds before it has done anything: it is handed not all that the campaign holds.
+        (idle,) = wait([fork(_nothing, caught.fileno())])
         (ended,) = wait([fork(function, caught.fileno())])
         caught.seek(0)
         text = caught.read().decode('utf-8', 'replace')
     check(ended.status, text)
     if ended.status is None or ended.status and 'error: ' not in text:
         raise Broken(f'status {ended.status} without a word', text)
-    # What is mapped from files is not handed on to a fork, which takes of it what it needs.
-    held = psutil.Process().memory_info()
-    if ended.memory > (held.rss - getattr(held, 'shared', 0) >> 20) + MEMORY:
+    if ended.memory > idle.memory + MEMORY:
         raise Broken(f'{ended.memory} MiB', text)
     after = content(folder) if looks else {}
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

@@ -87,13 +87,11 @@ def prepare_widerface(
             expected = f'WIDER_{split}/images/<event>/<image>.jpg'
             raise wrong_layout(source, f'the {split} part of WIDER FACE', expected)
         faces, skipped = _select(annotations_of(source, split), photographs, face_filter, margin, size)
+        if number is not None and not 0 < number <= len(faces):
+            raise UserError(f'There are {len(faces)} such faces, not {number}: ask for fewer or more kinds of them.')
         if number is not None:
             from fsr_plugins.data.seeding import permutation
 
-            if not 0 < number <= len(faces):
-                raise UserError(
-                    f'There are {len(faces)} such faces, not {number}; ask for fewer or for more kinds of faces.'
-                )
             faces = [faces[place] for place in sorted(permutation(seed, 0, len(faces))[:number].tolist())]
         items = _items(photographs, faces)
         drawn = {'split': split, 'margin': margin, 'size': size, 'number': number, 'seed': seed}

@@ -74,12 +74,7 @@ def restore(request: RestoreRequest) -> Json:
         RunError: a result cannot be written.
     """
     wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing)
-    device = _device(request.device)
-    network = FaceNetwork.open(request.checkpoint, device, request.param_key)
-    if isinstance(network.net, nn.Module):
-        network = replace(network, net=Forward(network.net, device, request.precision))
-    if request.size is not None:
-        network = network.of_size(request.size)
+    network = _opened(request)
     restorer: Restorer
     restorer = (
         AlignedFaces(network, request.fit)
@@ -122,6 +117,15 @@ def restore(request: RestoreRequest) -> Json:
         'skipped': len(results) - len(todo),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _opened(request: RestoreRequest) -> FaceNetwork:
+    """The network of a request, for the size and in the precision that it says."""
+    device = _device(request.device)
+    network = FaceNetwork.open(request.checkpoint, device, request.param_key)
+    if isinstance(network.net, nn.Module):
+        network = replace(network, net=Forward(network.net, device, request.precision))
+    return network if request.size is None else network.of_size(request.size)
 
 
 class _Encoded(NamedTuple):

@@ -89,7 +89,8 @@ def _semantic(opt: Options, experiment: str) -> dict[str, str]:
     return {
         '.'.join(keys): json.dumps(_placeless(value, experiment))
         for keys, value in leaves(opt)
-        if not any(keys[: len(aside)] == aside for aside in _ASIDE)
+        if keys
+        and not any(keys[: len(aside)] == aside for aside in _ASIDE)
         and not (keys[0] == 'datasets' and len(keys) > 2 and keys[2] in _ASIDE_IN_DATASETS)
     }
 

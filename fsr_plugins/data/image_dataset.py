@@ -21,7 +21,7 @@ from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.manifest import Json
 from fsr_plugins.stores.opening import open_store
-from fsr_plugins.stores.pixels import cached
+from fsr_plugins.stores.pixels import CachedPixels, cached
 from fsr_plugins.stores.store import Store
 from fsr_plugins.stores.union import UnionStore
 from fsr_plugins.stores.verify import verify
@@ -120,7 +120,9 @@ class ImageDataset(Dataset[Values], ABC):
                 )
         # Several processes of one training read the same.
         several = int(os.environ.get('WORLD_SIZE', '1')) > 1
-        parts = [cached(part, self.options.cache, several) for part in store.parts]
+        # What is validated on is read once in a while: it is kept where that is asked for.
+        mode = 'off' if self.options.cache == 'auto' and not self.options.training else self.options.cache
+        parts = [cached(part, mode, several) for part in store.parts]
         store = parts[0] if len(parts) == 1 else UnionStore(parts)
         self._opened.append(store)
         return store
@@ -157,6 +159,11 @@ class ImageDataset(Dataset[Values], ABC):
     def stores(self) -> tuple[Store, ...]:
         """All that it reads from, the one it is numbered by first."""
         return tuple(self._opened)
+
+    def memory(self) -> int:
+        """The bytes that decoded pixels will take when all are kept."""
+        parts = (part for store in self.stores for part in store.parts)
+        return sum(part.memory() for part in parts if isinstance(part, CachedPixels))
 
     def provenance(self) -> list[Json]:
         """What is to be known of all stores that it reads: counts, checksum, origin and protocol, size and points."""

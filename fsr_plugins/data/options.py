@@ -110,7 +110,7 @@ class ImageDatasetOptions(DatasetOptions):
     exclude_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
     max_images: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
     subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
-    cache: CacheMode = Field('auto', description='where decoded pixels are kept: auto, ram, disk or off')
+    cache: CacheMode = Field('auto', description='where decoded pixels are kept; auto: those of training sets')
     recursive: bool = Field(False, description='of folders, the images of all folders below them too, by their paths')
 
     @model_validator(mode='before')

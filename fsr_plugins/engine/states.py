@@ -145,8 +145,9 @@ class TrainingStates:
         if digest.exists() and digest.read_bytes() != file_sha256(file).encode():
             raise UserError(f'{file} is damaged (not the SHA-256 written with it).')
         state = read_state(file)
-        total = state['inputs']['options']['train']['total_iter'] if 'inputs' in state else iteration
-        if state['iter'] != iteration or iteration > total:
+        train = state['inputs']['options'].get('train') if 'inputs' in state else {'total_iter': iteration}
+        total = train.get('total_iter') if isinstance(train, dict) else None
+        if state['iter'] != iteration or not isinstance(total, int) or iteration > total:
             raise UserError(f'{file} says that it is of iteration {state["iter"]} of {total}.')
         return state
 
@@ -171,14 +172,13 @@ def read_state(file: Path) -> TrainingState:
         place = '.'.join(map(str, error.errors(include_url=False)[0]['loc']))
         what = f' ({shown(place)})' if place else ''
         raise UserError(f'{file} is no training state of this toolkit{what}.') from error
-    model = state['model']
-    if not_finite([model['nets'], model['averages']]):
-        raise UserError(f'{file} holds weights that are NaN or Inf.')
     for random in state['random']:
         try:
             check_random_state({**random})
         except UserError as error:
             raise UserError(f'{file} cannot be used: {error}.') from error
-    if wrong := not_finite(model):
-        raise UserError(f'{file} holds numbers that are NaN or Inf ({wrong}).')
+    if wrong := not_finite(state['model']):
+        weights = wrong.startswith(('nets.', 'averages.'))
+        what = 'weights that are NaN or Inf' if weights else f'numbers that are NaN or Inf ({shown(wrong)})'
+        raise UserError(f'{file} holds {what}.')
     return cast('TrainingState', state)

@@ -9,6 +9,7 @@ from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.data.batches import Batch
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import OrderedLoader, TrainLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader
@@ -82,7 +83,8 @@ def _check_memory(stage: Stage, model: FSRModel, loader: TrainLoader) -> None:
         model.feed_data(load(number))
         model.optimize_parameters(1)
 
-    check_fits(train, loader.batch_size, bytes_of(load(1)), _key(stage, 'train'))
+    kept = loader.dataset.memory() if isinstance(loader.dataset, ImageDataset) else 0
+    check_fits(train, loader.batch_size, bytes_of(load(1)), _key(stage, 'train'), kept)
 
 
 def _key(stage: Stage, phase: str) -> str:

@@ -43,7 +43,7 @@ def bytes_of(batch: Record) -> int:
     return sum(value.numel() * value.element_size() for value in batch.values() if isinstance(value, torch.Tensor))
 
 
-def check_fits(work: Callable[[int], object], batch_size: int, image: int, key: str) -> None:
+def check_fits(work: Callable[[int], object], batch_size: int, image: int, key: str, kept: int = 0) -> None:
     """Refuses a batch for which the CPU's memory is too small, before it is made: the kernel would end the process.
 
     Only where the batch is suspiciously large anything is tried: a few images, and twice as many.
@@ -52,10 +52,11 @@ def check_fits(work: Callable[[int], object], batch_size: int, image: int, key: 
         work: does on so many images what is to be done on the batch.
         image: bytes of an image and what belongs to it, as the loader makes them.
         key: the option ``datasets.<phase>``, with its place.
+        kept: bytes that decoded pixels will take besides.
     Raises:
         UserError: the batch needs more than is free.
     """
-    free = available_memory()
+    free = max(0, available_memory() - kept)
     if batch_size * image * _AT_MOST <= free:
         return
     few = min(2, batch_size // 4)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pydantic import ValidationError
+
 from fsr_plugins.config import EXPERIMENTS, Stage, differences, fingerprint, finished
 from fsr_plugins.config.fingerprint import ABSENT
 from fsr_plugins.config.inputs import StageInputs, gather_inputs, read_inputs
@@ -30,6 +32,8 @@ _OPTIMISERS = re.compile(r'train\.optim(_\w+)?(\.|$)')
 _TOTAL = 'train.total_iter'
 _BATCH = 'datasets.train.batch_size_per_gpu'
 _DIGITS = 8
+#: Where a stage's options are written for people, and for what versions before 0.2 have left.
+OPTIONS = 'options.yml'
 
 
 @dataclass(frozen=True)
@@ -145,10 +149,6 @@ def _kept(stage: Stage) -> _Kept | None:
     return _Kept(before, state['iter'])
 
 
-#: Where a stage's options are written for people, and for what versions before 0.2 have left.
-OPTIONS = 'options.yml'
-
-
 def _written(stage: Stage) -> Options:
     file = stage.folder / OPTIONS
     remedy = f'put it back, or remove {stage.folder} (and the stages that build on it)'
@@ -203,10 +203,12 @@ def _compare(stage: Stage, before: StageInputs, now: StageInputs, kept: _Kept, p
 
 def _rates_are_the_same(stage: Stage, before: Options, kept: _Kept) -> bool:
     """Whether every iteration so far would have had the learning rates it had, and none is too many."""
-    old, new = before['train']['total_iter'], stage.train.total_iter
-    if kept.record is not None and new != old:
+    if kept.record is not None and _value(before, _TOTAL) != stage.train.total_iter:
         return False
-    return same_rates(stage, before, kept.iteration)
+    try:
+        return same_rates(stage, before, kept.iteration)
+    except (ValidationError, KeyError, TypeError):  # what was kept says no rates
+        return False
 
 
 def _step(stage: Stage, before: StageInputs, kept: _Kept, processes: int | None) -> list[str]:
@@ -215,10 +217,12 @@ def _step(stage: Stage, before: StageInputs, kept: _Kept, processes: int | None)
         return []
     lines = []
     if processes is not None:
-        old, new = (settings.sets['train'].batch_size for settings in (read_settings(before['options']), stage.options))
+        sets = read_settings(before['options']).sets
+        old, new = sets['train'].batch_size if 'train' in sets else 0, stage.data.batch_size
         if old * before['processes'] != new * processes:
             lines.append(f'images of an iteration: {before["processes"]} x {old} -> {processes} x {new}')
-    accumulate = before['options']['train'].get('accumulate', 1)
+    accumulate = _value(before['options'], 'train.accumulate')
+    accumulate = accumulate if isinstance(accumulate, int) and accumulate > 0 else 1
     if kept.iteration < stage.train.total_iter and kept.iteration % accumulate:
         lines.append(f'train.accumulate: {accumulate} does not divide the {kept.iteration} iterations that it ended at')
     return lines

@@ -45,6 +45,11 @@ def place_to_build(path: Path) -> Path:
     return path if folder is None else folder / path.name
 
 
+def leaves_nothing() -> bool:
+    """Whether everything is to stay as it is: inside :func:`built_in`."""
+    return _elsewhere.get() is not None
+
+
 def is_elsewhere(path: str) -> bool:
     """Whether ``path`` lies in the folder of :func:`built_in`."""
     folder = _elsewhere.get()

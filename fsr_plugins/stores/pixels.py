@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.manifest import Manifest
-from fsr_plugins.stores.once import is_elsewhere
+from fsr_plugins.stores.once import is_elsewhere, leaves_nothing
 from fsr_plugins.stores.store import Read, Store
 from fsr_plugins.threads import available_memory
 
@@ -55,7 +55,7 @@ class CachedPixels(Store):
         self.identities, self.landmarks = store.identities, store.landmarks
         self._lock = threading.Lock()
         self._pixels: _Pixels | None = None
-        self._chosen = False
+        self._chosen, self._memory = False, 0
 
     def __getstate__(self) -> tuple[Store, CacheMode, bool]:
         return self.store, self._mode, self._several
@@ -104,6 +104,11 @@ class CachedPixels(Store):
             pixels = self._kept()
             yield read if pixels is None else lambda key: pixels.get(key, read)
 
+    def memory(self) -> int:
+        """The bytes of this process's memory that the pixels will take when all are kept."""
+        self._kept()
+        return self._memory
+
     def _kept(self) -> _Pixels | None:
         with self._lock:
             if not self._chosen:
@@ -112,7 +117,7 @@ class CachedPixels(Store):
                 total = int(sizes.astype(np.int64).prod(axis=1).sum()) * 3
                 place = _place(self._mode, total, self._several)
                 if place == 'ram':
-                    self._pixels = _Pixels(self.keys, sizes, None)
+                    self._pixels, self._memory = _Pixels(self.keys, sizes, None), total
                 elif place == 'disk':
                     self._pixels = _on_disk(self.store, sizes)
             return self._pixels
@@ -131,9 +136,11 @@ def folder() -> Path:
 
 def _place(mode: CacheMode, total: int, several: bool) -> Literal['ram', 'disk', 'off']:
     if mode != 'auto':
-        return mode
+        return 'off' if mode == 'disk' and leaves_nothing() else mode
     if not several and total * _SHARE <= available_memory():
         return 'ram'
+    if leaves_nothing():
+        return 'off'
     existing = next(above for above in (folder(), *folder().parents) if above.exists())
     return 'disk' if total * _SHARE <= shutil.disk_usage(existing).free else 'off'
 
@@ -142,7 +149,7 @@ class _Pixels:
     """The places of images in one piece of memory: their CRCs first, then their pixels.
 
     Args:
-        file: mapped into memory and shared, of :meth:`length` bytes; None: this process's own memory.
+        file: mapped into memory and shared; None: this process's own memory.
     """
 
     def __init__(self, keys: Sequence[str], sizes: npt.NDArray[np.int32], file: Path | None) -> None:

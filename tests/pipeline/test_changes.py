@@ -276,6 +276,9 @@ def nan_moments(state: dict[str, Any]) -> None:
         put('model.log', None),
         put('inputs', {}),
         put('inputs', 3),
+        put('inputs', {'options': {}, 'processes': 1, 'content': {}}),
+        put('inputs.options.train', None),
+        put('inputs.options.train', {}),
         put('history', 'x'),
         nan_moments,
     ],
@@ -466,3 +469,14 @@ def test_labels_that_are_no_faces_leave_checkpoints_that_can_be_read(single: Pat
     Path('p/faces.csv').write_text('\n'.join([header, *rows]) + '\n')
     pipeline.run(config.load(single, ['datasets.train.dataroot_gt=p']))
     assert described(Path('experiments/small/train/models/net_g_latest.pth'))['meta']['manifests']['train']
+
+
+@pytest.mark.parametrize('options', [{}, {'train': {}}, {'train': 3}, {'train': {'total_iter': 'x'}}])
+def test_a_record_that_does_not_say_what_it_should_is_no_defect(single: Path, options: dict[str, Any]) -> None:
+    pipeline.run(config.load(single))
+    file = Path('experiments/small/train/done.json')
+    record = json.loads(file.read_text())
+    record['inputs']['options'] = options
+    file.write_text(json.dumps(record))
+    with pytest.raises(UserError, match='is finished with other options or data'):
+        pipeline.run(config.load(single))

@@ -23,6 +23,7 @@ from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.stores import images, pixels
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.once import built_in
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.pixels import CachedPixels, CacheMode, cached
 
@@ -213,3 +214,25 @@ def test_batches_are_the_same_with_and_without(faces: Path, mode: str) -> None:
         assert one.keys() == other.keys()
         for name, value in one.items():
             assert np.array_equal(np.asarray(value), np.asarray(other[name])), name
+
+
+def test_by_itself_training_alone_is_kept_and_its_memory_counted(faces: Path) -> None:
+    options = {'scale': 2, 'dataroot_gt': str(faces)}
+    train, val, asked = (
+        FaceDataset({**options, **more})
+        for more in ({'phase': 'train', 'gt_size': 8}, {'phase': 'val'}, {'phase': 'val', 'cache': 'ram'})
+    )
+    pixels_of_all = int(train.sizes().astype(np.int64).prod(axis=1).sum()) * 3
+    assert (train.memory(), val.memory(), asked.memory()) == (pixels_of_all, 0, pixels_of_all)
+
+
+@pytest.mark.parametrize('mode', ['auto', 'disk'])
+def test_who_leaves_nothing_keeps_no_file(
+    faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: CacheMode
+) -> None:
+    monkeypatch.setattr(pixels, 'available_memory', lambda: 0)
+    with built_in(tmp_path / 'moment'):
+        assert same(all_of(CachedPixels(FolderStore(faces), mode)), all_of(FolderStore(faces)))
+    assert not pixels.folder().exists()
+    all_of(CachedPixels(FolderStore(faces), mode))
+    assert list(pixels.folder().glob('*.pixels'))

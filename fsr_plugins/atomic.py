@@ -61,6 +61,11 @@ def writing(path: Path) -> Iterator[None]:
         raise disk_error(path, error.strerror) from error
 
 
+def cache_folder() -> Path:
+    """Where is kept what was found out and can be found out again: ``$XDG_CACHE_HOME/fsr_plugins``, or ``~/.cache``."""
+    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file under a temporary name, flushes it to the disk and renames it.
 

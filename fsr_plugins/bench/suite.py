@@ -32,7 +32,7 @@ from fsr_plugins.config.blocks import check_block, parameters
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import Problems, fail
-from fsr_plugins.config.yamlfile import read, without_marks
+from fsr_plugins.config.yamlfile import Document, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import load_plugins, near
 
@@ -89,6 +89,13 @@ class Suite:
         }
 
 
+def _read_suite(file: Path, given: Sequence[str]) -> Document:
+    document = overrides.apply(read(file), given)
+    if 'entries' not in document.values and {'model_type', 'datasets', 'stages'} & set(document.values):
+        raise UserError(f'{file} is an experiment, and no suite, which compares several: `fsr train -opt {file}`.')
+    return document
+
+
 def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (), root: Path | None = None) -> Suite:
     """Reads, merges and checks a suite file and every option file that it names. Nothing is written.
 
@@ -101,18 +108,15 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         UserError: whatever is wrong, all at once, a line each with file, line and key.
     """
     file = Path(file)
-    document = overrides.apply(read(file), given)
-    if 'entries' not in document.values and {'model_type', 'datasets', 'stages'} & set(document.values):
-        raise UserError(f'{file} is an experiment, and no suite, which compares several: `fsr train -opt {file}`.')
+    document = _read_suite(file, given)
     lines: dict[str, None] = {}
     problems = Problems(lambda keys: config.place_of(document.places, keys, file), lines)
     values = {key: value if key == 'entries' else without_marks(value) for key, value in document.values.items()}
     options: SuiteOptions | None = problems.validate(SuiteOptions, values, (), set(), 'a suite')
     fail(lines)
     assert options is not None  # by fail
-    load_plugins(
-        dict.fromkeys(options.plugins, f"{config.place_of(document.places, ('plugins',), file)}: key 'plugins'")
-    )
+    place = config.place_of(document.places, ('plugins',), file)
+    load_plugins(dict.fromkeys(options.plugins, f"{place}: key 'plugins'"))
     test = {**_TEST, **options.test}
     check_block(options.degradation, ('degradation',), problems, 'degradations')
     check_dataset(test, ('test',), problems, {'phase': 'test', 'scale': options.scale})

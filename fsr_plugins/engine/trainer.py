@@ -144,13 +144,16 @@ class Trainer:
             self.renew, self.model.keeps_optimizers = True, False
             # Its figures are of its own sets.
             state['validation'] = {}
+            try:
+                self.model.check_training_state({**state['model']})
+            except UserError as error:
+                raise UserError(f'The state {where} is not one of this stage ({error}): {remedy}.') from error
         if state is None:
             return
         self.iteration, self.seconds = state['iter'], state['seconds']
         self.validation, self.validation_due = state['validation'], state.get('validation_due', False)
         try:
             model: State = {**state['model']}
-            self.model.check_training_state(model)
             self.model.load_training_state(model)
             distributed.set_random_state({**state['random'][self.world.rank % len(state['random'])]})
         except (UserError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:

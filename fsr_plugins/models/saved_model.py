@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, network_file, save_network
+from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, describe, differences, network_file, save_network
 from fsr_plugins.checkpoints.tensors import all_finite
 from fsr_plugins.config.inputs import Change
 from fsr_plugins.config.settings import option_name
@@ -140,11 +140,9 @@ class SavedModel(StageModel):
         for label, net in self.trainable().items():
             theirs = {'nets': net, **({'averages': self.average[label].net} if label in self.average else {})}
             for part, module in theirs.items():
-                ours = {name: tensor.shape for name, tensor in module.state_dict().items()}
-                found = {name: tensor.shape for name, tensor in state[part].get(label, {}).items()}
-                if ours != found:
-                    odd = sorted(name for name in ours.keys() | found.keys() if ours.get(name) != found.get(name))
-                    raise UserError(f"its {part} '{label}' do not fit ({odd[0]}; {len(odd)} of {len(ours)} tensors)")
+                if different := differences(module, state[part].get(label, {})):
+                    more = f'; and {len(different) - 1} more' if len(different) > 1 else ''
+                    raise UserError(f"its {part} '{label}' do not fit ({different[0]}{more})")
         if not self.keeps_optimizers:
             return
         parts: dict[str, Sequence[Any]] = {'optimizers': self.optimizers, 'schedulers': self.schedulers}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
-from fsr_plugins.checkpoints import PARAMS, label_of, listed, load_state, load_weights
+from fsr_plugins.checkpoints import PARAMS, check_fit, label_of, listed, load_state, load_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
@@ -55,7 +56,11 @@ def scale(stage: Stage) -> list[str]:
     return []
 
 
-def resume_state(stage: Stage) -> list[str]:
+#: What to give instead of a state that does not fit.
+_OTHER_STATE = 'Name another state, or leave the key out.'
+
+
+def resume_state(stage: Stage, nets: Mapping[str, nn.Module]) -> list[str]:
     """The state of another experiment that ``path.resume_state`` names; one of the stage's own is taken before it."""
     named = stage.options.resume_state
     if named is None or stage.generates_set or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
@@ -79,6 +84,11 @@ def resume_state(stage: Stage) -> list[str]:
         state = read_state(file)
     except UserError as error:
         raise UserError(f'{place}: {error}') from error
+    for label, net in nets.items():
+        if not stage.model.networks[label].frozen:
+            check_fit(
+                net, state['model']['nets'].get(label, {}), f"{place}: {label} in '{named}'", instead=_OTHER_STATE
+            )
     if state['iter'] > total:
         raise UserError(f"{place}: '{named}' is of iteration {state['iter']}, 'train.total_iter' is {total}: raise it.")
     return []

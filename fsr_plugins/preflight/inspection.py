@@ -189,7 +189,7 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
     attempts += [
         ('networks', partial(checks.networks, stage, nets), 'all can be built'),
         ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
-        ('resume_state', partial(checks.resume_state, stage), 'a state to begin with is whole, if one is named'),
+        ('resume_state', partial(checks.resume_state, stage, nets), 'a state to begin with is whole, if one is named'),
         ('recognisers', partial(check_recognisers, experiment, stage), 'none that was trained with measures'),
         ('requirements', partial(checks.requirements, experiment, stage), 'the files of metrics and losses are there'),
     ]

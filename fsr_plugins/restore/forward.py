@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.atomic import cache_folder, write_text
 from fsr_plugins.engine.machine import machine
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import RunError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +110,7 @@ def computes_bf16(device: torch.device) -> bool:
 
 
 def _file() -> Path:
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins' / 'forward.json'
+    return cache_folder() / 'forward.json'
 
 
 def _known() -> dict[str, object]:
@@ -126,10 +126,7 @@ def _recall(key: str) -> object:
 
 
 def _remember(key: str, way: str) -> None:
-    partial = _file().with_suffix(f'.{os.getpid()}.partial')
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(_known() | {key: way}), encoding='utf-8')
-        partial.replace(_file())
-    except OSError as error:
-        logger.warning('%s cannot be written (%s): it is measured anew next time.', _file(), error.strerror)
+        write_text(_file(), json.dumps(_known() | {key: way}))
+    except (RunError, UserError) as error:
+        logger.warning('It is measured anew next time: %s', error)

@@ -10,8 +10,8 @@ import hashlib
 import json
 import logging
 import os
-from pathlib import Path
 
+from fsr_plugins.atomic import cache_folder
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.once import is_elsewhere
 from fsr_plugins.stores.store import Store
@@ -29,8 +29,7 @@ class StoreCache:
     def __init__(self, store: Store, what: str) -> None:
         name = hashlib.sha256(os.fsencode(os.path.realpath(store.path))).hexdigest()[:32]
         self._what, self._path = what, store.path
-        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins'
-        self._record = folder / f'{name}.{what}.json'
+        self._record = cache_folder() / f'{name}.{what}.json'
         self._fingerprint = _fingerprint(store)
 
     def recall(self) -> object | None:

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.atomic import cache_folder
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.manifest import Manifest
@@ -131,7 +132,7 @@ def cached(store: Store, mode: CacheMode, several: bool) -> Store:
 
 def folder() -> Path:
     """Where files of pixels lie: ``$XDG_CACHE_HOME/fsr_plugins/pixels``."""
-    return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'fsr_plugins' / 'pixels'
+    return cache_folder() / 'pixels'
 
 
 def _place(mode: CacheMode, total: int, several: bool) -> Literal['ram', 'disk', 'off']:

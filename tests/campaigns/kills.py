@@ -116,12 +116,17 @@ class Campaign:
         check_figures(self.folder)
         return 'goes on to its end'
 
-    def _forged_state(self, draw: random.Random) -> str:
-        """Stopped, then its newest state is forged: it is passed over, and the end is the same."""
+    def _stopped(self, draw: random.Random) -> tuple[Scenario, dict[str, Any]]:
+        """A training that was ended somewhere, and what an uninterrupted one leaves."""
         scenario = SCENARIOS['train']
         expected, events = self._uninterrupted('train', scenario)
         self._begin(scenario)
         self._end(scenario, 'train', Moment(draw.randint(1, events[0]), 0.0, draw.choice(_SIGNALS), 0))
+        return scenario, expected
+
+    def _forged_state(self, draw: random.Random) -> str:
+        """Stopped, then its newest state is forged: it is passed over, and the end is the same."""
+        scenario, expected = self._stopped(draw)
         states = sorted(self.folder.glob('experiments/*/*/training_states/*.state'), key=os.path.getmtime)
         if not states:
             return 'nothing was saved yet'
@@ -142,10 +147,7 @@ class Campaign:
 
     def _other_data(self, draw: random.Random) -> str:
         """Stopped, then an image that it trains on is exchanged: refused by name if it has had an effect."""
-        scenario = SCENARIOS['train']
-        _, events = self._uninterrupted('train', scenario)
-        self._begin(scenario)
-        self._end(scenario, 'train', Moment(draw.randint(1, events[0]), 0.0, draw.choice(_SIGNALS), 0))
+        scenario, _ = self._stopped(draw)
         effect = [*self.folder.glob('experiments/*/*/training_states/*.state')]
         one, other = draw.sample(sorted((self.folder / 'faces').iterdir()), 2)
         if draw.random() < 0.5:

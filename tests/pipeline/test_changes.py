@@ -346,7 +346,7 @@ def cut_short(path: Path) -> None:
         (lambda path: None, "there is no file 'given.state'"),
         (basicsr_state, 'is a training state of BasicSR, which holds no weights'),
         (cut_short, 'given.state'),
-        (other_network, 'is not one of this stage'),
+        (other_network, 'does not fit EDSR.*Name another state'),
     ],
 )
 def test_a_state_that_cannot_be_taken_over_is_refused(single: Path, make: Callable[[Path], None], reason: str) -> None:

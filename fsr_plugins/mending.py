@@ -9,7 +9,8 @@ import functools
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import ModuleType
 
 _BASICSR = 'basicsr'
 _REGISTRY = 'basicsr.utils.registry'
+_COMPILER_HELPERS = 'torch._dynamo.utils'
 
 
 class _MendingLoader(Loader):
@@ -45,6 +47,10 @@ class _TorchvisionLoader(_MendingLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs its ``__init__``, and where that fails so, declares the operators and runs it again."""
+        with _compiler_later():
+            self._execute(module)
+
+    def _execute(self, module: ModuleType) -> None:
         try:
             self.loader.exec_module(module)
         except RuntimeError as error:
@@ -59,6 +65,30 @@ class _TorchvisionLoader(_MendingLoader):
                 library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
             _kept.append(library)
             self.loader.exec_module(module)
+
+
+@contextmanager
+def _compiler_later() -> Iterator[None]:
+    """Keeps torchvision from importing torch's compiler, which takes a second, for a function it may never call.
+
+    Meanwhile the compiler's module of helpers is one that has this function alone, which asks the real one when it is
+    called. Needed as long as ``torchvision.ops.roi_align`` imports it (seen in torchvision 0.28).
+    """
+    if _COMPILER_HELPERS in sys.modules:
+        yield
+        return
+    stand_in = ModuleType(_COMPILER_HELPERS)
+
+    def is_compile_supported(device_type: str) -> bool:
+        return bool(importlib.import_module(_COMPILER_HELPERS).is_compile_supported(device_type))
+
+    stand_in.__dict__['is_compile_supported'] = is_compile_supported
+    sys.modules[_COMPILER_HELPERS] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(_COMPILER_HELPERS) is stand_in:
+            del sys.modules[_COMPILER_HELPERS]
 
 
 #: What must not be collected.

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from fsr_plugins.compiling import constant_when_compiled
+from fsr_plugins.compiling import constant_when_compiled, never_compiled
 
 #: What takes a second or more to import, by what nobody needs it for.
 SLOW = ('basicsr', 'torchvision', 'torch._dynamo', 'scipy')
@@ -59,3 +59,33 @@ def test_the_mark_for_the_compiler_is_torchs() -> None:
     constant_when_compiled(ours)
     torch.compiler.assume_constant_result(theirs)
     assert vars(ours) == vars(theirs) != {}
+
+
+def test_checking_an_option_file_does_not_import_the_compiler() -> None:
+    assert 'torch._dynamo' not in imported('options', '-opt', 'options/tsnet.yml')
+
+
+def test_torchvisions_own_question_to_the_compiler_is_answered() -> None:
+    code = (
+        'import sys\nimport fsr_plugins\nimport torchvision\nfrom torchvision.ops import roi_align\n'
+        "print('torch._dynamo.utils' in sys.modules)\nprint(roi_align.__globals__['is_compile_supported']('cpu'))\n"
+        'from torch._dynamo.utils import counters, is_compile_supported\nprint(is_compile_supported("cpu"))'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    before, ours, theirs = done.stdout.split() or [done.stderr] * 3
+    assert before == 'False', done.stderr
+    assert ours == theirs
+
+
+def test_what_is_never_compiled_breaks_the_graph() -> None:
+    @never_compiled
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        assert not torch.compiler.is_compiling()
+        return 2 * x
+
+    def step(x: torch.Tensor) -> torch.Tensor:
+        return doubled(x + 1) - 1
+
+    x = torch.arange(3.0)
+    assert torch.equal(torch.compile(step, backend='eager')(x), torch.tensor([1.0, 3.0, 5.0]))
+    assert torch._dynamo.explain(step)(x).graph_break_count == 1

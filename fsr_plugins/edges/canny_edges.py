@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch._higher_order_ops import while_loop
 
+from fsr_plugins.compiling import never_compiled
 from fsr_plugins.errors import UserError
 
 Adaptive = Literal['mean_std', 'otsu']
@@ -108,7 +109,7 @@ def canny_image(
     return np.asarray(cv2.Canny(plain, low, high), np.uint8)
 
 
-@torch.compiler.disable
+@never_compiled
 def canny_cv2(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adaptive | None = None) -> Tensor:
     """Canny's edges by OpenCV, image by image (:func:`canny_image`), on the CPU, whatever holds ``x``.
 
@@ -222,7 +223,7 @@ def _connect_in_a_graph(strong: Tensor, weak: Tensor) -> Tensor:
     return edges.bool()
 
 
-@torch.compiler.disable
+@never_compiled
 @torch.no_grad()
 def canny(x: Tensor, low: float = 100.0, high: float = 200.0, adaptive: Adaptive | None = None) -> Tensor:
     """Canny's edges of a whole batch on its own device: the algorithm of OpenCV's ``Canny`` in integer operations.

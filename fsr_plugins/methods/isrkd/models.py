@@ -114,7 +114,8 @@ class ISRKDPretrainModel(FSRModel):
             thresholds = self.train_opt.edge_thresholds
             if isinstance(thresholds, str):
                 return [canny(image, adaptive=thresholds) for image in images]
-            return [canny(image, *thresholds) for image in images]
+            low, high = thresholds
+            return [canny(image, low, high) for image in images]
         missing = [key for s in self.train_opt.edge_scales if (key := f'canny_{s}') not in self.batch]
         if missing:
             raise UserError(

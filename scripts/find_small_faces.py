@@ -4,9 +4,9 @@
         --weights retinaface_mobilenet0.25.pth --sizes 3000x2000 6000x4000 --reduce 4 8
 
 A scene is a plain grey ground with whole images of FACES laid on it, reduced by N. A face counts as found if the middle
-of exactly one found box lies in the middle half of its image; a box anywhere else is a false one. Images in whose
-original size the detector itself sees no face are left out. Each scene is looked at in a process of its own, whose
-greatest memory is printed. Set ``OMP_NUM_THREADS``.
+of exactly one found box lies in the middle half of its image. Boxes elsewhere in an image are other people, mostly;
+boxes on the ground are false. Images in whose original size the detector sees no face are left out. Each scene is
+looked at in a process of its own, whose greatest memory is printed. Set ``OMP_NUM_THREADS``.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def laid_out(faces: Sequence[Image], size: tuple[int, int], reduce: int) -> tupl
     return scene, corners
 
 
-def look(scene: Scene) -> tuple[int, int, int, int, float, float]:
-    """Faces, how many were found, found twice, false boxes, seconds, and the greatest memory in GiB."""
+def look(scene: Scene) -> tuple[int, int, int, int, int, float, float]:
+    """Faces, those found once, found twice, other boxes in images, boxes on the ground, seconds, and peak GiB."""
     detector = open_detector(scene.detector, scene.weights)
     faces = read_faces(scene.faces, scene.count, detector)
     photograph, corners = laid_out(faces, scene.size, scene.reduce)
@@ -101,9 +101,10 @@ def look(scene: Scene) -> tuple[int, int, int, int, float, float]:
     # (N, F): how far each box's middle is from each image's.
     away = np.abs(middles[None] - (corners + side / 2)[:, None]).max(axis=2)
     hits = (away < side / 4).sum(axis=1)
-    false = len(found) - int((away < side / 4).any(axis=0).sum())
+    middle, inside = (int((away < part).any(axis=0).sum()) for part in (side / 4, side / 2))
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    return len(corners), int((hits == 1).sum()), int((hits > 1).sum()), false, seconds, memory
+    once, twice = int((hits == 1).sum()), int((hits > 1).sum())
+    return len(corners), once, twice, inside - middle, len(found) - inside, seconds, memory
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -118,19 +119,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
 
     print(f'{platform.machine()}, {torch.get_num_threads()} thread(s), {args.detector}\n')
-    print('| photograph | reduced by | faces | found | twice | false | s | peak GiB |')
-    print('|---|---|---|---|---|---|---|---|')
+    print('| photograph | reduced by | faces | found | twice | others | false | s | peak GiB |')
+    print('|---|---|---|---|---|---|---|---|---|')
     # A new process each, so that memory is that of one scene.
     fresh = multiprocessing.get_context('spawn')
     for size in args.sizes:
         for reduce in args.reduce:
             scene = Scene(args.faces, args.count, size, reduce, args.finest, args.detector, args.weights)
             with fresh.Pool(1) as pool:
-                faces, found, twice, false, seconds, memory = pool.apply(look, (scene,))
+                faces, found, twice, others, false, seconds, memory = pool.apply(look, (scene,))
             rate = f'{found} ({100 * found / max(1, faces):.1f} %)'
             print(
-                f'| {size[0]}×{size[1]} | {reduce} | {faces} | {rate} | {twice} | {false} | {seconds:.1f} '
-                f'| {memory:.2f} |',
+                f'| {size[0]}×{size[1]} | {reduce} | {faces} | {rate} | {twice} | {others} | {false} '
+                f'| {seconds:.1f} | {memory:.2f} |',
                 flush=True,
             )
 

@@ -124,8 +124,9 @@ def tiled(name: str, detector: Detector, finest: int) -> TiledDetector:
         detector: What :func:`open_detector` has opened.
         finest: See :class:`~fsr_plugins.faces.tiling.TiledDetector`.
     """
-    side, overlap = (256, 96) if name == 'mediapipe' else (1024, 128)
-    return TiledDetector(detector, side, overlap, finest)
+    if name == 'mediapipe':
+        return TiledDetector(detector, side=256, overlap=96, finest=finest, merging=0.3)
+    return TiledDetector(detector, finest=finest)
 
 
 def open_landmarker(

@@ -2,7 +2,8 @@
 
 A detector sees faces of some sizes only, and a photograph of many megapixels must not go through it at once. So the
 photograph is looked at on several levels, each half as large as the one before. Tiles of a level overlap, so that a
-face smaller than the overlap lies whole in one of them. A larger face is seen on a coarser level.
+face smaller than the overlap lies whole in one of them. A larger face is seen on a coarser level, and believed there
+only: what a fine level takes for a large face is often a part of one, or blurred cloth.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ class View(NamedTuple):
         times: how many times its pixels are enlarged from the level's.
         level: height and width of the level.
         inner: whether its left, top, right and bottom border lie inside the level.
+        largest: the longer side of the largest face that is believed here, in pixels of the image.
     """
 
     image: Image
@@ -47,6 +49,7 @@ class View(NamedTuple):
     times: int
     level: Size
     inner: tuple[bool, bool, bool, bool]
+    largest: float
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,14 @@ class TiledDetector:
             side, overlap = self.side // times, self.overlap // times
             rows, columns = (tile_starts(length, side, overlap) for length in level.shape[:2])
             height, width = level.shape[:2]
+            is_last = len(rows) == len(columns) == 1
+            largest = np.inf if is_last else self.overlap
             for top in rows:
                 for left in columns:
                     tile = level[top : top + side, left : left + side]
                     inner = (left > 0, top > 0, left + side < width, top + side < height)
-                    yield View(_enlarged(tile, times), (left, top), times, (height, width), inner)
-            if len(rows) == len(columns) == 1:
+                    yield View(_enlarged(tile, times), (left, top), times, (height, width), inner, largest)
+            if is_last:
                 return
             if times > 1:
                 times //= 2
@@ -117,6 +122,8 @@ class TiledDetector:
             height, width = view.image.shape[:2]
             for face in faces:
                 left, top, right, bottom = face.box
+                if max(right - left, bottom - top) > view.largest:
+                    continue
                 near = (left < _BORDER, top < _BORDER, right > width - 1 - _BORDER, bottom > height - 1 - _BORDER)
                 cut_off.append(any(inner and close for inner, close in zip(view.inner, near, strict=True)))
                 box, points = (_placed(part.reshape(-1, 2), view, size) for part in (face.box, face.points))

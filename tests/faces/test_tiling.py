@@ -21,7 +21,8 @@ SIDE, OVERLAP = 256, 64
 class Squares:
     """Sees white rectangles whose longer side is 20 to 80 pixels; those cut off, too, and is surer of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, smallest: int = 20, largest: int = 80) -> None:
+        self.smallest, self.largest = smallest, largest
         self.calls: list[list[tuple[int, ...]]] = []
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
@@ -32,7 +33,7 @@ class Squares:
         _, _, stats, _ = cv2.connectedComponentsWithStats((image[..., 0] > 127).astype(np.uint8))
         found = []
         for x, y, width, height, _ in stats[1:]:
-            if not 20 <= max(width, height) <= 80:
+            if not self.smallest <= max(width, height) <= self.largest:
                 continue
             box = np.array([x, y, x + width, y + height], np.float32) - 0.5
             corners = box[[0, 1, 2, 1, 0, 3, 2, 3]].reshape(4, 2)
@@ -81,6 +82,13 @@ def test_a_square_larger_than_a_tile_is_found_on_a_coarser_level() -> None:
     found = detector.detect([scene(1501, 2003, [(321, 207, 600)])])[0]
     assert len(found) == 1
     np.testing.assert_allclose(found[0].box, [320.5, 206.5, 920.5, 806.5], atol=12)
+
+
+@pytest.mark.parametrize(('side', 'count'), [(15, 1), (35, 0)])
+def test_a_fine_level_is_believed_for_small_faces_only(side: int, count: int) -> None:
+    # Sides of 60 at fourfold size; of 140 and 70 at fourfold and double, and unseen on coarser levels.
+    detector = TiledDetector(Squares(50, 200), SIDE, OVERLAP, 4)
+    assert len(detector.detect([scene(600, 600, [(300, 280, side)])])[0]) == count
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (1, 700), (300, 255), (2000, 3001)])

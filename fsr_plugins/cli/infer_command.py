@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
@@ -69,7 +72,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--most', type=float, metavar='X',
         help="leave faces alone that are more than X times as large as the network's LR; default: 2",
     )  # fmt: skip
-    group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: 0.5")
+    group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
+
+
+def _faces(found: Mapping[str, Any]) -> str:
+    """How many faces there are, how many were restored, and which option left the others alone."""
+    faces = [face for picture in found['pictures'].values() for face in picture['faces']]
+    if not faces:
+        return '0 faces found'
+    left = Counter(face['left_by'] for face in faces if 'left_by' in face)
+    why = ', '.join(f'{count} left alone by {option}' for option, count in sorted(left.items()))
+    restored = sum(face['restored'] for face in faces)
+    return f'{restored} of {len(faces)} faces restored' + (f' ({why})' if why else '')
 
 
 def run(arguments: Namespace) -> CommandOutcome:
@@ -101,8 +115,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             skip_existing=arguments.skip_existing,
         )
     )
-    faces = [face for picture in found['pictures'].values() for face in picture.get('faces', [])]
-    of_them = f', {sum(face["restored"] for face in faces)} of {len(faces)} faces restored' if faces else ''
+    of_them = f', {_faces(found)}' if arguments.photographs else ''
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)

@@ -2,9 +2,18 @@
 
 from fsr_plugins.faces.alignment import TEMPLATE_112x96, TEMPLATE_112x112, align, alignable, similarity, template_for
 from fsr_plugins.faces.crops import TEMPLATE_512x512, align_ffhq, align_to, ffhq_square, ffhq_template
-from fsr_plugins.faces.opening import DETECTORS, LANDMARKERS, PARSERS, open_detector, open_landmarker, open_parser
+from fsr_plugins.faces.opening import (
+    DETECTORS,
+    LANDMARKERS,
+    PARSERS,
+    open_detector,
+    open_landmarker,
+    open_parser,
+    tiled,
+)
 from fsr_plugins.faces.parts import PARTS
 from fsr_plugins.faces.protocol import Detection, Detector, Landmarker, Landmarks, Parser, nearest_centre
+from fsr_plugins.faces.tiling import TiledDetector
 
 __all__ = [
     'DETECTORS',
@@ -19,6 +28,7 @@ __all__ = [
     'Landmarker',
     'Landmarks',
     'Parser',
+    'TiledDetector',
     'align',
     'align_ffhq',
     'align_to',
@@ -31,4 +41,5 @@ __all__ = [
     'open_parser',
     'similarity',
     'template_for',
+    'tiled',
 ]

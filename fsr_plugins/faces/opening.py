@@ -11,6 +11,7 @@ import torch
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import published
 from fsr_plugins.faces.protocol import Detector, Landmarker, Parser
+from fsr_plugins.faces.tiling import TiledDetector
 from fsr_plugins.registry import near
 from fsr_plugins.weights import WeightFile, locate
 
@@ -22,26 +23,37 @@ if TYPE_CHECKING:
 T = TypeVar('T')
 #: From a local file or folder of weights (None: the published files) and a device.
 Open = Callable[[Path | None, torch.device], T]
+#: Also from a score that is enough, or None; see :func:`open_detector`.
+OpenDetector = Callable[[Path | None, torch.device, float | None], Detector]
 
 
-def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile) -> Open[Detector]:
-    def build(path: Path | None, device: torch.device) -> Detector:
+def _retinaface(backbone: Literal['resnet50', 'mobile0.25'], weight: WeightFile) -> OpenDetector:
+    def build(path: Path | None, device: torch.device, enough: float | None) -> Detector:
         from fsr_plugins.faces.retinaface import RetinaFaceDetector, network
 
         file = locate(weight, path)
         net = network(backbone)
         published.load_into(net, file)
-        return RetinaFaceDetector(net.to(device))
+        detector = RetinaFaceDetector(net.to(device))
+        detector.score = _lower(detector.score, enough)
+        return detector
 
     return build
 
 
-def _mediapipe(path: Path | None, device: torch.device) -> MediaPipeDetector:
+def _lower(own: float, enough: float | None) -> float:
+    return own if enough is None else min(own, enough)
+
+
+def _mediapipe(path: Path | None, device: torch.device, enough: float | None = None) -> MediaPipeDetector:
     from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
     from fsr_plugins.faces.facemesh import FaceMesh
 
     ranges = (published.BLAZEFACE_SHORT, published.BLAZEFACE_FULL)
-    return MediaPipeDetector([BlazeFace.open(weight, path) for weight in ranges], FaceMesh.open(path))
+    finders = [BlazeFace.open(weight, path) for weight in ranges]
+    for finder in finders:
+        finder.score = _lower(finder.score, enough)
+    return MediaPipeDetector(finders, FaceMesh.open(path))
 
 
 def _mesh(path: Path | None, device: torch.device) -> Landmarker:
@@ -69,7 +81,7 @@ def _mesh_parser(path: Path | None, device: torch.device) -> Parser:
     return MeshParser(_mediapipe(path, device))
 
 
-DETECTORS: Mapping[str, Open[Detector]] = {
+DETECTORS: Mapping[str, OpenDetector] = {
     'retinaface_resnet50': _retinaface('resnet50', published.RETINAFACE_RESNET50),
     'retinaface_mobilenet0.25': _retinaface('mobile0.25', published.RETINAFACE_MOBILENET),
     'mediapipe': _mediapipe,
@@ -83,7 +95,10 @@ PARSERS: Mapping[str, Open[Parser]] = {
 
 
 def open_detector(
-    name: str = 'retinaface_resnet50', weights: str | Path | None = None, device: str | torch.device = 'cpu'
+    name: str = 'retinaface_resnet50',
+    weights: str | Path | None = None,
+    device: str | torch.device = 'cpu',
+    enough: float | None = None,
 ) -> Detector:
     """A face detector by name.
 
@@ -91,12 +106,27 @@ def open_detector(
         name: One of :data:`DETECTORS`.
         weights: A local file to use instead of the published one (``mediapipe``: a folder of its files).
         device: Where a network runs; ``mediapipe`` runs on the CPU, always.
+        enough: A score, 0 to 1, that is enough for a face where the detector's own threshold is higher; None: that
+            threshold (RetinaFace 0.8, ``mediapipe`` 0.5).
 
     Raises:
         UserError: no such name, a package that is not installed, or weights that are missing, damaged or another
             network's.
     """
-    return _choose('detector', DETECTORS, name)(_path(weights), torch.device(device))
+    return _choose('detector', DETECTORS, name)(_path(weights), torch.device(device), enough)
+
+
+def tiled(name: str, detector: Detector, finest: int) -> TiledDetector:
+    """The detector of that name, looking at photographs tile by tile.
+
+    Args:
+        name: One of :data:`DETECTORS`; MediaPipe's networks take smaller tiles than RetinaFace.
+        detector: What :func:`open_detector` has opened.
+        finest: See :class:`~fsr_plugins.faces.tiling.TiledDetector`.
+    """
+    if name == 'mediapipe':
+        return TiledDetector(detector, side=256, overlap=96, finest=finest, merging=0.3)
+    return TiledDetector(detector, finest=finest)
 
 
 def open_landmarker(
@@ -111,7 +141,7 @@ def open_parser(name: str = 'bisenet', weights: str | Path | None = None, device
     return _choose('parser', PARSERS, name)(_path(weights), torch.device(device))
 
 
-def _choose(kind: str, engines: Mapping[str, Open[T]], name: str) -> Open[T]:
+def _choose(kind: str, engines: Mapping[str, T], name: str) -> T:
     if name not in engines:
         raise UserError(f"No {kind} is named '{name}': there are {', '.join(engines)}.{near(name, engines)}")
     return engines[name]

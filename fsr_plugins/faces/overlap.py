@@ -20,6 +20,14 @@ def shared(box: Floats, boxes: Floats) -> Floats:
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
 
 
+def within(boxes: Floats, box: Floats) -> Floats:
+    """Shares of the areas of ``boxes`` (N, 4), x0 y0 x1 y1, that lie inside a box (4,): (N,), of empty ones 0."""
+    corners = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
+    common = (corners[1] - corners[0]).clip(min=0).prod(axis=1)
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return np.divide(common, areas, out=np.zeros_like(common), where=areas > 0)
+
+
 def best_of_each(boxes: Floats, scores: Floats, overlap: float) -> npt.NDArray[np.int64]:
     """The places of the boxes that are kept, by descending score: none shares more than ``overlap`` with a better one.
 

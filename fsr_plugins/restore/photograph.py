@@ -30,13 +30,15 @@ class FaceCrop:
         found: as the detector has it.
         matrix: float64 (2, 3), from the photograph's pixels to those of LR.
         reduction: how many pixels of the photograph make one of LR.
-        lr: uint8 (H, W, 3), or None for one that is too large to gain by the network.
+        lr: uint8 (H, W, 3), or None for one that is left as it is.
+        left_by: the option that leaves it, ``--most`` (too large to gain by the network) or ``--score``; None: none.
     """
 
     found: Detection
     matrix: Matrix
     reduction: float
     lr: Image | None
+    left_by: str | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values."""
@@ -45,11 +47,17 @@ class FaceCrop:
             'score': round(self.found.score, 4),
             'reduction': round(self.reduction, 3),
             'restored': self.lr is not None,
+            **({} if self.left_by is None else {'left_by': self.left_by}),
         }
 
 
 def cut(
-    photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, most: float
+    photograph: Image,
+    found: Sequence[Detection],
+    size: tuple[int, int],
+    points: Floats,
+    most: float,
+    score: float = 0.0,
 ) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
@@ -58,6 +66,7 @@ def cut(
         size: height and width of LR.
         points: (5, 2), where a face's points shall lie in LR.
         most: a face is left as it is if more than so many of its pixels would make one of LR.
+        score: a face below it is left as it is, too.
 
     Returns:
         the faces in their order, without those whose points say nothing of their position.
@@ -68,8 +77,9 @@ def cut(
     cuts = []
     for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
-        lr = warp(photograph, matrix, size, 'reflect') if reduction <= most else None
-        cuts.append(FaceCrop(face, matrix, reduction, lr))
+        left_by = '--score' if face.score < score else '--most' if reduction > most else None
+        lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
+        cuts.append(FaceCrop(face, matrix, reduction, lr, left_by))
     return cuts
 
 
@@ -94,6 +104,11 @@ def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
             )
         return wanted
     return max(1, min(scale, int((MOST_PIXELS / pixels) ** 0.5)))
+
+
+def power_of_two(scale: int) -> int:
+    """The greatest power of two that is not above a scale: 1, 2, 4, …"""
+    return 1 << (scale.bit_length() - 1)
 
 
 def enlarged(photograph: Image, times: int) -> Image:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import Detection, ffhq_template, open_detector
+from fsr_plugins.faces import ffhq_template, open_detector, tiled
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
@@ -54,7 +54,7 @@ class Photographs:
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
         enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
         most: a face that is so many times as large as the network's LR is left as it is.
-        score: least confidence of the detector.
+        score: least confidence of the detector, lower than its own threshold too; None: that threshold.
     """
 
     detector: str = 'retinaface_resnet50'
@@ -62,14 +62,15 @@ class Photographs:
     like: str | None = None
     enlarge: int | None = None
     most: float = 2.0
-    score: float = 0.5
+    score: float | None = None
 
     def __post_init__(self) -> None:
-        if (self.enlarge is not None and self.enlarge < 1) or self.most <= 0 or not 0 <= self.score <= 1:
-            raise UserError(
-                f'--enlarge {self.enlarge}, --most {self.most} and --score {self.score} do not fit: at least 1, more '
-                'than 0, and 0 to 1 are needed.'
-            )
+        if self.enlarge is not None and self.enlarge < 1:
+            raise UserError(f'--enlarge {self.enlarge}: at least 1 is needed.')
+        if not self.most > 0:
+            raise UserError(f'--most {self.most}: more than 0 is needed.')
+        if self.score is not None and not 0 <= self.score <= 1:
+            raise UserError(f'--score {self.score}: 0 to 1 is needed.')
 
 
 class AlignedFaces:
@@ -152,7 +153,10 @@ class PhotographFaces:
         network.known_size()
         self.network, self.how = network, how
         self.points = points_in_lr(network, how.like)
-        self.detector = open_detector(how.detector, how.weights, network.device)
+        # A score below the detector's own lowers that; faces below a higher one are found, left alone and counted.
+        opened = open_detector(how.detector, how.weights, network.device, how.score)
+        # Faces that gain are as large as the network's LR: too small for most detectors before they are enlarged.
+        self.detector = tiled(how.detector, opened, photograph.power_of_two(network.scale))
 
     def pixels(self, header: Header) -> int:
         """See :class:`Restorer`."""
@@ -173,25 +177,18 @@ class PhotographFaces:
             source: photograph.times(image.shape, self.network.scale, self.how.enlarge)
             for source, image in read.items()
         }
-        # Faces that need enlarging are too small for most detectors: these look at the enlarged photograph.
-        results = {source: photograph.enlarged(read[source], times) for source, times in enlarge.items()}
-        found = self.detector.detect(list(results.values()))
-        size, cuts = self.network.known_size(), {}
-        for (source, result), faces in zip(results.items(), found, strict=True):
-            of, to = result.shape[:2], read[source].shape[:2]
-            # Those that the detector is sure of, in the photograph's pixels; the surest last: it is to lie above.
-            sure = [
-                Detection(
-                    scale_back(face.box.reshape(2, 2), of, to).ravel(), face.score, scale_back(face.points, of, to)
-                )
-                for face in sorted(faces, key=lambda face: face.score)
-                if face.score >= self.how.score
-            ]
-            cuts[source] = photograph.cut(read[source], sure, size, self.points, self.how.most)
+        found = self.detector.detect(list(read.values()))
+        size, score = self.network.known_size(), self.how.score or 0.0
+        cuts = {
+            # The surest face comes last: it is to lie above.
+            source: photograph.cut(image, faces[::-1], size, self.points, self.how.most, score)
+            for (source, image), faces in zip(read.items(), found, strict=True)
+        }
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
         made = {}
-        for source, result in results.items():
+        for source, image in read.items():
+            result = photograph.enlarged(image, enlarge[source])
             photograph.put_back(result, enlarge[source], chosen[source], [next(sr) for _ in chosen[source]])
             made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
         return made, {}

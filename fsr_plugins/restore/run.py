@@ -109,6 +109,9 @@ def restore(request: RestoreRequest) -> Json:
         logger.warning(
             'Alpha of %d pictures was dropped: what it hid shows (%s is one).', len(transparent), shown(transparent[0])
         )
+    bare = [source for source, about in pictures.items() if about.get('faces') == []]
+    if bare:
+        logger.warning('0 faces were found in %d of %d pictures (%s is one).', len(bare), len(pictures), shown(bare[0]))
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,

@@ -21,7 +21,8 @@ from fsr_plugins.faces import (
     published,
     tflite,
 )
-from fsr_plugins.faces.retinaface import network
+from fsr_plugins.faces.blazeface import BlazeFace, MediaPipeDetector
+from fsr_plugins.faces.retinaface import RetinaFaceDetector, network
 from fsr_plugins.faces.tflite import Network
 from fsr_plugins.weights import WeightFile
 
@@ -124,6 +125,28 @@ def test_local_weights_are_used_with_or_without_a_prefix(tmp_path: Path) -> None
         torch.save({prefix + key: value for key, value in state.items()}, file)
         scores.append(open_detector('retinaface_mobilenet0.25', file)._run(image[None])[1])
     torch.testing.assert_close(*scores)
+
+
+@pytest.mark.parametrize(('enough', 'least'), [(None, 0.8), (0.3, 0.3), (0.9, 0.8)])
+def test_a_score_that_is_enough_lowers_retinafaces_own(enough: float | None, least: float, tmp_path: Path) -> None:
+    file = tmp_path / 'net.pth'
+    torch.save(network('mobile0.25').state_dict(), file)
+    detector = open_detector('retinaface_mobilenet0.25', file, enough=enough)
+    assert isinstance(detector, RetinaFaceDetector) and detector.score == least
+
+
+@pytest.mark.parametrize(('enough', 'least'), [(None, 0.5), (0.2, 0.2), (0.9, 0.5)])
+def test_a_score_that_is_enough_lowers_mediapipes_own(
+    enough: float | None, least: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Small:
+        side = 128
+
+    monkeypatch.setattr('fsr_plugins.faces.blazeface.BlazeFace.open', lambda *_: BlazeFace(Small()))
+    monkeypatch.setattr('fsr_plugins.faces.facemesh.FaceMesh.open', lambda *_: None)
+    detector = open_detector('mediapipe', enough=enough)
+    assert isinstance(detector, MediaPipeDetector)
+    assert [finder.score for finder in detector.finders] == [least] * 2
 
 
 @pytest.mark.parametrize('content', ['another network', 'a list', 'no tensors'])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fsr_plugins.faces.overlap import best_of_each, shared
+from fsr_plugins.faces.overlap import best_of_each, shared, within
 
 
 def drawn(box: np.ndarray) -> np.ndarray:
@@ -29,6 +29,14 @@ def test_shares_are_those_of_drawn_boxes() -> None:
     for box in boxes[:5]:
         np.testing.assert_allclose(shared(box, boxes), [counted(box, other) for other in boxes], rtol=1e-6)
     assert shared(np.zeros(4, 'f4'), np.zeros((1, 4), 'f4')).tolist() == [0]
+
+
+def test_parts_inside_are_those_of_drawn_boxes() -> None:
+    boxes = random_boxes(1)
+    for box in boxes[:5]:
+        inside = [(drawn(other) & drawn(box)).sum() / drawn(other).sum() for other in boxes]
+        np.testing.assert_allclose(within(boxes, box), inside, rtol=1e-6)
+    assert within(np.zeros((1, 4), 'f4'), boxes[0]).tolist() == [0]
 
 
 def test_what_is_kept_overlaps_nothing_better_and_what_is_not_does() -> None:

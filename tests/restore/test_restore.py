@@ -383,14 +383,14 @@ def test_how_many_times_a_photograph_is_enlarged() -> None:
 
 
 class Everywhere:
-    """A detector that sees one face in the middle of every image."""
+    """A detector that sees a face in the middle of every image, and beside it what is hardly one."""
 
     def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
         found = []
         for image in images:
             height, width = image.shape[:2]
             points = turned((LR_POINTS + 0.5) * 4 - 0.5, 5, 1.0, ((width - 1) / 2, (height - 1) / 2))
-            found.append([detection(points), detection(points, 0.1)])
+            found.append([detection(points), detection(points + [40, 0], 0.1)])
         return found
 
 
@@ -399,20 +399,75 @@ def test_photographs_by_the_command(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(restorers, 'open_detector', lambda *_: Everywhere())
     written(folder / 'photos', {f'{number}.png': png(picture(number, 30, 40 + number)) for number in range(6)})
     command = ['infer', 'photos', '-c', 'net.pth', '--photographs', '--json', 'found.json']
-    assert main([*command, '-o', 'out']) == 0
+    assert main([*command, '-o', 'out', '--score', '0.5']) == 0
     found = json.loads(Path('found.json').read_text())['pictures']
     assert len(found) == 6
     for number in range(6):
         about = found[f'photos/{number}.png']
-        assert about['enlarged'] == 4 and [face['restored'] for face in about['faces']] == [True]
-        assert about['faces'][0]['reduction'] == pytest.approx(1.0, abs=0.01)
+        assert about['enlarged'] == 4 and [face['restored'] for face in about['faces']] == [False, True]
+        assert about['faces'][0]['left_by'] == '--score'
+        assert about['faces'][1]['reduction'] == pytest.approx(1.0, abs=0.01)
         result = read_image(about['result'])
         plain = cv2.resize(read_image(f'photos/{number}.png'), None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
         assert result.shape == (120, 4 * (40 + number), 3)
         assert (result[:30] == plain[:30]).all() and (result[50:70, 70:90] != plain[50:70, 70:90]).any()
     assert main([*command, '-o', 'many', '--score', '0', '--enlarge', '1']) == 0
-    assert len(json.loads(Path('found.json').read_text())['pictures']['photos/0.png']['faces']) == 2
+    faces = json.loads(Path('found.json').read_text())['pictures']['photos/0.png']['faces']
+    assert [face['restored'] for face in faces] == [True, True]
     assert main([*command, '-o', 'huge', '--enlarge', '900']) == 2
+
+
+class Fixed:
+    """A detector of given faces, whatever it looks at."""
+
+    def __init__(self, *faces: Detection) -> None:
+        self.faces = list(faces)
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        return [self.faces for _ in images]
+
+
+@pytest.mark.parametrize(
+    ('options', 'faces', 'said'),
+    [
+        ([], [], '0 faces found'),
+        ([], [(1.0, 0.9)], '1 of 1 faces restored\n'),
+        ([], [(2.5, 0.9), (1.0, 0.2)], '1 of 2 faces restored (1 left alone by --most)'),
+        (['--score', '0.95'], [(1.0, 0.9), (1.0, 0.92)], '0 of 2 faces restored (2 left alone by --score)'),
+        (['--score', '0.5', '--most', '1.5'], [(2.0, 0.9), (1.0, 0.3)],
+         '0 of 2 faces restored (1 left alone by --most, 1 left alone by --score)'),
+    ],
+)  # fmt: skip
+def test_faces_left_alone_are_counted_with_the_option_that_left_them(
+    options: list[str],
+    faces: list[tuple[float, float]],
+    said: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    # A scale of 4 enlarges this photograph four times for the detector.
+    seen = [
+        detection(turned((LR_POINTS + 0.5) * 4 - 0.5, 0, size, (60 + 150 * place, 60)), score)
+        for place, (size, score) in enumerate(faces)
+    ]
+    monkeypatch.setattr(restorers, 'open_detector', lambda *_: Fixed(*seen))
+    written(folder / 'photos', {'one.png': png(picture(0, 40, 90))})
+    with caplog.at_level('WARNING'):
+        assert main(['infer', 'photos', '-c', 'net.pth', '--photographs', '-o', 'out', *options]) == 0
+    told = capsys.readouterr()
+    assert said in told.out
+    assert ('0 faces were found in 1 of 1 pictures' in caplog.text + told.out + told.err) == (not faces)
+
+
+def test_the_score_that_is_asked_for_reaches_the_detector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(restorers, 'open_detector', lambda *given: asked.append(given[-1]) or Fixed())
+    network = FaceNetwork.open('net.pth', torch.device('cpu'))
+    for score in (None, 0.3):
+        restorers.PhotographFaces(network, restorers.Photographs(score=score))
+    assert asked == [None, 0.3]
 
 
 def test_where_points_lie_is_as_in_the_training_or_as_in_a_set(folder: Path) -> None:

@@ -55,7 +55,7 @@ def make_network(label: str, use: Net, options: StageSettings, device: torch.dev
     net = build_network(own.block).to(device)
     if own.weights:
         load_weights(net, own.weights, param_key=own.params, strict=own.strict)
-    if options.channels_last:
+    if options.channels_last is True:
         layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net

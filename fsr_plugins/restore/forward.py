@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.atomic import cache_folder, write_text
+from fsr_plugins.choices import key_of, recall, remember
 from fsr_plugins.engine.machine import machine
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.precision import computes_bf16
 
 logger = logging.getLogger(__name__)
 
 #: ``auto``: bf16 where the processor has instructions for it, it is measured to be faster and makes the same picture.
 InferencePrecision = Literal['auto', 'fp32', 'bf16']
+#: The file of choices.
+_NAME = 'forward'
 _WAYS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
 #: Faces that are tried, and how far bf16 may be from fp32: on the average and at most, in levels of 255.
 _TRIED, _MEAN, _MOST = 4, 1.0, 12.0
@@ -66,10 +65,10 @@ class Forward:
         if not computes_bf16(self.device):
             return 'fp32'
         key = self._key(size)
-        if (kept := _recall(key)) in _WAYS:
+        if (kept := recall(_NAME, key)) in _WAYS:
             return str(kept)
         found = 'bf16' if self._bf16_serves(lq) else 'fp32'
-        _remember(key, found)
+        remember(_NAME, key, found)
         logger.info('The network is run in %s, which is faster here.', found)
         return found
 
@@ -90,43 +89,5 @@ class Forward:
     def _key(self, size: tuple[int, int]) -> str:
         about = machine()
         shapes = [(name, tuple(value.shape)) for name, value in self.net.state_dict().items()]
-        parts = [about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, type(self.net).__name__,
-                 shapes, size, str(self.device.type)]  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16; a CPU without them is many times slower in it."""
-    if device.type == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != 'cpu':
-        return False
-    has: list[Callable[[], bool]] = [
-        getattr(torch.cpu, name)
-        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-        if hasattr(torch.cpu, name)
-    ]
-    return any(supported() for supported in has)
-
-
-def _file() -> Path:
-    return cache_folder() / 'forward.json'
-
-
-def _known() -> dict[str, object]:
-    try:
-        known = json.loads(_file().read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _recall(key: str) -> object:
-    return _known().get(key)
-
-
-def _remember(key: str, way: str) -> None:
-    try:
-        write_text(_file(), json.dumps(_known() | {key: way}))
-    except (RunError, UserError) as error:
-        logger.warning('It is measured anew next time: %s', error)
+        return key_of(about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, type(self.net).__name__,
+                      shapes, size, str(self.device.type))  # fmt: skip

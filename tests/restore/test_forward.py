@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.atomic import cache_folder
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.restore import forward
@@ -71,12 +73,13 @@ def test_what_was_found_out_is_kept(clock: list[float]) -> None:
 
 @pytest.mark.parametrize('content', [b'', b'[]', b'{"a": ', b'\xff'])
 def test_a_damaged_record_is_measured_anew(clock: list[float], content: bytes) -> None:
-    forward._file().parent.mkdir(parents=True)
-    forward._file().write_bytes(content)
+    file = cache_folder() / 'forward.json'
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
     net = Timed(clock, 'fp32')
     with torch.inference_mode():
         Forward(net, CPU)(faces())
-    assert net.formats[-1] == 'bf16' and forward._known()
+    assert net.formats[-1] == 'bf16' and json.loads(file.read_bytes())
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])

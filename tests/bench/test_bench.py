@@ -65,6 +65,16 @@ def test_figures_are_those_of_the_checkpoint_by_basicsr(finished: Finished, monk
     assert difference['difference'] == pytest.approx(means[0] - means[1])
 
 
+def test_people_stand_beside_the_images(finished: Finished) -> None:
+    folder, found = finished
+    assert found['test']['people'] == {'count': 5, 'source': 'keys', 'alone': 5, 'index': [0, 1, 2, 3, 4]}
+    for name in ('report.md', 'report.html'):
+        text = (folder / 'experiments/small_suite' / name).read_text()
+        assert 'same 5 test faces of 5 people' in text and 'over the people of the 5 test images of 5 people' in text
+        assert '5, by the names of the images; 5 images without such a name' in text
+        assert 'Metrics are not corrected among each other' in text
+
+
 def test_what_is_there_is_laid_under_the_suite(finished: Finished) -> None:
     folder, found = finished
     meta = torch.load(folder / found['entries']['two']['checkpoint'], weights_only=True)['meta']

@@ -47,6 +47,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--precision', choices=('auto', 'fp32', 'bf16'), default='auto',
         help='of the arithmetic; auto (default): bf16 where that is faster and changes a picture by a level or two',
     )  # fmt: skip
+    parser.add_argument(
+        '--engine', choices=('auto', 'torch', 'onnx'), default='auto',
+        help='what runs the network; auto (default): PyTorch, or ONNX Runtime where that is faster for many faces',
+    )  # fmt: skip
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
     existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
@@ -110,6 +114,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             photographs=Photographs(**given) if arguments.photographs else None,
             device=arguments.device,
             precision=arguments.precision,
+            engine=arguments.engine,
             param_key=arguments.param_key,
             overwrite=arguments.overwrite,
             skip_existing=arguments.skip_existing,

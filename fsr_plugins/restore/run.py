@@ -17,7 +17,7 @@ from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, decode_image, look_at, read_bytes, shown
-from fsr_plugins.restore.forward import Forward, InferencePrecision
+from fsr_plugins.restore.forward import Engine, Forward, InferencePrecision
 from fsr_plugins.restore.inputs import find_results
 from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer, Wrong
@@ -41,7 +41,7 @@ class RestoreRequest:
         fit: bring every picture to that size first; without, one of another size ends the command.
         photographs: look for faces; None: every picture is a face.
         device: ``auto``, ``cpu``, ``cuda``, …
-        precision: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
+        precision, engine: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
         existing: what becomes of results that are there already.
     """
@@ -54,6 +54,7 @@ class RestoreRequest:
     photographs: Photographs | None = None
     device: str = 'auto'
     precision: InferencePrecision = 'auto'
+    engine: Engine = 'auto'
     param_key: str | None = None
     overwrite: bool = False
     skip_existing: bool = False
@@ -127,7 +128,7 @@ def _opened(request: RestoreRequest) -> FaceNetwork:
     device = _device(request.device)
     network = FaceNetwork.open(request.checkpoint, device, request.param_key)
     if isinstance(network.net, nn.Module):
-        network = replace(network, net=Forward(network.net, device, request.precision))
+        network = replace(network, net=Forward(network.net, device, request.precision, request.engine))
     return network if request.size is None else network.of_size(request.size)
 
 

@@ -177,7 +177,7 @@ def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Probl
             problems.add(('train',), f"is missing: stage '{stage}' needs it.")
         return
     options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
-    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not net.frozen]
+    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not (net.frozen or net.solved)]
     beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
     read = problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
     for label, reason in read.required_networks().items() if read is not None else ():

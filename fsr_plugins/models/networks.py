@@ -29,6 +29,7 @@ class Net:
     frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
     optional: bool = False  #: may be absent from the option file
     train_only: bool = False  #: not built for testing (discriminators)
+    solved: bool = False  #: it learns without gradients, from sums over the data: it has no optimiser
     double_backward: bool = False  #: its gradient is differentiated (gradient penalties), so it is never compiled
 
 

@@ -18,7 +18,9 @@ def learning_curves(suite: Suite) -> dict[str, Line]:
     if suite.curves is None or suite.budget is None:
         return {}
     metric = next(iter(suite.curves.metrics))
-    found = {suite.title(name): list(_line(entry, metric, suite.budget.unit)) for name, entry in suite.lineages.items()}
+    # Of several seeds the first.
+    lineages = {name: suite.lineages[name] for name in suite.entries if name in suite.lineages}
+    found = {suite.title(name): list(_line(entry, metric, suite.budget.unit)) for name, entry in lineages.items()}
     return {name: line for name, line in found.items() if line}
 
 

@@ -11,6 +11,7 @@ from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
 from fsr_plugins.bench.options import BICUBIC
 from fsr_plugins.bench.results import EntryCost, EntryDescription, EntryTraining, Json, Measured, PaperResults, Results
 from fsr_plugins.bench.suite import Suite
+from fsr_plugins.bench.variants import changed_keys
 from fsr_plugins.checkpoints import described
 from fsr_plugins.config import finished
 from fsr_plugins.engine.machine import machine, versions
@@ -25,6 +26,7 @@ def gather(
     train: DatasetFingerprint | None,
     excused: Mapping[str, list[str]],
     measured: Mapping[str, Measured],
+    spreads: Mapping[str, dict[str, float]],
     costs: Mapping[str, EntryCost],
     candidates: Mapping[str, Candidate],
     oneshot: Json | None,
@@ -33,13 +35,21 @@ def gather(
 
     Args:
         excused: by entry, what differs from the suite and is admitted.
-        measured, costs: of every candidate, and figures of HR.
+        measured, costs: of every candidate, and figures of HR; of an entry with several seeds their mean.
+        spreads: by entry, the standard deviation of its figures over its seeds.
         oneshot: what ``fsr oneshot`` found.
     """
     taken, options = list(metrics.blocks), suite.statistics
     found = summary.figures(measured, taken, options, tests.people)
     reference = suite.options.reference if suite.options.reference in suite.entries else None
     tested = summary.against(reference, measured, taken, options, tests.people) if reference else {}
+    ablations = {
+        name: summary.against(entry.of, {entry.of: measured[entry.of], name: measured[name]}, taken, options,
+                              tests.people)
+        for name, entry in suite.entries.items()
+        if entry.of in suite.entries
+    }  # fmt: skip
+    summary.correct([tested, *ablations.values()])
     return {
         'name': suite.name,
         'title': suite.options.title or suite.name,
@@ -70,6 +80,11 @@ def gather(
                 'figures': found[name],
                 'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
                 'against_reference': tested.get(name),
+                'seeds': suite.entries[name].seeds,
+                'spread': spreads[name],
+                'of': suite.entries[name].of,
+                'changes': list(changed_keys(suite.entries[name].set)) if suite.entries[name].of else [],
+                'against_of': ablations.get(name, {}).get(name),
                 'cost': costs[name],
             }
             for name in suite.entries

@@ -19,7 +19,13 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
     if results['note']:
         lines += [results['note'], '']
     lines += [*(f'- {name}: {value}' for name, value in experimental_setup(results).items()), '']
-    tables = [table.quality(results), table.against(results), costs(results), table.adapted(results)]
+    tables = [
+        table.quality(results),
+        table.against(results),
+        table.ablations(results),
+        costs(results),
+        table.adapted(results),
+    ]
     for content in [each for each in tables if each is not None] + table.papers(results):
         lines += [f'## {content.title}', '', *_table(content), '', *(f'- {note}' for note in content.notes), '']
     lines += ['## Pictures', '']

@@ -52,11 +52,13 @@ class Budget(StrictOptions):
 
 
 class SuiteEntry(StrictOptions):
-    """One of ``entries``: bicubic enlargement, an experiment of this toolkit, or any of its checkpoints."""
+    """One of ``entries``: bicubic enlargement, an experiment of this toolkit, one of its checkpoints, an ablation."""
 
     type: Literal['bicubic'] | None = None
     opt: str | None = Field(None, description='an option file; it is trained if it is not yet')
+    of: str | None = Field(None, description='another entry: this is its experiment with the keys of set changed')
     set: Block = Field({}, description='laid over the option file, as by a file that inherits it')
+    seeds: list[int] = Field([], description='trained once with each; none: once, with the manual_seed of the suite')
     stage: str | None = Field(None, description='whose network it is; none: the last')
     net: str | None = Field(None, description='which network of the stage, e.g. net_s; none: its result')
     checkpoint: str | None = Field(None, description='a file that this toolkit wrote')
@@ -67,11 +69,17 @@ class SuiteEntry(StrictOptions):
 
     @model_validator(mode='after')
     def _one_kind(self) -> SuiteEntry:
-        kinds = [kind for kind in ('type', 'opt', 'checkpoint') if getattr(self, kind) is not None]
+        kinds = [kind for kind in ('type', 'opt', 'checkpoint', 'of') if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise misfit('an entry is one of {type: bicubic}, {opt: FILE} and {checkpoint: FILE}')
-        if self.opt is None and (self.set or self.stage or self.net):
-            raise misfit("'set', 'stage' and 'net' go with 'opt', which this entry does not have")
+            raise misfit('an entry is one of {type: bicubic}, {opt: FILE}, {checkpoint: FILE} and {of: ENTRY, set: …}')
+        if self.of is not None and not self.set:
+            raise misfit("'of' needs 'set': an ablation changes something")
+        if self.of is not None and (self.stage or self.net or self.seeds):
+            raise misfit("'stage', 'net' and 'seeds' are those of the entry that 'of' names: leave them out")
+        if self.opt is None and self.of is None and (self.set or self.stage or self.net or self.seeds):
+            raise misfit("'set', 'stage', 'net' and 'seeds' go with 'opt', which this entry does not have")
+        if len(set(self.seeds)) < len(self.seeds) or any(seed < 0 for seed in self.seeds):
+            raise misfit(f"'seeds' are {self.seeds}: each once, and none below 0")
         return self
 
 

@@ -37,10 +37,12 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         curves: learning curves by the entries' titles.
         caption: what they show, and over what.
     """
-    against, oneshot, papers = table.against(results), table.adapted(results), table.papers(results)
+    against, ablations = table.against(results), table.ablations(results)
+    oneshot, papers = table.adapted(results), table.papers(results)
     sections = {
         'quality': 'Quality',
         'against': against and against.title,
+        'ablations': ablations and ablations.title,
         'cost': 'Cost',
         'pictures': 'Pictures',
         'training': curves and 'Training',
@@ -58,6 +60,7 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         quality=table.quality(results),
         quality_charts=quality_charts(results),
         against=against,
+        ablations=ablations,
         cost=costs(results),
         cost_charts=cost_charts(results),
         pictures=pictures,

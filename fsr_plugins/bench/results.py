@@ -124,6 +124,11 @@ class EntryResults(EntryDescription):
     figures: dict[str, Figure]
     more: dict[str, float | None]
     against_reference: dict[str, PairedDifference] | None
+    seeds: list[int]  #: of its trainings; none: the suite's
+    spread: dict[str, float]  #: by metric, the standard deviation of its figure over the seeds, where there are several
+    of: str | None  #: the entry that it is an ablation of
+    changes: list[str]  #: in what it differs from that one, a line a key
+    against_of: dict[str, PairedDifference] | None
     cost: EntryCost
 
 

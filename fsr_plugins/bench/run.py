@@ -16,6 +16,7 @@ from fsr_plugins.bench.report import write
 from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.train_entries import train_entries
+from fsr_plugins.bench.variants import mean_over_seeds, spread_over_seeds
 from fsr_plugins.checkpoints import described
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine
@@ -47,9 +48,17 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
         given = Path(entry.checkpoint) if entry.checkpoint is not None else None  # None too of bicubic
         file = suite.lineages[name].checkpoint if name in suite.lineages else given
         candidates[name] = Candidate(name, file, entry.param_key)
-    measured, costs = _measure(suite, tests, metrics, candidates)
+    others = {
+        run: Candidate(run, suite.lineages[run].checkpoint, entry.param_key)
+        for name, entry in suite.entries.items()
+        for run in suite.runs(name)[1:]
+    }
+    each, costs = _measure(suite, tests, metrics, {**candidates, **others})
+    trainings = {name: [each[run] for run in suite.runs(name)] for name in suite.entries}
+    measured = {name: mean_over_seeds(found) for name, found in trainings.items()} | {HR: each[HR]}
     adapted = None if suite.oneshot is None else oneshot.run(suite.oneshot)
-    results = gather(suite, tests, metrics, train, excused, measured, costs, candidates, adapted)
+    spreads = {name: spread_over_seeds(found) for name, found in trainings.items()}
+    results = gather(suite, tests, metrics, train, excused, measured, spreads, costs, candidates, adapted)
     write(suite, results, tests, candidates, measured)
     return results
 
@@ -73,7 +82,7 @@ def _measure(
             'device': device_name(tests.device),
         }
         measured[name] = cache.get_or_measure('figures', key, partial(evaluator.measure, candidate))
-        if name != HR:
+        if name in suite.entries:
             key = {
                 'network': candidate.cache_key(),
                 'code': code_version(_arch(candidate)),

@@ -27,6 +27,7 @@ from fsr_plugins.bench.options import (
     SuiteOptions,
     TrainStore,
 )
+from fsr_plugins.bench.variants import runs, with_ablations
 from fsr_plugins.config import Experiment, overrides
 from fsr_plugins.config.blocks import check_block, parameters
 from fsr_plugins.config.dataset_keys import check_dataset
@@ -44,7 +45,10 @@ _TEST = {'type': 'FaceDataset', 'name': 'test', 'batch_size_per_gpu': 16, 'num_w
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite file, checked. ``lineages`` has those of the entries that are experiments."""
+    """A suite file, checked.
+
+    ``lineages`` has those of the entries that are experiments, of each as many as it has seeds; see :meth:`runs`.
+    """
 
     options: SuiteOptions
     file: Path
@@ -76,6 +80,10 @@ class Suite:
     def title(self, entry: str) -> str:
         """What an entry is called in the report."""
         return self.entries[entry].title or entry if entry in self.entries else entry
+
+    def runs(self, entry: str) -> list[str]:
+        """The names of an entry's trainings in ``lineages``; the first is the entry's own."""
+        return list(runs(entry, self.entries[entry]))
 
     def run_options(self) -> Block:
         """What a stage's options would say of device, degradation and scale."""
@@ -132,6 +140,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     oneshot = _optional(problems, OneShot, options.oneshot, 'oneshot')
     fail(lines)
     _check_names(options, entries, only, problems)
+    entries = with_ablations(entries, problems)
     rows = _paper_rows(papers, entries, problems)
     _check_needs(entries, train, budget, problems)
     fail(lines)
@@ -146,7 +155,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         test=test,
         budget=budget,
         entries=chosen,
-        lineages=made.lineages(chosen),
+        lineages=made.lineages(chosen, entries),
         curves=curves,
         cost=cost,
         statistics=statistics,

@@ -9,7 +9,7 @@ import numpy as np
 
 from fsr_plugins.bench.options import Statistics
 from fsr_plugins.bench.people import TestPeople
-from fsr_plugins.bench.results import Figures, Measured, PairedDifferences, Unit
+from fsr_plugins.bench.results import Figures, Measured, PairedDifference, PairedDifferences, Unit
 from fsr_plugins.bench.statistics import People, Values, bootstrap_interval, holm, people_of, sign_flip_test
 from fsr_plugins.models.evaluation import HR
 
@@ -102,8 +102,8 @@ def against(
 
     Returns:
         ``{"difference", "low", "high", "p", "p_holm", "people"}``: mean of entry minus reference with its bootstrap
-        interval, the p-value of the sign-flip test, that corrected by Holm over the entries within the metric, and
-        whose the differences are. Interval and p are None where all are one person's.
+        interval, the p-value of the sign-flip test, the same yet to be corrected (:func:`correct`), and whose the
+        differences are. Interval and p are None where all are one person's.
     """
     found: PairedDifferences = {}
     for metric in metrics:
@@ -146,13 +146,27 @@ def _differences(
         name: sign_flip_test(column, people, seed=options.seed, resamples=options.resamples)
         for name, column in differences.items()
     }
-    corrected = holm(raw)
     for place, (name, column) in enumerate(differences.items()):
         found.setdefault(name, {})[metric] = {
             'difference': float(np.nanmean(column)),
             'low': _finite(low[place]),
             'high': _finite(high[place]),
             'p': _finite(raw[name]),
-            'p_holm': _finite(corrected[name]),
+            'p_holm': _finite(raw[name]),
             'people': people_of(column, people),
         }
+
+
+def correct(groups: Sequence[PairedDifferences]) -> None:
+    """Corrects all p-values of a report by Holm, those of a metric together, whatever is compared with what."""
+    by_metric: dict[str, dict[tuple[int, str], PairedDifference]] = {}
+    for number, group in enumerate(groups):
+        for name, found in group.items():
+            for metric, difference in found.items():
+                if difference['p'] is not None:
+                    by_metric.setdefault(metric, {})[number, name] = difference
+    for differences in by_metric.values():
+        raw = {place: difference['p'] for place, difference in differences.items() if difference['p'] is not None}
+        corrected = holm({str(place): p for place, p in raw.items()})
+        for place, difference in differences.items():
+            difference['p_holm'] = _finite(corrected[str(place)])

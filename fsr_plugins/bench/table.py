@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from fsr_plugins.bench.results import Figure, PairedDifference, PaperResults, Results
+from fsr_plugins.bench.results import EntryResults, Figure, PairedDifference, PaperResults, Results
 from fsr_plugins.bench.statistics import FEW_PEOPLE
 
 #: A place in a column: 1 best, 2 second best, 0 another or none.
@@ -79,12 +79,11 @@ def quality(results: Results) -> ReportTable:
     rows = [
         Row(
             about['title'],
-            [_figure(results, metric, about['figures'], ranks[metric].get(name, 0)) for metric in metrics],
             [
-                mark
-                for mark, given in (('reference', name == results['reference']), ('unfair', about['unfair']))
-                if given
+                _figure(results, metric, about['figures'], ranks[metric].get(name, 0), about['spread'].get(metric))
+                for metric in metrics
             ],
+            _marks(results, name),
         )
         for name, about in results['entries'].items()
     ]
@@ -104,6 +103,34 @@ def quality(results: Results) -> ReportTable:
     return ReportTable(
         'Quality', [(metric_title(results, metric), _unit(results, metric)) for metric in metrics], rows, notes
     )
+
+
+def _marks(results: Results, name: str) -> list[str]:
+    """Short words beside an entry's name; also which baselines it does not beat by the metric of quality."""
+    about, metric = results['entries'][name], results['quality']
+    given = (('reference', name == results['reference']), ('unfair', about['unfair']))
+    marks = [mark for mark, is_given in given if is_given]
+    if len(about['seeds']) > 1:
+        marks.append(f'{len(about["seeds"])} seeds')
+    if is_baseline(about):
+        return marks
+    sign = 1 if results['metrics'][metric]['better'] == 'higher' else -1
+    own = _mean(about, metric)
+    for other in results['entries'].values():
+        theirs = _mean(other, metric)
+        if is_baseline(other) and own is not None and theirs is not None and sign * own <= sign * theirs:
+            marks.append(f'not above {other["title"]}')
+    return marks
+
+
+def _mean(about: EntryResults, metric: str) -> float | None:
+    figure = about['figures'].get(metric)
+    return None if figure is None else figure['mean']
+
+
+def is_baseline(about: EntryResults) -> bool:
+    """Whether an entry is one that every method has to beat: bicubic enlargement, ridge regression, the mean face."""
+    return about['kind'] == 'bicubic' or (about['arch'] or {}).get('type') == 'LinearFace'
 
 
 def _intervals_in_words(results: Results) -> str:
@@ -134,13 +161,17 @@ def _unit(results: Results, metric: str) -> str:
     return 'dB' if about['type'] == 'PSNR' else ''
 
 
-def _figure(results: Results, metric: str, figures: Mapping[str, Figure], rank: Rank = 0) -> Cell:
+def _figure(
+    results: Results, metric: str, figures: Mapping[str, Figure], rank: Rank = 0, spread: float | None = None
+) -> Cell:
     figure, digits = figures.get(metric), digits_of(results, metric)
     if figure is None:
         return Cell(NONE)
     small = '' if figure['low'] is None else f'{number(figure["low"], digits)} to {number(figure["high"], digits)}'
     if figure['people'] == 1:
         small = ONE_PERSON
+    if spread is not None:
+        small = f'{small}\n± {number(spread, digits)} over seeds'.strip()
     return Cell(number(figure['mean'], digits), small, rank)
 
 
@@ -189,6 +220,30 @@ def against(results: Results) -> ReportTable | None:
     few = f'Fewer than {FEW_PEOPLE} people: p of {", ".join(studentised)} is of studentised sums (wild cluster).'
     columns = [(f'Δ {metric_title(results, metric)}', _unit(results, metric)) for metric in metrics]
     return ReportTable(f'Against {reference}', columns, rows, [note, correction, *([few] if studentised else [])])
+
+
+def ablations(results: Results) -> ReportTable | None:
+    """Every ablation's difference from the entry that it is of; None without one."""
+    found = [about for about in results['entries'].values() if about['of'] and about['against_of']]
+    metrics = [
+        name for name in measured_metrics(results) if any(name in (about['against_of'] or {}) for about in found)
+    ]
+    if not metrics:
+        return None
+    title = {name: about['title'] for name, about in results['entries'].items()}
+    rows = [
+        Row(
+            f'{about["title"]} − {title[about["of"] or ""]}',
+            [_difference(results, metric, (about['against_of'] or {}).get(metric)) for metric in metrics],
+        )
+        for about in found
+    ]
+    notes = [
+        f'{about["title"]} is {title[about["of"] or ""]} with {"; ".join(about["changes"])}; nothing else differs.'
+        for about in found
+    ]
+    columns = [(f'Δ {metric_title(results, metric)}', _unit(results, metric)) for metric in metrics]
+    return ReportTable('Ablations', columns, rows, notes)
 
 
 def _few(found: PairedDifference | None) -> bool:

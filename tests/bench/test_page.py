@@ -69,14 +69,15 @@ RESULTS: dict[str, Any] = {
     'metrics': {'psnr': {'type': 'PSNR', 'better': 'higher', 'absent': None},
                 'd': {'type': 'LPIPS', 'better': 'lower', 'absent': None}},
     'statistics': {'confidence': 0.95}, 'test': {'images': 4, 'people': {'count': 3}}, 'reference': 'b',
-    'HR': {'figures': {}}, 'entries': {},
+    'HR': {'figures': {}}, 'entries': {}, 'quality': 'psnr',
 }  # fmt: skip
 
 
 def entry(psnr: float, d: float, unfair: str | None = None) -> dict[str, Any]:
     figure = {'low': None, 'high': None, 'unit': None, 'n': None, 'people': None, 'left_out': 0}
     figures = {'psnr': {**figure, 'mean': psnr}, 'd': {**figure, 'mean': d}}
-    return {'title': 't', 'unfair': unfair, 'figures': figures}
+    return {'title': 't', 'unfair': unfair, 'figures': figures, 'kind': 'checkpoint', 'arch': None, 'seeds': [],
+            'spread': {}}  # fmt: skip
 
 
 def test_best_and_second_best_are_of_fair_entries_as_printed() -> None:

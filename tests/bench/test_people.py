@@ -163,6 +163,7 @@ def results_of(people: TestPeople, entries: dict[str, Any]) -> Any:
     options = Statistics(resamples=200)
     figures = summary.figures({**entries, 'HR': measured([])}, ['psnr'], options, people)
     tested = summary.against('a', entries, ['psnr'], options, people)
+    summary.correct([tested])
     about = {'type': 'PSNR', 'better': 'higher', 'absent': None, 'convention': 'RGB'}
     return {
         'metrics': {'psnr': about},
@@ -170,8 +171,18 @@ def results_of(people: TestPeople, entries: dict[str, Any]) -> Any:
         'test': {'images': 6, 'people': people.as_dict()},
         'reference': 'a',
         'HR': {'figures': {}},
+        'quality': 'psnr',
         'entries': {
-            name: {'title': name, 'unfair': None, 'figures': figures[name], 'against_reference': tested.get(name)}
+            name: {
+                'title': name,
+                'unfair': None,
+                'kind': 'checkpoint',
+                'arch': None,
+                'seeds': [],
+                'spread': {},
+                'figures': figures[name],
+                'against_reference': tested.get(name),
+            }
             for name in entries
         },
     }

@@ -54,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument('--photographs', action='store_true', help='find the faces, enlarge them and put them back')
     group.add_argument(
         '--detector', metavar='NAME',
-        help='retinaface_resnet50 (default), retinaface_mobilenet0.25 or mediapipe',
+        help='mtcnn, mediapipe, retinaface_resnet50 or retinaface_mobilenet0.25; default: the first that is installed',
     )  # fmt: skip
     group.add_argument(
         '--detector-weights',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Protocol
 import numpy as np
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import ffhq_template, open_detector, tiled
+from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, tiled
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
+
+logger = logging.getLogger(__name__)
 
 #: Pixels of a result beyond which a picture is not enlarged.
 MOST_RESULT_PIXELS = 4 * photograph.MOST_PIXELS
@@ -48,7 +51,7 @@ class Photographs:
     """That the pictures are photographs, in which faces are looked for.
 
     Attributes:
-        detector: one of :data:`fsr_plugins.faces.DETECTORS`.
+        detector: one of :data:`fsr_plugins.faces.DETECTORS`; None: what ``best_without_download`` of that room names.
         weights: a local file (or folder) of its weights; None: the published ones.
         like: where a face's points lie in what the network takes: as on average in a store with landmarks (a path or
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
@@ -57,7 +60,7 @@ class Photographs:
         score: least confidence of the detector, lower than its own threshold too; None: that threshold.
     """
 
-    detector: str = 'retinaface_resnet50'
+    detector: str | None = None
     weights: Path | None = None
     like: str | None = None
     enlarge: int | None = None
@@ -154,9 +157,11 @@ class PhotographFaces:
         self.network, self.how = network, how
         self.points = points_in_lr(network, how.like)
         # A score below the detector's own lowers that; faces below a higher one are found, left alone and counted.
-        opened = open_detector(how.detector, how.weights, network.device, how.score)
+        name = how.detector or best_without_download(how.weights)
+        opened = open_detector(name, how.weights, network.device, how.score)
+        logger.info('Faces are looked for by %s.', name)
         # Faces that gain are as large as the network's LR: too small for most detectors before they are enlarged.
-        self.detector = tiled(how.detector, opened, photograph.power_of_two(network.scale))
+        self.detector = tiled(name, opened, photograph.power_of_two(network.scale))
 
     def pixels(self, header: Header) -> int:
         """See :class:`Restorer`."""

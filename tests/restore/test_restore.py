@@ -494,3 +494,16 @@ def test_a_large_picture_is_fitted_strip_by_strip(monkeypatch: pytest.MonkeyPatc
     strips = bicubic.imresize_uint8(image, (16, 12))
     assert strips.shape == (16, 12, 3) and np.abs(strips.astype(int) - whole).max() <= 1
     assert (strips == whole).mean() > 0.99
+
+
+def test_the_detector_that_is_there_is_taken_and_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(restorers, 'open_detector', lambda name, *_: opened.append(name) or Fixed())
+    monkeypatch.setattr(restorers, 'best_without_download', lambda weights: 'mtcnn' if weights is None else 'given')
+    network = FaceNetwork.open('net.pth', torch.device('cpu'))
+    with caplog.at_level('INFO'):
+        for how in ({}, {'weights': Path('w.pth')}, {'detector': 'mediapipe'}):
+            restorers.PhotographFaces(network, restorers.Photographs(**how))
+    assert opened == ['mtcnn', 'given', 'mediapipe'] and 'Faces are looked for by mtcnn.' in caplog.text

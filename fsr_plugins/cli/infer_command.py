@@ -25,6 +25,7 @@ _WITHIN = {
     'enlarge': 'enlarge',
     'most': 'most',
     'score': 'score',
+    'strength': 'strength',
 }
 
 
@@ -70,9 +71,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
     group.add_argument(
         '--most', type=float, metavar='X',
-        help="leave faces alone that are more than X times as large as the network's LR; default: 2",
+        help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
+    group.add_argument(
+        '--strength', type=float, metavar='X', help='how much of a restored face is seen, 0 to 1 (default)'
+    )
 
 
 def _faces(found: Mapping[str, Any]) -> str:

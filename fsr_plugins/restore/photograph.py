@@ -20,6 +20,10 @@ from fsr_plugins.faces.protocol import Floats, Image
 MOST_PIXELS = 32_000_000
 #: Share of a face's side over which it fades into the photograph.
 _FADE = 0.15
+#: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
+_FROM = 0.85
+#: What a face keeps of the photograph's colours is coarser than this, the standard deviation of a blur in LR's pixels.
+_COARSE = 2.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,9 @@ class FaceCrop:
         matrix: float64 (2, 3), from the photograph's pixels to those of LR.
         reduction: how many pixels of the photograph make one of LR.
         lr: uint8 (H, W, 3), or None for one that is left as it is.
-        left_by: the option that leaves it, ``--most`` (too large to gain by the network) or ``--score``; None: none.
+        left_by: the option that leaves it: ``--most`` (too large to gain by the network), ``--score`` or another;
+            None: none.
+        weight: how much of the restored face is seen over the untouched one, 0 to 1.
     """
 
     found: Detection
@@ -39,6 +45,7 @@ class FaceCrop:
     reduction: float
     lr: Image | None
     left_by: str | None = None
+    weight: float = 1.0
 
     def as_dict(self) -> dict[str, object]:
         """Plain values."""
@@ -47,6 +54,7 @@ class FaceCrop:
             'score': round(self.found.score, 4),
             'reduction': round(self.reduction, 3),
             'restored': self.lr is not None,
+            'weight': round(self.weight, 3),
             **({} if self.left_by is None else {'left_by': self.left_by}),
         }
 
@@ -58,6 +66,7 @@ def cut(
     points: Floats,
     most: float,
     score: float = 0.0,
+    strength: float = 1.0,
 ) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
@@ -65,8 +74,9 @@ def cut(
         photograph: uint8 (H, W, 3).
         size: height and width of LR.
         points: (5, 2), where a face's points shall lie in LR.
-        most: a face is left as it is if more than so many of its pixels would make one of LR.
+        most: a face is left as it is if so many of its pixels would make one of LR; somewhat smaller ones are blended.
         score: a face below it is left as it is, too.
+        strength: how much of a restored face is seen over the untouched one, 0 to 1.
 
     Returns:
         the faces in their order, without those whose points say nothing of their position.
@@ -77,10 +87,18 @@ def cut(
     cuts = []
     for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
-        left_by = '--score' if face.score < score else '--most' if reduction > most else None
+        left_by = '--score' if face.score < score else '--most' if reduction >= most else None
+        weight = strength * faded(reduction, most) if left_by is None else 0.0
+        left_by = '--strength' if left_by is None and weight <= 0 else left_by
         lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
-        cuts.append(FaceCrop(face, matrix, reduction, lr, left_by))
+        cuts.append(FaceCrop(face, matrix, reduction, lr, left_by, weight))
     return cuts
+
+
+def faded(reduction: float, most: float) -> float:
+    """How much of a restored face is seen: 1, falling smoothly to 0 from 0.85 times ``most`` to ``most``."""
+    share = float(np.clip((most - reduction) / ((1 - _FROM) * most), 0, 1))
+    return share * share * (3 - 2 * share)
 
 
 def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
@@ -131,7 +149,8 @@ def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequ
         to_lr, scale = np.vstack([face.matrix, [0, 0, 1]]), sr.shape[0] / face.lr.shape[0]
         # From SR's pixels by LR's and the photograph's to those of the result.
         matrix = _larger(times) @ np.linalg.inv(to_lr) @ np.linalg.inv(_larger(scale))
-        _paste(result, sr, matrix[:2])
+        matched = _matched(sr, result, matrix[:2], _COARSE * scale)
+        _paste(result, matched, matrix[:2], face.weight)
 
 
 def _larger(times: float) -> Matrix:
@@ -139,7 +158,20 @@ def _larger(times: float) -> Matrix:
     return np.array([[times, 0, (times - 1) / 2], [0, times, (times - 1) / 2], [0, 0, 1.0]])
 
 
-def _paste(result: Image, sr: Image, matrix: Matrix) -> None:
+def _matched(sr: Image, result: Image, matrix: Matrix, coarse: float) -> Image:
+    """SR with the colours of its place in ``result``: what is coarser than a blur is the photograph's, the rest SR's.
+
+    Args:
+        matrix: from SR's pixels to those of ``result``.
+        coarse: standard deviation of the blur in SR's pixels.
+    """
+    under = warp(result, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], (sr.shape[0], sr.shape[1]), 'reflect')
+    apart = under.astype(np.float32) - sr
+    matched = sr + cv2.GaussianBlur(apart, (0, 0), coarse, borderType=cv2.BORDER_REFLECT)
+    return np.rint(matched.clip(0, 255)).astype(np.uint8)
+
+
+def _paste(result: Image, sr: Image, matrix: Matrix, strength: float) -> None:
     """Lays SR over its place in ``result``, which is changed; only the pixels round it are looked at."""
     height, width = sr.shape[:2]
     corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
@@ -152,7 +184,9 @@ def _paste(result: Image, sr: Image, matrix: Matrix) -> None:
     moved[:, 2] -= (left, top)
     size = (int(bottom - top), int(right - left))
     face = warp(sr, moved, size, 'reflect').astype(np.float32)
-    weight = warp(np.repeat(_fade(height, width)[..., None], 3, axis=2), moved, size).astype(np.float32) / 255
+    weight = warp(np.repeat(_fade(height, width)[..., None], 3, axis=2), moved, size).astype(np.float32) * (
+        strength / 255
+    )
     under = result[top:bottom, left:right]
     under[...] = np.rint(under + weight * (face - under)).astype(np.uint8)
 

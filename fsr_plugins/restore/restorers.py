@@ -56,16 +56,19 @@ class Photographs:
         like: where a face's points lie in what the network takes: as on average in a store with landmarks (a path or
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
         enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
-        most: a face that is so many times as large as the network's LR is left as it is.
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.85 times that on
+            the restored face fades into the untouched one.
         score: least confidence of the detector, lower than its own threshold too; None: that threshold.
+        strength: how much of a restored face is seen over the untouched one, 0 to 1.
     """
 
     detector: str | None = None
     weights: Path | None = None
     like: str | None = None
     enlarge: int | None = None
-    most: float = 2.0
+    most: float = 1.1
     score: float | None = None
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.enlarge is not None and self.enlarge < 1:
@@ -74,6 +77,8 @@ class Photographs:
             raise UserError(f'--most {self.most}: more than 0 is needed.')
         if self.score is not None and not 0 <= self.score <= 1:
             raise UserError(f'--score {self.score}: 0 to 1 is needed.')
+        if not 0 <= self.strength <= 1:
+            raise UserError(f'--strength {self.strength}: 0 to 1 is needed.')
 
 
 class AlignedFaces:
@@ -186,7 +191,7 @@ class PhotographFaces:
         size, score = self.network.known_size(), self.how.score or 0.0
         cuts = {
             # The surest face comes last: it is to lie above.
-            source: photograph.cut(image, faces[::-1], size, self.points, self.how.most, score)
+            source: photograph.cut(image, faces[::-1], size, self.points, self.how.most, score, self.how.strength)
             for (source, image), faces in zip(read.items(), found, strict=True)
         }
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}

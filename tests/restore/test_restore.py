@@ -348,16 +348,62 @@ def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int)
     assert abs(shift) < 0.03
 
 
+def checkered(lq: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
+    """A network that adds detail, a pattern of squares of 3×3 by 0.2, and a shift of all colours."""
+    larger = bicubic_up(lq, 4)
+    y, x = torch.meshgrid(torch.arange(larger.shape[2]), torch.arange(larger.shape[3]), indexing='ij')
+    return larger + 0.2 * (1 - 2 * ((y // 3 + x // 3) % 2)) + shift
+
+
+def restored(image: np.ndarray, size: float, shift: float = 0.0, most: float = 2.0, strength: float = 1.0):
+    """A photograph with the face in its middle restored by :func:`checkered`, and enlarged only: float (4H, 4W, 3)."""
+    middle = (image.shape[1] / 2, image.shape[0] / 2)
+    network = FaceNetwork(lambda lq: checkered(lq, shift), 4, (8, 8), LR_POINTS)
+    found = [detection(turned(LR_POINTS, 0, size, middle))]
+    cuts = photograph.cut(image, found, (8, 8), LR_POINTS, most, strength=strength)
+    plain = photograph.enlarged(image, 4)
+    result = plain.copy()
+    chosen = [cut for cut in cuts if cut.lr is not None]
+    photograph.put_back(result, 4, chosen, network([cut.lr for cut in chosen]))
+    return result.astype(float), plain.astype(float)
+
+
 def test_a_changed_face_is_seen_in_its_place_only() -> None:
-    image = np.full((60, 60, 3), 100, np.uint8)
-    network = FaceNetwork(lambda lq: torch.ones_like(bicubic_up(lq, 4)), 4, (8, 8), LR_POINTS)
-    cuts = photograph.cut(image, [detection(turned(LR_POINTS, 0, 1.0, (30, 30)))], (8, 8), LR_POINTS, 2.0)
-    result = photograph.enlarged(image, 4)
-    photograph.put_back(result, 4, cuts, network([cuts[0].lr]))
-    top, left = (np.array([30, 30]) - LR_POINTS.mean(axis=0))[::-1] * 4
-    inside = result[int(top) + 10 : int(top) + 22, int(left) + 10 : int(left) + 22]
-    assert (inside == 255).all()
-    assert (result > 100).any(axis=2).sum() < 34 * 34 and (result[:40] == 100).all() and (result[:, -60:] == 100).all()
+    result, plain = restored(np.full((60, 60, 3), 100, np.uint8), 1.0)
+    changed = (result != plain).any(axis=2)
+    assert changed[112:128, 112:128].mean() > 0.5 and np.abs(result - plain).max() > 30
+    assert changed.sum() < 34 * 34 and not changed[:90].any() and not changed[:, -90:].any()
+
+
+@pytest.mark.parametrize('shift', [-0.2, 0.15])
+def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
+    """At low frequency a restored face has the photograph's mean and spread, so no square shows."""
+    result, plain = restored(smooth(60, 60) // 2 + 64, 1.0, shift)
+    away = cv2.GaussianBlur(result - plain, (0, 0), 8)
+    assert np.abs(away).max() < 2.5 and np.abs(result - plain).max() > 30
+    low = away[106:134, 106:134]
+    assert np.abs(low.mean(axis=(0, 1))).max() < 1 and low.std(axis=(0, 1)).max() < 1
+
+
+def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
+    weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
+    assert weights[0] == photograph.faded(0.85 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
+    assert photograph.faded((0.85 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    changes = []
+    for size in (0.9, 1.0, 1.06, 1.09, 1.11):
+        result, plain = restored(smooth(60, 60), size, most=1.1)
+        changes.append(np.abs(result - plain).max())
+    assert changes[0] > 30 and changes[-1] == 0 and (np.diff(changes) < 0).all()
+
+
+def test_strength_blends_restored_and_untouched() -> None:
+    whole, plain = restored(smooth(60, 60), 1.0)
+    half, _ = restored(smooth(60, 60), 1.0, strength=0.5)
+    none, _ = restored(smooth(60, 60), 1.0, strength=0.0)
+    assert np.abs(half - (whole + plain) / 2).max() <= 1 and (none == plain).all()
+    with pytest.raises(UserError, match='--strength 1.5'):
+        restorers.Photographs(strength=1.5)
 
 
 def test_faces_at_the_border_large_and_hopeless_ones() -> None:

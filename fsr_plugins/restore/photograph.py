@@ -26,6 +26,57 @@ _FROM = 0.85
 _COARSE = 2.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class FaceChoice:
+    """Which faces are restored, and how much of that is seen.
+
+    Attributes:
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.85 times that on
+            the restored face fades into the untouched one.
+        score: least confidence of the detector; None: every face that it finds.
+        strength: how much of a restored face is seen over the untouched one, 0 to 1.
+        smallest: the longer side of a face's box, in pixels of the photograph; smaller faces are left as they are.
+        largest: the same of the largest face that is restored; None: without a limit.
+        only_largest: all faces but the one with the largest box are left as they are.
+    """
+
+    most: float = 1.1
+    score: float | None = None
+    strength: float = 1.0
+    smallest: float = 0.0
+    largest: float | None = None
+    only_largest: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.most > 0:
+            raise UserError(f'--most {self.most}: more than 0 is needed.')
+        for option, value in (('score', self.score), ('strength', self.strength)):
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f'--{option} {value}: 0 to 1 is needed.')
+        if not self.smallest >= 0 or (self.largest is not None and not self.largest >= self.smallest):
+            raise UserError(
+                f'--min-face {self.smallest:g} and --max-face {self.largest}: pixels, 0 or more, in this order.'
+            )
+
+    def left_by(self, face: Detection, reduction: float, is_largest: bool) -> str | None:
+        """The option that leaves a face as it is, or None.
+
+        Args:
+            reduction: how many pixels of the photograph make one of LR.
+            is_largest: whether no other face of the photograph has a larger box.
+        """
+        side = box_side(face)
+        rules = {
+            '--score': face.score < (self.score or 0.0),
+            '--only-largest': self.only_largest and not is_largest,
+            '--min-face': side < self.smallest,
+            '--max-face': self.largest is not None and side > self.largest,
+            '--most': reduction >= self.most,
+            '--strength': self.strength == 0,
+        }
+        return next((option for option, leaves in rules.items() if leaves), None)
+
+
 @dataclass(frozen=True, eq=False)
 class FaceCrop:
     """A face of a photograph.
@@ -35,8 +86,7 @@ class FaceCrop:
         matrix: float64 (2, 3), from the photograph's pixels to those of LR.
         reduction: how many pixels of the photograph make one of LR.
         lr: uint8 (H, W, 3), or None for one that is left as it is.
-        left_by: the option that leaves it: ``--most`` (too large to gain by the network), ``--score`` or another;
-            None: none.
+        left_by: the option of :class:`FaceChoice` that leaves it; None: none.
         weight: how much of the restored face is seen over the untouched one, 0 to 1.
     """
 
@@ -52,6 +102,8 @@ class FaceCrop:
         return {
             'box': [round(float(value), 1) for value in self.found.box],
             'score': round(self.found.score, 4),
+            'points': [[round(float(value), 1) for value in point] for point in self.found.points],
+            'size': round(box_side(self.found), 1),
             'reduction': round(self.reduction, 3),
             'restored': self.lr is not None,
             'weight': round(self.weight, 3),
@@ -60,13 +112,7 @@ class FaceCrop:
 
 
 def cut(
-    photograph: Image,
-    found: Sequence[Detection],
-    size: tuple[int, int],
-    points: Floats,
-    most: float,
-    score: float = 0.0,
-    strength: float = 1.0,
+    photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, choice: FaceChoice
 ) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
@@ -74,9 +120,7 @@ def cut(
         photograph: uint8 (H, W, 3).
         size: height and width of LR.
         points: (5, 2), where a face's points shall lie in LR.
-        most: a face is left as it is if so many of its pixels would make one of LR; somewhat smaller ones are blended.
-        score: a face below it is left as it is, too.
-        strength: how much of a restored face is seen over the untouched one, 0 to 1.
+        choice: which ones are restored.
 
     Returns:
         the faces in their order, without those whose points say nothing of their position.
@@ -84,15 +128,21 @@ def cut(
     template = torch.from_numpy(points).double()
     marks = torch.from_numpy(np.array([face.points for face in found], np.float64).reshape(-1, 5, 2))
     good = alignable(marks, template)
+    faces = list(compress(found, good.tolist()))
+    largest = max(faces, key=box_side, default=None)
     cuts = []
-    for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
+    for face, matrix in zip(faces, similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
-        left_by = '--score' if face.score < score else '--most' if reduction >= most else None
-        weight = strength * faded(reduction, most) if left_by is None else 0.0
-        left_by = '--strength' if left_by is None and weight <= 0 else left_by
+        left_by = choice.left_by(face, reduction, face is largest)
+        weight = choice.strength * faded(reduction, choice.most) if left_by is None else 0.0
         lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
         cuts.append(FaceCrop(face, matrix, reduction, lr, left_by, weight))
     return cuts
+
+
+def box_side(face: Detection) -> float:
+    """The longer side of a face's box, in pixels of the photograph."""
+    return float((face.box[2:] - face.box[:2]).max())
 
 
 def faded(reduction: float, most: float) -> float:

@@ -131,8 +131,8 @@ def _split(levels: Image) -> tuple[Image, Image | None]:
     stacked = levels if levels.ndim == 3 else levels[..., None]
     channels = stacked.shape[2]
     colours = stacked[..., : channels - (channels in (2, 4))]
-    rgb = np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
-    return rgb, np.ascontiguousarray(stacked[..., -1]) if channels in (2, 4) else None
+    rgb = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    return rgb, np.array(stacked[..., -1]) if channels in (2, 4) else None
 
 
 def _joined(larger: Image, alpha: Image | None, is_grey: bool) -> Image:

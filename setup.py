@@ -58,6 +58,7 @@ setup(
             '**/*.css',
             '**/*.j2',
             'py.typed',
+            'zoo/*',
         ]
     },
     install_requires=[

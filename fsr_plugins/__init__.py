@@ -27,7 +27,8 @@ def load(path: str | Path) -> nn.Module:
     The network maps NCHW RGB float32 in [0, 1] to the same, ``scale`` times as large.
 
     Args:
-        path: a ``net_*.pth`` that a stage wrote; its ``meta`` names the arch and its arguments.
+        path: a ``net_*.pth`` that a stage wrote, whose ``meta`` names the arch and its arguments; or the name of a
+            bundled network (``fsr list weights``).
 
     Raises:
         fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or does not say what network it is of.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fsr_plugins.bench.people import TestPeople, people_in
 from fsr_plugins.bench.results import Json, SetResults
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.settings import SetOptions, read_settings
@@ -55,6 +56,7 @@ class TestSet:
     Attributes:
         dataset: the images.
         fingerprint: which they are.
+        people: whose they are.
         device: where LR and HR are put.
     """
 
@@ -66,6 +68,7 @@ class TestSet:
         if not isinstance(self.dataset, ImageDataset) or not self.dataset.has_gt:
             raise UserError("The suite's 'test' must be a set of HR faces of this toolkit, e.g. a FaceDataset.")
         self.fingerprint = fingerprint(self.dataset)
+        self.people: TestPeople = people_in(self.dataset)
         self.scale = settings.scale
         # A model without networks: it brings batches to the device and makes LR as in training.
         self._feeder = StageModel(dict(options))

@@ -134,6 +134,11 @@ class Evaluator:
             'keys': keys,
             'images': {name: [_plain(value) for value in torch.cat(parts).tolist()] for name, parts in images.items()},
             'pairs': {name: [_plain(value) for value in values.tolist()] for name, values in pairs.items()},
+            'pair_keys': {
+                name: [list(side) for side in keys_of_pairs]
+                for name, metric in taken.items()
+                for keys_of_pairs in list(metric.pair_keys.values())[:1]
+            },
         }
 
 

@@ -37,9 +37,9 @@ def gather(
         oneshot: what ``fsr oneshot`` found.
     """
     taken, options = list(metrics.blocks), suite.statistics
-    found = summary.figures(measured, taken, options)
+    found = summary.figures(measured, taken, options, tests.people)
     reference = suite.options.reference if suite.options.reference in suite.entries else None
-    tested = summary.against(reference, measured, taken, options) if reference else {}
+    tested = summary.against(reference, measured, taken, options, tests.people) if reference else {}
     return {
         'name': suite.name,
         'title': suite.options.title or suite.name,
@@ -52,7 +52,12 @@ def gather(
         'degradation': suite.options.degradation,
         'lr_size': list(tests.lr_size),
         'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
-        'test': {**tests.fingerprint.as_dict(), 'store': suite.test, 'lr_sha256': tests.lr_sha256},
+        'test': {
+            **tests.fingerprint.as_dict(),
+            'people': tests.people.as_dict(),
+            'store': suite.test,
+            'lr_sha256': tests.lr_sha256,
+        },
         'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
         'metrics': metrics.about,
         'statistics': {'seed': options.seed, 'resamples': options.resamples, 'confidence': options.confidence},

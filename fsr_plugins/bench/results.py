@@ -19,27 +19,33 @@ class Measured(TypedDict):
     keys: list[str]  #: of the test images
     images: dict[str, list[float | None]]  #: by metric, a value an image
     pairs: dict[str, list[float | None]]  #: by metric, a value a pair
+    pair_keys: dict[str, list[list[str]]]  #: by metric of ``pairs``: keys of the first and of the second images
 
 
 class Figure(TypedDict):
-    """A metric's figure of one entry; without an interval where images and pairs have no values of their own."""
+    """A metric's figure of one entry.
+
+    It has no interval where images and pairs have no values of their own, or where all are one person's.
+    """
 
     mean: float | None
     low: float | None
     high: float | None
     unit: Unit | None
     n: int | None
+    people: int | None  #: whose finite values these are
     left_out: int  #: of ``n``, those without a finite value
 
 
 class PairedDifference(TypedDict):
-    """Mean of entry minus reference, its bootstrap interval, and the p-values of its test."""
+    """Mean of entry minus reference, its bootstrap interval, and the p-values of its test; None with one person."""
 
     difference: float
-    low: float
-    high: float
-    p: float
-    p_holm: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    people: int
 
 
 #: By entry and metric.
@@ -144,8 +150,19 @@ class TrainResults(SetResults):
     store: Block | None
 
 
+class PeopleResults(TypedDict):
+    """Whose the test images are."""
+
+    count: int
+    source: Literal['identities', 'keys']  #: of the store, or the names of the images
+    alone: int  #: images whose person cannot be told; each counts as a person
+    index: list[int]  #: of each image in the order of the keys in use, from 0 to ``count`` - 1
+
+
 class TestResults(SetResults):
-    """The test set, with its block and the digest of its LR images."""
+    """The test set, with its people, its block and the digest of its LR images."""
+
+    people: PeopleResults
 
     store: Block
     lr_sha256: str

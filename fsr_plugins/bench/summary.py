@@ -2,103 +2,157 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from fsr_plugins.bench.options import Statistics
+from fsr_plugins.bench.people import TestPeople
 from fsr_plugins.bench.results import Figures, Measured, PairedDifferences, Unit
-from fsr_plugins.bench.statistics import Values, bootstrap_interval, holm, sign_flip_test
+from fsr_plugins.bench.statistics import People, Values, bootstrap_interval, holm, people_of, sign_flip_test
 from fsr_plugins.models.evaluation import HR
 
 UNITS: tuple[Unit, ...] = ('images', 'pairs')
 
 
-def figures(measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics) -> Figures:
-    """By entry and metric ``{"mean", "low", "high", "unit", "n", "left_out"}``; an entry lacks what it has no value of.
+def figures(
+    measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics, people: TestPeople
+) -> Figures:
+    """By entry and metric ``{"mean", "low", "high", "unit", "n", "people", "left_out"}``, what there is a value of.
 
     The mean is the metric's own figure; of a value that each image has, the mean of those that are finite, and
     ``left_out`` counts the others. ``low`` and ``high`` are None of a metric without values of its own for images or
-    pairs.
+    pairs, and where all values are one person's. ``people`` counts whose the finite values are.
     """
     found: Figures = {name: {} for name in measured}
     for metric in metrics:
         for unit in UNITS:
             columns = {name: _column(content, unit, metric) for name, content in measured.items()}
             columns = {name: column for name, column in columns.items() if len(column)}
-            for length in dict.fromkeys(map(len, columns.values())):  # one resampling serves columns of one length
-                alike = {name: column for name, column in columns.items() if len(column) == length}
-                _intervals(found, metric, unit, alike, options)
+            alike: dict[bytes, dict[str, Values]] = {}  # one resampling serves columns of the same images or pairs
+            whose = {name: _people(measured[name], unit, metric, people) for name in columns}
+            for name, column in columns.items():
+                alike.setdefault(whose[name].tobytes(), {})[name] = column
+            for group in alike.values():
+                _intervals(found, metric, unit, group, whose[next(iter(group))], options)
         for name, content in measured.items():
             value = content['figures'].get(metric)
             if metric in found[name]:
                 if found[name][metric]['unit'] == 'pairs' and value is not None:
                     found[name][metric]['mean'] = value  # of the folds, which need not be of one size
             elif metric in content['figures']:
-                found[name][metric] = {'mean': value, 'low': None, 'high': None, 'unit': None, 'n': None, 'left_out': 0}
+                found[name][metric] = {
+                    'mean': value, 'low': None, 'high': None, 'unit': None, 'n': None, 'people': None, 'left_out': 0,
+                }  # fmt: skip
     return found
 
 
 def _column(content: Measured, unit: Unit, metric: str) -> Values:
+    """The values of images or pairs (n,); none of pairs of which the metric does not say whose they are."""
+    if unit == 'pairs' and metric not in content['pair_keys']:
+        return np.empty(0)
     return np.array(content[unit].get(metric, []), dtype=np.float64)  # None becomes NaN
 
 
-def _intervals(found: Figures, metric: str, unit: Unit, columns: Mapping[str, Values], options: Statistics) -> None:
-    values = np.stack(list(columns.values()), axis=1)
+def _people(content: Measured, unit: Unit, metric: str, people: TestPeople) -> People:
+    """Whose the values of a column are: (n,) of images, (2, n) of pairs."""
+    if unit == 'images':
+        return people.of(content['keys'])
+    return np.stack([people.of(side) for side in content['pair_keys'][metric]])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
+def _intervals(
+    found: Figures, metric: str, unit: Unit, columns: Mapping[str, Values], people: People, options: Statistics
+) -> None:
     low, high = bootstrap_interval(
-        values, seed=options.seed, resamples=options.resamples, confidence=options.confidence
+        np.stack(list(columns.values()), axis=1),
+        people,
+        seed=options.seed,
+        resamples=options.resamples,
+        confidence=options.confidence,
     )
     for place, (name, column) in enumerate(columns.items()):
         finite = column[np.isfinite(column)]
         found[name][metric] = {
             'mean': float(finite.mean()) if len(finite) else None,
-            'low': float(low[place]) if len(finite) else None,
-            'high': float(high[place]) if len(finite) else None,
+            'low': _finite(low[place]),
+            'high': _finite(high[place]),
             'unit': unit,
             'n': len(column),
+            'people': people_of(column, people),
             'left_out': len(column) - len(finite),
         }
 
 
 def against(
-    reference: str, measured: Mapping[str, Measured], metrics: Sequence[str], options: Statistics
+    reference: str,
+    measured: Mapping[str, Measured],
+    metrics: Sequence[str],
+    options: Statistics,
+    people: TestPeople,
 ) -> PairedDifferences:
     """Every entry's paired differences from the reference, by entry and metric.
 
+    Entries of which other pairs were compared than of the reference are left out.
+
     Returns:
-        ``{"difference", "low", "high", "p", "p_holm"}``: mean of entry minus reference with its bootstrap interval, the
-        p-value of the sign-flip test, and that corrected by Holm over the entries.
+        ``{"difference", "low", "high", "p", "p_holm", "people"}``: mean of entry minus reference with its bootstrap
+        interval, the p-value of the sign-flip test, that corrected by Holm over the entries within the metric, and
+        whose the differences are. Interval and p are None where all are one person's.
     """
     found: PairedDifferences = {}
     for metric in metrics:
         for unit in UNITS:
             base = _column(measured[reference], unit, metric)
-            others = {
-                name: _column(content, unit, metric)
-                for name, content in measured.items()
-                if name not in (reference, HR)
-            }
-            paired = {name: column - base for name, column in others.items() if len(column) == len(base) > 0}
-            differences = {name: column for name, column in paired.items() if np.isfinite(column).any()}
-            if not differences:
+            if not len(base):
                 continue
-            low, high = bootstrap_interval(
-                np.stack(list(differences.values()), axis=1),
-                seed=options.seed,
-                resamples=options.resamples,
-                confidence=options.confidence,
-            )
-            raw = {
-                name: sign_flip_test(column, seed=options.seed, resamples=options.resamples)
-                for name, column in differences.items()
+            differences = {
+                name: _column(content, unit, metric) - base
+                for name, content in measured.items()
+                if name not in (reference, HR) and _same(content, measured[reference], unit, metric)
             }
-            corrected = holm(raw)
-            for place, (name, column) in enumerate(differences.items()):
-                found.setdefault(name, {})[metric] = {
-                    'difference': float(np.nanmean(column)),
-                    'low': float(low[place]),
-                    'high': float(high[place]),
-                    'p': raw[name],
-                    'p_holm': corrected[name],
-                }
+            differences = {name: column for name, column in differences.items() if np.isfinite(column).any()}
+            if differences:
+                whose = _people(measured[reference], unit, metric, people)
+                _differences(found, metric, differences, whose, options)
     return found
+
+
+def _same(one: Measured, other: Measured, unit: Unit, metric: str) -> bool:
+    """Whether two columns have a value each of the same images or pairs."""
+    if len(_column(one, unit, metric)) != len(_column(other, unit, metric)):
+        return False
+    if unit == 'images':
+        return one['keys'] == other['keys']
+    return one['pair_keys'].get(metric) == other['pair_keys'].get(metric)
+
+
+def _differences(
+    found: PairedDifferences, metric: str, differences: Mapping[str, Values], people: People, options: Statistics
+) -> None:
+    low, high = bootstrap_interval(
+        np.stack(list(differences.values()), axis=1),
+        people,
+        seed=options.seed,
+        resamples=options.resamples,
+        confidence=options.confidence,
+    )
+    raw = {
+        name: sign_flip_test(column, people, seed=options.seed, resamples=options.resamples)
+        for name, column in differences.items()
+    }
+    corrected = holm(raw)
+    for place, (name, column) in enumerate(differences.items()):
+        found.setdefault(name, {})[metric] = {
+            'difference': float(np.nanmean(column)),
+            'low': _finite(low[place]),
+            'high': _finite(high[place]),
+            'p': _finite(raw[name]),
+            'p_holm': _finite(corrected[name]),
+            'people': people_of(column, people),
+        }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from fsr_plugins.bench.results import Figure, PairedDifference, PaperResults, Results
+from fsr_plugins.bench.statistics import FEW_PEOPLE
 
 #: A place in a column: 1 best, 2 second best, 0 another or none.
 Rank = Literal[0, 1, 2]
@@ -16,6 +17,8 @@ _DIGITS = {'PSNR': 2, 'FID': 2, 'NIQE': 2, 'FIQ': 3, 'IdentitySimilarity': 3}
 ARROWS = {'higher': '↑', 'lower': '↓'}
 #: What stands where there is nothing.
 NONE = '–'
+#: What stands where an interval would.
+ONE_PERSON = 'no interval: one person'
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,7 @@ def quality(results: Results) -> ReportTable:
     ]
     if results['HR']['figures']:
         rows.append(Row('HR', [_figure(results, metric, results['HR']['figures']) for metric in metrics]))
-    confidence = f'{results["statistics"]["confidence"] * 100:g} %'
-    units = {figure['unit'] for about in results['entries'].values() for figure in about['figures'].values()}
-    pairs = ', of verification over pairs' if 'pairs' in units else ''
-    notes = [f'Small: bootstrap {confidence} interval over the {results["test"]["images"]:,} test images{pairs}.']
+    notes = [_intervals_in_words(results)]
     absent = [metric for metric, about in results['metrics'].items() if about['absent']]
     if absent:
         notes.append(f'Not measured, for want of what they need: {", ".join(absent)}; results.json says what to do.')
@@ -106,6 +106,27 @@ def quality(results: Results) -> ReportTable:
     )
 
 
+def _intervals_in_words(results: Results) -> str:
+    confidence, people = f'{results["statistics"]["confidence"] * 100:g} %', results['test']['people']['count']
+    over = f'{results["test"]["images"]:,} test images of {counted(people, "person", "people")}'
+    if people < 2:
+        return f'No intervals: the {over} say nothing of other people. Test on more people.'
+    every = [figure for about in results['entries'].values() for figure in about['figures'].values()]
+    verified = {figure['people'] for figure in every if figure['unit'] == 'pairs' and figure['people'] is not None}
+    pairs = f'; of verification, over the pairs of {_range(verified)} people' if verified else ''
+    return f'Small: bootstrap {confidence} interval over the people of the {over}{pairs}.'
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f'{number:,} {one if number == 1 else many}'
+
+
+def _range(numbers: Collection[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f'{low:,}' if low == high else f'{low:,} to {high:,}'
+
+
 def _unit(results: Results, metric: str) -> str:
     about = results['metrics'][metric]
     if about['absent']:
@@ -118,6 +139,8 @@ def _figure(results: Results, metric: str, figures: Mapping[str, Figure], rank: 
     if figure is None:
         return Cell(NONE)
     small = '' if figure['low'] is None else f'{number(figure["low"], digits)} to {number(figure["high"], digits)}'
+    if figure['people'] == 1:
+        small = ONE_PERSON
     return Cell(number(figure['mean'], digits), small, rank)
 
 
@@ -155,17 +178,29 @@ def against(results: Results) -> ReportTable | None:
     options = results['statistics']
     note = (
         f'Mean of the paired differences, entry minus {reference}; small: its bootstrap interval and p, two-sided, of '
-        f'a sign-flip test on the differences of single images (pairs of verification), {options["resamples"]:,} '
-        f'draws, seed {options["seed"]}, corrected over the entries by Holm. * p < 0.05, ** p < 0.01, *** p < 0.001.'
+        f"a sign-flip test on people's sums of differences, {options['resamples']:,} draws, seed {options['seed']}. "
+        f'* p < 0.05, ** p < 0.01, *** p < 0.001.'
     )
+    correction = (
+        'All p-values of a metric are corrected together, over the entries, by Holm. Metrics are not corrected among '
+        'each other: among many metrics some differences are below 0.05 by chance.'
+    )
+    studentised = [metric for metric in metrics if any(_few(found.get(metric)) for _, found in tested)]
+    few = f'Fewer than {FEW_PEOPLE} people: p of {", ".join(studentised)} is of studentised sums (wild cluster).'
     columns = [(f'Δ {metric_title(results, metric)}', _unit(results, metric)) for metric in metrics]
-    return ReportTable(f'Against {reference}', columns, rows, [note])
+    return ReportTable(f'Against {reference}', columns, rows, [note, correction, *([few] if studentised else [])])
+
+
+def _few(found: PairedDifference | None) -> bool:
+    return found is not None and 2 <= found['people'] < FEW_PEOPLE
 
 
 def _difference(results: Results, metric: str, found: PairedDifference | None) -> Cell:
     if found is None:
         return Cell(NONE)
     digits, p = digits_of(results, metric), found['p_holm']
+    if p is None:
+        return Cell(number(found['difference'], digits, True), ONE_PERSON)
     stars = '*' * sum(p < bound for bound in (0.05, 0.01, 0.001))
     shown = 'p < 0.001' if p < 0.001 else f'p = {p:.3f}'
     small = f'{number(found["low"], digits, True)} to {number(found["high"], digits, True)}\n{shown}'

@@ -5,7 +5,8 @@ from __future__ import annotations
 import yaml
 
 from fsr_plugins.bench.cost_table import machine_in_words
-from fsr_plugins.bench.results import Results
+from fsr_plugins.bench.results import PeopleResults, Results
+from fsr_plugins.bench.table import counted
 from fsr_plugins.config.options import Block
 
 
@@ -18,9 +19,10 @@ def protocol_in_words(results: Results) -> str:
     """What was compared, in a sentence or two."""
     height, width = results['lr_size']
     scale, images = results['scale'], results['test']['images']
+    people = counted(results['test']['people']['count'], 'person', 'people')
     text = (
         f'×{scale} from {width}×{height} to {scale * width}×{scale * height}: {len(results["entries"])} entries on the '
-        f'same {images:,} test faces, given the same LR and measured by the same code.'
+        f'same {images:,} test faces of {people}, given the same LR and measured by the same code.'
     )
     budget = results['budget']
     if budget is not None:
@@ -35,12 +37,22 @@ def experimental_setup(results: Results) -> dict[str, str]:
     if train is not None and train['store'] is not None:
         found['Training faces'] = f'{train["images"]:,} of {_store(train["store"])}'
     found['Test faces'] = f'{results["test"]["images"]:,} of {_store(results["test"]["store"])}'
+    found['Test people'] = people_in_words(results['test']['people'])
     if results['budget'] is not None:
         found['Budget'] = f'{results["budget"]["most"]:,} {results["budget"]["unit"]} a network'
     found['Measured on'] = machine_in_words(results['machine'])
     versions = results['versions']
     found['Versions'] = ', '.join(f'{name} {versions[name]}' for name in ('fsr_plugins', 'basicsr', 'torch'))
     return found
+
+
+def people_in_words(people: PeopleResults) -> str:
+    """How many people the test images are of, and who says so."""
+    if people['source'] == 'identities':
+        return f'{people["count"]:,}, by the identities of the store'
+    alone = counted(people['alone'], 'image', 'images')
+    told = f'; {alone} without such a name, each taken as a person of its own' if people['alone'] else ''
+    return f'{people["count"]:,}, by the names of the images{told}'
 
 
 def _store(block: Block) -> str:
@@ -81,9 +93,11 @@ def how_in_words(results: Results) -> list[str]:
         'Every network is loaded from its checkpoint alone, averaged weights where there are some, and given the same '
         f'LR batches (SHA-256 of all LR images: {results["test"]["lr_sha256"]}). Its images are rounded to 8 bits '
         'before anything is measured.',
-        f'Intervals: percentile bootstrap of the mean, {options["resamples"]:,} resamples of the images (pairs for '
-        f'verification), seed {options["seed"]}, the same resamples for every entry. They say how much the mean '
-        'depends on which faces are in the test set, not on the seed of the training: every entry was trained once.',
+        f'Intervals: percentile bootstrap of the mean, {options["resamples"]:,} resamples of people, seed '
+        f'{options["seed"]}, the same resamples for every entry. A person brings all images along; a pair counts by '
+        'the product of the draws of its two people, which makes its interval wide rather than narrow. Percentiles '
+        "are expanded as Student's t is. Intervals say how much the mean depends on which people are in the test set, "
+        'not on the seed of the training: every entry was trained once.',
         'Bold is the best figure of a column and underlined the second best, of fair entries and as printed; an '
         'overlap of intervals or a large p says that the order may be chance.',
         f'Test set: checksums {", ".join(results["test"]["checksums"])}.',

@@ -1,6 +1,7 @@
 """Checkpoints: the one place that knows how network files are laid out, read, checked, written and described."""
 
 from fsr_plugins.checkpoints.building import construct, sketch
+from fsr_plugins.checkpoints.bundled import bundled, bundled_file, resolved, summary
 from fsr_plugins.checkpoints.fitting import check_fit, differences, fit, load_weights
 from fsr_plugins.checkpoints.layout import (
     AVERAGED_FIRST,
@@ -30,6 +31,8 @@ __all__ = [
     'TrainedOn',
     'Training',
     'all_finite',
+    'bundled',
+    'bundled_file',
     'check_finite',
     'check_fit',
     'construct',
@@ -47,9 +50,11 @@ __all__ = [
     'network_file',
     'not_finite',
     'read_weights',
+    'resolved',
     'save_network',
     'sketch',
     'state_in',
+    'summary',
     'tensors_in',
     'trained_on',
     'unwrapped',

@@ -26,7 +26,8 @@ def load(
     allocated.
 
     Args:
-        path: a file written by this toolkit (``meta`` inside). Only tensors and plain values are read; code is not run.
+        path: a file written by this toolkit (``meta`` inside), or the name of a bundled network. Only tensors and plain
+            values are read; code is not run.
         param_key: ``params`` or ``params_ema``; by default the averaged weights where there are some.
         arch: the type that the network must have; None: any.
         sha256: as for :func:`~fsr_plugins.checkpoints.load_state`.

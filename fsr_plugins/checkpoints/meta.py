@@ -92,6 +92,7 @@ class Meta(TypedDict, total=False):
         manifests: by phase, the stores that it saw, HR's first.
         experiment, net, iteration: where it comes from.
         history: what was changed during the training, and accepted: behind which iteration, and a line each.
+        computed: number format, layout and compilation of its training steps.
         adapted, base: by what it was adapted, the latest last; the digest of what it was adapted from.
     """
 
@@ -110,6 +111,7 @@ class Meta(TypedDict, total=False):
     net: StrictStr
     iteration: Annotated[StrictInt, Field(ge=0)]
     history: list[_Names]
+    computed: _Names
     versions: dict[StrictStr, StrictStr]
     adapted: list[_Names]
     base: StrictStr | None

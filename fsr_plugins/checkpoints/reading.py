@@ -12,10 +12,12 @@ import torch
 from safetensors.torch import load_file
 
 from fsr_plugins.checkpoints.archive import check_archive, is_archive
+from fsr_plugins.checkpoints.bundled import bundled, resolved
 from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, state_in
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.tensors import check_plain
 from fsr_plugins.errors import UserError
+from fsr_plugins.registry import near
 
 logger = logging.getLogger(__name__)
 
@@ -27,15 +29,19 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
     none: it is checked by its digest where that is known. safetensors has none either, but every byte has its place.
 
     Args:
+        path: the file, or the name of a bundled network.
         sha256: hexadecimal SHA-256 that the file must have, whole or its first digits; None: it is not known.
 
     Raises:
         UserError: the file is absent, damaged, another one, not a checkpoint, or holds more than plain dense tensors
             and plain values.
     """
+    path, known = resolved(path)
+    sha256 = sha256 or known
     try:
         if not Path(path).exists():
-            raise UserError(f"There is no weight file '{path}'.")
+            hint = near(str(path), bundled()) if len(Path(path).parts) == 1 else ''
+            raise UserError(f"There is no weight file '{path}'.{hint}")
         if not Path(path).is_file():
             raise UserError(f"'{path}' is no file: give a checkpoint.")
         # One opening: what is checked is what is read, also where the file is replaced meanwhile.

@@ -32,6 +32,7 @@ class Training:
         degradation: the block that makes LR.
         manifests: by phase, what the set's stores say of themselves.
         history: what was changed while it was going on.
+        computed: number format, layout and compilation of its steps.
     """
 
     experiment: str = ''
@@ -41,6 +42,7 @@ class Training:
     degradation: Block | None = None
     manifests: Record = field(default_factory=dict)
     history: Sequence[Mapping[str, object]] = ()
+    computed: Mapping[str, object] = field(default_factory=dict)
 
 
 def describe(label: str, block: Block, iteration: int, training: Training) -> Record:
@@ -60,6 +62,7 @@ def describe(label: str, block: Block, iteration: int, training: Training) -> Re
         'experiment': training.experiment,
         'iteration': iteration,
         'history': [dict(change) for change in training.history],
+        'computed': dict(training.computed),
         'versions': {'fsr_plugins': __version__, 'torch': str(torch.__version__)},
     }
 

@@ -10,7 +10,12 @@ from fsr_plugins.arguments import given_path
 def add_checkpoint(parser: ArgumentParser) -> None:
     """``-c``."""
     parser.add_argument(
-        '-c', '--checkpoint', type=given_path, required=True, metavar='FILE', help='a network that this toolkit trained'
+        '-c',
+        '--checkpoint',
+        type=given_path,
+        required=True,
+        metavar='FILE',
+        help='a network that this toolkit trained, or the name of a bundled one (see `fsr list weights`)',
     )
 
 

@@ -60,6 +60,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='of the arithmetic; auto (default): bf16 where that is faster and changes a picture by a level or two',
     )  # fmt: skip
     parser.add_argument(
+        '--engine', choices=('auto', 'torch', 'onnx'), default='auto',
+        help='what runs the network; auto (default): PyTorch, or ONNX Runtime where that is faster for many faces',
+    )  # fmt: skip
+    parser.add_argument(
         '--batch-size', type=int, metavar='N', help='faces that go through the network together; default: 32, or fewer'
     )
     _add_files(parser)
@@ -165,6 +169,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             photographs=Photographs(**given),
             device=arguments.device,
             precision=arguments.precision,
+            engine=arguments.engine,
             param_key=arguments.param_key,
             batch_size=arguments.batch_size,
             naming=Naming(arguments.suffix, arguments.ext, arguments.recursive),

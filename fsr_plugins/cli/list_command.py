@@ -11,8 +11,9 @@ from fsr_plugins.cli.outcome import CommandOutcome
 
 EXAMPLE = 'fsr list archs'
 
-KINDS = ('archs', 'losses', 'models', 'datasets', 'metrics', 'degradations')
+KINDS = ('archs', 'losses', 'models', 'datasets', 'metrics', 'degradations', 'weights')
 COLUMNS = ('name', 'origin', 'summary', 'signature')
+WEIGHT_COLUMNS = ('name', 'MB', 'SHA-256', 'summary')
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -22,27 +23,49 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Prints a table on a terminal, lines separated by tabs elsewhere."""
-    from fsr_plugins.registry import REGISTRIES, load_plugins_of
-
-    load_plugins_of(arguments.kind)
-    found = dict(iter(REGISTRIES[arguments.kind]))
-    if arguments.kind == 'metrics':
-        # BasicSR's are functions of two images, which option files cannot name.
-        found = {name: target for name, target in found.items() if inspect.isclass(target)}
-    rows = [describe(name, target) for name, target in sorted(found.items())]
+    columns, rows = (
+        (WEIGHT_COLUMNS, _weights()) if arguments.kind == 'weights' else (COLUMNS, _registered(arguments.kind))
+    )
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.markup import escape
         from rich.table import Table
 
-        table = Table(*COLUMNS)
+        table = Table(*columns)
         for row in rows:
-            table.add_row(*(escape(row[column]) for column in COLUMNS))
+            table.add_row(*(escape(row[column]) for column in columns))
         Console().print(table)
     else:
         for row in rows:
-            print('\t'.join(row[column] for column in COLUMNS))
+            print('\t'.join(row[column] for column in columns))
     return CommandOutcome({arguments.kind: rows})
+
+
+def _registered(kind: str) -> list[dict[str, str]]:
+    from fsr_plugins.registry import REGISTRIES, load_plugins_of
+
+    load_plugins_of(kind)
+    found = dict(iter(REGISTRIES[kind]))
+    if kind == 'metrics':
+        # BasicSR's are functions of two images, which option files cannot name.
+        found = {name: target for name, target in found.items() if inspect.isclass(target)}
+    return [describe(name, target) for name, target in sorted(found.items())]
+
+
+def _weights() -> list[dict[str, str]]:
+    """A bundled network a row."""
+    from fsr_plugins.checkpoints import bundled, bundled_file, summary
+
+    return [
+        dict(
+            zip(
+                WEIGHT_COLUMNS,
+                (name, f'{bundled_file(name).stat().st_size / 1e6:.1f}', digest, summary(name)),
+                strict=True,
+            )
+        )
+        for name, digest in sorted(bundled().items())
+    ]
 
 
 def describe(name: str, target: Callable[..., object]) -> dict[str, str]:

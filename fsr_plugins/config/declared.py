@@ -13,6 +13,10 @@ class DeclaredNetwork(Protocol):
     """What a model says of one of its networks, see :class:`fsr_plugins.models.Net`."""
 
     @property
+    def solved(self) -> bool:
+        """Whether it learns without gradients, and so has no optimiser."""
+
+    @property
     def frozen(self) -> bool:
         """Whether it never learns."""
 

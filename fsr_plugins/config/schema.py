@@ -52,6 +52,10 @@ class ValOptions(StrictOptions):
     metrics: NamedBlocks | None = Field(None, description='what is measured: by name, a block of a registered metric')
 
 
+#: What ``auto`` means.
+_AUTO = 'auto: {}, what is faster here; measured before the training'
+
+
 class StageOptions(StrictOptions):
     """The top level of a stage; ``network_<x>`` and the model's own ``Options`` stand beside these."""
 
@@ -68,9 +72,13 @@ class StageOptions(StrictOptions):
     val: Options | None = Field(None, description='validation; none without')
     logger: Options = Field({}, description='what is said, written and kept')
     dist_params: Options | None = Field(None, description="of several processes: 'backend', 'port'")
-    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field('fp32', description='auto: bf16 on GPUs that have it')
-    compile: bool | CompileMode = Field(False, description='torch.compile of what is trained, or its mode')
-    channels_last: bool = Field(False, description='the layout of images in memory; faster for convolutions')
+    precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field('fp32', description=_AUTO.format('fp32 or bf16'))
+    compile: bool | CompileMode | Literal['auto'] = Field(
+        False, description=f'torch.compile of what is trained, or its mode; {_AUTO.format("on GPUs")}'
+    )
+    channels_last: bool | Literal['auto'] = Field(
+        False, description=f'the layout of images in memory; {_AUTO.format("either")}'
+    )
     deterministic: bool = Field(False, description='only algorithms that give the same bits each time')
     find_unused_parameters: bool = Field(False, description="of torch's DistributedDataParallel")
 
@@ -169,7 +177,7 @@ def _check_train(stage: str, model: DeclaredModel, opt: Options, problems: Probl
             problems.add(('train',), f"is missing: stage '{stage}' needs it.")
         return
     options: type[TrainOptions] = getattr(model, 'Train', TrainOptions)
-    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not net.frozen]
+    trained = [label.removeprefix('net_') for label, net in model.networks.items() if not (net.frozen or net.solved)]
     beside = {f'{kind}_{suffix}' for kind in ('optim', 'scheduler') for suffix in trained}
     read = problems.validate(options, train, ('train',), beside, f"'train' of {model.__name__}")
     for label, reason in read.required_networks().items() if read is not None else ():

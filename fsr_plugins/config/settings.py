@@ -26,6 +26,10 @@ def option_name(label: str) -> str:
     return _NETWORK + label.removeprefix(_NET)
 
 
+#: The options whose value may be found by measuring.
+MEASURED = ('precision', 'channels_last', 'compile')
+
+
 @dataclass(frozen=True)
 class SetOptions:
     """A block of ``datasets``, as far as others than the dataset itself read it."""
@@ -152,7 +156,13 @@ class StageSettings(StageOptions):
             self.degradation,
             manifests or {},
             history,
+            {key: getattr(self, key) for key in MEASURED},
         )
+
+    @property
+    def leaves_to_measure(self) -> list[str]:
+        """Which of :data:`MEASURED` are ``auto``."""
+        return [key for key in MEASURED if getattr(self, key) == 'auto']
 
     @property
     def resume_state(self) -> str | None:

@@ -176,7 +176,10 @@ class StageLog:
         if self._progress is not None:
             self._progress.update(self._task, line=f'{numbers}  {speed:.2f} it/s')
         left = time.strftime('%H:%M:%S', time.gmtime((self.total - iteration) / max(speed, 1e-9)))
-        line = f'{self.name} {iteration}/{self.total}  {numbers}  lr {rates[0]:.2g}  {speed:.2f} it/s  ETA {left}'
+        # Of a network that is solved there are neither losses nor a rate.
+        rate = f'lr {rates[0]:.2g}' if rates else ''
+        parts = [f'{self.name} {iteration}/{self.total}', numbers, rate, f'{speed:.2f} it/s', f'ETA {left}']
+        line = '  '.join(part for part in parts if part)
         package_logger.log(logging.DEBUG if self._progress is not None else logging.INFO, line)
 
     def close(self) -> None:

@@ -61,6 +61,7 @@ class TrainingState(TypedDict):
         random: the generators of each process.
         model: weights, averages, optimisers.
         inputs, history, manifests: what the weights come from; states of version 0.1 do not say.
+        way: what was measured to be the fastest of options that are ``auto``.
     """
 
     iter: Annotated[int, Field(ge=1)]
@@ -72,6 +73,7 @@ class TrainingState(TypedDict):
     inputs: NotRequired[StageInputs]
     history: NotRequired[list[Change]]
     manifests: NotRequired[dict[str, list[Any]]]
+    way: NotRequired[dict[str, str | bool]]
 
 
 _STATE = TypeAdapter(TrainingState)

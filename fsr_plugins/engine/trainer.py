@@ -24,6 +24,7 @@ from fsr_plugins.engine.loaders import make_train_loader, make_val_loaders
 from fsr_plugins.engine.logs import StageLog
 from fsr_plugins.engine.states import STATES, TrainingStates, read_state
 from fsr_plugins.engine.stop import StopSignal
+from fsr_plugins.engine.tuning import settled
 from fsr_plugins.errors import Interrupted, RunError, UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import Results
@@ -97,6 +98,8 @@ class Trainer:
 
     def _run(self) -> StageOutcome:
         distributed.choose_algorithms(self.options.deterministic)
+        begun = self.states.newest() if self.options.leaves_to_measure else None
+        self.opt, self.way = settled(self.opt, self.world, None if begun is None else begun.get('way'))
         distributed.seed_everything(self.options.manual_seed)
         self.model: FSRModel = lookup('models', self.options.model_type)(self.opt)
         distributed.seed_everything(self.options.manual_seed + self.world.rank)
@@ -282,6 +285,7 @@ class Trainer:
                 'inputs': self.inputs,
                 'history': self.model.history,
                 'manifests': self.model.manifests,
+                'way': self.way,
             }
             self.states.save(self.iteration, state)
             if networks:

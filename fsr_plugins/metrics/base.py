@@ -53,6 +53,8 @@ class Metric(ABC):
         last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
         outcomes: per-pair values (n,) of the latest ``compute`` by name, where the value is a mean over pairs of
             images; empty elsewhere.
+        pair_keys: keys of the first and of the second images of these pairs, n each, by the same names; without
+            them a benchmark gives the value no interval.
     """
 
     better: ClassVar[Literal['higher', 'lower']]
@@ -63,6 +65,7 @@ class Metric(ABC):
         self.convention = convention
         self.last: dict[str, Tensor] = {}
         self.outcomes: dict[str, Tensor] = {}
+        self.pair_keys: dict[str, tuple[list[str], list[str]]] = {}
 
     @classmethod
     def requirements(cls, **options: Any) -> list[WeightFile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import compress
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -195,6 +196,8 @@ class Verification(Metric):
         accuracy, threshold = fold_accuracies(cosine[compared], pairs.same[compared], fold[compared])
         right = (cosine > threshold[fold]) == pairs.same
         self.outcomes = {'verification': torch.from_numpy(right[compared]).double()}
+        first, second = (list(compress(side, compared.tolist())) for side in (pairs.first, pairs.second))
+        self.pair_keys = {'verification': (first, second)}
         return {
             'verification': float(accuracy.mean()),
             'std': float(accuracy.std(ddof=1)),

@@ -84,6 +84,8 @@ class FSRModel(legacy.Version01, SavedModel):
     def _init_training(self) -> None:
         self.learning: dict[str, list[nn.Parameter]] = {}
         for label, net in self.trainable().items():
+            if self.networks[label].solved:
+                continue
             net.train()
             chosen = {name: self.is_trainable(label, name) for name, _ in net.named_parameters()}
             self.learning[label] = [parameter for name, parameter in net.named_parameters() if chosen[name]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -22,11 +22,12 @@ class Compilation:
     """The option ``compile`` of a stage.
 
     Args:
-        choice: false, true for torch's default mode, or one of :data:`MODES`.
+        choice: false, true for torch's default mode, or one of :data:`MODES`; ``auto``, where nothing was measured, is
+            false.
     """
 
-    def __init__(self, choice: bool | CompileMode) -> None:
-        self.mode: str | None = 'default' if choice is True else choice or None
+    def __init__(self, choice: bool | CompileMode | Literal['auto']) -> None:
+        self.mode: str | None = 'default' if choice is True else None if choice == 'auto' else choice or None
 
     def apply(self, label: str, net: nn.Module, double_backward: bool) -> None:
         """Has a network compiled when it is first called.

@@ -29,6 +29,7 @@ class Net:
     frozen: bool = False  #: evaluation mode, no gradients, never in an optimiser or in DDP, unchanged at the end
     optional: bool = False  #: may be absent from the option file
     train_only: bool = False  #: not built for testing (discriminators)
+    solved: bool = False  #: it learns without gradients, from sums over the data: it has no optimiser
     double_backward: bool = False  #: its gradient is differentiated (gradient penalties), so it is never compiled
 
 
@@ -55,7 +56,7 @@ def make_network(label: str, use: Net, options: StageSettings, device: torch.dev
     net = build_network(own.block).to(device)
     if own.weights:
         load_weights(net, own.weights, param_key=own.params, strict=own.strict)
-    if options.channels_last:
+    if options.channels_last is True:
         layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)
     return freeze(net) if use.frozen else net

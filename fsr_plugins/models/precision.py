@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -16,14 +17,14 @@ class Precision:
     """Autocast and loss scaling for one device.
 
     Args:
-        name: one of :data:`FORMATS`; ``auto`` is bf16 on a GPU that computes it, else fp32 (bf16 is slower than fp32 on
-            CPUs without AMX or AVX-512).
+        name: one of :data:`FORMATS`; ``auto``, where nothing was measured, is bf16 on a GPU that computes it,
+            else fp32.
         device: where the networks are.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         if name == 'auto':
-            name = 'bf16' if device.type == 'cuda' and torch.cuda.is_bf16_supported() else 'fp32'
+            name = 'bf16' if device.type == 'cuda' and computes_bf16(device) else 'fp32'
         self.name = name
         self.device = device
         self.dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[name]
@@ -48,3 +49,17 @@ class Precision:
     def update(self) -> None:
         """Adapts the loss scale; after the steps of a phase."""
         self.scaler.update()
+
+
+def computes_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for bf16; a CPU without them is many times slower in it."""
+    if device.type == 'cuda':
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != 'cpu':
+        return False
+    has: list[Callable[[], bool]] = [
+        getattr(torch.cpu, name)
+        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+        if hasattr(torch.cpu, name)
+    ]
+    return any(supported() for supported in has)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.config.settings import read_settings
+from fsr_plugins.config.settings import StageSettings, read_settings
 from fsr_plugins.models import networks
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.precision import Precision
@@ -17,6 +17,13 @@ from fsr_plugins.threads import one_thread
 from fsr_plugins.values import Batch, Block, Options
 
 from basicsr.models.base_model import BaseModel  # isort: skip
+
+
+def device_of(options: StageSettings) -> torch.device:
+    """Where a stage's networks are: the current GPU, unless the CPU is asked for or there is none."""
+    if options.num_gpu == 0 or not torch.cuda.is_available():
+        return torch.device('cpu')
+    return torch.device('cuda', torch.cuda.current_device())
 
 
 class StageModel(BaseModel):
@@ -50,8 +57,7 @@ class StageModel(BaseModel):
         super().__init__({**opt, 'num_gpu': 0})  # the device is chosen below: BasicSR takes CUDA unless this is 0
         self.opt = opt
         self.options = read_settings(opt)
-        use_cpu = self.options.num_gpu == 0 or not torch.cuda.is_available()
-        self.device = torch.device('cpu') if use_cpu else torch.device('cuda', torch.cuda.current_device())
+        self.device = device_of(self.options)
         self.precision = Precision(self.options.precision, self.device)
         self.degradation: nn.Module | None = None
         if self.options.degradation:
@@ -69,7 +75,7 @@ class StageModel(BaseModel):
                     continue
                 moved = value.to(self.device, non_blocking=True)
                 if moved.ndim == 4 and moved.dtype == torch.uint8:
-                    layout = torch.channels_last if self.options.channels_last else torch.contiguous_format
+                    layout = torch.channels_last if self.options.channels_last is True else torch.contiguous_format
                     # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
                     moved = moved.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
                 self.batch[key] = moved

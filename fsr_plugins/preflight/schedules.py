@@ -45,7 +45,8 @@ def same_rates(stage: Stage, before: Options, iterations: int) -> bool:
 
 def _trained(stage: Stage) -> list[str]:
     """The networks that have an optimiser."""
-    return [label for label in stage.networks if not stage.model.networks[label].frozen]
+    declared = stage.model.networks
+    return [label for label in stage.networks if not (declared[label].frozen or declared[label].solved)]
 
 
 def _rates(train: TrainOptions, label: str, iterations: int) -> Iterator[list[float]]:

@@ -114,14 +114,16 @@ class OnnxFormat:
         Raises:
             RuntimeError: ONNX Runtime does not take the file.
         """
-        from onnxruntime import InferenceSession
+        from onnxruntime import InferenceSession, SessionOptions
         from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidGraph, NotImplemented
 
+        options = SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
         try:
-            session = InferenceSession(content, providers=['CPUExecutionProvider'])
+            session = InferenceSession(content, options, providers=['CPUExecutionProvider'])
         except (Fail, InvalidGraph, NotImplemented) as error:
             raise RuntimeError(f'ONNX Runtime does not take the file: {error}') from error
-        return lambda lq: torch.from_numpy(session.run(['sr'], {'lq': lq.numpy()})[0])
+        return lambda lq: torch.from_numpy(session.run(['sr'], {'lq': lq.contiguous().numpy()})[0])
 
 
 #: By the suffix of the file's name.
@@ -146,7 +148,7 @@ def export(request: ExportRequest) -> Json:
     assert isinstance(network.net, nn.Module)
     net = Enlargement(network.net).eval()
     with explained(f'{network.name} cannot be exported'):
-        graph, any_number = _trace(net, size)
+        graph, any_number = trace(net, size)
         meta, batch = meta_of(network.net), 'batch' if any_number else 1
         about = {
             'arch': meta['arch'],
@@ -190,7 +192,7 @@ def _format(request: ExportRequest) -> Format:
     return form
 
 
-def _trace(net: nn.Module, size: tuple[int, int]) -> tuple[ExportedProgram, bool]:
+def trace(net: nn.Module, size: tuple[int, int]) -> tuple[ExportedProgram, bool]:
     """The graph, and whether it takes any number of faces together; some networks can only be had for one."""
     lq = torch.zeros(2, 3, *size)
     try:

@@ -1,29 +1,35 @@
-"""The way a network is run: in which number format and layout, chosen by measuring."""
+"""The way a network is run: by which engine, in which number format and layout, chosen by measuring."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.atomic import cache_folder, write_text
+from fsr_plugins.choices import key_of, recall, remember
 from fsr_plugins.engine.machine import machine
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import UserError
+from fsr_plugins.models.precision import computes_bf16
+from fsr_plugins.restore.onnx_engine import missing_packages, onnx_function
 
 logger = logging.getLogger(__name__)
 
 #: ``auto``: bf16 where the processor has instructions for it, it is measured to be faster and makes the same picture.
 InferencePrecision = Literal['auto', 'fp32', 'bf16']
-_WAYS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
-#: Faces that are tried, and how far bf16 may be from fp32: on the average and at most, in levels of 255.
+#: ``auto``: ONNX Runtime for full precision on a CPU, if it is measured to be faster for many faces.
+Engine = Literal['auto', 'torch', 'onnx']
+#: The file of choices.
+_NAME = 'forward'
+_FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+_ONNX = 'onnx'
+#: Faces that are tried, and how far a way may be from fp32: on the average and at most, in levels of 255.
 _TRIED, _MEAN, _MOST = 4, 1.0, 12.0
+#: Bringing a network to ONNX takes some seconds: with so many faces together it may pay.
+_MANY = 32
 
 
 class Forward:
@@ -34,99 +40,107 @@ class Forward:
 
     Args:
         precision: see :data:`InferencePrecision`.
+        engine: see :data:`Engine`.
 
     Raises:
-        UserError: bf16 is asked for by name, and the device does not compute it.
+        UserError: what is asked for by name cannot be had here.
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, precision: InferencePrecision = 'auto') -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        device: torch.device,
+        precision: InferencePrecision = 'auto',
+        engine: Engine = 'auto',
+    ) -> None:
         self.net, self.device = net.to(memory_format=torch.channels_last), device  # type: ignore[call-overload]
-        self.precision = precision
+        self.precision, self.engine = precision, engine
         self._ways: dict[tuple[int, int], str] = {}
+        self._graphs: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
         if precision == 'bf16' and not computes_bf16(device):
             raise UserError(f"--precision bf16: {device} has no instructions for it; 'auto' takes what is there.")
+        if engine == _ONNX:
+            _check_onnx(device, precision)
 
     def __call__(self, lq: Tensor) -> Tensor:
         """(N, 3, H, W) RGB in [0, 1] to the enlarged, float32."""
         size = lq.shape[-2], lq.shape[-1]
         if size not in self._ways:
-            self._ways[size] = self._chosen(lq[:_TRIED], size)
+            self._ways[size] = self._chosen(lq, size)
         return self._run(lq, self._ways[size])
 
     def _run(self, lq: Tensor, way: str) -> Tensor:
+        if way == _ONNX:
+            return self._graphs[lq.shape[-2], lq.shape[-1]](lq)
         lq = lq.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device.type, dtype=_WAYS[way], enabled=way != 'fp32'):
+        with torch.autocast(self.device.type, dtype=_FORMATS[way], enabled=way != 'fp32'):
             sr = self.net(lq)
         # Whoever gives something else is told so where the result is looked at.
         return sr.float() if isinstance(sr, Tensor) and sr.is_floating_point() else sr
 
     def _chosen(self, lq: Tensor, size: tuple[int, int]) -> str:
-        if self.precision != 'auto':
-            return self.precision
-        if not computes_bf16(self.device):
-            return 'fp32'
-        key = self._key(size)
-        if (kept := _recall(key)) in _WAYS:
-            return str(kept)
-        found = 'bf16' if self._bf16_serves(lq) else 'fp32'
-        _remember(key, found)
-        logger.info('The network is run in %s, which is faster here.', found)
-        return found
+        ways = self._candidates(len(lq))
+        if len(ways) > 1:
+            key = self._key(size, ways)
+            found = recall(_NAME, key)
+            if found not in ways:
+                found = self._fastest(lq[:_TRIED], size, ways)
+                remember(_NAME, key, found)
+                logger.info('The network is run in %s, which is the fastest here.', found)
+            ways = [str(found)]
+        if ways == [_ONNX] and size not in self._graphs:
+            self._graphs[size] = onnx_function(self.net, size)
+        return ways[0]
 
-    def _bf16_serves(self, lq: Tensor) -> bool:
+    def _candidates(self, faces: int) -> list[str]:
+        """What may be tried for so many faces, fp32 by PyTorch first."""
+        if self.engine == _ONNX:
+            return [_ONNX]
+        if self.precision != 'auto':
+            ways: list[str] = [self.precision]
+        else:
+            ways = ['fp32', 'bf16'] if computes_bf16(self.device) else ['fp32']
+        exports = self.engine == 'auto' and self.device.type == 'cpu' and faces >= _MANY and not missing_packages()
+        # bf16 is faster than it, where there is bf16.
+        return [*ways, _ONNX] if ways == ['fp32'] and exports else ways
+
+    def _fastest(self, lq: Tensor, size: tuple[int, int], ways: list[str]) -> str:
         seconds, results = {}, {}
-        for way in _WAYS:
+        for way in ways:
+            try:
+                if way == _ONNX:
+                    self._graphs[size] = onnx_function(self.net, size)
+            except UserError as error:
+                logger.info('Not taken: %s', error)
+                continue
             self._run(lq, way)
             started = time.perf_counter()
             results[way] = self._run(lq, way)
             if self.device.type == 'cuda':
                 torch.cuda.synchronize(self.device)
             seconds[way] = time.perf_counter() - started
-        if seconds['bf16'] >= seconds['fp32'] or not isinstance(results['fp32'], Tensor):
-            return False
-        apart = (results['bf16'] - results['fp32']).abs() * 255
-        return bool(apart.mean() <= _MEAN) and bool(apart.max() <= _MOST)
+        good = [way for way in seconds if way == ways[0] or _alike(results[way], results[ways[0]])]
+        return min(good, key=lambda way: seconds[way])
 
-    def _key(self, size: tuple[int, int]) -> str:
+    def _key(self, size: tuple[int, int], ways: list[str]) -> str:
         about = machine()
         shapes = [(name, tuple(value.shape)) for name, value in self.net.state_dict().items()]
-        parts = [about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, type(self.net).__name__,
-                 shapes, size, str(self.device.type)]  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+        return key_of(about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, type(self.net).__name__,
+                      shapes, size, str(self.device.type), ways)  # fmt: skip
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16; a CPU without them is many times slower in it."""
-    if device.type == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != 'cpu':
+def _alike(found: Tensor, exact: Tensor) -> bool:
+    if not isinstance(exact, Tensor) or not isinstance(found, Tensor) or found.shape != exact.shape:
         return False
-    has: list[Callable[[], bool]] = [
-        getattr(torch.cpu, name)
-        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-        if hasattr(torch.cpu, name)
-    ]
-    return any(supported() for supported in has)
+    apart = (found.clamp(0, 1) - exact.clamp(0, 1)).abs() * 255
+    return bool(apart.mean() <= _MEAN) and bool(apart.max() <= _MOST)
 
 
-def _file() -> Path:
-    return cache_folder() / 'forward.json'
-
-
-def _known() -> dict[str, object]:
-    try:
-        known = json.loads(_file().read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return known if isinstance(known, dict) else {}
-
-
-def _recall(key: str) -> object:
-    return _known().get(key)
-
-
-def _remember(key: str, way: str) -> None:
-    try:
-        write_text(_file(), json.dumps(_known() | {key: way}))
-    except (RunError, UserError) as error:
-        logger.warning('It is measured anew next time: %s', error)
+def _check_onnx(device: torch.device, precision: InferencePrecision) -> None:
+    """Refuses ``--engine onnx`` where it cannot be had."""
+    if precision == 'bf16':
+        raise UserError('--engine onnx runs in full precision: leave out --precision bf16, or take --engine torch.')
+    if device.type != 'cpu':
+        raise UserError(f'--engine onnx runs on the CPU, not on {device}: give --device cpu, or leave it out.')
+    if missing := missing_packages():
+        raise UserError(f"--engine onnx needs {', '.join(missing)}: pip install 'fsr_plugins[export]'.")

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.restore.forward import Forward, InferencePrecision
+from fsr_plugins.restore.forward import Engine, Forward, InferencePrecision
 from fsr_plugins.restore.network import FaceNetwork
 
 
@@ -20,12 +20,13 @@ def open_network(
     param_key: str | None = None,
     size: tuple[int, int] | None = None,
     batch_size: int | None = None,
+    engine: Engine = 'auto',
 ) -> FaceNetwork:
     """The network of a checkpoint.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda``, …
-        precision: see :mod:`fsr_plugins.restore.forward`.
+        precision, engine: see :mod:`fsr_plugins.restore.forward`.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
         size: height and width of LR; None: as the checkpoint says.
         batch_size: faces that go through it together; None: 32, fewer of large ones.
@@ -38,7 +39,7 @@ def open_network(
     place = _device(device)
     network = FaceNetwork.open(checkpoint, place, param_key)
     if isinstance(network.net, nn.Module):
-        network = replace(network, net=Forward(network.net, place, precision))
+        network = replace(network, net=Forward(network.net, place, precision, engine))
     network = replace(network, batch_size=batch_size)
     return network if size is None else network.of_size(size)
 

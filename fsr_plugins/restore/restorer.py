@@ -15,7 +15,7 @@ from torch import Tensor
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import Header
 from fsr_plugins.restore.choosing import Mode, enlarger
-from fsr_plugins.restore.forward import InferencePrecision
+from fsr_plugins.restore.forward import Engine, InferencePrecision
 from fsr_plugins.restore.kinds import Opened, opened
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.opening import open_network
@@ -95,17 +95,20 @@ class Restorer:
         size: tuple[int, int] | None = None,
         param_key: str | None = None,
         batch_size: int | None = None,
+        engine: Engine = 'auto',
     ) -> Restorer:
         """By a checkpoint of this toolkit.
 
         Args:
             mode, photographs: see the class.
-            device, precision, size, param_key, batch_size: see :func:`~fsr_plugins.restore.opening.open_network`.
+            device, precision, size, param_key, batch_size, engine: see
+                :func:`~fsr_plugins.restore.opening.open_network`.
 
         Raises:
             UserError: see the class and :func:`~fsr_plugins.restore.opening.open_network`.
         """
-        return cls(open_network(checkpoint, device, precision, param_key, size, batch_size), mode, photographs)
+        network = open_network(checkpoint, device, precision, param_key, size, batch_size, engine)
+        return cls(network, mode, photographs)
 
     @overload
     def __call__(self, images: Picture) -> Restored: ...

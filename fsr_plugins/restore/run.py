@@ -16,7 +16,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, look_at, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
-from fsr_plugins.restore.forward import InferencePrecision
+from fsr_plugins.restore.forward import Engine, InferencePrecision
 from fsr_plugins.restore.inputs import Naming, find_results
 from fsr_plugins.restore.network import Json
 from fsr_plugins.restore.opening import open_network
@@ -43,7 +43,7 @@ class RestoreRequest:
         mode: what the pictures are; see :class:`~fsr_plugins.restore.Restorer`.
         photographs: how faces are looked for in photographs.
         device: ``auto``, ``cpu``, ``cuda``, …
-        precision: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
+        precision, engine: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
         batch_size: faces that go through the network together; None: 32, fewer of large ones.
         naming: the names of results, and which folders are looked into.
@@ -61,6 +61,7 @@ class RestoreRequest:
     photographs: Photographs = field(default_factory=Photographs)
     device: str = 'auto'
     precision: InferencePrecision = 'auto'
+    engine: Engine = 'auto'
     param_key: str | None = None
     batch_size: int | None = None
     naming: Naming = field(default_factory=Naming)
@@ -87,7 +88,13 @@ def restore(request: RestoreRequest) -> Json:
     if request.save_faces is not None:
         check_writable(request.save_faces, '--save-faces')
     network = open_network(
-        request.checkpoint, request.device, request.precision, request.param_key, request.size, request.batch_size
+        request.checkpoint,
+        request.device,
+        request.precision,
+        request.param_key,
+        request.size,
+        request.batch_size,
+        request.engine,
     )
     working = enlarger(network, request.mode, request.photographs, request.fit)
     results = wanted.results

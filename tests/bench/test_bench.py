@@ -20,11 +20,15 @@ from fsr_plugins.bench import evaluation
 from fsr_plugins.cli import main
 from fsr_plugins.degradations.bicubic import BicubicDown
 from fsr_plugins.errors import Interrupted
+from fsr_plugins.registry import build_network
+from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.opening import open_store
+from fsr_plugins.stores.records import Face
 
 from basicsr.metrics import calculate_psnr, calculate_ssim  # isort: skip
 
 Finished = tuple[Path, dict[str, Any]]
+RECOGNISER = {'type': 'SphereFace20', 'adapt': 'resize', 'path': 'recogniser.pth'}
 
 
 def bench(*more: str) -> dict[str, Any]:
@@ -63,6 +67,47 @@ def test_figures_are_those_of_the_checkpoint_by_basicsr(finished: Finished, monk
     difference = found['entries']['one']['against_reference']['psnr']
     means = [found['entries'][name]['figures']['psnr']['mean'] for name in ('one', 'bicubic')]
     assert difference['difference'] == pytest.approx(means[0] - means[1])
+
+
+def test_people_stand_beside_the_images(finished: Finished) -> None:
+    folder, found = finished
+    assert found['test']['people'] == {'count': 5, 'source': 'keys', 'alone': 5, 'index': [0, 1, 2, 3, 4]}
+    for name in ('report.md', 'report.html'):
+        text = (folder / 'experiments/small_suite' / name).read_text()
+        assert 'same 5 test faces of 5 people' in text and 'over the people of the 5 test images of 5 people' in text
+        assert '5, by the names of the images; 5 images without such a name' in text
+        assert 'Metrics are not corrected among each other' in text
+
+
+def test_verification_is_over_the_people_of_its_pairs(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Three people by the store's identities, whose pairs are listed by keys that do not name them."""
+    folder = tmp_path / 'copy'
+    shutil.copytree(finished[0], folder)
+    monkeypatch.chdir(folder)
+    store = open_store('test.lmdb')
+    faces = [Face(key, store.image(key), person) for key, person in zip(store.keys, (5, 5, 2, 2, 9), strict=True)]
+    write_lmdb(folder / 'people.lmdb', iter(faces), 'raw')
+    pairs = [(0, '0', '1', 1), (0, '0', '2', 0), (0, '1', '4', 0), (1, '2', '3', 1), (1, '3', '4', 0)]
+    Path('pairs.csv').write_text('fold,first,second,same\n' + ''.join(f'{",".join(map(str, row))}\n' for row in pairs))
+    net = build_network({key: value for key, value in RECOGNISER.items() if key != 'path'})
+    torch.save({'params': net.state_dict()}, 'recogniser.pth')
+    verification = {'type': 'Verification', 'recogniser': RECOGNISER, 'pairs': 'pairs.csv'}
+    entry = {'checkpoint': finished[1]['entries']['two']['checkpoint']}
+    write_suite(
+        folder, name='verified', test={'dataroot_gt': 'people.lmdb'}, papers={},
+        metrics={'same': verification, 'psnr': {'type': 'PSNR'}},
+        entries={'bicubic': {'type': 'bicubic'}, 'file': entry},
+    )  # fmt: skip
+    found = bench()
+    assert found['test']['people'] == {'count': 3, 'source': 'identities', 'alone': 0, 'index': [1, 1, 0, 0, 2]}
+    about = found['entries']['file']
+    assert [about['figures']['same'][key] for key in ('unit', 'n', 'people')] == ['pairs', 5, 3]
+    assert [about['figures']['psnr'][key] for key in ('unit', 'n', 'people')] == ['images', 5, 3]
+    assert {about['against_reference'][metric]['people'] for metric in ('same', 'psnr')} == {3}
+    text = (folder / 'experiments/verified/report.md').read_text()
+    assert 'test images of 3 people; of verification, over the pairs of 3 people' in text
 
 
 def test_what_is_there_is_laid_under_the_suite(finished: Finished) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -76,6 +77,27 @@ def test_figures_remembered_that_are_cut_short_are_taken_again(
     assert main(['bench', '-opt', 'suite.yml']) == 0
     assert capsys.readouterr().out.count('is damaged: it is measured again') == len(figures)
     again = json.loads((done / 'experiments/small_suite/results.json').read_text())
+    for name, entry in results['entries'].items():
+        assert again['entries'][name]['figures'] == entry['figures']
+
+
+def test_figures_of_a_version_that_knew_no_people_are_taken_again(done: Path) -> None:
+    folder = done / 'experiments/small_suite'
+    results = json.loads((folder / 'results.json').read_text())
+    files = sorted((folder / 'cache').glob('figures_*.json'))
+    for file in files:
+        kept = json.loads(file.read_text())
+        kept['key']['code']['package'] = '0' * 64
+        del kept['found']['pair_keys']
+        kept['found']['images'] = {name: [0.0] * len(values) for name, values in kept['found']['images'].items()}
+        digest = hashlib.sha256(json.dumps(kept['key'], sort_keys=True).encode()).hexdigest()[:24]
+        file.with_name(f'figures_{digest}.json').write_text(json.dumps(kept))
+        file.unlink()
+    del results['test']['people']
+    (folder / 'results.json').write_text(json.dumps(results))
+    assert main(['bench', '-opt', 'suite.yml']) == 0
+    again = json.loads((folder / 'results.json').read_text())
+    assert again['test']['people']['count'] == 5 and all(file.exists() for file in files)
     for name, entry in results['entries'].items():
         assert again['entries'][name]['figures'] == entry['figures']
 

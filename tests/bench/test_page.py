@@ -68,13 +68,13 @@ def test_markdown_names_pictures_that_are_there(finished: tuple[Path, dict[str, 
 RESULTS: dict[str, Any] = {
     'metrics': {'psnr': {'type': 'PSNR', 'better': 'higher', 'absent': None},
                 'd': {'type': 'LPIPS', 'better': 'lower', 'absent': None}},
-    'statistics': {'confidence': 0.95}, 'test': {'images': 4}, 'reference': 'b', 'HR': {'figures': {}},
-    'entries': {},
+    'statistics': {'confidence': 0.95}, 'test': {'images': 4, 'people': {'count': 3}}, 'reference': 'b',
+    'HR': {'figures': {}}, 'entries': {},
 }  # fmt: skip
 
 
 def entry(psnr: float, d: float, unfair: str | None = None) -> dict[str, Any]:
-    figure = {'low': None, 'high': None, 'unit': None, 'n': None, 'left_out': 0}
+    figure = {'low': None, 'high': None, 'unit': None, 'n': None, 'people': None, 'left_out': 0}
     figures = {'psnr': {**figure, 'mean': psnr}, 'd': {**figure, 'mean': d}}
     return {'title': 't', 'unfair': unfair, 'figures': figures}
 

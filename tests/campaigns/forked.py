@@ -91,15 +91,18 @@ def judged(
     """
     before = content(folder) if looks else {}
     with tempfile.TemporaryFile() as caught:
-        # What a fork holds before it has done anything: it is handed not all that the campaign holds.
-        (idle,) = wait([fork(_nothing, caught.fileno())])
+        # What a fork holds before it has done anything: it is handed not all that the campaign holds. Before and after,
+        # for meanwhile the campaign may have given memory back.
+        (before_it,) = wait([fork(_nothing, caught.fileno())])
         (ended,) = wait([fork(function, caught.fileno())])
+        (after_it,) = wait([fork(_nothing, caught.fileno())])
+        idle = min(before_it.memory, after_it.memory)
         caught.seek(0)
         text = caught.read().decode('utf-8', 'replace')
     check(ended.status, text)
     if ended.status is None or ended.status and 'error: ' not in text:
         raise Broken(f'status {ended.status} without a word', text)
-    if ended.memory > idle.memory + MEMORY:
+    if ended.memory > idle + MEMORY:
         raise Broken(f'{ended.memory} MiB', text)
     after = content(folder) if looks else {}
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}

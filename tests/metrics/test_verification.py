@@ -104,6 +104,7 @@ def test_drawn_pairs_of_the_set() -> None:
     assert (found['pairs'], found['missing']) == (64, 0)
     right = metric.outcomes['verification'].numpy()
     assert [right[pairs.fold == fold].mean() for fold in range(4)] == pytest.approx(accuracies)
+    assert metric.pair_keys['verification'] == (pairs.first, pairs.second)
     assert metric.convention == 'PixelRecogniser (under training), align none, 64 pairs drawn by seed 3, 4 folds'
     with pytest.raises(UserError, match='saw no image'):
         metric.compute()
@@ -169,6 +170,8 @@ def test_missing_images_and_faces_are_counted(listed: tuple[str, Pairs]) -> None
     accuracies = by_hand(cosines(pairs)[compared], pairs.same[compared], pairs.fold[compared])
     assert found['verification'] == pytest.approx(np.mean(accuracies))
     assert (found['pairs'], found['missing']) == (compared.sum(), (~compared).sum()) and found['missing'] > 0
+    whose = [[key for key, there in zip(side, compared, strict=True) if there] for side in (pairs.first, pairs.second)]
+    assert [list(side) for side in metric.pair_keys['verification']] == whose
     assert '54 pairs, 3 folds' in metric.convention
 
 

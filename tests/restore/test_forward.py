@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.atomic import cache_folder
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.restore import forward
@@ -71,12 +73,13 @@ def test_what_was_found_out_is_kept(clock: list[float]) -> None:
 
 @pytest.mark.parametrize('content', [b'', b'[]', b'{"a": ', b'\xff'])
 def test_a_damaged_record_is_measured_anew(clock: list[float], content: bytes) -> None:
-    forward._file().parent.mkdir(parents=True)
-    forward._file().write_bytes(content)
+    file = cache_folder() / 'forward.json'
+    file.parent.mkdir(parents=True)
+    file.write_bytes(content)
     net = Timed(clock, 'fp32')
     with torch.inference_mode():
         Forward(net, CPU)(faces())
-    assert net.formats[-1] == 'bf16' and forward._known()
+    assert net.formats[-1] == 'bf16' and json.loads(file.read_bytes())
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
@@ -101,3 +104,74 @@ def test_a_processor_without_bf16(clock: list[float], monkeypatch: pytest.Monkey
     with torch.inference_mode():
         Forward(net, CPU)(faces())
     assert net.formats == ['fp32']
+
+
+class Enlarger(nn.Module):
+    """What can be brought to ONNX: a convolution and a shuffle of pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 12, 3, padding=1)
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return nn.functional.pixel_shuffle(self.conv(lq) * 0.2 + 0.5, 2)
+
+
+def many() -> Tensor:
+    return torch.rand(32, 3, 8, 8, generator=torch.Generator().manual_seed(2))
+
+
+def test_onnx_makes_the_networks_own_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip('onnxscript')
+    net, first = Enlarger().eval(), torch.rand(3, 3, 6, 10)
+    with torch.inference_mode():
+        run = Forward(net, CPU, engine='onnx')
+        for lq in (first, many()):
+            torch.testing.assert_close(run(lq), net(lq).clamp(0, 1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(('faces', 'ways'), [(31, ['fp32']), (32, ['fp32', 'onnx'])])
+def test_onnx_is_tried_for_many_faces_without_bf16(
+    monkeypatch: pytest.MonkeyPatch, faces: int, ways: list[str]
+) -> None:
+    monkeypatch.setattr(forward, 'computes_bf16', lambda device: False)
+    monkeypatch.setattr(forward, 'missing_packages', list)
+    assert Forward(Enlarger(), CPU)._candidates(faces) == ways
+    assert Forward(Enlarger(), CPU, engine='torch')._candidates(faces) == ['fp32']
+    monkeypatch.setattr(forward, 'missing_packages', lambda: ['onnx'])
+    assert Forward(Enlarger(), CPU)._candidates(faces) == ['fp32']
+
+
+def test_a_network_that_onnx_does_not_take_runs_as_it_is(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, 'computes_bf16', lambda device: False)
+    monkeypatch.setattr(forward, 'missing_packages', list)
+
+    def refuse(net: nn.Module, size: tuple[int, int]) -> None:
+        raise UserError('it cannot be brought to ONNX')
+
+    monkeypatch.setattr(forward, 'onnx_function', refuse)
+    net = Timed(clock, 'bf16').eval()
+    with torch.inference_mode():
+        assert torch.equal(Forward(net, CPU)(many()), net(many()))
+
+
+@pytest.mark.parametrize(
+    ('device', 'precision', 'missing', 'message'),
+    [
+        ('cpu', 'bf16', [], 'leave out --precision bf16'),
+        ('cuda', 'auto', [], 'runs on the CPU, not on cuda'),
+        ('cpu', 'auto', ['onnxruntime'], r'needs onnxruntime: pip install'),
+    ],
+)
+def test_onnx_where_it_cannot_be_had(
+    clock: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    device: str,
+    precision: InferencePrecision,
+    missing: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(forward, 'missing_packages', lambda: missing)
+    with pytest.raises(UserError, match=message):
+        Forward(Enlarger(), torch.device(device), precision, 'onnx')

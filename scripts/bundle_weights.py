@@ -1,0 +1,97 @@
+"""Makes a bundled network of a checkpoint: half precision, averaged weights, and of its description what a user needs.
+
+    python scripts/bundle_weights.py experiments/face_x4_blind/train/models/net_g_6000.pth face_x4_blind
+
+Writes ``fsr_plugins/zoo/NAME.pth``, notes its SHA-256 in ``SHA256SUMS`` and prints what the card ``NAME.md`` says of
+the check on the built-in faces. The card is written by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.checkpoints import META, PARAMS, PARAMS_EMA, described, load, meta_of, write_weights
+from fsr_plugins.checkpoints.bundled import FOLDER, SUMS
+from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.metrics import PSNR
+from fsr_plugins.portraits import render
+from fsr_plugins.registry import build
+from fsr_plugins.values import Record
+
+#: What stays of the description: nothing of the machine, the folders or the training's course.
+KEPT = (
+    'format',
+    'net',
+    'arch',
+    'module',
+    'scale',
+    'sizes',
+    'range',
+    'channels',
+    'degradation',
+    'iteration',
+    'versions',
+)
+
+
+def small(content: Record) -> Record:
+    """The averaged weights in half precision, and the description without what only its training needed."""
+    meta = content[META]
+    stores = (meta.get('manifests') or {}).get('train', [])
+    faces = [{key: store[key] for key in ('size', 'points') if key in store} for store in stores[:1]]
+    state = content.get(PARAMS_EMA, content.get(PARAMS))
+    halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    kept = {key: meta[key] for key in KEPT if key in meta}
+    return {PARAMS: halves, META: {**kept, 'manifests': {'train': faces}}}
+
+
+def measured(net: nn.Module) -> tuple[float, float]:
+    """PSNR in dB of the network and of bicubic enlargement on 24 of the built-in faces, degraded as in its training.
+
+    Args:
+        net: what :func:`fsr_plugins.load` has opened.
+    """
+    meta = meta_of(net)
+    side = meta['manifests']['train'][0]['size']
+    assert side is not None and meta['scale'] is not None  # of networks that were trained here
+    faces = [face.image for face in render('studio', 'test', range(24), side[0])]
+    gt = torch.from_numpy(np.stack(faces)).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        lq = build('degradations', meta['degradation'] or {})(gt, torch.arange(len(faces)))
+        return _psnr(net(lq), gt), _psnr(bicubic_up(lq, meta['scale']), gt)
+
+
+def _psnr(sr: Tensor, gt: Tensor) -> float:
+    metric = PSNR()
+    metric.update(sr.clamp(0, 1), gt)
+    return float(metric.compute())
+
+
+def check_line(psnr: float, bicubic: float) -> str:
+    """The card's line of the check."""
+    return f'Check on 24 built-in faces: {psnr:.2f} dB (bicubic {bicubic:.2f} dB).'
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('name')
+    arguments = parser.parse_args()
+    path = FOLDER / f'{arguments.name}.pth'
+    digest = write_weights(path, small(described(arguments.checkpoint)))
+    sums = FOLDER / SUMS
+    lines = sums.read_text().splitlines() if sums.is_file() else []
+    lines = [line for line in lines if line.split()[1] != path.name] + [f'{digest}  {path.name}']
+    sums.write_text('\n'.join(sorted(lines, key=lambda line: line.split()[1])) + '\n')
+    print(f'{path}: {path.stat().st_size / 1e6:.2f} MB, SHA-256 {digest}')
+    print(check_line(*measured(load(path))))
+
+
+if __name__ == '__main__':
+    main()

@@ -63,6 +63,8 @@ $(STAMPS)/basicsr: $(STAMPS)/build_tools
 $(STAMPS)/package: $(STAMPS)/basicsr setup.py pyproject.toml
 	@echo 'setup 5/5: fsr_plugins itself, editable, with ONNX and the tools for its checks'
 	@$(PIP) --no-build-isolation --editable '.[dev,export]'
+	@# MTCNN's weights lie in this wheel; it asks for an old torch, hence without its dependencies.
+	@$(PIP) --no-deps 'facenet-pytorch==2.6.0'
 	@# yapf writes its grammar when it is first imported: once, before several processes do.
 	@$(BIN)/python -c 'import mmengine.config'
 	@touch $@

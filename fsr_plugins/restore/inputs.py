@@ -13,10 +13,33 @@ from fsr_plugins.atomic import NAME_BYTES, check_writable
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
+from fsr_plugins.restore.pictures import Extension, suffix_of
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 from fsr_plugins.stores.manifest import NAME as MANIFEST
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How results are called, and where pictures are looked for.
+
+    Attributes:
+        suffix: follows the input's name: ``_x4`` makes ``a_x4.png`` of ``a.jpg``.
+        extension: the kind of file; see :data:`~fsr_plugins.restore.pictures.Extension`.
+        recursive: folders in folders are looked into, and results lie in the same folders below the output's.
+
+    Raises:
+        UserError: the suffix is no part of a name.
+    """
+
+    suffix: str = ''
+    extension: Extension = 'png'
+    recursive: bool = False
+
+    def __post_init__(self) -> None:
+        if '/' in self.suffix or os.sep in self.suffix or '\0' in self.suffix:
+            raise UserError(f"--suffix '{self.suffix}': a part of a file's name is needed, without '/'.")
 
 
 @dataclass(frozen=True)
@@ -26,7 +49,7 @@ class Wanted:
     Attributes:
         results: the file of each input's result.
         failed: why an input can have none.
-        left_out: of each folder the pictures of kinds that are not looked for, and how many folders are in it.
+        left_out: of each folder the pictures of kinds that are not looked for, and the folders in it.
     """
 
     results: dict[Path, Path]
@@ -34,48 +57,53 @@ class Wanted:
     left_out: Json = field(default_factory=dict)
 
 
-def find_results(inputs: Sequence[Path], out: Path, may_exist: bool) -> Wanted:
-    """Every input with the file of its result, ``<name>.png`` in ``out``.
+def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Naming | None = None) -> Wanted:
+    """Every input with the file of its result, ``<name>.png`` in ``out``; what is given twice is taken once.
 
     Inputs that differ in their ending alone keep it: ``a.jpg`` beside ``a.png`` gives ``a.jpg.png`` and ``a.png.png``.
+    Those of one name in different folders come into folders named after these.
 
     Args:
         inputs: images, and folders of images; of a folder that ``fsr prepare`` has made, those in its ``images/``.
         may_exist: results may be there already.
+        naming: of the results; None: the defaults.
 
     Raises:
         UserError: an input or an image in a folder is not there, two results are the same file, a result exists or is
             an input, or ``out`` cannot be written.
     """
+    naming = naming or Naming()
     left_out: Json = {}
-    sources: list[Path] = []
+    # By the folder that really holds it and its name: each file with its place below an input that is a folder.
+    sources: dict[tuple[str, str], tuple[Path, Path]] = {}
     for path in inputs:
         if os.path.isdir(path):
-            sources += _inside(path, left_out)
+            found = _inside(path, left_out, naming.recursive, out)
         elif os.path.isfile(path):
-            sources.append(path)
+            found = [(path, Path())]
         else:
             raise UserError(f"There is no image or folder '{shown(path)}'.")
-    stems = Counter(Path(name).stem for name in {source.name for source in sources})
+        for source, below in found:
+            sources.setdefault((os.path.realpath(source.parent), source.name), (source, below))
     results: dict[Path, Path] = {}
     failed: dict[Path, str] = {}
     taken: dict[Path, Path] = {}
-    places = {os.path.realpath(source) for source in sources}
-    for source in sources:
-        result = out / f'{source.stem if stems[source.stem] == 1 else source.name}.png'
-        if taken.setdefault(result, source) != source:
+    places = {os.path.realpath(source) for source, _ in sources.values()}
+    for source, result in _named(list(sources.values()), naming):
+        file = out / result
+        if taken.setdefault(file, source) != source:
             raise UserError(
-                f"'{shown(taken[result])}' and '{shown(source)}' would both become '{shown(result)}': do one of them "
+                f"'{shown(taken[file])}' and '{shown(source)}' would both become '{shown(file)}': do one of them "
                 'elsewhere.'
             )
-        if os.path.realpath(result) in places:
-            raise UserError(f"-o {out}: '{shown(result)}' is one of the inputs: choose another folder.")
-        if os.path.isdir(result):
-            raise UserError(f"-o {out}: '{shown(result)}' is a folder; choose another place.")
-        if len(os.fsencode(result.name)) > NAME_BYTES:
-            failed[source] = f"'{shown(source)}' would become '{shown(result.name)}', too long a name: shorten it."
+        if os.path.realpath(file) in places:
+            raise UserError(f"-o {out}: '{shown(file)}' is one of the inputs: choose another folder.")
+        if os.path.isdir(file):
+            raise UserError(f"-o {out}: '{shown(file)}' is a folder; choose another place.")
+        if len(os.fsencode(file.name)) > NAME_BYTES:
+            failed[source] = f"'{shown(source)}' would become '{shown(file.name)}', too long a name: shorten it."
         else:
-            results[source] = result
+            results[source] = file
     there = [result for result in results.values() if os.path.lexists(result)]
     if there and not may_exist:
         raise UserError(
@@ -88,29 +116,75 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool) -> Wanted:
     return Wanted(results, failed, left_out)
 
 
-def _inside(folder: Path, left_out: Json, outermost: bool = True) -> list[Path]:
-    """The images directly in a folder, or in a store's ``images``; what else may be there is noted, and said."""
+def _named(sources: Sequence[tuple[Path, Path]], naming: Naming) -> list[tuple[Path, Path]]:
+    """Each source, given with the folder that its result shall lie in, with its result's name below the output's."""
+    twice = Counter((below, source.name) for source, below in sources)
+    placed = [
+        (source, below if twice[below, source.name] == 1 else below / source.resolve().parent.name)
+        for source, below in sources
+    ]
+    stems = Counter((below, source.stem) for source, below in placed)
+    names = {(below, source.name) for source, below in placed}
+    named = []
+    for source, below in placed:
+        # A stem may be the full name of another input, whose result may need it.
+        alone = stems[below, source.stem] == 1 and (below, source.stem) not in names
+        name = source.stem if alone else source.name
+        named.append((source, below / f'{name}{naming.suffix}{suffix_of(source.suffix, naming.extension)}'))
+    return named
+
+
+def _inside(
+    folder: Path, left_out: Json, recursive: bool, out: Path, outermost: bool = True
+) -> list[tuple[Path, Path]]:
+    """The images in a folder, or in a store's ``images``, each with the folder of its result below the output's.
+
+    What else may be there is noted in ``left_out``, and said. With ``recursive`` the folders in it are looked into,
+    too, but the output's and links to folders are not.
+    """
+    files, folders = _listed(folder)
+    # A link to nowhere is taken, too: reading it says what is wrong.
+    inside = [(file, Path()) for file in files if file.suffix.lower() in EXTENSIONS]
+    is_store = folder / MANIFEST in files or not (inside or recursive)
+    if outermost and is_store and folder / 'images' in folders:
+        return _inside(folder / 'images', left_out, False, out, outermost=False)
+    others = [file.name for file in files if file.suffix.lower() in OTHER_EXTENSIONS]
+    deeper = []
+    if recursive:
+        deeper = [each for each in folders if not each.is_symlink() and each.resolve() != out.resolve()]
+        folders = [each for each in folders if each.is_symlink()]
+    if folders or others:
+        left_out[str(folder)] = {'other_kinds': others, 'folders': [each.name for each in folders]}
+        one = f" ('{shown(others[0])}' is one; name it to try it, or convert it)" if others else ''
+        parts = [f'{len(others)} pictures of kinds that are not looked for in folders{one}'] if others else []
+        how = 'name it' if recursive else '--recursive takes them'
+        parts += [f"{len(folders)} folders in it ('{shown(folders[0].name)}' is one; {how})"] if folders else []
+        logger.warning("'%s': left out are %s.", shown(folder), ', and '.join(parts))
+    for each in deeper:
+        try:
+            found = _inside(each, left_out, True, out)
+        except _Empty:
+            continue
+        inside += [(file, Path(each.name) / below) for file, below in found]
+    if not inside:
+        raise _Empty(f"The folder '{shown(folder)}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
+    return inside
+
+
+class _Empty(UserError):
+    """That a folder holds no images."""
+
+
+def _listed(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Files and folders in a folder, without hidden ones."""
     if os.path.isfile(folder / 'data.mdb'):
         raise UserError(
             f"'{shown(folder)}' is an LMDB, and files of images are needed: prepare the set under a name that does not "
             "end in '.lmdb', as a folder."
         )
     try:
-        files = sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
+        listed = sorted(file for file in folder.iterdir() if not file.name.startswith('.'))
     except OSError as error:
         raise UserError(f"The folder '{shown(folder)}' cannot be read: {error.strerror}.") from error
-    folders = [file for file in files if os.path.isdir(file)]
-    # A link to nowhere is taken, too: reading it says what is wrong.
-    inside = [file for file in files if file.suffix.lower() in EXTENSIONS and file not in folders]
-    if outermost and folder / 'images' in folders and (folder / MANIFEST in files or not inside):
-        return _inside(folder / 'images', left_out, outermost=False)
-    others = [file.name for file in files if file.suffix.lower() in OTHER_EXTENSIONS and file not in folders]
-    if folders or others:
-        left_out[str(folder)] = {'other_kinds': others, 'folders': len(folders)}
-        one = f" ('{shown(others[0])}' is one; name it to try it, or convert it)" if others else ''
-        parts = [f'{len(others)} pictures of kinds that are not looked for in folders{one}'] if others else []
-        parts += [f'{len(folders)} folders in it'] if folders else []
-        logger.warning("'%s': left out are %s.", shown(folder), ', and '.join(parts))
-    if not inside:
-        raise UserError(f"The folder '{shown(folder)}' holds no images ({', '.join(sorted(EXTENSIONS))}).")
-    return inside
+    folders = [file for file in listed if os.path.isdir(file)]
+    return [file for file in listed if file not in folders], folders

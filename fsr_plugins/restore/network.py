@@ -16,14 +16,14 @@ from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.batching import batches, to_tensor
-from fsr_plugins.faces.protocol import Floats, Image, Images
+from fsr_plugins.faces.protocol import Floats, Image, Images, check_images
 from fsr_plugins.faces.scaling import scale_back
 
 #: What a command says of its results.
 Json = dict[str, Any]
 
 #: Faces that go through the network together, at most so many and so many pixels.
-_TOGETHER, _PIXELS = 32, 1 << 18
+_TOGETHER, _PIXELS, _UNBOUND = 32, 1 << 18, 1 << 62
 #: Pixels of the largest LR.
 _LARGEST = 1 << 26
 
@@ -49,6 +49,7 @@ class FaceNetwork:
     device: torch.device = torch.device('cpu')
     name: str = 'the network'
     size_given: bool = False
+    batch_size: int | None = None
 
     @classmethod
     def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
@@ -80,11 +81,16 @@ class FaceNetwork:
         """Enlarges uint8 (H, W, 3) RGB faces of any sizes, those of one size together; in their order.
 
         Raises:
-            UserError: the network does not take that size, does not enlarge by its scale (a discriminator, say), or
-                makes values of a face that are no finite numbers.
+            UserError: a face is not uint8 (H, W, 3), the network does not take that size, does not enlarge by its scale
+                (a discriminator, say), or makes values of a face that are no finite numbers.
         """
+        try:
+            check_images(faces)
+        except ValueError as error:
+            raise UserError(f'{self.name} takes faces of 0 to 255. {error} Restorer takes other kinds.') from error
         found: dict[int, Image] = {}
-        for places, batch in batches(faces, _TOGETHER, _PIXELS):
+        most = (_TOGETHER, _PIXELS) if self.batch_size is None else (self.batch_size, _UNBOUND)
+        for places, batch in batches(faces, *most):
             height, width = batch.shape[1:3]
             with explained(f'{self.name} does not take faces of {height}×{width}'):
                 sr = self.net(to_tensor(batch, self.device) / 255)

@@ -20,6 +20,61 @@ from fsr_plugins.faces.protocol import Floats, Image
 MOST_PIXELS = 32_000_000
 #: Share of a face's side over which it fades into the photograph.
 _FADE = 0.15
+#: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
+_FROM = 0.85
+#: What a face keeps of the photograph's colours is coarser than this, the standard deviation of a blur in LR's pixels.
+_COARSE = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceChoice:
+    """Which faces are restored, and how much of that is seen.
+
+    Attributes:
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.85 times that on
+            the restored face fades into the untouched one.
+        score: least confidence of the detector; None: every face that it finds.
+        strength: how much of a restored face is seen over the untouched one, 0 to 1.
+        smallest: the longer side of a face's box, in pixels of the photograph; smaller faces are left as they are.
+        largest: the same of the largest face that is restored; None: without a limit.
+        only_largest: all faces but the one with the largest box are left as they are.
+    """
+
+    most: float = 1.1
+    score: float | None = None
+    strength: float = 1.0
+    smallest: float = 0.0
+    largest: float | None = None
+    only_largest: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.most > 0:
+            raise UserError(f'--most {self.most}: more than 0 is needed.')
+        for option, value in (('score', self.score), ('strength', self.strength)):
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f'--{option} {value}: 0 to 1 is needed.')
+        if not self.smallest >= 0 or (self.largest is not None and not self.largest >= self.smallest):
+            raise UserError(
+                f'--min-face {self.smallest:g} and --max-face {self.largest}: pixels, 0 or more, in this order.'
+            )
+
+    def left_by(self, face: Detection, reduction: float, is_largest: bool) -> str | None:
+        """The option that leaves a face as it is, or None.
+
+        Args:
+            reduction: how many pixels of the photograph make one of LR.
+            is_largest: whether no other face of the photograph has a larger box.
+        """
+        side = box_side(face)
+        rules = {
+            '--score': face.score < (self.score or 0.0),
+            '--only-largest': self.only_largest and not is_largest,
+            '--min-face': side < self.smallest,
+            '--max-face': self.largest is not None and side > self.largest,
+            '--most': reduction >= self.most,
+            '--strength': self.strength == 0,
+        }
+        return next((option for option, leaves in rules.items() if leaves), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +86,8 @@ class FaceCrop:
         matrix: float64 (2, 3), from the photograph's pixels to those of LR.
         reduction: how many pixels of the photograph make one of LR.
         lr: uint8 (H, W, 3), or None for one that is left as it is.
-        left_by: the option that leaves it, ``--most`` (too large to gain by the network) or ``--score``; None: none.
+        left_by: the option of :class:`FaceChoice` that leaves it; None: none.
+        weight: how much of the restored face is seen over the untouched one, 0 to 1.
     """
 
     found: Detection
@@ -39,25 +95,24 @@ class FaceCrop:
     reduction: float
     lr: Image | None
     left_by: str | None = None
+    weight: float = 1.0
 
     def as_dict(self) -> dict[str, object]:
         """Plain values."""
         return {
             'box': [round(float(value), 1) for value in self.found.box],
             'score': round(self.found.score, 4),
+            'points': [[round(float(value), 1) for value in point] for point in self.found.points],
+            'size': round(box_side(self.found), 1),
             'reduction': round(self.reduction, 3),
             'restored': self.lr is not None,
+            'weight': round(self.weight, 3),
             **({} if self.left_by is None else {'left_by': self.left_by}),
         }
 
 
 def cut(
-    photograph: Image,
-    found: Sequence[Detection],
-    size: tuple[int, int],
-    points: Floats,
-    most: float,
-    score: float = 0.0,
+    photograph: Image, found: Sequence[Detection], size: tuple[int, int], points: Floats, choice: FaceChoice
 ) -> list[FaceCrop]:
     """The faces of a photograph as the network's LR.
 
@@ -65,8 +120,7 @@ def cut(
         photograph: uint8 (H, W, 3).
         size: height and width of LR.
         points: (5, 2), where a face's points shall lie in LR.
-        most: a face is left as it is if more than so many of its pixels would make one of LR.
-        score: a face below it is left as it is, too.
+        choice: which ones are restored.
 
     Returns:
         the faces in their order, without those whose points say nothing of their position.
@@ -74,13 +128,27 @@ def cut(
     template = torch.from_numpy(points).double()
     marks = torch.from_numpy(np.array([face.points for face in found], np.float64).reshape(-1, 5, 2))
     good = alignable(marks, template)
+    faces = list(compress(found, good.tolist()))
+    largest = max(faces, key=box_side, default=None)
     cuts = []
-    for face, matrix in zip(compress(found, good.tolist()), similarity(marks[good], template).numpy(), strict=True):
+    for face, matrix in zip(faces, similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
-        left_by = '--score' if face.score < score else '--most' if reduction > most else None
+        left_by = choice.left_by(face, reduction, face is largest)
+        weight = choice.strength * faded(reduction, choice.most) if left_by is None else 0.0
         lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
-        cuts.append(FaceCrop(face, matrix, reduction, lr, left_by))
+        cuts.append(FaceCrop(face, matrix, reduction, lr, left_by, weight))
     return cuts
+
+
+def box_side(face: Detection) -> float:
+    """The longer side of a face's box, in pixels of the photograph."""
+    return float((face.box[2:] - face.box[:2]).max())
+
+
+def faded(reduction: float, most: float) -> float:
+    """How much of a restored face is seen: 1, falling smoothly to 0 from 0.85 times ``most`` to ``most``."""
+    share = float(np.clip((most - reduction) / ((1 - _FROM) * most), 0, 1))
+    return share * share * (3 - 2 * share)
 
 
 def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
@@ -131,7 +199,8 @@ def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequ
         to_lr, scale = np.vstack([face.matrix, [0, 0, 1]]), sr.shape[0] / face.lr.shape[0]
         # From SR's pixels by LR's and the photograph's to those of the result.
         matrix = _larger(times) @ np.linalg.inv(to_lr) @ np.linalg.inv(_larger(scale))
-        _paste(result, sr, matrix[:2])
+        matched = _matched(sr, result, matrix[:2], _COARSE * scale)
+        _paste(result, matched, matrix[:2], face.weight)
 
 
 def _larger(times: float) -> Matrix:
@@ -139,7 +208,20 @@ def _larger(times: float) -> Matrix:
     return np.array([[times, 0, (times - 1) / 2], [0, times, (times - 1) / 2], [0, 0, 1.0]])
 
 
-def _paste(result: Image, sr: Image, matrix: Matrix) -> None:
+def _matched(sr: Image, result: Image, matrix: Matrix, coarse: float) -> Image:
+    """SR with the colours of its place in ``result``: what is coarser than a blur is the photograph's, the rest SR's.
+
+    Args:
+        matrix: from SR's pixels to those of ``result``.
+        coarse: standard deviation of the blur in SR's pixels.
+    """
+    under = warp(result, np.linalg.inv(np.vstack([matrix, [0, 0, 1]]))[:2], (sr.shape[0], sr.shape[1]), 'reflect')
+    apart = under.astype(np.float32) - sr
+    matched = sr + cv2.GaussianBlur(apart, (0, 0), coarse, borderType=cv2.BORDER_REFLECT)
+    return np.rint(matched.clip(0, 255)).astype(np.uint8)
+
+
+def _paste(result: Image, sr: Image, matrix: Matrix, strength: float) -> None:
     """Lays SR over its place in ``result``, which is changed; only the pixels round it are looked at."""
     height, width = sr.shape[:2]
     corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
@@ -152,7 +234,9 @@ def _paste(result: Image, sr: Image, matrix: Matrix) -> None:
     moved[:, 2] -= (left, top)
     size = (int(bottom - top), int(right - left))
     face = warp(sr, moved, size, 'reflect').astype(np.float32)
-    weight = warp(np.repeat(_fade(height, width)[..., None], 3, axis=2), moved, size).astype(np.float32) / 255
+    weight = warp(np.repeat(_fade(height, width)[..., None], 3, axis=2), moved, size).astype(np.float32) * (
+        strength / 255
+    )
     under = result[top:bottom, left:right]
     under[...] = np.rint(under + weight * (face - under)).astype(np.uint8)
 

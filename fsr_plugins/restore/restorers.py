@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import ffhq_template, open_detector, tiled
+from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, tiled
 from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
@@ -18,17 +19,34 @@ from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
 
+logger = logging.getLogger(__name__)
+
 #: Pixels of a result beyond which a picture is not enlarged.
 MOST_RESULT_PIXELS = 4 * photograph.MOST_PIXELS
-#: By input, the result and what is to be said of it.
-Made = dict[Path, tuple[Image, dict[str, object]]]
 
+
+class Result(NamedTuple):
+    """What was made of a picture.
+
+    Attributes:
+        image: uint8 (H, W, 3).
+        about: what is to be said of it, plain values.
+        faces: of each restored face in a photograph LR and SR, uint8 (h, w, 3).
+    """
+
+    image: Image
+    about: dict[str, object]
+    faces: Sequence[tuple[Image, Image]] = ()
+
+
+#: By input, the result.
+Made = dict[Path, Result]
 
 #: By input, in a sentence, why it has no result; equal ones are of the network, not of a picture.
 Wrong = dict[Path, str]
 
 
-class Restorer(Protocol):
+class Enlarger(Protocol):
     """How pictures become larger ones; ``together`` is how many are held in memory at once, at most."""
 
     together: int
@@ -43,38 +61,31 @@ class Restorer(Protocol):
         """Results of pictures, uint8 (H, W, 3), and why others have none."""
 
 
-@dataclass(frozen=True)
-class Photographs:
-    """That the pictures are photographs, in which faces are looked for.
+@dataclass(frozen=True, kw_only=True)
+class Photographs(photograph.FaceChoice):
+    """How faces are looked for in photographs and restored.
 
     Attributes:
-        detector: one of :data:`fsr_plugins.faces.DETECTORS`.
+        detector: one of :data:`fsr_plugins.faces.DETECTORS`; None: what ``best_without_download`` of that room names.
         weights: a local file (or folder) of its weights; None: the published ones.
         like: where a face's points lie in what the network takes: as on average in a store with landmarks (a path or
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
         enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
-        most: a face that is so many times as large as the network's LR is left as it is.
-        score: least confidence of the detector, lower than its own threshold too; None: that threshold.
     """
 
-    detector: str = 'retinaface_resnet50'
+    detector: str | None = None
     weights: Path | None = None
     like: str | None = None
     enlarge: int | None = None
-    most: float = 2.0
-    score: float | None = None
 
     def __post_init__(self) -> None:
         if self.enlarge is not None and self.enlarge < 1:
             raise UserError(f'--enlarge {self.enlarge}: at least 1 is needed.')
-        if not self.most > 0:
-            raise UserError(f'--most {self.most}: more than 0 is needed.')
-        if self.score is not None and not 0 <= self.score <= 1:
-            raise UserError(f'--score {self.score}: 0 to 1 is needed.')
+        super().__post_init__()
 
 
 class AlignedFaces:
-    """Every picture is a face; see :class:`Restorer`.
+    """Every picture is a face; see :class:`Enlarger`.
 
     Args:
         fit: bring it to the size of the network's LR first; without, one of another size has no result.
@@ -91,12 +102,12 @@ class AlignedFaces:
             network.known_size()
 
     def pixels(self, header: Header) -> int:
-        """See :class:`Restorer`."""
+        """See :class:`Enlarger`."""
         height, width = self.network.known_size() if self.fit else header.shape
         return header.height * header.width + height * width * self.network.scale**2
 
     def unfit(self, header: Header) -> str | None:
-        """See :class:`Restorer`."""
+        """See :class:`Enlarger`."""
         height, width = header.shape
         if self.fit:
             return None
@@ -119,7 +130,7 @@ class AlignedFaces:
         )
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
-        """See :class:`Restorer`; a size that the network does not take keeps no other from being enlarged."""
+        """See :class:`Enlarger`; a size that the network does not take keeps no other from being enlarged."""
         made: Made = {}
         wrong: Wrong = {}
         by_size: dict[Size, dict[Path, Image]] = {}
@@ -136,12 +147,12 @@ class AlignedFaces:
             except UserError as error:
                 wrong |= dict.fromkeys(faces, str(error))
             else:
-                made |= {source: (image, {}) for source, image in zip(faces, enlarged, strict=True)}
+                made |= {source: Result(image, {}) for source, image in zip(faces, enlarged, strict=True)}
         return made, wrong
 
 
 class PhotographFaces:
-    """Faces are looked for, enlarged and put back; see :class:`Restorer`.
+    """Faces are looked for, enlarged and put back; see :class:`Enlarger`.
 
     Raises:
         UserError: the detector cannot be opened, or it is not known how faces are cut out for the network.
@@ -154,17 +165,19 @@ class PhotographFaces:
         self.network, self.how = network, how
         self.points = points_in_lr(network, how.like)
         # A score below the detector's own lowers that; faces below a higher one are found, left alone and counted.
-        opened = open_detector(how.detector, how.weights, network.device, how.score)
+        name = how.detector or best_without_download(how.weights)
+        opened = open_detector(name, how.weights, network.device, how.score)
+        logger.info('Faces are looked for by %s.', name)
         # Faces that gain are as large as the network's LR: too small for most detectors before they are enlarged.
-        self.detector = tiled(how.detector, opened, photograph.power_of_two(network.scale))
+        self.detector = tiled(name, opened, photograph.power_of_two(network.scale))
 
     def pixels(self, header: Header) -> int:
-        """See :class:`Restorer`."""
+        """See :class:`Enlarger`."""
         times = photograph.times(header.shape, self.network.scale, self.how.enlarge)
         return header.height * header.width * (1 + times**2)
 
     def unfit(self, header: Header) -> str | None:
-        """See :class:`Restorer`."""
+        """See :class:`Enlarger`."""
         try:
             photograph.times(header.shape, self.network.scale, self.how.enlarge)
         except UserError as error:
@@ -172,25 +185,27 @@ class PhotographFaces:
         return None
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
-        """See :class:`Restorer`."""
+        """See :class:`Enlarger`."""
         enlarge = {
             source: photograph.times(image.shape, self.network.scale, self.how.enlarge)
             for source, image in read.items()
         }
         found = self.detector.detect(list(read.values()))
-        size, score = self.network.known_size(), self.how.score or 0.0
+        size = self.network.known_size()
         cuts = {
             # The surest face comes last: it is to lie above.
-            source: photograph.cut(image, faces[::-1], size, self.points, self.how.most, score)
+            source: photograph.cut(image, faces[::-1], size, self.points, self.how)
             for (source, image), faces in zip(read.items(), found, strict=True)
         }
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
-        made = {}
+        made: Made = {}
         for source, image in read.items():
             result = photograph.enlarged(image, enlarge[source])
-            photograph.put_back(result, enlarge[source], chosen[source], [next(sr) for _ in chosen[source]])
-            made[source] = result, {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
+            pairs = [(face.lr, next(sr)) for face in chosen[source] if face.lr is not None]
+            photograph.put_back(result, enlarge[source], chosen[source], [larger for _, larger in pairs])
+            about = {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
+            made[source] = Result(result, about, pairs)
         return made, {}
 
 

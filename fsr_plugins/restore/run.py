@@ -6,21 +6,22 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-from torch import nn
-
-from fsr_plugins.atomic import write_atomically
+from fsr_plugins.atomic import check_writable, write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.images import Header, decode_image, look_at, read_bytes, shown
-from fsr_plugins.restore.forward import Engine, Forward, InferencePrecision
-from fsr_plugins.restore.inputs import find_results
-from fsr_plugins.restore.network import FaceNetwork, Json
-from fsr_plugins.restore.restorers import AlignedFaces, PhotographFaces, Photographs, Restorer, Wrong
+from fsr_plugins.images import Header, look_at, read_bytes, shown
+from fsr_plugins.restore.choosing import Mode, enlarger
+from fsr_plugins.restore.forward import Engine, InferencePrecision
+from fsr_plugins.restore.inputs import Naming, find_results
+from fsr_plugins.restore.network import Json
+from fsr_plugins.restore.opening import open_network
+from fsr_plugins.restore.pictures import NO_ALPHA, Extras, decode, encode, unfit
+from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
 from fsr_plugins.stores.images import encode_png
 
 logger = logging.getLogger(__name__)
@@ -36,14 +37,19 @@ class RestoreRequest:
     Attributes:
         checkpoint: a network file of this toolkit.
         inputs: images, and folders of images.
-        out: folder for the results, ``<name of the input>.png``.
+        out: folder for the results; see :func:`~fsr_plugins.restore.inputs.find_results`.
         size: height and width of LR, where the checkpoint does not say it.
         fit: bring every picture to that size first; without, one of another size ends the command.
-        photographs: look for faces; None: every picture is a face.
+        mode: what the pictures are; see :class:`~fsr_plugins.restore.Restorer`.
+        photographs: how faces are looked for in photographs.
         device: ``auto``, ``cpu``, ``cuda``, …
         precision, engine: of the network's arithmetic, see :mod:`fsr_plugins.restore.forward`.
         param_key: ``params`` or ``params_ema``; None: the averaged weights where there are some.
-        existing: what becomes of results that are there already.
+        batch_size: faces that go through the network together; None: 32, fewer of large ones.
+        naming: the names of results, and which folders are looked into.
+        save_faces: folder for LR and SR of each restored face of photographs, PNG; None: they are not written.
+        overwrite: results that are there already are replaced.
+        skip_existing: pictures that have a result already are left out.
     """
 
     checkpoint: Path
@@ -51,11 +57,15 @@ class RestoreRequest:
     out: Path
     size: tuple[int, int] | None = None
     fit: bool = False
-    photographs: Photographs | None = None
+    mode: Mode = 'auto'
+    photographs: Photographs = field(default_factory=Photographs)
     device: str = 'auto'
     precision: InferencePrecision = 'auto'
     engine: Engine = 'auto'
     param_key: str | None = None
+    batch_size: int | None = None
+    naming: Naming = field(default_factory=Naming)
+    save_faces: Path | None = None
     overwrite: bool = False
     skip_existing: bool = False
 
@@ -66,53 +76,51 @@ def restore(request: RestoreRequest) -> Json:
     At most :data:`IN_FLIGHT` pixels are held at once, or one picture that has more with its result.
 
     Returns:
-        ``{"checkpoint", "pictures": {input: {"result", "alpha": "dropped" (if it had alpha), "faces" (of a photograph),
-        "enlarged" (of it)}}, "failed": {input: why}, "left_out": {folder: {"other_kinds", "folders"}}, "skipped",
-        "seconds"}``.
+        ``{"checkpoint", "pictures": {input: {"result", "alpha": "dropped" (if it had alpha that its result cannot
+        have), "faces" (of a photograph), "enlarged" (of it)}}, "failed": {input: why}, "left_out": {folder:
+        {"other_kinds", "folders"}}, "skipped", "seconds"}``.
 
     Raises:
         UserError: something of the request does not fit, and nothing was written.
         RunError: a result cannot be written.
     """
-    wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing)
-    network = _opened(request)
-    restorer: Restorer
-    restorer = (
-        AlignedFaces(network, request.fit)
-        if request.photographs is None
-        else PhotographFaces(network, request.photographs)
+    wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing, request.naming)
+    if request.save_faces is not None:
+        check_writable(request.save_faces, '--save-faces')
+    network = open_network(
+        request.checkpoint,
+        request.device,
+        request.precision,
+        request.param_key,
+        request.size,
+        request.batch_size,
+        request.engine,
     )
+    working = enlarger(network, request.mode, request.photographs, request.fit)
     results = wanted.results
     todo = [source for source, result in results.items() if not (request.skip_existing and result.exists())]
     started = time.perf_counter()
     pictures: Json = {}
     failed: Wrong = dict(wanted.failed)
     with ThreadPoolExecutor() as pool:
-        for encoded in _groups(todo, restorer, failed):
+        for group in _groups(todo, working, failed):
             read: dict[Path, Image] = {}
-            for picture, image in zip(encoded, pool.map(_decoded_or_why, encoded), strict=True):
-                if isinstance(image, str):
-                    failed[picture.source] = image
+            extras: dict[Path, Extras] = {}
+            for picture, decoded in zip(group, pool.map(_decoded_or_why, group), strict=True):
+                if isinstance(decoded, str):
+                    failed[picture.source] = decoded
                 else:
-                    read[picture.source] = image
-            made, unfit = restorer.make(read)
-            failed |= unfit
-            list(pool.map(_write, map(results.__getitem__, made), (image for image, _ in made.values())))
-            with_alpha = {picture.source for picture in encoded if picture.header.alpha}
-            for source, (_, about) in made.items():
-                dropped = {'alpha': 'dropped'} if source in with_alpha else {}
-                pictures[str(source)] = {'result': str(results[source]), **dropped, **about}
-            not_done = len(failed) - len(wanted.failed)
-            more = f', {not_done} cannot be done' if not_done else ''
-            logger.info('%d of %d pictures%s', len(pictures), len(todo), more)
-    transparent = [source for source, about in pictures.items() if 'alpha' in about]
-    if transparent:
-        logger.warning(
-            'Alpha of %d pictures was dropped: what it hid shows (%s is one).', len(transparent), shown(transparent[0])
-        )
-    bare = [source for source, about in pictures.items() if about.get('faces') == []]
-    if bare:
-        logger.warning('0 faces were found in %d of %d pictures (%s is one).', len(bare), len(pictures), shown(bare[0]))
+                    read[picture.source], extras[picture.source] = decoded
+            made, wrong = working.make(read)
+            failed |= wrong
+            jobs = [_Job(source, results[source], result, extras[source]) for source, result in made.items()]
+            for job, why in zip(jobs, pool.map(partial(_write, request), jobs), strict=True):
+                if why is None:
+                    pictures[str(job.source)] = _about(job)
+                else:
+                    failed[job.source] = f"'{shown(job.source)}' {why}"
+            _progress(pictures, len(todo), len(failed) - len(wanted.failed), time.perf_counter() - started)
+    _warn(pictures)
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,
@@ -123,13 +131,63 @@ def restore(request: RestoreRequest) -> Json:
     }
 
 
-def _opened(request: RestoreRequest) -> FaceNetwork:
-    """The network of a request, for the size and in the precision that it says."""
-    device = _device(request.device)
-    network = FaceNetwork.open(request.checkpoint, device, request.param_key)
-    if isinstance(network.net, nn.Module):
-        network = replace(network, net=Forward(network.net, device, request.precision, request.engine))
-    return network if request.size is None else network.of_size(request.size)
+class _Job(NamedTuple):
+    """A result that is to be written."""
+
+    source: Path
+    file: Path
+    made: Result
+    extras: Extras
+
+
+def _write(request: RestoreRequest, job: _Job) -> str | None:
+    """Writes a result and its faces; or says, as :func:`pictures.unfit`, why it cannot be a file of its kind."""
+    why = unfit(job.file.suffix, job.made.image.shape)
+    if why is not None:
+        return why
+    data = encode(job.made.image, job.extras, job.file.suffix)
+    job.file.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(job.file, lambda handle: handle.write(data))
+    if request.save_faces is None:
+        return None
+    folder = request.save_faces / job.file.parent.relative_to(request.out)
+    for number, pair in enumerate(job.made.faces):
+        folder.mkdir(parents=True, exist_ok=True)
+        for which, face in zip(('before', 'after'), pair, strict=True):
+            _write_png(folder / f'{job.file.name}_{number}_{which}.png', encode_png(face))
+    return None
+
+
+def _write_png(file: Path, data: bytes) -> None:
+    write_atomically(file, lambda handle: handle.write(data))
+
+
+def _about(job: _Job) -> Json:
+    dropped = job.extras.alpha is not None and job.file.suffix.lower() in NO_ALPHA
+    return {'result': str(job.file), **({'alpha': 'dropped'} if dropped else {}), **job.made.about}
+
+
+def _progress(pictures: Json, todo: int, not_done: int, seconds: float) -> None:
+    faces = sum(len(about['faces']) if 'faces' in about else 1 for about in pictures.values())
+    more = f', {not_done} cannot be done' if not_done else ''
+    seconds = max(seconds, 1e-3)
+    logger.info(
+        '%d of %d pictures%s; %.1f pictures/s, %.1f faces/s',
+        len(pictures), todo, more, len(pictures) / seconds, faces / seconds,
+    )  # fmt: skip
+
+
+def _warn(pictures: Json) -> None:
+    """Says what was lost, and where nothing was found."""
+    opaque = [source for source, about in pictures.items() if 'alpha' in about]
+    if opaque:
+        logger.warning(
+            'Alpha of %d pictures was dropped, for a JPEG has none: what it hid shows (%s is one).',
+            len(opaque), shown(opaque[0]),
+        )  # fmt: skip
+    bare = [source for source, about in pictures.items() if about.get('faces') == []]
+    if bare:
+        logger.warning('0 faces were found in %d of %d pictures (%s is one).', len(bare), len(pictures), shown(bare[0]))
 
 
 class _Encoded(NamedTuple):
@@ -140,7 +198,7 @@ class _Encoded(NamedTuple):
     data: bytes
 
 
-def _groups(todo: Sequence[Path], restorer: Restorer, failed: Wrong) -> Iterator[list[_Encoded]]:
+def _groups(todo: Sequence[Path], working: Enlarger, failed: Wrong) -> Iterator[list[_Encoded]]:
     """Pictures that are worked on together; why others cannot be is noted in ``failed``."""
     group: list[_Encoded] = []
     pixels = 0
@@ -151,12 +209,12 @@ def _groups(todo: Sequence[Path], restorer: Restorer, failed: Wrong) -> Iterator
         except UserError as error:
             failed[source] = str(error)
             continue
-        why = restorer.unfit(header)
+        why = working.unfit(header)
         if why is not None:
             failed[source] = f"'{shown(source)}' {why}"
             continue
-        more = restorer.pixels(header)
-        if group and (pixels + more > IN_FLIGHT or len(group) == restorer.together):
+        more = working.pixels(header)
+        if group and (pixels + more > IN_FLIGHT or len(group) == working.together):
             yield group
             group, pixels = [], 0
         group.append(_Encoded(source, header, data))
@@ -165,25 +223,8 @@ def _groups(todo: Sequence[Path], restorer: Restorer, failed: Wrong) -> Iterator
         yield group
 
 
-def _decoded_or_why(picture: _Encoded) -> Image | str:
+def _decoded_or_why(picture: _Encoded) -> tuple[Image, Extras] | str:
     try:
-        return decode_image(picture.data, shown(picture.source))
+        return decode(picture.data, shown(picture.source), picture.header.alpha)
     except UserError as error:
         return str(error)
-
-
-def _write(file: Path, image: Image) -> None:
-    write_atomically(file, lambda handle: handle.write(encode_png(image)))
-
-
-def _device(name: str) -> torch.device:
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()  # a device that holds no values ('meta') gives none back
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch that knows no CUDA
-        raise UserError(
-            f"--device {name}: not here ({str(error).splitlines()[0]}); 'auto' takes what there is."
-        ) from error
-    return device

@@ -29,6 +29,7 @@ from fsr_plugins.images import Header, decode_image
 from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, restorers
 from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.photograph import FaceChoice
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.images import read_image
 from fsr_plugins.stores.lmdb_writer import write_lmdb
@@ -68,10 +69,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 # ---- faces -----------------------------------------------------------------------------------------------------------
 
 
-def test_faces_are_what_the_network_makes_of_them(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(['infer', 'lr', 'lr/../lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 2
-    assert "would both become 'out/0.png'" in capsys.readouterr().err
-    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+def test_faces_are_what_the_network_makes_of_them(folder: Path) -> None:
+    assert main(['infer', 'lr', 'lr/../lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    assert sorted(os.listdir('out')) == ['0.png', '1.png', '2.png']  # what is given twice is done once
     net = fsr_plugins.load('net.pth')
     for number in range(3):
         lq = torch.from_numpy(cv2.imread(f'lr/{number}.png')[..., ::-1].copy()).permute(2, 0, 1)[None] / 255
@@ -86,7 +86,7 @@ def test_faces_are_what_the_network_makes_of_them(folder: Path, capsys: pytest.C
 
 def test_other_sizes_are_fitted_or_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(folder / 'more', {'large.png': png(picture(7, 32, 32)), 'right.png': png(picture(8, 8, 8))})
-    error = refused(capsys, 'more')
+    error = refused(capsys, 'more', '--aligned')
     assert '1 pictures are done, 1 are not' in error and "'more/large.png' is 32×32" in error and '--fit' in error
     assert Path('out/right.png').exists() and not Path('out/large.png').exists()
     assert (
@@ -108,7 +108,7 @@ def test_a_size_that_is_asked_for_is_not_called_the_trainings(
     folder: Path, capsys: pytest.CaptureFixture[str], sides: tuple[int, int]
 ) -> None:
     written(folder / 'tall', {'a.png': png(picture(0, *sides[::-1])), 'b.png': png(picture(1, *sides))})
-    error = refused(capsys, 'tall', '--size', *map(str, sides))
+    error = refused(capsys, 'tall', '--aligned', '--size', *map(str, sides))
     assert f"- 'tall/a.png' is {sides[1]}×{sides[0]} (height × width), --size says {sides[0]}×{sides[1]}: " in error
     assert 'trained' not in error and f'--size {sides[1]} {sides[0]} ' in error
     assert os.listdir('out') == ['b.png']
@@ -116,7 +116,7 @@ def test_a_size_that_is_asked_for_is_not_called_the_trainings(
 
 def test_what_is_not_done_is_not_counted_as_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(folder / 'more', {f'{number}.png': png(picture(number, 8, 8 if number else 9)) for number in range(4)})
-    assert main(['infer', 'more', '-c', 'net.pth', '-o', 'out']) == 2
+    assert main(['infer', 'more', '-c', 'net.pth', '-o', 'out', '--aligned']) == 2
     assert '3 of 4 pictures, 1 cannot be done' in capsys.readouterr().out
 
 
@@ -163,8 +163,8 @@ def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
         (['lr', '-c', 'none.pth'], 'none.pth'),
         (['lr', '-c', 'unknown.pth', '--fit'], "'unknown.pth' does not say how large"),
         (['lr', '-c', 'unknown.pth', '--photographs'], 'give --size'),
-        (['lr', '--enlarge', '2'], '--enlarge is for photographs'),
-        (['lr', '--detector-weights', 'w.pth'], '--detector-weights is for photographs'),
+        (['lr', '--aligned', '--enlarge', '2'], '--enlarge is for photographs'),
+        (['lr', '--fit', '--detector-weights', 'w.pth'], '--detector-weights is for photographs'),
         (['lr', '--photographs', '--fit'], '--fit is for pictures that are faces'),
         (['lr', '-c', 'judge.pth', '--size', '8', '8'], "enlarge faces 2 times. (3 pictures, 'lr/0.png' is one)"),
         (['lr/1.png', '-c', 'judge.pth', '--size', '8', '8'], "2 times. (1 pictures, 'lr/1.png' is one)"),
@@ -257,12 +257,13 @@ def test_what_infer_leaves_out_or_drops_is_said(folder: Path, capsys: pytest.Cap
     written(
         folder / 'mixed', {'a.png': see_through, 'b.png': png(picture(0, 8, 8)), 'c.gif': b'GIF', 'deep/d.png': b''}
     )
-    assert main(['infer', 'mixed', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    assert main(['infer', 'mixed', '-c', 'net.pth', '-o', 'out', '--ext', 'jpg', '--json', 'found.json']) == 0
     found = json.loads(Path('found.json').read_text())
-    assert found['left_out'] == {'mixed': {'other_kinds': ['c.gif'], 'folders': 1}}
+    assert found['left_out'] == {'mixed': {'other_kinds': ['c.gif'], 'folders': ['deep']}}
     assert found['pictures']['mixed/a.png']['alpha'] == 'dropped' and 'alpha' not in found['pictures']['mixed/b.png']
     printed = capsys.readouterr().out
     assert "'mixed/c.gif'" not in printed and 'c.gif' in printed and 'Alpha of 1 pictures was dropped' in printed
+    assert "1 folders in it ('deep' is one; --recursive takes them)" in printed
 
 
 def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,10 +282,10 @@ def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPa
             together.append(len(read))
             return super().make(read)
 
-    monkeypatch.setattr('fsr_plugins.restore.run.AlignedFaces', Counted)
-    monkeypatch.setattr('fsr_plugins.restore.run.decode_image', decode)
+    monkeypatch.setattr('fsr_plugins.restore.choosing.AlignedFaces', Counted)
+    monkeypatch.setattr('fsr_plugins.restore.pictures.decode_image', decode)
     monkeypatch.setattr('fsr_plugins.restore.run.IN_FLIGHT', 3 * (8 * 8 + 32 * 32))
-    assert main(['infer', 'many', '-c', 'net.pth', '-o', 'out']) == 2
+    assert main(['infer', 'many', '-c', 'net.pth', '-o', 'out', '--aligned']) == 2
     assert together == [3, 3, 3, 1] and 'many/large.png' not in decoded and len(os.listdir('out')) == 10
 
 
@@ -334,7 +335,9 @@ def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int)
     y, x = np.mgrid[:60, :60] * 4.25
     image = np.rint(np.stack([x, y, 255 - x], axis=2)).astype(np.uint8)
     network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
-    cuts = photograph.cut(image, [detection(turned(LR_POINTS, degrees, size, (32, 30)))], (8, 8), LR_POINTS, 2.0)
+    cuts = photograph.cut(
+        image, [detection(turned(LR_POINTS, degrees, size, (32, 30)))], (8, 8), LR_POINTS, FaceChoice(most=2.0)
+    )
     assert cuts[0].reduction == pytest.approx(size, rel=1e-5)
     plain = photograph.enlarged(image, times)
     result = plain.copy()
@@ -348,16 +351,62 @@ def test_a_face_comes_back_to_its_place(degrees: float, size: float, times: int)
     assert abs(shift) < 0.03
 
 
+def checkered(lq: torch.Tensor, shift: float = 0.0) -> torch.Tensor:
+    """A network that adds detail, a pattern of squares of 3×3 by 0.2, and a shift of all colours."""
+    larger = bicubic_up(lq, 4)
+    y, x = torch.meshgrid(torch.arange(larger.shape[2]), torch.arange(larger.shape[3]), indexing='ij')
+    return larger + 0.2 * (1 - 2 * ((y // 3 + x // 3) % 2)) + shift
+
+
+def restored(image: np.ndarray, size: float, shift: float = 0.0, most: float = 2.0, strength: float = 1.0):
+    """A photograph with the face in its middle restored by :func:`checkered`, and enlarged only: float (4H, 4W, 3)."""
+    middle = (image.shape[1] / 2, image.shape[0] / 2)
+    network = FaceNetwork(lambda lq: checkered(lq, shift), 4, (8, 8), LR_POINTS)
+    found = [detection(turned(LR_POINTS, 0, size, middle))]
+    cuts = photograph.cut(image, found, (8, 8), LR_POINTS, FaceChoice(most=most, strength=strength))
+    plain = photograph.enlarged(image, 4)
+    result = plain.copy()
+    chosen = [cut for cut in cuts if cut.lr is not None]
+    photograph.put_back(result, 4, chosen, network([cut.lr for cut in chosen]))
+    return result.astype(float), plain.astype(float)
+
+
 def test_a_changed_face_is_seen_in_its_place_only() -> None:
-    image = np.full((60, 60, 3), 100, np.uint8)
-    network = FaceNetwork(lambda lq: torch.ones_like(bicubic_up(lq, 4)), 4, (8, 8), LR_POINTS)
-    cuts = photograph.cut(image, [detection(turned(LR_POINTS, 0, 1.0, (30, 30)))], (8, 8), LR_POINTS, 2.0)
-    result = photograph.enlarged(image, 4)
-    photograph.put_back(result, 4, cuts, network([cuts[0].lr]))
-    top, left = (np.array([30, 30]) - LR_POINTS.mean(axis=0))[::-1] * 4
-    inside = result[int(top) + 10 : int(top) + 22, int(left) + 10 : int(left) + 22]
-    assert (inside == 255).all()
-    assert (result > 100).any(axis=2).sum() < 34 * 34 and (result[:40] == 100).all() and (result[:, -60:] == 100).all()
+    result, plain = restored(np.full((60, 60, 3), 100, np.uint8), 1.0)
+    changed = (result != plain).any(axis=2)
+    assert changed[112:128, 112:128].mean() > 0.5 and np.abs(result - plain).max() > 30
+    assert changed.sum() < 34 * 34 and not changed[:90].any() and not changed[:, -90:].any()
+
+
+@pytest.mark.parametrize('shift', [-0.2, 0.15])
+def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
+    """At low frequency a restored face has the photograph's mean and spread, so no square shows."""
+    result, plain = restored(smooth(60, 60) // 2 + 64, 1.0, shift)
+    away = cv2.GaussianBlur(result - plain, (0, 0), 8)
+    assert np.abs(away).max() < 2.5 and np.abs(result - plain).max() > 30
+    low = away[106:134, 106:134]
+    assert np.abs(low.mean(axis=(0, 1))).max() < 1 and low.std(axis=(0, 1)).max() < 1
+
+
+def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
+    weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
+    assert weights[0] == photograph.faded(0.85 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
+    assert photograph.faded((0.85 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    changes = []
+    for size in (0.9, 1.0, 1.06, 1.09, 1.11):
+        result, plain = restored(smooth(60, 60), size, most=1.1)
+        changes.append(np.abs(result - plain).max())
+    assert changes[0] > 30 and changes[-1] == 0 and (np.diff(changes) < 0).all()
+
+
+def test_strength_blends_restored_and_untouched() -> None:
+    whole, plain = restored(smooth(60, 60), 1.0)
+    half, _ = restored(smooth(60, 60), 1.0, strength=0.5)
+    none, _ = restored(smooth(60, 60), 1.0, strength=0.0)
+    assert np.abs(half - (whole + plain) / 2).max() <= 1 and (none == plain).all()
+    with pytest.raises(UserError, match='--strength 1.5'):
+        restorers.Photographs(strength=1.5)
 
 
 def test_faces_at_the_border_large_and_hopeless_ones() -> None:
@@ -365,13 +414,13 @@ def test_faces_at_the_border_large_and_hopeless_ones() -> None:
     network = FaceNetwork(lambda lq: bicubic_up(lq, 4), 4, (8, 8), LR_POINTS)
     border, large = turned(LR_POINTS, 10, 1.0, (1, 38)), turned(LR_POINTS, 0, 2.5, (20, 20))
     found = [detection(border), detection(large), detection(np.zeros((5, 2), np.float32))]
-    cuts = photograph.cut(image, found, (8, 8), LR_POINTS, 2.0)
+    cuts = photograph.cut(image, found, (8, 8), LR_POINTS, FaceChoice(most=2.0))
     assert [cut.lr is not None for cut in cuts] == [True, False]
     assert [cut.as_dict()['restored'] for cut in cuts] == [True, False]
     result = photograph.enlarged(image, 4)
     photograph.put_back(result, 4, cuts[:1], network([cuts[0].lr]))
     assert np.abs(result.astype(int) - photograph.enlarged(image, 4)).max() <= 12
-    assert photograph.cut(image, [], (8, 8), LR_POINTS, 2.0) == []
+    assert photograph.cut(image, [], (8, 8), LR_POINTS, FaceChoice(most=2.0)) == []
 
 
 def test_how_many_times_a_photograph_is_enlarged() -> None:
@@ -494,3 +543,16 @@ def test_a_large_picture_is_fitted_strip_by_strip(monkeypatch: pytest.MonkeyPatc
     strips = bicubic.imresize_uint8(image, (16, 12))
     assert strips.shape == (16, 12, 3) and np.abs(strips.astype(int) - whole).max() <= 1
     assert (strips == whole).mean() > 0.99
+
+
+def test_the_detector_that_is_there_is_taken_and_said(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(restorers, 'open_detector', lambda name, *_: opened.append(name) or Fixed())
+    monkeypatch.setattr(restorers, 'best_without_download', lambda weights: 'mtcnn' if weights is None else 'given')
+    network = FaceNetwork.open('net.pth', torch.device('cpu'))
+    with caplog.at_level('INFO'):
+        for how in ({}, {'weights': Path('w.pth')}, {'detector': 'mediapipe'}):
+            restorers.PhotographFaces(network, restorers.Photographs(**how))
+    assert opened == ['mtcnn', 'given', 'mediapipe'] and 'Faces are looked for by mtcnn.' in caplog.text

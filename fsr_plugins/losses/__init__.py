@@ -9,6 +9,7 @@ from fsr_plugins.losses.features import FeatureLoss
 from fsr_plugins.losses.identity import IdentityLoss
 from fsr_plugins.losses.pretrained import requirements
 from fsr_plugins.losses.sequence import SequenceLoss
+from fsr_plugins.losses.style import FeatureStyleLoss
 from fsr_plugins.losses.stylegan import LogisticGANLoss, PathLengthPenalty, R1Penalty
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     'ContentLoss',
     'DistillationLoss',
     'FeatureLoss',
+    'FeatureStyleLoss',
     'IdentityLoss',
     'LogisticGANLoss',
     'LuminanceChrominanceLoss',

@@ -16,6 +16,7 @@ from fsr_plugins.archs.recognition import Recogniser, make_recogniser, recognise
 from fsr_plugins.archs.recognition.base import Adapt
 from fsr_plugins.checkpoints import load
 from fsr_plugins.errors import UserError
+from fsr_plugins.losses.efficientnet import LITE_LAYERS, EfficientNetLite0, lite_weight
 from fsr_plugins.losses.frozen import LossByNetwork
 from fsr_plugins.losses.vgg import VGG, check_layer
 from fsr_plugins.registry import LOSS_REGISTRY, lookup, near
@@ -28,10 +29,12 @@ if TYPE_CHECKING:
 #: DAP-FSR's, "with equal weights" (section 4.1).
 LAYERS = ('relu1_1', 'relu2_1', 'relu3_1', 'relu4_1')
 _INSTEAD = (
-    'Or take the features of another network: a recogniser, '
+    'Or take the features of another network: `features: {type: EfficientNetLite0}`, whose weights a package brings, '
+    'a recogniser, '
     '`features: {type: MobileFaceNet, layers: [dw_conv1, blocks.4, blocks.11]}`, or any network that this toolkit '
     'trained, `features: {type: StyleGAN2Critic, path: FILE, layers: [conv_body.1, conv_body.3]}`.'
 )
+_LITE = EfficientNetLite0.__name__
 #: Under the root of a channel's variance: a channel that is zero everywhere has a gradient then.
 _EPS = 1e-8
 
@@ -114,7 +117,8 @@ def make_features(block: ReadBlock) -> FeatureExtractor:
 
     Args:
         block: ``{type: VGG, vgg_type: vgg19, layers: [relu1_1, …], path: null}``, torchvision's VGG, whose weights
-            are looked for and fetched without ``path``; a recogniser with ``layers``, as
+            are looked for and fetched without ``path``; ``{type: EfficientNetLite0, layers: [blocks.0, …], path:
+            null}``, whose weights an installed package holds; a recogniser with ``layers``, as
             :func:`~fsr_plugins.archs.recognition.make_recogniser` takes it; or ``{type: <any other network>, path: …,
             layers: […]}`` with a file that this toolkit wrote, which says how to build it.
 
@@ -141,6 +145,8 @@ def features_weight(block: ReadBlock) -> WeightFile:
         for layer in block.get('layers', LAYERS):
             check_layer(layer, vgg_type, 'VGG')
         return replace(torchvision_weights(vgg_type, f'VGG ({vgg_type})'), path=path)
+    if name == _LITE:
+        return lite_weight(path)
     if _is_recogniser(name):
         return recogniser_weight(block)
     if path is None:
@@ -163,6 +169,12 @@ def features_factory(name: str | None) -> Callable[..., FeatureExtractor]:
             return FeatureExtractor(VGG(file, layers, vgg_type), layers)
 
         return _named(of_vgg, name)
+    if name == _LITE:
+
+        def of_lite(layers: Sequence[str] = LITE_LAYERS, path: str | None = None) -> FeatureExtractor:
+            return FeatureExtractor(EfficientNetLite0.pretrained(path), layers)
+
+        return _named(of_lite, name)
     if _is_recogniser(name):
 
         def of_recogniser(
@@ -194,7 +206,9 @@ def _found(block: ReadBlock) -> str:
 
 def _is_recogniser(name: str | None) -> bool:
     if name is None:
-        raise UserError("The block 'features' needs a key 'type': VGG, or a network, e.g. MobileFaceNet.")
+        raise UserError(
+            "The block 'features' needs a key 'type': VGG, EfficientNetLite0, or a network, e.g. MobileFaceNet."
+        )
     cls = lookup('archs', name)
     return isinstance(cls, type) and issubclass(cls, Recogniser)
 

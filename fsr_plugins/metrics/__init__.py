@@ -3,6 +3,7 @@
 from fsr_plugins.metrics.all_pairs import AllPairs
 from fsr_plugins.metrics.base import MeanMetric, Metric
 from fsr_plugins.metrics.blufr import BLUFR
+from fsr_plugins.metrics.features import FeatureDistance, FrechetDistance
 from fsr_plugins.metrics.fid import FID
 from fsr_plugins.metrics.fiq import FIQ
 from fsr_plugins.metrics.identity_similarity import IdentitySimilarity
@@ -15,6 +16,8 @@ __all__ = [
     'BLUFR',
     'FID',
     'FIQ',
+    'FeatureDistance',
+    'FrechetDistance',
     'LPIPS',
     'NIQE',
     'PSNR',

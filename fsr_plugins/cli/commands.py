@@ -17,6 +17,7 @@ from fsr_plugins.errors import UserError, why_not_imported
 #: The toolkit's own commands and what each does, so that ``fsr --help`` imports none of them.
 COMMANDS = {
     'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
+    'measure': 'measure images that anybody made, by the metrics of option files',
     'test': 'measure a trained experiment again on its validation sets',
     'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
     'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',

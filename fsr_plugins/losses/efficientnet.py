@@ -27,8 +27,6 @@ _STAGES = ((3, 1, 1, 16, 1), (3, 2, 6, 24, 2), (5, 2, 6, 40, 2), (3, 2, 6, 80, 3
            (3, 1, 6, 320, 1))  # fmt: skip
 #: The last block of each size but the smallest: 1/2, 1/4, 1/8 and 1/16 of the image.
 LITE_LAYERS = ('blocks.0', 'blocks.2', 'blocks.4', 'blocks.10')
-#: The pooled features of the whole network.
-POOLED = 'pool'
 _EPS = 1e-3
 
 

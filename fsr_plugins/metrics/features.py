@@ -8,25 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.losses.efficientnet import POOLED
-from fsr_plugins.losses.features import FeatureExtractor, features_factory, features_weight, make_features
 from fsr_plugins.metrics.base import BatchMeta, MeanMetric, Metric, check_pair
 from fsr_plugins.metrics.frechet import FeatureMoments, frechet_distance
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.values import ReadBlock
 from fsr_plugins.weights import WeightFile, file_sha256, locate
 
+if TYPE_CHECKING:
+    from fsr_plugins.losses.features import FeatureExtractor
+
 #: The network of both metrics where none is named.
 DEFAULT: ReadBlock = {'type': 'EfficientNetLite0'}
 #: Side to which images are brought before pooled features are taken, in pixels: what the default network is made for.
 SIDE = 224
+
+
+def features_of(name: str) -> Callable[..., FeatureExtractor]:
+    """:func:`fsr_plugins.losses.features.features_factory`, imported late: losses bring BasicSR along."""
+    from fsr_plugins.losses.features import features_factory
+
+    return features_factory(name)
+
+
+def _made(features: ReadBlock) -> FeatureExtractor:
+    from fsr_plugins.losses.features import make_features
+
+    return make_features(features)
+
+
+def _file(features: ReadBlock) -> WeightFile:
+    from fsr_plugins.losses.features import features_weight
+
+    weight = features_weight(features)
+    return replace(weight, path=str(locate(weight)))
 
 
 def feature_requirements(features: ReadBlock) -> list[WeightFile]:
@@ -36,15 +57,14 @@ def feature_requirements(features: ReadBlock) -> list[WeightFile]:
         UserError: they are absent; the message says how to go on without them.
     """
     try:
-        weight = features_weight(features)
-        return [replace(weight, path=str(locate(weight)))]
+        return [_file(features)]
     except UserError as error:
         raise UserError(f'{error} Or leave this metric out of val.metrics.') from error
 
 
 def _named(features: ReadBlock, extractor: FeatureExtractor) -> str:
     """Network, file and layers for a convention."""
-    file = locate(features_weight(features))
+    file = locate(_file(features))
     return f'{features["type"]} ({file.name} {file_sha256(file)[:8]}), {", ".join(extractor.layers)}'
 
 
@@ -61,7 +81,7 @@ class FeatureDistance(MeanMetric):
     needs_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_of}
 
     def __init__(self, features: ReadBlock = DEFAULT) -> None:
         """
@@ -71,7 +91,7 @@ class FeatureDistance(MeanMetric):
         Raises:
             UserError: a faulty block, weights that are absent or of another network.
         """
-        self.extractor = make_features(features)
+        self.extractor = _made(features)
         super().__init__(f'{_named(features, self.extractor)}, RGB, uint8; not LPIPS')
 
     @classmethod
@@ -108,7 +128,7 @@ class FrechetDistance(Metric):
     needs_gt = True
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
-    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_factory}
+    nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_of}
 
     def __init__(self, features: ReadBlock = DEFAULT) -> None:
         """
@@ -121,8 +141,8 @@ class FrechetDistance(Metric):
         """
         block = dict(features)
         if block.get('type') == DEFAULT['type']:
-            block.setdefault('layers', [POOLED])
-        self.extractor = make_features(block)
+            block.setdefault('layers', ['pool'])
+        self.extractor = _made(block)
         if len(self.extractor.layers) > 1:
             raise UserError(
                 f"'layers' of the metric FrechetDistance is {self.extractor.layers}: name one, which is pooled."

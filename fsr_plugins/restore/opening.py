@@ -36,7 +36,7 @@ def open_network(
     """
     if batch_size is not None and batch_size < 1:
         raise UserError(f'--batch-size {batch_size}: at least 1 is needed.')
-    place = _device(device)
+    place = device_named(device)
     network = FaceNetwork.open(checkpoint, place, param_key)
     if isinstance(network.net, nn.Module):
         network = replace(network, net=Forward(network.net, place, precision, engine))
@@ -44,7 +44,7 @@ def open_network(
     return network if size is None else network.of_size(size)
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:

@@ -1,0 +1,92 @@
+"""``fsr measure``."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from fsr_plugins.arguments import given_path
+from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.cli.plugins import add_plugins
+from fsr_plugins.errors import UserError
+
+EXAMPLE = """fsr measure results/ datasets/lfw_test --metrics psnr ssim niqe --csv by_image.csv
+         fsr measure results/ lfw_test.lmdb --template '{}_x8' --identity weights/mobilefacenet_casia.ckpt"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Two sets of images, and metrics."""
+    parser.add_argument('results', nargs='?', metavar='SR', help='enlarged images: a folder, *.lmdb or another store')
+    parser.add_argument(
+        'references', nargs='?', metavar='HR', help='the true images, likewise; without, metrics that need none'
+    )
+    parser.add_argument(
+        '--metrics', nargs='+', metavar='NAME',
+        help="by name, or as a block: '{type: PSNR, crop_border: 4}'; default: psnr ssim, without HR niqe",
+    )  # fmt: skip
+    parser.add_argument(
+        '--identity', metavar='WEIGHTS',
+        help='likeness of faces to HR by a recogniser: its weights, or its name where they are fetched; with '
+        'verification over all pairs where HR has identities',
+    )  # fmt: skip
+    parser.add_argument('--pairs', type=given_path, metavar='FILE', help='with --identity, verification on this list')
+    parser.add_argument('--csv', type=given_path, metavar='FILE', help='write the values of each image there')
+    parser.add_argument('--list', action='store_true', help='show the metrics that there are, and end')
+    parser.add_argument('--template', metavar='TEXT', help="how a result is called: '{}_x8' of HR's name")
+    parser.add_argument('--subset', action='store_true', help='leave out HR without results')
+    parser.add_argument('--recursive', action='store_true', help='look into folders in folders, too')
+    parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
+    add_plugins(parser)
+
+
+def run(arguments: Namespace) -> CommandOutcome:
+    """Measures, prints a line a figure, writes the table."""
+    from fsr_plugins.registry import load_plugins
+
+    load_plugins()
+    if arguments.list:
+        return _list()
+    if arguments.results is None:
+        raise UserError('fsr measure needs a folder of results: fsr measure SR HR. `fsr measure --list` shows metrics.')
+    from fsr_plugins.atomic import check_writable
+    from fsr_plugins.measuring import chosen_metrics, identity_metrics, matched, measure, recogniser_block, write_csv
+    from fsr_plugins.restore.opening import device_named
+    from fsr_plugins.stores import open_store
+
+    if arguments.csv is not None:
+        check_writable(arguments.csv, '--csv')
+    results = open_store(arguments.results, arguments.recursive)
+    references = None
+    if arguments.references is not None:
+        references = open_store(arguments.references, arguments.recursive)
+        pairs = matched(results.keys, references.keys, arguments.template, arguments.subset)
+    else:
+        pairs = [(key, key) for key in results.keys]
+    metrics = chosen_metrics(arguments.metrics or (['niqe'] if references is None else ['psnr', 'ssim']))
+    if arguments.identity is not None:
+        if references is None:
+            raise UserError('--identity compares with HR: name its folder behind that of the results.')
+        metrics |= identity_metrics(recogniser_block(arguments.identity), references, arguments.pairs)
+    elif arguments.pairs is not None:
+        raise UserError('--pairs is for --identity: give it the weights of a recogniser.')
+    measured = measure(metrics, results, references, pairs, device_named(arguments.device))
+    conventions = {name: metric.convention for name, metric in metrics.items()}
+    print(f'{len(pairs)} images')
+    for name, values in measured.figures.items():
+        if not values:
+            print(f'{name}: {conventions[name]}')
+            continue
+        own, *beside = [f'{value:.6g}' if number else f'{value:.4f}' for number, value in enumerate(values.values())]
+        more = ''.join(f', {key} {value}' for key, value in zip(list(values)[1:], beside, strict=True))
+        print(f'{name}: {own}{more} ({conventions[name]})')
+    if arguments.csv is not None:
+        write_csv(arguments.csv, measured)
+    return CommandOutcome({'images': len(pairs), 'figures': measured.figures, 'conventions': conventions})
+
+
+def _list() -> CommandOutcome:
+    from fsr_plugins.measuring import shown_metrics
+
+    lines = shown_metrics()
+    for line in lines:
+        print('\t'.join(line))
+    return CommandOutcome({'metrics': [line._asdict() for line in lines]})

@@ -27,6 +27,7 @@ _WITHIN = {
     'like': 'like',
     'enlarge': 'enlarge',
     'most': 'most',
+    'least': 'least',
     'score': 'score',
     'strength': 'strength',
     'only_largest': 'only-largest',
@@ -111,6 +112,10 @@ def _add_photographs(parser: ArgumentParser) -> None:
     group.add_argument(
         '--most', type=float, metavar='X',
         help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
+    )  # fmt: skip
+    group.add_argument(
+        '--least', type=float, metavar='X',
+        help="leave faces alone that are X times as large as the LR or smaller (0.35), and blend those near that",
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
     group.add_argument(

@@ -390,14 +390,26 @@ def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
 
 def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
     weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
-    assert weights[0] == photograph.faded(0.85 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    assert weights[0] == photograph.faded(0.75 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
     assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
-    assert photograph.faded((0.85 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    assert photograph.faded((0.75 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
     changes = []
-    for size in (0.9, 1.0, 1.06, 1.09, 1.11):
+    for size in (0.9, 0.95, 1.0, 1.05, 1.11):
         result, plain = restored(smooth(60, 60), size, most=1.1)
         changes.append(np.abs(result - plain).max())
     assert changes[0] > 30 and changes[-1] == 0 and (np.diff(changes) < 0).all()
+
+
+def test_faces_of_which_nothing_is_there_are_left_alone() -> None:
+    weights = [photograph.faded(size, 1.1, 0.35) for size in np.linspace(0.3, 0.5, 41)]
+    assert weights[0] == photograph.faded(0.35, 1.1, 0.35) == 0 and weights[-1] == 1
+    assert (np.diff(weights) >= 0).all() and photograph.faded(0.4375, 1.1, 0.35) == 1
+    faces = [detection(turned(LR_POINTS, 0, size, (30, 30))) for size in (0.34, 0.36, 0.5)]
+    cuts = photograph.cut(smooth(60, 60), faces, (8, 8), LR_POINTS, FaceChoice())
+    assert [cut.left_by for cut in cuts] == ['--least', None, None]
+    assert cuts[0].weight == 0 < cuts[1].weight < 0.1 and cuts[2].weight == 1
+    with pytest.raises(UserError, match='--least 1.2: .* less than --most'):
+        FaceChoice(least=1.2)
 
 
 def test_strength_blends_restored_and_untouched() -> None:

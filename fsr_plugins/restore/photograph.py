@@ -21,7 +21,7 @@ MOST_PIXELS = 32_000_000
 #: Share of a face's side over which it fades into the photograph.
 _FADE = 0.15
 #: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
-_FROM = 0.75
+_FROM = 0.8
 #: A face is restored in full from this many times the size on below which it is left alone.
 _UP_TO = 1.25
 #: What a face keeps of the photograph's colours is coarser than this, the standard deviation of a blur in LR's pixels.
@@ -33,7 +33,7 @@ class FaceChoice:
     """Which faces are restored, and how much of that is seen.
 
     Attributes:
-        most: a face that is so many times as large as the network's LR is left as it is; from 0.75 times that on
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.8 times that on
             the restored face fades into the untouched one.
         least: a face that is so many times as large as LR, or smaller, is left as it is, for nothing of it is there
             to be restored; up to 1.25 times that it fades as well.
@@ -158,7 +158,7 @@ def faded(reduction: float, most: float, least: float = 0.0) -> float:
 
     Args:
         reduction: how many pixels of the photograph make one of LR.
-        most: the least that shows nothing; the fall begins at 0.75 times that.
+        most: the least that shows nothing; the fall begins at 0.8 times that.
         least: the greatest that shows nothing; the fall begins at 1.25 times that.
     """
     large = (most - reduction) / ((1 - _FROM) * most)

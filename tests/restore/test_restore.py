@@ -390,9 +390,9 @@ def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
 
 def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
     weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
-    assert weights[0] == photograph.faded(0.75 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    assert weights[0] == photograph.faded(0.8 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
     assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
-    assert photograph.faded((0.75 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    assert photograph.faded((0.8 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
     changes = []
     for size in (0.9, 0.95, 1.0, 1.05, 1.11):
         result, plain = restored(smooth(60, 60), size, most=1.1)

@@ -26,6 +26,7 @@ _WITHIN = {
     'weights': 'detector-weights',
     'like': 'like',
     'enlarge': 'enlarge',
+    'background': 'background',
     'most': 'most',
     'least': 'least',
     'score': 'score',
@@ -109,6 +110,10 @@ def _add_photographs(parser: ArgumentParser) -> None:
         help="cut faces out as those of this set with landmarks are, or 'ffhq'; default: as in the training",
     )  # fmt: skip
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
+    group.add_argument(
+        '--background', type=given_path, metavar='FILE',
+        help='a checkpoint whose network enlarges the picture around the faces, in tiles; default: bicubic',
+    )  # fmt: skip
     group.add_argument(
         '--most', type=float, metavar='X',
         help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",

@@ -16,7 +16,7 @@ from fsr_plugins.faces import Detection, alignable, similarity
 from fsr_plugins.faces.crops import Matrix, warp
 from fsr_plugins.faces.protocol import Floats, Image
 
-#: Pixels of a result beyond which a photograph is enlarged less.
+#: Pixels of a result beyond which a photograph is enlarged less, but twice up to four times as many.
 MOST_PIXELS = 32_000_000
 #: Share of a face's side over which it fades into the photograph.
 _FADE = 0.15
@@ -170,6 +170,9 @@ def faded(reduction: float, most: float, least: float = 0.0) -> float:
 def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
     """How many times a photograph is enlarged: as wanted, else as the network does, but less if it became too large.
 
+    Twice is the least as long as that can be made: a restored face that is shrunk to what it was before has gained
+    nothing, and of a clean photograph it has lost.
+
     Args:
         shape: its height and width first.
         scale: the network's.
@@ -187,7 +190,10 @@ def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
                 f'{4 * MOST_PIXELS // 10**6} million pixels: lower --enlarge.'
             )
         return wanted
-    return max(1, min(scale, int((MOST_PIXELS / pixels) ** 0.5)))
+    fitting = int((MOST_PIXELS / pixels) ** 0.5)
+    if fitting < 2:
+        fitting = 2 if pixels * 2**2 <= 4 * MOST_PIXELS else 1
+    return min(scale, fitting)
 
 
 def power_of_two(scale: int) -> int:

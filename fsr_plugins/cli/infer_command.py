@@ -26,7 +26,9 @@ _WITHIN = {
     'weights': 'detector-weights',
     'like': 'like',
     'enlarge': 'enlarge',
+    'background': 'background',
     'most': 'most',
+    'least': 'least',
     'score': 'score',
     'strength': 'strength',
     'only_largest': 'only-largest',
@@ -109,8 +111,16 @@ def _add_photographs(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
     group.add_argument(
+        '--background', type=given_path, metavar='FILE',
+        help='a checkpoint whose network enlarges the picture around the faces, in tiles; default: bicubic',
+    )  # fmt: skip
+    group.add_argument(
         '--most', type=float, metavar='X',
         help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
+    )  # fmt: skip
+    group.add_argument(
+        '--least', type=float, metavar='X',
+        help="leave faces alone that are X times as large as the LR or smaller (0.35), and blend those near that",
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
     group.add_argument(

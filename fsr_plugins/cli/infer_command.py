@@ -17,7 +17,8 @@ from fsr_plugins.errors import UserError
 if TYPE_CHECKING:
     from fsr_plugins.restore import Mode
 
-EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
+EXAMPLE = """fsr infer party.jpg -o results
+         fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
          fsr infer -c net_g.pth party.jpg -o results --ext same --save-faces faces"""
 
 #: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
@@ -42,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'inputs', type=given_path, nargs='+', metavar='IMAGE', help='images, or folders of them, prepared ones too'
     )
-    add_checkpoint(parser)
+    add_checkpoint(parser, default='face_x4_blind')
     parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(

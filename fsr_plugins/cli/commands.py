@@ -23,6 +23,7 @@ COMMANDS = {
     'adapt': 'adapt a trained network to a new domain by one or more of its faces',
     'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
     'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
+    'measure': 'figures of images in a folder, made by any program, against their HR',
     'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
     'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
     'options': 'print the merged options of an experiment, each with the file and line that it comes from',

@@ -15,6 +15,7 @@ from fsr_plugins.checkpoints.archive import check_archive, is_archive
 from fsr_plugins.checkpoints.bundled import bundled, resolved
 from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, state_in
 from fsr_plugins.checkpoints.meta import meta_in
+from fsr_plugins.checkpoints.tensorflow_js import SUFFIX, manifest_of, read_tensorflow_js
 from fsr_plugins.checkpoints.tensors import check_plain
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
@@ -27,6 +28,7 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
 
     The sums that a zip archive carries are compared, which is what ``torch.save`` writes. A file of another form has
     none: it is checked by its digest where that is known. safetensors has none either, but every byte has its place.
+    Numbers of TensorFlow.js (``.bin``) are read where their manifest lies beside them.
 
     Args:
         path: the file, or the name of a bundled network.
@@ -49,6 +51,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
             _check_digest(file, path, sha256)
             if Path(path).suffix == '.safetensors':
                 content: Any = load_file(path)
+            elif Path(path).suffix == SUFFIX and manifest_of(path).is_file():
+                content = read_tensorflow_js(file, path)
             else:
                 if is_archive(file):
                     check_archive(file, path)
@@ -58,6 +62,7 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
     except pickle.UnpicklingError as error:
         raise UserError(
             f"'{path}' is no checkpoint of tensors and plain values (it was not run); give one saved as a state dict."
+            f'{_without_manifest(path)}'
         ) from error
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror or error}.") from error
@@ -65,9 +70,17 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UserError(
             f"'{path}' is no checkpoint, or it is cut short ({reason}): replace it by a whole copy."
+            f'{_without_manifest(path)}'
         ) from error
     check_plain(content, f"'{path}'")
     return content
+
+
+def _without_manifest(path: str | Path) -> str:
+    """A further sentence of a message, on a file whose manifest may be missing."""
+    if Path(path).suffix != SUFFIX:
+        return ''
+    return f" If it is TensorFlow.js's, '{manifest_of(path).name}' belongs beside it."
 
 
 def _check_digest(file: BinaryIO, path: str | Path, sha256: str | None) -> None:

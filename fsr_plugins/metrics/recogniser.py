@@ -42,7 +42,8 @@ class EvaluationRecogniser:
             recogniser: block, ``{type: MobileFaceNet, path: …, adapt: resize}``, whose network is read once a process;
                 or a network in evaluation mode; or None where the one under training will be handed in instead.
             align: ``'none'``: the recogniser's ``adapt`` makes whole images its input; ``'landmarks'``: faces are
-                aligned by their points to :func:`fsr_plugins.faces.template_for` the recogniser's ``face_size``.
+                aligned by their points to the recogniser's ``face_points``, or where it has none to
+                :func:`fsr_plugins.faces.template_for` its ``face_size``.
 
         Raises:
             UserError: an unknown ``align``, a faulty block, weights that are absent or of another network.
@@ -105,7 +106,9 @@ class EvaluationRecogniser:
             images = images.float()
             from fsr_plugins.faces import align, alignable, template_for
 
-            template, points = template_for(net.face_size).to(images), landmarks.to(images)
+            own = net.face_points
+            template = (template_for(net.face_size) if own is None else torch.tensor(own)).to(images)
+            points = landmarks.to(images)
             good = alignable(points, template)
             # What is no face is cut out by the template's own points, and marked afterwards.
             faces = align(images, points.where(good[:, None, None], template), template, net.face_size)

@@ -3,6 +3,7 @@
 from fsr_plugins.archs.recognition.arcface import ArcFace
 from fsr_plugins.archs.recognition.asoftmax import ASoftmaxHead, ASoftmaxLogits
 from fsr_plugins.archs.recognition.base import Recogniser
+from fsr_plugins.archs.recognition.dlib import DlibResNet
 from fsr_plugins.archs.recognition.facenet import FaceNet
 from fsr_plugins.archs.recognition.mobilefacenet import MobileFaceNet
 from fsr_plugins.archs.recognition.pretrained import make_recogniser, recogniser_factory, recogniser_weight
@@ -12,6 +13,7 @@ __all__ = [
     'ASoftmaxHead',
     'ASoftmaxLogits',
     'ArcFace',
+    'DlibResNet',
     'FaceNet',
     'MobileFaceNet',
     'Recogniser',

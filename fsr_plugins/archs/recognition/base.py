@@ -42,6 +42,8 @@ class Recogniser(nn.Module):
         channel_order: ``'rgb'`` or ``'bgr'``, the order the network was trained on.
         published: the weights somebody publishes as a file that can be fetched and checked, if any.
         source: where else weights come from; completes "give the local file of …".
+        face_points: where eyes, nose and mouth lie in the network's input, five (x, y) in pixels, in the order of
+            landmarks; None: where they lie in the faces that SphereFace and its successors are trained on.
         heads: beginnings of the keys in published files that belong to a classifier on top and are left out.
     """
 
@@ -52,6 +54,7 @@ class Recogniser(nn.Module):
     channel_order: ClassVar[Literal['rgb', 'bgr']] = 'rgb'
     published: ClassVar[WeightFile | None] = None
     source: ClassVar[str] = 'a state dict of this network'
+    face_points: ClassVar[tuple[tuple[float, float], ...] | None] = None
     heads: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, adapt: Adapt = 'resize') -> None:
@@ -95,6 +98,10 @@ class Recogniser(nn.Module):
         faces = self._to_face_size(images)
         if self.channel_order == 'bgr':
             faces = faces.flip(1)
+        return self.normalise(faces)
+
+    def normalise(self, faces: Tensor) -> Tensor:
+        """Faces (N, 3, *face_size) in [0, 1] to the range that the network was trained on."""
         return (faces - self.mean) / self.std
 
     def _to_face_size(self, images: Tensor) -> Tensor:

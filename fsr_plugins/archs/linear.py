@@ -35,7 +35,7 @@ class LinearFace(nn.Module):
     down: Tensor
     up: Tensor
 
-    def __init__(self, size: int | list[int], scale: int, rank: int = 512, num_ch: int = 3) -> None:
+    def __init__(self, size: int | list[int] = 16, scale: int = 8, rank: int = 512, num_ch: int = 3) -> None:
         super().__init__()
         height, width = (size, size) if isinstance(size, int) else size
         if min(height, width, scale, num_ch) < 1 or rank < 0:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from pathlib import Path
 
 from fsr_plugins.arguments import given_path
 
 
-def add_checkpoint(parser: ArgumentParser) -> None:
-    """``-c``."""
+def add_checkpoint(parser: ArgumentParser, default: str | None = None) -> None:
+    """``-c``, which must be given where there is no default."""
+    more = f'; default: {default}' if default else ''
     parser.add_argument(
         '-c',
         '--checkpoint',
         type=given_path,
-        required=True,
+        required=default is None,
+        default=None if default is None else Path(default),
         metavar='FILE',
-        help='a network that this toolkit trained, or the name of a bundled one (see `fsr list weights`)',
+        help=f'a network that this toolkit trained, or the name of a bundled one (see `fsr list weights`){more}',
     )
 
 

@@ -17,13 +17,13 @@ from fsr_plugins.errors import UserError, why_not_imported
 #: The toolkit's own commands and what each does, so that ``fsr --help`` imports none of them.
 COMMANDS = {
     'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
-    'measure': 'measure images that anybody made, by the metrics of option files',
     'test': 'measure a trained experiment again on its validation sets',
     'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
     'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
     'adapt': 'adapt a trained network to a new domain by one or more of its faces',
     'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
     'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
+    'measure': 'measure images that any program made, against their HR',
     'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
     'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
     'options': 'print the merged options of an experiment, each with the file and line that it comes from',

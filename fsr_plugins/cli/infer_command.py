@@ -17,7 +17,8 @@ from fsr_plugins.errors import UserError
 if TYPE_CHECKING:
     from fsr_plugins.restore import Mode
 
-EXAMPLE = """fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
+EXAMPLE = """fsr infer party.jpg -o results
+         fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
          fsr infer -c net_g.pth party.jpg -o results --ext same --save-faces faces"""
 
 #: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
@@ -26,7 +27,9 @@ _WITHIN = {
     'weights': 'detector-weights',
     'like': 'like',
     'enlarge': 'enlarge',
+    'background': 'background',
     'most': 'most',
+    'least': 'least',
     'score': 'score',
     'strength': 'strength',
     'only_largest': 'only-largest',
@@ -40,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         'inputs', type=given_path, nargs='+', metavar='IMAGE', help='images, or folders of them, prepared ones too'
     )
-    add_checkpoint(parser)
+    add_checkpoint(parser, default='face_x4_blind')
     parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
@@ -109,8 +112,16 @@ def _add_photographs(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
     group.add_argument(
+        '--background', type=given_path, metavar='FILE',
+        help='a checkpoint whose network enlarges the picture around the faces, in tiles; default: bicubic',
+    )  # fmt: skip
+    group.add_argument(
         '--most', type=float, metavar='X',
         help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
+    )  # fmt: skip
+    group.add_argument(
+        '--least', type=float, metavar='X',
+        help="leave faces alone that are X times as large as the LR or smaller (0.35), and blend those near that",
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
     group.add_argument(

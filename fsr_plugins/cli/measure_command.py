@@ -32,7 +32,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--csv', type=given_path, metavar='FILE', help='write the values of each image there')
     parser.add_argument('--list', action='store_true', help='show the metrics that there are, and end')
     parser.add_argument('--template', metavar='TEXT', help="how a result is called: '{}_x8' of HR's name")
-    parser.add_argument('--subset', action='store_true', help='leave out HR without results')
+    parser.add_argument(
+        '--crop-border', type=int, metavar='N', help='pixels left out at each side, by the metrics that take it'
+    )
+    parser.add_argument(
+        '--y', dest='test_y_channel', action='store_true', default=None, help='PSNR and SSIM of the luma'
+    )
     parser.add_argument('--recursive', action='store_true', help='look into folders in folders, too')
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
     add_plugins(parser)
@@ -58,10 +63,14 @@ def run(arguments: Namespace) -> CommandOutcome:
     references = None
     if arguments.references is not None:
         references = open_store(arguments.references, arguments.recursive)
-        pairs = matched(results.keys, references.keys, arguments.template, arguments.subset)
+        pairs = matched(results.keys, references.keys, arguments.template)
     else:
         pairs = [(key, key) for key in results.keys]
-    metrics = chosen_metrics(arguments.metrics or (['niqe'] if references is None else ['psnr', 'ssim']))
+    options = {name: getattr(arguments, name) for name in ('crop_border', 'test_y_channel')}
+    metrics = chosen_metrics(
+        arguments.metrics or (['niqe'] if references is None else ['psnr', 'ssim']),
+        {name: value for name, value in options.items() if value is not None},
+    )
     if arguments.identity is not None:
         if references is None:
             raise UserError('--identity compares with HR: name its folder behind that of the results.')
@@ -70,7 +79,8 @@ def run(arguments: Namespace) -> CommandOutcome:
         raise UserError('--pairs is for --identity: give it the weights of a recogniser.')
     measured = measure(metrics, results, references, pairs, device_named(arguments.device))
     conventions = {name: metric.convention for name, metric in metrics.items()}
-    print(f'{len(pairs)} images')
+    of = f' of {len(references)} HR' if references is not None and len(references) > len(pairs) else ''
+    print(f'{len(pairs)} images{of}')
     for name, values in measured.figures.items():
         if not values:
             print(f'{name}: {conventions[name]}')
@@ -80,7 +90,14 @@ def run(arguments: Namespace) -> CommandOutcome:
         print(f'{name}: {own}{more} ({conventions[name]})')
     if arguments.csv is not None:
         write_csv(arguments.csv, measured)
-    return CommandOutcome({'images': len(pairs), 'figures': measured.figures, 'conventions': conventions})
+    return CommandOutcome(
+        {
+            'figures': measured.figures,
+            'means': {name: next(iter(values.values())) for name, values in measured.figures.items() if values},
+            'conventions': conventions,
+            'images': measured.rows(),
+        }
+    )
 
 
 def _list() -> CommandOutcome:

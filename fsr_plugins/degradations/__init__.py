@@ -6,7 +6,7 @@ from fsr_plugins.degradations.bicubic import BicubicDown, bicubic_up, imresize, 
 from fsr_plugins.degradations.cascaded import CascadedBilinearDown
 from fsr_plugins.degradations.compose import Compose
 from fsr_plugins.degradations.jpeg import JpegCompression, jpeg
-from fsr_plugins.degradations.real_world import RealWorldCamera
+from fsr_plugins.degradations.real_world import NeutralCamera, RealWorldCamera
 
 __all__ = [
     'AffineMisalign',
@@ -15,6 +15,7 @@ __all__ = [
     'Compose',
     'Degradation',
     'JpegCompression',
+    'NeutralCamera',
     'RealWorldCamera',
     'bicubic_up',
     'imresize',

@@ -76,7 +76,7 @@ class RealWorldCamera(Degradation):
         jpeg_quality: Sequence[float] | None = (60, 95),
     ) -> None:
         super().__init__()
-        owner = 'RealWorldCamera'
+        owner = type(self).__name__
         self.scale = check_scale(owner, scale)
         self.blur = check_range(owner, 'blur', blur, 0.0, 10.0)
         self.gain = check_range(owner, 'gain', gain, 0.05, 5.0)
@@ -127,3 +127,25 @@ class RealWorldCamera(Degradation):
             for i, (low, high) in enumerate((self.read_noise, self.shot_noise))
         )
         return x + (read.square() + shot * x).sqrt() * normal(seeds, x.shape[1:], _NOISE)
+
+
+@DEGRADATION_REGISTRY.register()
+class NeutralCamera(RealWorldCamera):
+    """A camera that is right on average: over its draws mean exposure, mean cast and mean gamma are 1.
+
+    Blur, reduction, noise and compression are those of :class:`RealWorldCamera`, and so are its arguments and errors.
+    No constant factor makes its pictures more like the originals, so what a network gains on them is detail.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        blur: Sequence[float] = (0.3, 0.7),
+        gain: Sequence[float] = (0.97, 1.03),
+        cast: Sequence[float] = (-0.01, 0.01),
+        gamma: Sequence[float] = (0.97, 1.03),
+        read_noise: Sequence[float] = (0.004, 0.02),
+        shot_noise: Sequence[float] = (0.0, 0.0005),
+        jpeg_quality: Sequence[float] | None = (60, 95),
+    ) -> None:
+        super().__init__(scale, blur, gain, cast, gamma, read_noise, shot_noise, jpeg_quality)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,23 +53,32 @@ def _metrics() -> dict[str, type[Metric]]:
     }
 
 
-def chosen_metrics(words: Sequence[str]) -> dict[str, Metric]:
+def chosen_metrics(words: Sequence[str], options: Mapping[str, object]) -> dict[str, Metric]:
     """The metrics of a command line by the names of their figures.
 
     Args:
         words: a registered name in any case, with or without lines between its words (``psnr``, ``feature_distance``);
             or a block as in an option file, ``{type: PSNR, crop_border: 4}``.
+        options: arguments of those that take them, where a block does not say otherwise.
 
     Raises:
-        UserError: no such metric, a faulty block, or whatever the metric raises when it is built.
+        UserError: no such metric, a faulty block, an option that none takes, or as the metric raises.
     """
     found: dict[str, Metric] = {}
+    unused = set(options)
     for word in words:
         block = _block(word)
+        takes = inspect.signature(lookup('metrics', block['type'])).parameters
+        unused -= takes.keys()
+        block = {**{key: value for key, value in options.items() if key in takes}, **block}
         metric = build('metrics', block)
         name = _plain(str(block['type'])) if word.lstrip().startswith('{') else word.lower()
         copies = sum(each == name or each.startswith(f'{name}_') and each[len(name) + 1 :].isdigit() for each in found)
         found[f'{name}_{copies + 1}' if copies else name] = metric
+    if unused:
+        raise UserError(
+            f'{min(unused)} is for none of {", ".join(found)}: leave it out, or name a metric that takes it.'
+        )
     return found
 
 

@@ -11,22 +11,18 @@ from fsr_plugins.errors import UserError
 PLACE = '{}'
 
 
-def matched(
-    results: Sequence[str], references: Sequence[str], template: str | None = None, subset: bool = False
-) -> list[tuple[str, str]]:
+def matched(results: Sequence[str], references: Sequence[str], template: str | None = None) -> list[tuple[str, str]]:
     """Pairs of keys, result and HR, in the results' order.
 
     A key is a file's path below its folder without its ending. Of a result and its HR the keys are equal; or, where no
-    key is in both, the last parts of the paths, the files' own names, are.
+    key is in both, the last parts of the paths, the files' own names, are. HR without results are left out.
 
     Args:
         results, references: keys, each unique.
         template: how a result is called by its HR's key: ``{}_x4`` or ``net/{}``.
-        subset: HR without results are left out.
 
     Raises:
-        UserError: a result without HR, an HR without a result, or a name that several have; a template without a
-            place for the name.
+        UserError: a result without HR, or a name that several have; a template without a place for the name.
     """
     if template is not None:
         if template.count(PLACE) != 1:
@@ -49,13 +45,6 @@ def matched(
         raise UserError(
             f"{len(alone)} of {len(results)} results have no HR {how}(the first is '{alone[0]}'; HR has "
             f"'{references[0]}' and others): {advice}, or remove them."
-        )
-    found = {reference for _, reference in pairs}
-    missing = [key for key in references if key not in found]
-    if missing and not subset:
-        raise UserError(
-            f"{len(missing)} of {len(references)} HR have no result {how}(the first is '{missing[0]}'): a part of a "
-            f'set is not comparable with the whole. Give --subset to measure those that are there; {advice}.'
         )
     return pairs
 

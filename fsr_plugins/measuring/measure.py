@@ -37,6 +37,12 @@ class Measured:
     keys: list[str]
     by_image: dict[str, list[float]]
 
+    def rows(self) -> dict[str, dict[str, float]]:
+        """The values of each image, by key and metric."""
+        names = list(self.by_image)
+        values = zip(*self.by_image.values(), strict=True) if names else iter([()] * len(self.keys))
+        return {key: dict(zip(names, row, strict=True)) for key, row in zip(self.keys, values, strict=True)}
+
 
 def measure(
     metrics: Mapping[str, Metric],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fsr_plugins.degradations import Degradation
 
 #: To be raised whenever a pixel or label changes: faces drawn by another version are drawn anew.
-RENDERER_VERSION = 3
+RENDERER_VERSION = 4
 
 SPLITS = ('train', 'val', 'test')
 
@@ -62,12 +62,13 @@ class Portrait:
 @dataclass(frozen=True)
 class Domain:
     """What a domain shows. ``people`` numbers its population: two domains of one number show the same pictures'
-    people."""
+    people. ``camera`` names the degradation that makes the small pictures of kind ``camera``."""
 
     name: str
     people: int
     kind: str
     description: str
+    camera: str | None = None
 
 
 DOMAINS: dict[str, Domain] = {
@@ -76,8 +77,11 @@ DOMAINS: dict[str, Domain] = {
         Domain('studio', 0, 'portrait', 'natural colour, varied light, pose, expression and background'),
         Domain('harsh', 1, 'harsh', 'grey, one hard light from a known azimuth and elevation, deep cast shadows'),
         Domain('cartoon', 2, 'cartoon', 'avatars of DiceBear styles; no landmarks, no parsing map'),
-        Domain('real_lr', 3, 'camera', 'small faces of other people as an unknown camera sees them'),
-        Domain('real_lr_hidden', 3, 'portrait', 'the clean large faces behind real_lr, for evaluation only'),
+        Domain('real_lr', 3, 'camera', 'small faces of other people as an unknown camera sees them', 'NeutralCamera'),
+        Domain(
+            'real_lr_dark', 3, 'camera', 'the same as a camera sees them that is an eighth too dark', 'RealWorldCamera'
+        ),
+        Domain('real_lr_hidden', 3, 'portrait', 'the clean large faces behind both, for evaluation only'),
     )
 }
 
@@ -109,8 +113,8 @@ def render(
     Args:
         domain: a key of :data:`DOMAINS`. split: 'train', 'val' or 'test'; no person is in two of them, nor in two
         domains
-            (but ``real_lr_hidden`` shows what is behind ``real_lr``, index by index).
-        size: side of the pictures in pixels; of ``real_lr`` the side of the small picture.
+            (but ``real_lr_hidden`` shows what is behind ``real_lr`` and ``real_lr_dark``, index by index).
+        size: side of the pictures in pixels; of ``real_lr`` and ``real_lr_dark`` the side of the small picture.
         light: of ``harsh`` alone: azimuth and elevation in degrees of the light of all pictures.
 
     Raises:
@@ -128,10 +132,10 @@ def render(
         raise UserError('Built-in faces are numbered from 0, and their seed is not negative.')
     if light is not None and found.kind != 'harsh':
         raise UserError(f"Only the domain 'harsh' has one light; leave it out for '{domain}'.")
-    if found.kind != 'camera':
+    if found.camera is None:
         return [_face(found, stream, int(index), size, seed, light) for index in indices]
     hidden = [_face(found, stream, int(index), size * CAMERA_SCALE, seed) for index in indices]
-    return _photographed(hidden, indices, seed, stream) if hidden else []
+    return _photographed(found.camera, hidden, indices, seed, stream) if hidden else []
 
 
 def iterate(domain: str, split: str, number: int, size: int, seed: int = 0, start: int = 0) -> Iterator[Portrait]:
@@ -167,19 +171,22 @@ def _face(
     return Portrait(key, drawing.image, identity, drawing.landmarks, drawing.parsing, meta)
 
 
-@lru_cache(maxsize=1)
-def _camera() -> Degradation:
-    from fsr_plugins.degradations import RealWorldCamera
+@lru_cache(maxsize=2)
+def _camera(name: str) -> Degradation:
+    from fsr_plugins import degradations
 
-    return RealWorldCamera(CAMERA_SCALE)
+    camera: type[degradations.RealWorldCamera] = getattr(degradations, name)
+    return camera(CAMERA_SCALE)
 
 
-def _photographed(hidden: Sequence[Portrait], indices: Sequence[int], seed: int, stream: int) -> list[Portrait]:
+def _photographed(
+    camera: str, hidden: Sequence[Portrait], indices: Sequence[int], seed: int, stream: int
+) -> list[Portrait]:
     """The unknown camera's small pictures; its parameters and noise come from (seed, stream, index) alone."""
     from fsr_plugins.degradations.photograph import photograph, scaled_points
 
     own = [np.random.default_rng([seed, stream, 3, int(index)]).integers(0, 2**62) for index in indices]
-    small = photograph(_camera(), np.stack([face.image for face in hidden]), np.array(own, np.int64))
+    small = photograph(_camera(camera), np.stack([face.image for face in hidden]), np.array(own, np.int64))
     return [
         replace(
             face,

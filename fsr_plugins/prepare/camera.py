@@ -38,7 +38,7 @@ def prepare_camera(
     src: str,
     dst: Path,
     *,
-    degradation: str = 'RealWorldCamera',
+    degradation: str = 'NeutralCamera',
     scale: int = 4,
     seed: int = 0,
     arguments: Mapping[str, object] | None = None,
@@ -131,8 +131,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--degradation',
         metavar='NAME',
-        default='RealWorldCamera',
-        help='default: RealWorldCamera; fsr list degradations shows all',
+        default='NeutralCamera',
+        help='default: NeutralCamera; fsr list degradations shows all',
     )
     parser.add_argument('--scale', type=int, default=4, help='by which the sides are divided (default: 4)')
     parser.add_argument('--seed', type=int, default=0, help='of parameters and noise (default: 0)')

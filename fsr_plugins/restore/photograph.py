@@ -16,12 +16,14 @@ from fsr_plugins.faces import Detection, alignable, similarity
 from fsr_plugins.faces.crops import Matrix, warp
 from fsr_plugins.faces.protocol import Floats, Image
 
-#: Pixels of a result beyond which a photograph is enlarged less.
+#: Pixels of a result beyond which a photograph is enlarged less, but twice up to four times as many.
 MOST_PIXELS = 32_000_000
 #: Share of a face's side over which it fades into the photograph.
 _FADE = 0.15
 #: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
-_FROM = 0.85
+_FROM = 0.8
+#: A face is restored in full from this many times the size on below which it is left alone.
+_UP_TO = 1.25
 #: What a face keeps of the photograph's colours is coarser than this, the standard deviation of a blur in LR's pixels.
 _COARSE = 2.0
 
@@ -31,8 +33,10 @@ class FaceChoice:
     """Which faces are restored, and how much of that is seen.
 
     Attributes:
-        most: a face that is so many times as large as the network's LR is left as it is; from 0.85 times that on
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.8 times that on
             the restored face fades into the untouched one.
+        least: a face that is so many times as large as LR, or smaller, is left as it is, for nothing of it is there
+            to be restored; up to 1.25 times that it fades as well.
         score: least confidence of the detector; None: every face that it finds.
         strength: how much of a restored face is seen over the untouched one, 0 to 1.
         smallest: the longer side of a face's box, in pixels of the photograph; smaller faces are left as they are.
@@ -41,6 +45,7 @@ class FaceChoice:
     """
 
     most: float = 1.1
+    least: float = 0.35
     score: float | None = None
     strength: float = 1.0
     smallest: float = 0.0
@@ -50,6 +55,8 @@ class FaceChoice:
     def __post_init__(self) -> None:
         if not self.most > 0:
             raise UserError(f'--most {self.most}: more than 0 is needed.')
+        if not 0 <= self.least < self.most:
+            raise UserError(f'--least {self.least}: 0 or more is needed, and less than --most, which is {self.most}.')
         for option, value in (('score', self.score), ('strength', self.strength)):
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f'--{option} {value}: 0 to 1 is needed.')
@@ -72,6 +79,7 @@ class FaceChoice:
             '--min-face': side < self.smallest,
             '--max-face': self.largest is not None and side > self.largest,
             '--most': reduction >= self.most,
+            '--least': reduction <= self.least,
             '--strength': self.strength == 0,
         }
         return next((option for option, leaves in rules.items() if leaves), None)
@@ -134,7 +142,7 @@ def cut(
     for face, matrix in zip(faces, similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
         left_by = choice.left_by(face, reduction, face is largest)
-        weight = choice.strength * faded(reduction, choice.most) if left_by is None else 0.0
+        weight = choice.strength * faded(reduction, choice.most, choice.least) if left_by is None else 0.0
         lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
         cuts.append(FaceCrop(face, matrix, reduction, lr, left_by, weight))
     return cuts
@@ -145,14 +153,25 @@ def box_side(face: Detection) -> float:
     return float((face.box[2:] - face.box[:2]).max())
 
 
-def faded(reduction: float, most: float) -> float:
-    """How much of a restored face is seen: 1, falling smoothly to 0 from 0.85 times ``most`` to ``most``."""
-    share = float(np.clip((most - reduction) / ((1 - _FROM) * most), 0, 1))
+def faded(reduction: float, most: float, least: float = 0.0) -> float:
+    """How much of a restored face is seen: 1, falling smoothly to 0 towards ``most`` and ``least``.
+
+    Args:
+        reduction: how many pixels of the photograph make one of LR.
+        most: the least that shows nothing; the fall begins at 0.8 times that.
+        least: the greatest that shows nothing; the fall begins at 1.25 times that.
+    """
+    large = (most - reduction) / ((1 - _FROM) * most)
+    small = (reduction - least) / ((_UP_TO - 1) * least) if least > 0 else 1.0
+    share = float(np.clip(min(large, small), 0, 1))
     return share * share * (3 - 2 * share)
 
 
 def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
     """How many times a photograph is enlarged: as wanted, else as the network does, but less if it became too large.
+
+    Twice is the least as long as that can be made: a restored face that is shrunk to what it was before has gained
+    nothing, and of a clean photograph it has lost.
 
     Args:
         shape: its height and width first.
@@ -171,7 +190,10 @@ def times(shape: Sequence[int], scale: int, wanted: int | None) -> int:
                 f'{4 * MOST_PIXELS // 10**6} million pixels: lower --enlarge.'
             )
         return wanted
-    return max(1, min(scale, int((MOST_PIXELS / pixels) ** 0.5)))
+    fitting = int((MOST_PIXELS / pixels) ** 0.5)
+    if fitting < 2:
+        fitting = 2 if pixels * 2**2 <= 4 * MOST_PIXELS else 1
+    return min(scale, fitting)
 
 
 def power_of_two(scale: int) -> int:

@@ -16,6 +16,7 @@ from fsr_plugins.faces.protocol import Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
 from fsr_plugins.restore import photograph
+from fsr_plugins.restore.background import Background
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.stores.opening import open_store
 
@@ -71,12 +72,14 @@ class Photographs(photograph.FaceChoice):
         like: where a face's points lie in what the network takes: as on average in a store with landmarks (a path or
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
         enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
+        background: a checkpoint of a network that enlarges the picture around the faces; None: bicubic.
     """
 
     detector: str | None = None
     weights: Path | None = None
     like: str | None = None
     enlarge: int | None = None
+    background: Path | None = None
 
     def __post_init__(self) -> None:
         if self.enlarge is not None and self.enlarge < 1:
@@ -155,7 +158,8 @@ class PhotographFaces:
     """Faces are looked for, enlarged and put back; see :class:`Enlarger`.
 
     Raises:
-        UserError: the detector cannot be opened, or it is not known how faces are cut out for the network.
+        UserError: the detector or the network for the background cannot be opened, or it is not known how faces are
+            cut out for the network.
     """
 
     together = 4
@@ -164,6 +168,7 @@ class PhotographFaces:
         network.known_size()
         self.network, self.how = network, how
         self.points = points_in_lr(network, how.like)
+        self.background = Background.open(how.background, network)
         # A score below the detector's own lowers that; faces below a higher one are found, left alone and counted.
         name = how.detector or best_without_download(how.weights)
         opened = open_detector(name, how.weights, network.device, how.score)
@@ -201,8 +206,11 @@ class PhotographFaces:
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
         made: Made = {}
         for source, image in read.items():
-            result = photograph.enlarged(image, enlarge[source])
             pairs = [(face.lr, next(sr)) for face in chosen[source] if face.lr is not None]
+            try:
+                result = self.background.enlarged(image, enlarge[source])
+            except UserError as error:
+                return made, {each: str(error) for each in read if each not in made}
             photograph.put_back(result, enlarge[source], chosen[source], [larger for _, larger in pairs])
             about = {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
             made[source] = Result(result, about, pairs)

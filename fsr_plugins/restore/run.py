@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -104,21 +104,10 @@ def restore(request: RestoreRequest) -> Json:
     failed: Wrong = dict(wanted.failed)
     with ThreadPoolExecutor() as pool:
         for group in _groups(todo, working, failed):
-            read: dict[Path, Image] = {}
-            extras: dict[Path, Extras] = {}
-            for picture, decoded in zip(group, pool.map(_decoded_or_why, group), strict=True):
-                if isinstance(decoded, str):
-                    failed[picture.source] = decoded
-                else:
-                    read[picture.source], extras[picture.source] = decoded
-            made, wrong = working.make(read)
+            # A call of its own, so that nothing of a group is held while the next one is worked on.
+            done, wrong = _work_on(group, request, working, results, pool)
+            pictures |= done
             failed |= wrong
-            jobs = [_Job(source, results[source], result, extras[source]) for source, result in made.items()]
-            for job, why in zip(jobs, pool.map(partial(_write, request), jobs), strict=True):
-                if why is None:
-                    pictures[str(job.source)] = _about(job)
-                else:
-                    failed[job.source] = f"'{shown(job.source)}' {why}"
             _progress(pictures, len(todo), len(failed) - len(wanted.failed), time.perf_counter() - started)
     _warn(pictures)
     return {
@@ -129,6 +118,30 @@ def restore(request: RestoreRequest) -> Json:
         'skipped': len(results) - len(todo),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _work_on(
+    group: Sequence[_Encoded], request: RestoreRequest, working: Enlarger, results: Mapping[Path, Path], pool: Executor
+) -> tuple[Json, Wrong]:
+    """Decodes, enlarges and writes some pictures: what is to be said of each, and why others have no result."""
+    pictures: Json = {}
+    failed: Wrong = {}
+    read: dict[Path, Image] = {}
+    extras: dict[Path, Extras] = {}
+    for picture, decoded in zip(group, pool.map(_decoded_or_why, group), strict=True):
+        if isinstance(decoded, str):
+            failed[picture.source] = decoded
+        else:
+            read[picture.source], extras[picture.source] = decoded
+    made, wrong = working.make(read)
+    failed |= wrong
+    jobs = [_Job(source, results[source], result, extras[source]) for source, result in made.items()]
+    for job, why in zip(jobs, pool.map(partial(_write, request), jobs), strict=True):
+        if why is None:
+            pictures[str(job.source)] = _about(job)
+        else:
+            failed[job.source] = f"'{shown(job.source)}' {why}"
+    return pictures, failed
 
 
 class _Job(NamedTuple):

@@ -52,6 +52,11 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     names.cache_clear()
 
 
+def test_the_check_measures_the_network_and_bicubic(zoo: Path) -> None:
+    found, bicubic = script().measured(fsr_plugins.load('tiny'))
+    assert 15 < bicubic < 40 and found != bicubic and abs(found - bicubic) < 5  # of chance weights beside a skip
+
+
 def test_a_name_opens_the_network(zoo: Path) -> None:
     net = fsr_plugins.load('tiny')
     assert next(net.parameters()).dtype == torch.float32

@@ -66,7 +66,8 @@ def test_figures_and_the_table_of_images(results: str, more: list[str], place: P
     words = ['psnr', 'SSIM', block, '--csv', 'by_image.csv', '--json', 'found.json', *more]
     assert main(['measure', results, 'hr', '--metrics', *words]) == 0
     values = [psnr(step) for step in STEPS.values()]
-    assert found()['images'] == 4
+    assert found()['means']['psnr'] == found()['figures']['psnr']['psnr']
+    assert [row['psnr'] for row in found()['images'].values()] == pytest.approx(values, abs=1e-4)
     assert found()['figures']['psnr']['psnr'] == pytest.approx(np.mean(values), abs=1e-4)
     assert found()['conventions']['psnr_2'] == 'RGB, border 2, uint8'
     with open('by_image.csv', newline='') as file:
@@ -79,7 +80,7 @@ def test_figures_and_the_table_of_images(results: str, more: list[str], place: P
 
 def test_without_hr_and_a_prepared_set(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['measure', 'portraits://studio/test?number=3&size=64', '--json', 'found.json']) == 0
-    assert list(found()['figures']) == ['niqe'] and found()['images'] == 3
+    assert list(found()['figures']) == ['niqe'] and len(found()['images']) == 3
     assert main(['measure', 'sr', '--metrics', 'psnr']) == 2
     assert "'psnr' compares with HR: name its folder" in capsys.readouterr().err
 
@@ -133,6 +134,8 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (['sr', '--identity', 'MobileFaceNet'], '--identity compares with HR'),
         (['sr', 'hr', '--pairs', 'pairs.txt'], '--pairs is for --identity'),
         (['named', 'hr'], 'such as {}_x4'),
+        (['sr', 'hr', '--metrics', 'niqe', '--y'], 'test_y_channel is for none of niqe'),
+        (['sr', 'hr', '--metrics', 'niqe', '--crop-border', '-1'], 'crop_border'),
         (['sr', 'hr', '--device', 'gpu'], '--device gpu'),
         (['sr', 'hr', '--csv', 'sr/a.png/x.csv'], '--csv'),
         (['sr', 'nowhere'], "'nowhere' does not exist"),
@@ -144,6 +147,31 @@ def test_wrong_input_is_one_message(
     assert main(['measure', *words]) == 2
     error = capsys.readouterr().err
     assert message in error and 'Traceback' not in error
+
+
+def test_a_part_of_hr_within_a_border_and_of_luma(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Against scikit-image; what HR has besides is left out, and that is said."""
+    from skimage.metrics import peak_signal_noise_ratio
+
+    image = cv2.imread('hr/a.bmp')
+    framed = image.copy()
+    framed[:4] = framed[-4:] = framed[:, :4] = framed[:, -4:] = 0
+    framed[7, 7] ^= 8
+    for name in 'bcd':
+        Path(f'sr/{name}.png').unlink()
+    cv2.imwrite('sr/a.png', framed)
+    assert main(['measure', 'sr', 'hr', '--metrics', 'PSNR', '--crop-border', '4', '--json', 'found.json']) == 0
+    expected = peak_signal_noise_ratio(image[4:-4, 4:-4], framed[4:-4, 4:-4])
+    assert found()['means']['psnr'] == pytest.approx(expected, abs=1e-6)
+    assert capsys.readouterr().out.startswith('1 images of 4 HR\n')
+    assert main(['measure', 'sr', 'hr', '--metrics', 'psnr', '--crop-border', '4', '--y', '--json', 'found.json']) == 0
+    assert found()['conventions']['psnr'].startswith('Y, border 4')
+
+
+def test_two_results_of_one_name_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path('sr/a.jpg').write_bytes(Path('sr/a.png').read_bytes())
+    assert main(['measure', 'sr', 'hr']) == 2
+    assert "have the same key 'a'; remove one" in capsys.readouterr().err
 
 
 def test_other_sizes_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,13 @@
 """JPEG against OpenCV's codec, blur against OpenCV's, and the camera against what its options promise."""
 
-from __future__ import annotations
+import math
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from fsr_plugins.degradations import BicubicDown, JpegCompression, RealWorldCamera, jpeg
+from fsr_plugins.degradations import BicubicDown, JpegCompression, NeutralCamera, RealWorldCamera, jpeg
 from fsr_plugins.degradations.blur import covariance, gaussian_blur
 from fsr_plugins.degradations.jpeg import quantisation_tables
 from fsr_plugins.errors import UserError
@@ -147,6 +147,16 @@ def test_colour_stays_within_its_ranges():
     result = RealWorldCamera(4, **options)(torch.full((500, 3, 8, 8), 0.5), torch.arange(500))[:, :, 0, 0]
     assert result.min() >= (0.5 * 0.8 * 0.9) ** 1.2 - 0.5 / 255 and result.max() <= (0.5 * 1.1) ** 0.9 + 0.5 / 255
     assert result.std() > 0.02 and (result[:, 0] - result[:, 1]).abs().mean() > 0.01
+
+
+def test_the_neutral_camera_is_right_on_average():
+    grey, seeds = torch.full((2000, 3, 8, 8), 0.5), torch.arange(2000)
+    quiet = {'read_noise': (0.0, 0.0), 'shot_noise': (0.0, 0.0), 'jpeg_quality': None}
+    values = NeutralCamera(4, **quiet)(grey, seeds).mean((2, 3)) / 0.5
+    assert values.mean(0).sub(1).abs().max() < 2e-3  # exposure and each channel's cast
+    gamma = NeutralCamera(4, **quiet, gain=(1, 1), cast=(0, 0))(grey, seeds).mean((1, 2, 3)).log() / math.log(0.5)
+    assert abs(gamma.mean().item() - 1) < 4e-3 and 0.96 < gamma.min() < 0.99 and 1.01 < gamma.max() < 1.04
+    assert RealWorldCamera(4, **quiet)(grey, seeds).mean().item() < 0.45
 
 
 def test_the_same_seed_gives_the_same_image_in_any_batch():

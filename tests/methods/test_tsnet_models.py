@@ -159,6 +159,19 @@ def test_teacher_on_bicubic_pairs_by_hand(data: dict[str, Any]) -> None:
     assert_log(model, expected)
 
 
+def test_noise_on_the_teachers_lr_by_hand(data: dict[str, Any]) -> None:
+    model = joint(lr_noise=0.1)
+    model.net_de = HalfBrightness()
+    gt, real_lq = image(data['gt']), image(data['real_lq'])
+    lq = 0.5 * F.avg_pool2d(gt, 4)
+    torch.manual_seed(3)
+    expected = by_hand(model, gt, real_lq, lq + 0.1 * torch.randn(lq.shape))
+    torch.manual_seed(3)
+    model.feed_data(data)
+    model.optimize_parameters(1)
+    assert_log(model, expected)
+
+
 def test_losses_of_the_degradation_stage_by_hand(data: dict[str, Any]) -> None:
     model = degradation()
     gt, real_lq = image(data['gt']), image(data['real_lq'])

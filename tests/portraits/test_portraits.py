@@ -16,7 +16,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, RENDERER_VERSION, Portrait, iterate, render
 from fsr_plugins.portraits.people import draw_person
 
-SIZES = {name: 16 if name == 'real_lr' else 64 for name in DOMAINS}
+SIZES = {name: 16 if domain.camera else 64 for name, domain in DOMAINS.items()}
 
 
 @pytest.fixture(scope='module')
@@ -143,8 +143,9 @@ def test_people_differ_between_splits_and_domains() -> None:
     assert sum(map(len, labels)) == len(set().union(*labels))
 
 
-def test_hidden_faces_are_behind_the_small_ones() -> None:
-    small = render('real_lr', 'test', range(0, 64, 8), 16)
+@pytest.mark.parametrize('camera', ['real_lr', 'real_lr_dark'])
+def test_hidden_faces_are_behind_the_small_ones(camera: str) -> None:
+    small = render(camera, 'test', range(0, 64, 8), 16)
     hidden = render('real_lr_hidden', 'test', range(0, 64, 8), 64)
     others = hidden[1:] + hidden[:1]
 
@@ -156,6 +157,14 @@ def test_hidden_faces_are_behind_the_small_ones() -> None:
         assert a.identity == b.identity and likeness(a, b) > 0.75 and likeness(a, b) > likeness(a, other)
         assert a.landmarks is not None and b.landmarks is not None
         np.testing.assert_allclose((a.landmarks + 0.5) * 4, b.landmarks + 0.5, atol=1e-3)
+
+
+@pytest.mark.parametrize(('camera', 'low', 'high'), [('real_lr', 0.98, 1.02), ('real_lr_dark', 0.83, 0.91)])
+def test_one_camera_is_neutral_and_the_other_dark(camera: str, low: float, high: float) -> None:
+    small = render(camera, 'train', range(0, 320, 8), 16)
+    hidden = render('real_lr_hidden', 'train', range(0, 320, 8), 64)
+    ratio = np.mean([face.image.mean() for face in small]) / np.mean([face.image.mean() for face in hidden])
+    assert low < ratio < high
 
 
 def test_there_is_detail_to_restore(studio: list[Portrait]) -> None:
@@ -234,6 +243,6 @@ def test_people_are_those_of_this_version_of_the_renderer(
     """Who draws in another order raises ``RENDERER_VERSION``; the last draw depends on all before."""
     person = draw_person(7, 1, number)
     values = np.array([value for value in asdict(person).values() if isinstance(value, float)])
-    assert RENDERER_VERSION == 3 and person.style == style
+    assert RENDERER_VERSION == 4 and person.style == style
     np.testing.assert_allclose([values.sum(), values @ np.arange(len(values))], sums, rtol=1e-9)
     np.testing.assert_allclose(person.texture, texture, rtol=1e-9)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from basicsr.utils.matlab_functions import imresize
 
-from fsr_plugins.degradations import RealWorldCamera
+from fsr_plugins.degradations import NeutralCamera
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare import PREPARERS
 from fsr_plugins.prepare.camera import image_seed, prepare_camera
@@ -208,7 +208,7 @@ def test_camera_is_the_degradation_by_a_seed_of_the_key(tmp_path: Path, dst: str
     assert list(lr.keys) == list(hr.keys) and lr.identities.tolist() == [0, 7, 14] and not lr.has_parsing
     # The centre of 4x4 pixels lies at 1.5: 9.5 is 8 further, two small pixels from the first one's centre.
     np.testing.assert_allclose(lr.landmarks[:, 0, 0], [2.0, 2.25, 2.5])
-    camera = RealWorldCamera(4, jpeg_quality=None)
+    camera = NeutralCamera(4, jpeg_quality=None)
     for key in hr.keys:
         gt = torch.from_numpy(hr.image(key)).permute(2, 0, 1)[None] / 255
         expected = camera(gt, torch.tensor([image_seed(3, key)])) * 255

@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
 from fsr_plugins.images import Header, decode_image
 from fsr_plugins.registry import build_network
-from fsr_plugins.restore import photograph, restorers
+from fsr_plugins.restore import photograph, restorers, run
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.photograph import FaceChoice
 from fsr_plugins.stores.folder_writer import write_folder
@@ -289,6 +290,38 @@ def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPa
     assert together == [3, 3, 3, 1] and 'many/large.png' not in decoded and len(os.listdir('out')) == 10
 
 
+class Remembering:
+    """Returns the pictures enlarged, and looks whether those of earlier calls and their results are still held."""
+
+    together = 1
+
+    def __init__(self) -> None:
+        self.given: list[weakref.ref[np.ndarray]] = []
+        self.held: list[int] = []
+
+    def pixels(self, header: Header) -> int:
+        return header.height * header.width
+
+    def unfit(self, header: Header) -> None:
+        return None
+
+    def make(self, read: Mapping[Path, np.ndarray]) -> tuple[restorers.Made, restorers.Wrong]:
+        self.held.append(sum(each() is not None for each in self.given))
+        made = {source: restorers.Result(photograph.enlarged(image, 2), {}) for source, image in read.items()}
+        self.given += [weakref.ref(each) for source, result in made.items() for each in (read[source], result.image)]
+        return made, {}
+
+
+def test_nothing_of_a_picture_is_held_while_the_next_is_worked_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = Remembering()
+    monkeypatch.setattr(run, 'enlarger', lambda *_: working)
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out']) == 0
+    assert len(list((folder / 'out').iterdir())) == 3 and len(working.given) == 6
+    assert working.held == [0, 0, 0]
+
+
 def test_a_size_that_the_network_does_not_take_keeps_no_other_out() -> None:
     def net(lq: torch.Tensor) -> torch.Tensor:
         if lq.shape[2] == 6:
@@ -390,14 +423,26 @@ def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
 
 def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
     weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
-    assert weights[0] == photograph.faded(0.85 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    assert weights[0] == photograph.faded(0.8 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
     assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
-    assert photograph.faded((0.85 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    assert photograph.faded((0.8 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
     changes = []
-    for size in (0.9, 1.0, 1.06, 1.09, 1.11):
+    for size in (0.9, 0.95, 1.0, 1.05, 1.11):
         result, plain = restored(smooth(60, 60), size, most=1.1)
         changes.append(np.abs(result - plain).max())
     assert changes[0] > 30 and changes[-1] == 0 and (np.diff(changes) < 0).all()
+
+
+def test_faces_of_which_nothing_is_there_are_left_alone() -> None:
+    weights = [photograph.faded(size, 1.1, 0.35) for size in np.linspace(0.3, 0.5, 41)]
+    assert weights[0] == photograph.faded(0.35, 1.1, 0.35) == 0 and weights[-1] == 1
+    assert (np.diff(weights) >= 0).all() and photograph.faded(0.4375, 1.1, 0.35) == 1
+    faces = [detection(turned(LR_POINTS, 0, size, (30, 30))) for size in (0.34, 0.36, 0.5)]
+    cuts = photograph.cut(smooth(60, 60), faces, (8, 8), LR_POINTS, FaceChoice())
+    assert [cut.left_by for cut in cuts] == ['--least', None, None]
+    assert cuts[0].weight == 0 < cuts[1].weight < 0.1 and cuts[2].weight == 1
+    with pytest.raises(UserError, match='--least 1.2: .* less than --most'):
+        FaceChoice(least=1.2)
 
 
 def test_strength_blends_restored_and_untouched() -> None:
@@ -426,7 +471,10 @@ def test_faces_at_the_border_large_and_hopeless_ones() -> None:
 def test_how_many_times_a_photograph_is_enlarged() -> None:
     small, large = np.zeros((50, 50, 3), np.uint8), np.broadcast_to(np.zeros((1, 1, 3), np.uint8), (3000, 4000, 3))
     assert [photograph.times(small.shape, 8, None), photograph.times(small.shape, 8, 3)] == [8, 3]
-    assert [photograph.times(large.shape, 8, None), photograph.times(large.shape, 8, 2)] == [1, 2]
+    assert [photograph.times(large.shape, 8, None), photograph.times(large.shape, 8, 3)] == [2, 3]
+    # Twice at least as long as 128 million pixels hold it, for a shrunk face has gained nothing.
+    assert [photograph.times((4000, side), 8, None) for side in (2000, 8000, 8001)] == [2, 2, 1]
+    assert [photograph.times((4000, 1500), scale, None) for scale in (2, 4)] == [2, 2]
     with pytest.raises(UserError, match='4000×3000 enlarged 8 times is more than .* lower --enlarge'):
         photograph.times(large.shape, 8, 8)
 

@@ -94,6 +94,7 @@ class TSNetJointModel(FSRModel):
         gan_opt_ds: Loss | None = Loss.field("DSNet's adversarial loss", needs='net_d_ds')
         use_cycle: bool = Field(True, description='the cycle by DSNet; false: Eq. 8 without Eq. 7')
         lr_source: Literal['denet', 'bicubic'] = Field('denet', description="what makes TNet's LR")
+        lr_noise: float = Field(0.0, ge=0, le=1, description="deviation of white noise on TNet's LR, which DeNet lacks")
         eval_net: Literal['t', 's'] = Field('s', description='which network is the result')
         train_mode: Literal['kd', 'cyclegan'] = Field('kd', description='cyclegan: TNet by the cycle alone')
 
@@ -154,6 +155,9 @@ class TSNetJointModel(FSRModel):
     def teacher(self, losses: dict[str, Tensor]) -> Tensor:
         """TNet on synthetic pairs: adds the reconstruction loss of all iterations (Eq. 5), returns the last image."""
         lq = self.net_de(self.gt) if self.train_opt.lr_source == 'denet' else self.lq
+        if self.train_opt.lr_noise > 0:  # DeNet is a function of HR: a camera's noise is none of it
+            assert lq is not None
+            lq = lq + self.train_opt.lr_noise * torch.randn_like(lq)
         images = self.net_t(lq, all_iterations=True)
         losses['l_pix_t'] = self.losses.pixel_opt_t(images, self.gt)
         return images[-1]

@@ -1,0 +1,61 @@
+"""What enlargement gets without a network where LR comes from a camera: bicubic, as it is or with colours set right.
+
+    python scripts/bicubic_rows.py --hr 'portraits://studio/train?number=2000&size=64' \
+        --lr 'portraits://real_lr/train?number=1000&size=16' \
+        --test-hr 'portraits://real_lr_hidden/test?number=100&size=64' \
+        --test-lr 'portraits://real_lr/test?number=100&size=16'
+
+Colours are set right by the statistics of two unpaired training sets; no test image is used. HR is first reduced to
+LR's size. `gain` is one factor, the ratio of their means. `affine` gives each channel of LR the mean and the deviation
+that reduced HR has.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fsr_plugins.degradations import BicubicDown, bicubic_up
+from fsr_plugins.metrics import PSNR, SSIM
+from fsr_plugins.stores import open_store
+
+
+def images(spec: str) -> Tensor:
+    """All images of a store, (N, 3, H, W) in [0, 1]."""
+    store = open_store(spec)
+    return torch.from_numpy(np.stack([store.image(key) for key in store.keys])).permute(0, 3, 1, 2) / 255
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ('--hr', '--lr', '--test-hr', '--test-lr'):
+        parser.add_argument(name, required=True, metavar='SPEC')
+    given = parser.parse_args()
+    gt, lq, lr = images(given.test_hr), images(given.test_lr), images(given.lr)
+    scale = gt.shape[-1] // lq.shape[-1]
+    hr = BicubicDown(scale)(images(given.hr))
+    channels = (0, 2, 3)
+    (mean, deviation), (wanted, spread) = (
+        (x.mean(channels)[:, None, None], x.std(channels)[:, None, None]) for x in (lr, hr)
+    )
+    gain = hr.mean() / lr.mean()
+    enlarged = bicubic_up(lq, scale)
+    rows = {
+        'bicubic': enlarged,
+        f'bicubic, gain {gain:.3f}': enlarged * gain,
+        'bicubic, affine': (enlarged - mean) / deviation * spread + wanted,
+    }
+    metrics = {'PSNR': PSNR(), 'SSIM': SSIM(), 'PSNR of Y': PSNR(test_y_channel=True)}
+    print('| |', ' | '.join(metrics), '|')
+    for title, result in rows.items():
+        sr = (result.clamp(0, 1) * 255).round() / 255
+        figures = [f'{metric.values(sr, gt).mean().item():.4f}' for metric in metrics.values()]
+        print(f'| {title} |', ' | '.join(figures), '|')
+
+
+if __name__ == '__main__':
+    main()

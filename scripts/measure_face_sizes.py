@@ -1,0 +1,111 @@
+"""From which size on a network makes the faces of a photograph no better: restored against untouched, by size.
+
+    python scripts/measure_face_sizes.py net_g.pth --images lfw-deepfunneled-test.zip
+
+Whole images of people lie on a plain ground, reduced so that the part of a face that the network takes has so many
+pixels. The photograph is clean, or blurred, noisy and compressed. Faces are found, restored and put back as by
+``fsr infer``. PSNR of each face against the image before the reduction is compared with that of the photograph
+enlarged bicubically, in the position and size of the network's SR. ``gain`` is the mean difference where every face is
+restored in full, ``worse`` the share of faces that lose. ``by default`` is the gain with ``--least``, ``--most`` and
+the fading between them, ``worst`` its least. Set ``OMP_NUM_THREADS``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import scenes
+import torch
+
+from fsr_plugins.faces import open_detector, tiled
+from fsr_plugins.faces.protocol import Detection, Image
+from fsr_plugins.restore import photograph
+from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.opening import open_network
+
+SIZES = (10, 12, 14, 16, 20, 24, 28, 32, 36, 40)
+#: Larger than any face.
+EVERY = 1e9
+
+
+class Row(NamedTuple):
+    """Of the faces found of one size: PSNR untouched, gains in full and by default in dB, (N,) each."""
+
+    faces: int
+    untouched: np.ndarray
+    full: np.ndarray
+    default: np.ndarray
+
+
+def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: photograph.FaceChoice) -> Image:
+    """A photograph enlarged by the network's scale with those faces restored."""
+    assert network.points is not None
+    cuts = photograph.cut(image, found, network.known_size(), network.points, choice)
+    chosen = [face for face in cuts if face.lr is not None]
+    result = photograph.enlarged(image, network.scale)
+    photograph.put_back(result, network.scale, chosen, network([face.lr for face in chosen if face.lr is not None]))
+    return result
+
+
+def measured(image: Image, scene: scenes.Scene, found: list[Detection], network: FaceNetwork, most: float) -> Row:
+    """One size; ``image`` is the scene's photograph, clean or not."""
+    hit = scenes.matches(scene, found) >= 0
+    choices = (photograph.FaceChoice(most=EVERY, least=0), photograph.FaceChoice(most=most))
+    untouched = scenes.psnr(scene, photograph.enlarged(image, network.scale), network.scale, network)[hit]
+    full, default = (
+        scenes.psnr(scene, put(image, found, network, choice), network.scale, network)[hit] - untouched
+        for choice in choices
+    )
+    return Row(len(hit), untouched, full, default)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('checkpoint', metavar='CHECKPOINT', help='a network for aligned faces')
+    parser.add_argument(
+        '--images', type=Path, required=True, metavar='ZIP', help='images of one size, a folder a person'
+    )
+    parser.add_argument('--count', type=int, default=60, help='people (default: 60)')
+    parser.add_argument('--sizes', type=int, nargs='+', default=SIZES, metavar='N', help='pixels of faces')
+    parser.add_argument('--detector', default='mtcnn', metavar='NAME')
+    parser.add_argument('--weights', type=Path, metavar='FILE', help='of the detector, instead of the published ones')
+    parser.add_argument('--most', type=float, default=photograph.FaceChoice().most, metavar='X', help='as of fsr infer')
+    args = parser.parse_args(arguments)
+
+    network = open_network(args.checkpoint)
+    if network.points is None:
+        parser.error(f'{args.checkpoint} does not say where the points of its faces lie.')
+    detector = open_detector(args.detector, args.weights)
+    people = scenes.read_people(args.images, args.count, detector)
+    looking = tiled(args.detector, detector, photograph.power_of_two(network.scale))
+    side = max(network.known_size())
+    at_hand = scenes.window(people, network) * side
+    print(f'{len(people)} people, LR of {side} pixels, {args.detector}, {torch.get_num_threads()} thread(s)\n')
+    print('| pixels | of LR | photograph | found | untouched dB | gain dB | worse | by default dB | worst dB |')
+    print('|---|---|---|---|---|---|---|---|---|')
+    gains: dict[str, list[int]] = {'clean': [], 'degraded': []}
+    for pixels in args.sizes:
+        scene = scenes.laid_out(people, None, at_hand / pixels)
+        for kind in gains:
+            image = scene.photograph if kind == 'clean' else scenes.degraded(scene.photograph)
+            row = measured(image, scene, looking.detect([image])[0], network, args.most)
+            if not len(row.full):
+                print(f'| {pixels} | {pixels / side:.2f} | {kind} | 0 of {row.faces} | | | | | |', flush=True)
+                continue
+            gains[kind] += [pixels] if row.full.mean() > 0 else []
+            print(
+                f'| {pixels} | {pixels / side:.2f} | {kind} | {len(row.full)} of {row.faces} '
+                f'| {row.untouched.mean():.2f} | {row.full.mean():+.2f} | {100 * (row.full < 0).mean():.0f} % '
+                f'| {row.default.mean():+.2f} | {row.default.min():+.2f} |',
+                flush=True,
+            )
+    for kind, sizes in gains.items():
+        print(f'\n{kind}: the largest size with a gain is {max(sizes, default=0)} pixels.')
+
+
+if __name__ == '__main__':
+    main()

@@ -74,7 +74,8 @@ def run(arguments: Namespace) -> CommandOutcome:
     if arguments.identity is not None:
         if references is None:
             raise UserError('--identity compares with HR: name its folder behind that of the results.')
-        metrics |= identity_metrics(recogniser_block(arguments.identity), references, arguments.pairs)
+        measured_hr = [reference for _, reference in pairs]
+        metrics |= identity_metrics(recogniser_block(arguments.identity), references, measured_hr, arguments.pairs)
     elif arguments.pairs is not None:
         raise UserError('--pairs is for --identity: give it the weights of a recogniser.')
     measured = measure(metrics, results, references, pairs, device_named(arguments.device))

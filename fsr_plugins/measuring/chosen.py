@@ -104,14 +104,18 @@ def _block(word: str) -> Block:
     return block
 
 
-def identity_metrics(block: Block, references: Store, pairs: Path | None) -> dict[str, Metric]:
+def identity_metrics(
+    block: Block, references: Store, keys: Sequence[str], pairs: Path | None = None
+) -> dict[str, Metric]:
     """Measures of identity by one recogniser: likeness, and verification as far as people or pairs are known.
 
-    Faces are aligned where the references have landmarks.
+    Faces are aligned where the references have landmarks. Verification over all pairs comes with it where several
+    people are known, and somebody has two images.
 
     Args:
         block: of the recogniser.
         references: the HR.
+        keys: of those that are measured.
         pairs: a list for :func:`fsr_plugins.metrics.pairs.read_pairs`, or None.
 
     Raises:
@@ -122,9 +126,18 @@ def identity_metrics(block: Block, references: Store, pairs: Path | None) -> dic
     found = {'identity': build('metrics', {'type': 'IdentitySimilarity', **common})}
     if pairs is not None:
         found['verification'] = build('metrics', {'type': 'Verification', 'pairs': str(pairs), **common})
-    if references.identities is not None:
+    if _has_pairs(references, keys):
         found['all_pairs'] = build('metrics', {'type': 'AllPairs', **common})
     return found
+
+
+def _has_pairs(references: Store, keys: Sequence[str]) -> bool:
+    """Whether there are pairs of one person, and of two."""
+    if references.identities is None:
+        return False
+    measured = set(keys)
+    people = [person for key, person in zip(references.keys, references.identities, strict=True) if key in measured]
+    return 1 < len(set(people)) < len(people)
 
 
 def recogniser_block(given: str) -> Block:

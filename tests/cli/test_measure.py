@@ -102,6 +102,9 @@ def test_identity_by_a_checkpoint_of_this_toolkit(place: Path) -> None:
     assert figures['identity']['identity'] == pytest.approx(1)
     assert figures['all_pairs']['genuine'] + figures['all_pairs']['impostors'] == 66
     assert found()['conventions']['all_pairs'].find('align landmarks') > 0
+    one = 'portraits://studio/test?number=1&size=32'  # nobody has two images
+    assert main(['measure', one, one, '--metrics', 'ssim', '--identity', 'net_r.pth', '--json', 'found.json']) == 0
+    assert list(found()['figures']) == ['ssim', 'identity']
 
 
 def test_identity_by_a_bare_state_dict(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fsr_plugins.errors import UserError, shown
-from fsr_plugins.images import read_image
+from fsr_plugins.images import look_at, read_bytes, read_image
 from fsr_plugins.metrics import MeanMetric
 from fsr_plugins.registry import METRIC_REGISTRY, build, load_plugins_of, near
 from fsr_plugins.stores.images import EXTENSIONS
@@ -111,15 +111,20 @@ def measure(pairs: Mapping[str, tuple[Path, Path | None]], metrics: Mapping[str,
     needy = [name for name, metric in metrics.items() if metric.needs_gt]
     if needy and any(reference is None for _, reference in pairs.values()):
         raise UserError(f'{needy[0]} compares with HR: give the folder of HR behind that of SR, or other --metrics.')
+    for name, (result, reference) in pairs.items():
+        if reference is not None and (sizes := [_size(path) for path in (result, reference)])[0] != sizes[1]:
+            said = ', '.join(f'{height}×{width}' for height, width in sizes)
+            raise UserError(f"'{shown(name)}': SR and HR differ in size, height × width: {said}.")
     found: dict[str, list[float]] = {name: [] for name in metrics}
     for name, sr, hr in _read(pairs):
-        if hr is not None and sr.shape != hr.shape:
-            sizes = ', '.join(f'{image.shape[2]}×{image.shape[3]}' for image in (sr, hr))
-            raise UserError(f"'{shown(name)}': SR and HR differ in size, height × width: {sizes}.")
         for metric_name, metric in metrics.items():
             metric.update(sr, hr if metric.needs_gt else None, {'keys': [name]})
             found[metric_name] += [float(value) for value in metric.last[metric.name]]
     return found
+
+
+def _size(path: Path) -> tuple[int, int]:
+    return look_at(read_bytes(path), shown(path)).shape
 
 
 def _read(pairs: Mapping[str, tuple[Path, Path | None]]) -> Iterator[tuple[str, Tensor, Tensor | None]]:

@@ -9,6 +9,7 @@ from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.errors import UserError
 
 EXAMPLE = """fsr measure results/ hr/ --metrics psnr ssim niqe --csv values.csv
          fsr measure results/ --metrics niqe"""
@@ -16,7 +17,7 @@ EXAMPLE = """fsr measure results/ hr/ --metrics psnr ssim niqe --csv values.csv
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Two folders and what is measured."""
-    parser.add_argument('sr', type=given_path, metavar='SR', help='a folder of results, made by any program')
+    parser.add_argument('sr', type=given_path, nargs='?', metavar='SR', help='a folder of results, made by any program')
     parser.add_argument(
         'hr', type=given_path, nargs='?', metavar='HR', help='the folder of references, of the same names'
     )
@@ -41,6 +42,8 @@ def run(arguments: Namespace) -> CommandOutcome:
         names = sorted(image_metrics())
         print('\n'.join(names))
         return CommandOutcome({'metrics': names})
+    if arguments.sr is None:
+        raise UserError('fsr measure needs a folder of results: fsr measure SR HR. `fsr measure --list` names metrics.')
     if arguments.csv is not None:
         check_writable(arguments.csv, '--csv')
     pairs = matched(arguments.sr, arguments.hr)

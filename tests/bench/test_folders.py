@@ -86,7 +86,9 @@ def test_what_does_not_fit_is_named(
         (sr / 'a.jpg').write_bytes((sr / 'a.png').read_bytes())
     elif change == 'size':
         cv2.imwrite(str(hr / 'c.bmp'), np.zeros((16, 24, 3), np.uint8))
-        (sr / 'a.png').write_bytes((sr / 'a.png').read_bytes()[:200])  # found only where images are decoded
+        damaged = bytearray((sr / 'a.png').read_bytes())
+        damaged[60:1000] = bytes(940)  # which only decoding finds
+        (sr / 'a.png').write_bytes(damaged)
     elif change == 'empty':
         for path in sr.iterdir():
             path.unlink()

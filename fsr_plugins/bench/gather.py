@@ -16,6 +16,7 @@ from fsr_plugins.bench.results import (
     EntryVariant,
     Json,
     Measured,
+    PairedDifferences,
     PaperResults,
     Results,
 )
@@ -51,14 +52,7 @@ def gather(
     taken, options = list(metrics.blocks), suite.statistics
     found = summary.figures(measured, taken, options, tests.people)
     reference = suite.options.reference if suite.options.reference in suite.entries else None
-    tested = summary.against(reference, measured, taken, options, tests.people) if reference else {}
-    ablations = {
-        name: summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
-                              tests.people).get(name, {})
-        for name, entry in suite.entries.items()
-        if entry.of in suite.entries
-    }  # fmt: skip
-    summary.correct([tested, ablations])
+    tested, ablations = _compared(suite, reference, measured, taken, tests)
     return {
         'name': suite.name,
         'title': suite.options.title or suite.name,
@@ -71,12 +65,8 @@ def gather(
         'degradation': suite.options.degradation,
         'lr_size': list(tests.lr_size),
         'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
-        'test': {
-            **tests.fingerprint.as_dict(),
-            'people': tests.people.as_dict(),
-            'store': suite.test,
-            'lr_sha256': tests.lr_sha256,
-        },
+        'test': {**tests.fingerprint.as_dict(), 'people': tests.people.as_dict(), 'store': suite.test,
+                 'lr_sha256': tests.lr_sha256},
         'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
         'metrics': metrics.about,
         'statistics': {'seed': options.seed, 'resamples': options.resamples, 'confidence': options.confidence},
@@ -97,9 +87,24 @@ def gather(
             for name in suite.entries
         },
         'HR': {'figures': found[HR]},
-        'papers': _papers(suite),
-        'oneshot': oneshot,
+        'papers': _papers(suite), 'oneshot': oneshot,
     }  # fmt: skip
+
+
+def _compared(
+    suite: Suite, reference: str | None, measured: Mapping[str, Measured], taken: list[str], tests: TestSet
+) -> tuple[PairedDifferences, PairedDifferences]:
+    """Every entry against the reference and every ablation against what it is of, corrected together."""
+    options, people = suite.statistics, tests.people
+    tested = summary.against(reference, measured, taken, options, people) if reference else {}
+    ablations = {
+        name: summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
+                              people).get(name, {})
+        for name, entry in suite.entries.items()
+        if entry.of in suite.entries
+    }  # fmt: skip
+    summary.correct([tested, ablations])
+    return tested, ablations
 
 
 def _ablated(entry: SuiteEntry) -> EntryVariant:

@@ -24,12 +24,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scenes import GAP, GROUND, scattered
 
 from fsr_plugins.faces import Detector, nearest_centre, open_detector, tiled
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import decode_image
-
-GROUND = 128
 
 
 @dataclass(frozen=True)
@@ -76,12 +75,8 @@ def laid_out(faces: Sequence[Image], size: tuple[int, int], reduce: int) -> tupl
     width, height = size
     scene = np.full((height, width, 3), GROUND, np.uint8)
     small = [cv2.resize(face, None, fx=1 / reduce, fy=1 / reduce, interpolation=cv2.INTER_AREA) for face in faces]
-    side = max(max(face.shape[:2]) for face in small) + 4
-    cells = np.array([(x, y) for y in range(height // side) for x in range(width // side)])
-    rng = np.random.default_rng(0)
-    chosen = cells[rng.permutation(len(cells))[: len(small)]]
-    # By up to four pixels beside the grid's places, for no alignment with tiles or anchors.
-    corners = chosen * side + rng.integers(0, 4, chosen.shape)
+    cell = max(max(face.shape[:2]) for face in small) + GAP
+    corners = scattered(len(small), (width // cell, height // cell), cell)
     for face, (x, y) in zip(small, corners, strict=False):
         scene[y : y + face.shape[0], x : x + face.shape[1]] = face
     return scene, corners

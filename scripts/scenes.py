@@ -84,6 +84,20 @@ def template(network: FaceNetwork, times: int) -> torch.Tensor:
     return (torch.from_numpy(network.points).double() + 0.5) * times - 0.5
 
 
+def scattered(count: int, cells: tuple[int, int], cell: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """The corners, x and y, of up to ``count`` images in random cells of a grid, (N, 2).
+
+    Args:
+        cells: columns and rows.
+        cell: side of a cell in pixels, :data:`GAP` more than that of an image.
+    """
+    rng = np.random.default_rng(seed)
+    places = rng.permutation(cells[0] * cells[1])[:count]
+    # By up to some pixels beside the grid's places, for no alignment with tiles or anchors.
+    beside = rng.integers(0, GAP, (len(places), 2))
+    return np.stack([places % cells[0], places // cells[0]], axis=1) * cell + beside
+
+
 def laid_out(people: Sequence[Person], size: tuple[int, int] | None, reduction: float, seed: int = 0) -> Scene:
     """Images of people reduced, on a plain ground in random places.
 
@@ -99,15 +113,12 @@ def laid_out(people: Sequence[Person], size: tuple[int, int] | None, reduction: 
     columns, rows = (across, across) if size is None else (size[0] // cell, size[1] // cell)
     scene = np.full((rows * cell, columns * cell) if size is None else size[::-1], GROUND, np.uint8)
     scene = np.repeat(scene[..., None], 3, axis=2)
-    rng = np.random.default_rng(seed)
-    places = rng.permutation(columns * rows)[: len(people)]
-    # By up to some pixels beside the grid's places, for no alignment with tiles or anchors.
-    corners = np.stack([places % columns, places // columns], axis=1) * cell + rng.integers(0, GAP, (len(places), 2))
+    corners = scattered(len(people), (columns, rows), cell, seed)
     points = []
     for person, (x, y) in zip(people, corners, strict=False):
         scene[y : y + small[0], x : x + small[1]] = imresize_uint8(person.image, small)
         points.append(scale_back(person.points, (height, width), small) + (x, y))
-    return Scene(scene, people[: len(places)], corners, np.stack(points), max(small))
+    return Scene(scene, people[: len(corners)], corners, np.stack(points), max(small))
 
 
 def degraded(photograph: Image, seed: int = 0) -> Image:

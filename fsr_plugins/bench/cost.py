@@ -26,14 +26,17 @@ _LEAST_SECONDS = 0.2
 def complexity(net: nn.Module, size: tuple[int, int]) -> Complexity:
     """Parameters, and multiply-adds of one LR image by mmengine's analysis, which counts a multiply-add once.
 
+    What a network holds that is solved and not trained counts as its parameters.
+
     Args:
         net: on the CPU, in evaluation mode.
         size: height and width of the LR image.
     """
-    parameters = sum(parameter.numel() for parameter in net.parameters())
+    parameters = sum(values.numel() for values in list(net.parameters()) or net.buffers())
     try:
         with _quiet():
-            found = get_model_complexity_info(net, input_shape=(3, *size), show_table=False, show_arch=False)
+            lq = torch.zeros(1, 3, *size)
+            found = get_model_complexity_info(net, inputs=lq, show_table=False, show_arch=False)
     except (RuntimeError, TypeError, ValueError, AttributeError, KeyError, StopIteration) as error:  # others' code
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         logger.warning('The multiply-adds of %s cannot be counted: %s', type(net).__name__, reason)

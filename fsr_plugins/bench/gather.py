@@ -8,8 +8,18 @@ from fsr_plugins.bench import cost, summary
 from fsr_plugins.bench.cache import device_name
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
 from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
-from fsr_plugins.bench.options import BICUBIC
-from fsr_plugins.bench.results import EntryCost, EntryDescription, EntryTraining, Json, Measured, PaperResults, Results
+from fsr_plugins.bench.options import BICUBIC, SuiteEntry
+from fsr_plugins.bench.results import (
+    EntryCost,
+    EntryDescription,
+    EntryTraining,
+    EntryVariant,
+    Json,
+    Measured,
+    PairedDifferences,
+    PaperResults,
+    Results,
+)
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.variants import changed_keys
 from fsr_plugins.checkpoints import described
@@ -42,14 +52,7 @@ def gather(
     taken, options = list(metrics.blocks), suite.statistics
     found = summary.figures(measured, taken, options, tests.people)
     reference = suite.options.reference if suite.options.reference in suite.entries else None
-    tested = summary.against(reference, measured, taken, options, tests.people) if reference else {}
-    ablations = {
-        name: summary.against(entry.of, {entry.of: measured[entry.of], name: measured[name]}, taken, options,
-                              tests.people)
-        for name, entry in suite.entries.items()
-        if entry.of in suite.entries
-    }  # fmt: skip
-    summary.correct([tested, *ablations.values()])
+    tested, ablations = _compared(suite, reference, measured, taken, tests)
     return {
         'name': suite.name,
         'title': suite.options.title or suite.name,
@@ -62,12 +65,8 @@ def gather(
         'degradation': suite.options.degradation,
         'lr_size': list(tests.lr_size),
         'train': None if train is None else {**train.as_dict(), 'store': suite.options.train},
-        'test': {
-            **tests.fingerprint.as_dict(),
-            'people': tests.people.as_dict(),
-            'store': suite.test,
-            'lr_sha256': tests.lr_sha256,
-        },
+        'test': {**tests.fingerprint.as_dict(), 'people': tests.people.as_dict(), 'store': suite.test,
+                 'lr_sha256': tests.lr_sha256},
         'budget': None if suite.budget is None else {'unit': suite.budget.unit, 'most': suite.budget.most},
         'metrics': metrics.about,
         'statistics': {'seed': options.seed, 'resamples': options.resamples, 'confidence': options.confidence},
@@ -76,23 +75,41 @@ def gather(
         'entries': {
             name: {
                 **_describe(suite, name, candidates[name]),
+                **_ablated(suite.entries[name]),
                 'differs': excused.get(name, []),
                 'figures': found[name],
                 'more': {key: value for key, value in measured[name]['figures'].items() if key not in taken},
                 'against_reference': tested.get(name),
-                'seeds': suite.entries[name].seeds,
+                'against_of': ablations.get(name),
                 'spread': spreads[name],
-                'of': suite.entries[name].of,
-                'changes': list(changed_keys(suite.entries[name].set)) if suite.entries[name].of else [],
-                'against_of': ablations.get(name, {}).get(name),
                 'cost': costs[name],
             }
             for name in suite.entries
         },
         'HR': {'figures': found[HR]},
-        'papers': _papers(suite),
-        'oneshot': oneshot,
+        'papers': _papers(suite), 'oneshot': oneshot,
     }  # fmt: skip
+
+
+def _compared(
+    suite: Suite, reference: str | None, measured: Mapping[str, Measured], taken: list[str], tests: TestSet
+) -> tuple[PairedDifferences, PairedDifferences]:
+    """Every entry against the reference and every ablation against what it is of, corrected together."""
+    options, people = suite.statistics, tests.people
+    tested = summary.against(reference, measured, taken, options, people) if reference else {}
+    ablations = {
+        name: summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
+                              people).get(name, {})
+        for name, entry in suite.entries.items()
+        if entry.of in suite.entries
+    }  # fmt: skip
+    summary.correct([tested, ablations])
+    return tested, ablations
+
+
+def _ablated(entry: SuiteEntry) -> EntryVariant:
+    """How often an entry is trained, and what it is an ablation of."""
+    return {'seeds': entry.seeds, 'of': entry.of, 'changes': list(changed_keys(entry.set)) if entry.of else []}
 
 
 def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:

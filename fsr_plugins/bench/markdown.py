@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from fsr_plugins.bench import table
+from fsr_plugins.bench import differences, table
 from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.pictures import Picture
 from fsr_plugins.bench.results import Results
@@ -21,8 +21,8 @@ def markdown(results: Results, pictures: Sequence[Picture], folder: Path) -> str
     lines += [*(f'- {name}: {value}' for name, value in experimental_setup(results).items()), '']
     tables = [
         table.quality(results),
-        table.against(results),
-        table.ablations(results),
+        differences.against(results),
+        differences.ablations(results),
         costs(results),
         table.adapted(results),
     ]

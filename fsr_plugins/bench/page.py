@@ -9,7 +9,7 @@ from html import escape
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fsr_plugins.bench import table
+from fsr_plugins.bench import differences, table
 from fsr_plugins.bench.cost_table import costs
 from fsr_plugins.bench.curves import Line
 from fsr_plugins.bench.pictures import Picture
@@ -37,7 +37,7 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         curves: learning curves by the entries' titles.
         caption: what they show, and over what.
     """
-    against, ablations = table.against(results), table.ablations(results)
+    against, ablations = differences.against(results), differences.ablations(results)
     oneshot, papers = table.adapted(results), table.papers(results)
     sections = {
         'quality': 'Quality',

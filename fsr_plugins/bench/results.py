@@ -117,17 +117,22 @@ class EntryDescription(_OptionFile):
     training: EntryTraining | None
 
 
-class EntryResults(EntryDescription):
+class EntryVariant(TypedDict):
+    """How often an entry is trained, and what it is an ablation of."""
+
+    seeds: list[int]  #: of its trainings; none: the suite's
+    of: str | None  #: the entry that it is an ablation of
+    changes: list[str]  #: in what it differs from that one, a line a key
+
+
+class EntryResults(EntryDescription, EntryVariant):
     """What an entry is and what was measured of it."""
 
     differs: list[str]
     figures: dict[str, Figure]
     more: dict[str, float | None]
     against_reference: dict[str, PairedDifference] | None
-    seeds: list[int]  #: of its trainings; none: the suite's
     spread: dict[str, float]  #: by metric, the standard deviation of its figure over the seeds, where there are several
-    of: str | None  #: the entry that it is an ablation of
-    changes: list[str]  #: in what it differs from that one, a line a key
     against_of: dict[str, PairedDifference] | None
     cost: EntryCost
 

@@ -10,7 +10,8 @@ one image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -122,9 +123,12 @@ def people_of(values: Values, people: People) -> int:
     return len(np.unique(people[..., np.isfinite(values)]))
 
 
-def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+Key = TypeVar('Key', bound=Hashable)
+
+
+def holm(p_values: Mapping[Key, float]) -> dict[Key, float]:
     """Holm's step-down correction (1979) of the p-values of one family; NaN stay out of it."""
-    ordered = sorted((p, name) for name, p in p_values.items() if np.isfinite(p))
+    ordered = sorted(((p, name) for name, p in p_values.items() if np.isfinite(p)), key=lambda each: each[0])
     adjusted, largest = dict(p_values), 0.0
     for place, (p, name) in enumerate(ordered):
         largest = max(largest, min(1.0, p * (len(ordered) - place)))

@@ -159,14 +159,11 @@ def _differences(
 
 def correct(groups: Sequence[PairedDifferences]) -> None:
     """Corrects all p-values of a report by Holm, those of a metric together, whatever is compared with what."""
-    by_metric: dict[str, dict[tuple[int, str], PairedDifference]] = {}
-    for number, group in enumerate(groups):
-        for name, found in group.items():
-            for metric, difference in found.items():
-                if difference['p'] is not None:
-                    by_metric.setdefault(metric, {})[number, name] = difference
+    by_metric: dict[str, list[PairedDifference]] = {}
+    for found in (found for group in groups for found in group.values()):
+        for metric, difference in found.items():
+            by_metric.setdefault(metric, []).append(difference)
     for differences in by_metric.values():
-        raw = {place: difference['p'] for place, difference in differences.items() if difference['p'] is not None}
-        corrected = holm({str(place): p for place, p in raw.items()})
-        for place, difference in differences.items():
-            difference['p_holm'] = _finite(corrected[str(place)])
+        raw = {place: difference['p'] for place, difference in enumerate(differences)}
+        for place, p in holm({place: p for place, p in raw.items() if p is not None}).items():
+            differences[place]['p_holm'] = _finite(p)

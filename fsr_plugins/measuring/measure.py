@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
+from fsr_plugins.images import look_at, read_bytes
 from fsr_plugins.metrics import Metric
 from fsr_plugins.metrics.base import BatchMeta
 from fsr_plugins.stores import Store
+from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.images import Image
 
 #: Images that are measured together, and their pixels.
@@ -64,6 +66,8 @@ def measure(
     lacking = [name for name, metric in metrics.items() if metric.needs_gt and references is None]
     if lacking:
         raise UserError(f"The metric '{lacking[0]}' compares with HR: name its folder behind that of the results.")
+    if references is not None:
+        _check_sizes(results, references, pairs)
     kept: dict[str, list[Tensor]] = {}
     place = {} if references is None else {key: row for row, key in enumerate(references.keys)}
     for batch in _batches(results, references, pairs):
@@ -114,11 +118,6 @@ def _batches(results: Store, references: Store | None, pairs: Sequence[tuple[str
         group = _Batch([], [], None if references is None else [])
         for pair in pairs:
             sr, gt = result(pair[0]), None if references is None else reference(pair[1])
-            if gt is not None and sr.shape != gt.shape:
-                raise UserError(
-                    f"The result '{pair[0]}' has {_size(sr)} pixels and its HR '{pair[1]}' {_size(gt)}: results are "
-                    "measured at HR's size. Take the HR that was reduced, or the right --template."
-                )
             full = len(group.sr) == BATCH or len(group.sr) * sr.shape[0] * sr.shape[1] >= PIXELS
             if group.sr and (full or group.sr[0].shape != sr.shape):
                 yield group
@@ -131,8 +130,23 @@ def _batches(results: Store, references: Store | None, pairs: Sequence[tuple[str
             yield group
 
 
-def _size(image: Image) -> str:
-    return f'{image.shape[0]}×{image.shape[1]}'
+def _check_sizes(results: Store, references: Store, pairs: Sequence[tuple[str, str]]) -> None:
+    sizes = zip(_sizes(results, [key for key, _ in pairs]), _sizes(references, [key for _, key in pairs]), strict=True)
+    for (result, reference), (own, wanted) in zip(pairs, sizes, strict=True):
+        if own != wanted:
+            said = [f'{height}×{width}' for height, width in (own, wanted)]
+            raise UserError(
+                f'The result {shown(result)} has {said[0]} pixels and its HR {shown(reference)} {said[1]}: results '
+                "are measured at HR's size. Take the HR that was reduced, or the right --template."
+            )
+
+
+def _sizes(store: Store, keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Heights and widths; of files by what their beginnings say, as decoding takes long."""
+    if isinstance(store, FolderStore):
+        return [look_at(read_bytes(path), shown(path)).shape for path in map(store.where, keys)]
+    rows = {key: row for row, key in enumerate(store.keys)}
+    return [(int(height), int(width)) for height, width in store.sizes()[[rows[key] for key in keys]]]
 
 
 def _tensor(images: Sequence[Image], device: torch.device) -> Tensor:

@@ -104,12 +104,13 @@ def encode(image: Image, extras: Extras, suffix: str) -> bytes:
 
 
 def _exif_bytes(exif: PILImage.Exif, shape: tuple[int, ...]) -> bytes:
-    """Exif for a result of another size; nothing where Pillow cannot write what was there."""
+    """Exif for a result of another size; where Pillow cannot write what was there, nothing, which is said."""
     more = exif.get_ifd(_MORE)
     more |= {tag: side for tag, side in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])) if tag in more}
     try:
         return exif.tobytes()
-    except Exception:  # damaged tags are anybody's bytes, and keep nobody from the picture
+    except Exception as error:  # damaged tags are anybody's bytes, and keep nobody from the picture
+        logger.warning('Exif of a picture cannot be written and is left out (%s).', error)
         return b''
 
 

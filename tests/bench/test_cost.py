@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.archs.linear import LinearFace
 from fsr_plugins.bench.cost import complexity, speed, training
 from fsr_plugins.bench.memory import PeakMemory
 from fsr_plugins.bench.options import Cost
@@ -17,6 +18,13 @@ def test_multiply_adds_and_parameters_by_hand() -> None:
     found = complexity(net, (6, 5))
     assert found['parameters'] == 3 * 8 * 9 + 8 + 8 + 8 * 12 + 12
     assert found['macs'] == 30 * (3 * 8 * 9 + 8 * 12)
+
+
+def test_a_solved_network_has_a_size_and_a_cost() -> None:
+    found = complexity(LinearFace(4, 2), (4, 4))
+    inputs, outputs = 3 * 4 * 4, 3 * 8 * 8
+    assert found['macs'] == inputs * inputs + inputs * outputs and found['why_not'] is None
+    assert found['parameters'] == inputs + outputs + inputs * inputs + inputs * outputs
 
 
 def test_a_network_that_cannot_be_analysed_says_why() -> None:

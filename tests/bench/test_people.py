@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fsr_plugins.bench import summary, table, words
+from fsr_plugins.bench import differences, summary, table, words
 from fsr_plugins.bench.options import Statistics
 from fsr_plugins.bench.people import TestPeople, people_by
 from fsr_plugins.bench.statistics import People, Values, bootstrap_interval, sign_flip_test
@@ -197,7 +197,7 @@ def test_one_person_has_no_interval_and_the_report_says_so() -> None:
     )
     assert (figure['low'], figure['high'], figure['people']) == (None, None, 1)
     assert (difference['low'], difference['p'], difference['p_holm']) == (None, None, None)
-    quality, against = table.quality(results), table.against(results)
+    quality, against = table.quality(results), differences.against(results)
     assert against is not None
     assert quality.notes[0].startswith('No intervals: the 6 test images of 1 person')
     assert [row.cells[0].small for row in (*quality.rows, *against.rows)] == ['no interval: one person'] * 3
@@ -209,7 +209,7 @@ def test_the_report_says_how_many_people_and_what_is_corrected() -> None:
     results = results_of(people_by(list('abcdef'), np.array([0, 0, 1, 1, 2, 2])), entries)
     found = results['entries']['b']['figures']['psnr']
     assert (found['n'], found['people']) == (6, 3) and found['low'] < found['mean'] < found['high']
-    against = table.against(results)
+    against = differences.against(results)
     assert against is not None
     assert 'over the people of the 6 test images of 3 people' in table.quality(results).notes[0]
     assert any('Metrics are not corrected among each other' in note for note in against.notes)

@@ -179,6 +179,9 @@ def test_two_results_of_one_name_are_refused(place: Path, capsys: pytest.Capture
 
 def test_other_sizes_are_refused(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cv2.imwrite('sr/b.png', np.zeros((8, 8, 3), np.uint8))
+    damaged = bytearray(Path('sr/a.png').read_bytes())
+    damaged[60:-20] = bytes(len(damaged) - 80)  # sizes are compared before anything is decoded
+    Path('sr/a.png').write_bytes(damaged)
     assert main(['measure', 'sr', 'hr', '--csv', 'by_image.csv']) == 2
     assert "'b' has 8×8 pixels and its HR 'b' 16×16" in capsys.readouterr().err
     assert not Path('by_image.csv').exists()

@@ -32,7 +32,8 @@ class CompareFaceDataset(HRDataset):
 
     Which one is drawn anew in every epoch, uniformly; a person of fewer images gives what there is. ``has_compare`` is
     false for a person of one image, whose ``compare_gt`` is the face itself. With ``random: true`` it is any other
-    image of the person (the paper's Table 6). Crops and flips are independent of the face's. Views belong to ``gt``.
+    image of the person (the paper's Table 6). Crops and flips are independent of the face's. Views belong to ``gt``;
+    with the view ``landmarks`` there are ``compare_landmarks`` too.
     The index of the nearest is built on first use and stored (:class:`~fsr_plugins.data.compare_index.CompareIndex`).
     """
 
@@ -55,7 +56,10 @@ class CompareFaceDataset(HRDataset):
             self.others = AllOthers(self.gt.identities[self.chosen])
         else:
             same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
-            self.others = NearestOthers(CompareIndex(HRDataset(same), compare.recogniser, compare.k).neighbours())
+            if compare.align == 'landmarks':
+                same['views'] = ['landmarks']
+            images = HRDataset(same)
+            self.others = NearestOthers(CompareIndex(images, compare.recogniser, compare.k, compare.align).neighbours())
         alone = int((self.others.counts == 0).sum())
         logger.info(
             "The dataset '%s': %d of %d faces have no compare face, being their person's only one.",
@@ -70,7 +74,8 @@ class CompareFaceDataset(HRDataset):
     def slots(self, index: int) -> dict[str, Slot]:
         """See :meth:`HRDataset.slots`; ``compare_gt`` is of the face's size, ``has_compare`` a truth value."""
         slots = super().slots(index)
-        return {**slots, 'compare_gt': slots['gt'], 'has_compare': Slot((), np.bool_)}
+        points = {'compare_landmarks': slots['landmarks']} if 'landmarks' in slots else {}
+        return {**slots, 'compare_gt': slots['gt'], 'has_compare': Slot((), np.bool_), **points}
 
     def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         """See :meth:`ImageDataset.fill_samples`."""
@@ -80,11 +85,14 @@ class CompareFaceDataset(HRDataset):
         counts = self.others.counts[out['index']]
         out['has_compare'][:] = counts > 0
         # A person of one face is compared with that face itself.
-        keys = [
-            self._keys[self.others.pick(sample.place, draw_below(seed, count)) if count else sample.place]
+        places = [
+            self.others.pick(sample.place, draw_below(seed, count)) if count else sample.place
             for sample, seed, count in zip(samples, seeds, counts.tolist(), strict=True)
         ]
+        keys = [self._keys[place] for place in places]
         flips = self.options.use_hflip, self.options.use_rot
-        for row, (key, seed) in enumerate(zip(keys, seeds, strict=True)):
-            write_apart(read(key), seed, flips, self.gt_size, out['compare_gt'][row], self.gt, key)
+        for row, (place, key, seed) in enumerate(zip(places, keys, seeds, strict=True)):
+            placed = write_apart(read(key), seed, flips, self.gt_size, out['compare_gt'][row], self.gt, key)
+            if 'compare_landmarks' in out and self.gt.landmarks is not None:
+                out['compare_landmarks'][row] = placed.points(self.gt.landmarks[self.chosen[place]])
         return {**paths, 'compare_gt_path': keys}

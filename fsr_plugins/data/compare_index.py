@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 
 from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.data.neighbours import nearest_of_same_identity
 from fsr_plugins.data.options import Block
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.metrics.recogniser import Align, EvaluationRecogniser
 from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.once import built_folder
@@ -51,18 +51,21 @@ class CompareIndex:
         images: The faces, none turned or cut; the store holds identities.
         recogniser: Block of a recogniser, as ``make_recogniser`` takes it.
         k: How many neighbours are wanted.
+        align: ``'landmarks'``: faces are aligned by the images' view ``landmarks`` first.
 
     Raises:
-        UserError: the recogniser's weights are absent, its block is wrong, or the store holds no identities.
+        UserError: the recogniser's weights are absent, its block is wrong, the store holds no identities, or a face
+            that has to be aligned cannot be.
     """
 
-    def __init__(self, images: HRDataset, recogniser: Block, k: int) -> None:
+    def __init__(self, images: HRDataset, recogniser: Block, k: int, align: Align = 'none') -> None:
         if images.gt.identities is None:
             raise UserError(f"'{images.gt.path}' holds no identities; prepare the data with them.")
         from fsr_plugins.archs.recognition import recogniser_weight
 
         self._images = images
         self._recogniser = dict(recogniser)
+        self._align = align
         self._k = k
         self._identities = images.gt.identities[images.chosen]
         self._seen = {
@@ -72,6 +75,9 @@ class CompareIndex:
             'recogniser': {key: value for key, value in recogniser.items() if key != 'path' and value is not None},
             'weights': file_sha256(locate(recogniser_weight(recogniser))),
         }
+        if align == 'landmarks':
+            points = check_alignable(images)
+            self._seen['landmarks'] = _sha256(points)
 
     def neighbours(self) -> npt.NDArray[np.int64]:
         """Numbers of the ``k`` nearest faces, nearest first, int64 (len, k); -1 where the person has fewer others.
@@ -97,7 +103,7 @@ class CompareIndex:
         def build(path: Path) -> None:
             from fsr_plugins.archs.recognition import make_recogniser
 
-            _embed(self._images, make_recogniser(self._recogniser), path)
+            _embed(self._images, make_recogniser(self._recogniser), self._align, path)
 
         return cached_array(built_folder('compare'), {'what': 'embeddings', **self._seen}, build)
 
@@ -106,9 +112,31 @@ def _sha256(array: npt.NDArray[np.generic]) -> str:
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 
-def _embed(images: HRDataset, recogniser: Recogniser, path: Path) -> None:
+def check_alignable(images: HRDataset) -> npt.NDArray[np.float32]:
+    """The landmarks of a dataset, (len, 5, 2), all of which can be aligned by.
+
+    Raises:
+        UserError: there are none, or some are unknown or lie in one point.
+    """
+    from fsr_plugins.faces import alignable
+
+    if images.gt.landmarks is None:
+        raise UserError(f"'{images.gt.path}' holds no landmarks to align by: prepare them, or set 'align: none'.")
+    points = np.asarray(images.gt.landmarks[images.chosen], np.float32)
+    wrong = np.flatnonzero(~alignable(torch.from_numpy(points)).numpy())
+    if wrong.size:
+        key = images.gt.keys[images.chosen[wrong[0]]]
+        raise UserError(
+            f"{wrong.size} of {len(points)} faces of the dataset '{images.name}' cannot be aligned, as their points "
+            f"are unknown or lie in one point (the first is '{key}'): leave them out by 'exclude_keys', or set "
+            "'align: none'."
+        )
+    return points
+
+
+def _embed(images: HRDataset, recogniser: Recogniser, align: Align, path: Path) -> None:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    recogniser = recogniser.to(device)
+    embedder = EvaluationRecogniser(recogniser, align)
     out = _reserved(path, (len(images), recogniser.embedding_size))
     name = type(recogniser).__name__
     logger.info("Embedding %d faces of '%s' by %s (once).", len(images), images.gt.path, name)
@@ -116,7 +144,7 @@ def _embed(images: HRDataset, recogniser: Recogniser, path: Path) -> None:
     with EvalLoader(images, _BATCH, threads=threads) as loader, torch.inference_mode():
         for batch in progress(loader, len(loader), f'{name}, batches'):
             faces = batch['gt'].to(device).permute(0, 3, 1, 2) / 255
-            found = F.normalize(recogniser(faces)).cpu().numpy()
+            found = embedder.embed(faces, batch.get('landmarks')).cpu().numpy()
             wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
             if wrong.size:
                 where = images.gt.where(batch['gt_path'][wrong[0]])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.data.augment import draw_corner, draw_flip
+from fsr_plugins.data.augment import Flip, draw_corner, draw_flip
 from fsr_plugins.data.image_dataset import Sample, write
 from fsr_plugins.data.seeding import mix, permutation
 from fsr_plugins.stores.images import Image
@@ -68,9 +69,23 @@ class UnpairedSource:
         return keys
 
 
+class Placement(NamedTuple):
+    """How an image came into a batch: cut at a corner to a size, in pixels, then turned."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+    flip: Flip
+
+    def points(self, points: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The image's landmarks (5, 2) in the batch."""
+        return self.flip.points(points - np.array([self.left, self.top], np.float32), self.height, self.width)
+
+
 def write_apart(
     image: Image, seed: int, flips: Flips, crop: int | None, out: npt.NDArray[np.uint8], store: Store, key: str
-) -> None:
+) -> Placement:
     """Writes an image into its place in a batch, cut and turned by draws of its own, whatever its sample's are.
 
     Args:
@@ -79,10 +94,16 @@ def write_apart(
         flips: Whether it may be mirrored, and whether it may be turned by quarters and mirrored up-down.
         crop: Side of a random square to cut from images that are as large; none for whole images.
 
+    Returns:
+        What was drawn.
+
     Raises:
         UserError: it is not of the batch's size.
     """
+    top = left = 0
     if crop is not None and min(image.shape[:2]) >= crop:
         top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
         image = image[top : top + crop, left : left + crop]
-    write(draw_flip(seed, *flips), image, out, store, key)
+    flip = draw_flip(seed, *flips)
+    write(flip, image, out, store, key)
+    return Placement(top, left, image.shape[0], image.shape[1], flip)

@@ -1,6 +1,14 @@
 """Faces in images: where they are, their points and parts, and how they are brought into another position."""
 
-from fsr_plugins.faces.alignment import TEMPLATE_112x96, TEMPLATE_112x112, align, alignable, similarity, template_for
+from fsr_plugins.faces.alignment import (
+    TEMPLATE_112x96,
+    TEMPLATE_112x112,
+    align,
+    alignable,
+    aligned_for,
+    similarity,
+    template_for,
+)
 from fsr_plugins.faces.crops import TEMPLATE_512x512, align_ffhq, align_to, ffhq_square, ffhq_template
 from fsr_plugins.faces.opening import (
     DETECTORS,
@@ -33,6 +41,7 @@ __all__ = [
     'align',
     'align_ffhq',
     'align_to',
+    'aligned_for',
     'alignable',
     'best_without_download',
     'ffhq_square',

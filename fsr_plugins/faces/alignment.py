@@ -6,6 +6,8 @@ image-left mouth corner, image-right mouth corner.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -100,6 +102,26 @@ def similarity(landmarks: Tensor, template: Tensor) -> Tensor:
     turn = torch.stack([a, -b, b, a], dim=1).view(-1, 2, 2)
     shift = template.mean(dim=0) - torch.einsum('nij,nj->ni', turn, landmarks.mean(dim=1))
     return torch.cat([turn, shift[:, :, None]], dim=2)
+
+
+def aligned_for(
+    images: Tensor, landmarks: Tensor, size: tuple[int, int], points: Sequence[Sequence[float]] | None
+) -> tuple[Tensor, Tensor]:
+    """Faces as a recogniser expects them, and which of them are so. Differentiable in the images.
+
+    Args:
+        images: (N, C, H, W) float.
+        landmarks: (N, 5, 2) in their pixels.
+        size: height and width of the recogniser's input.
+        points: where landmarks lie in it, (5, 2); None: as :func:`template_for` that size.
+
+    Returns:
+        (N, C, *size), and bool (N,): see :func:`alignable`. A face that cannot be aligned is cut out by the points.
+    """
+    template = (template_for(size) if points is None else torch.tensor(points)).to(images)
+    landmarks = landmarks.to(images)
+    good = alignable(landmarks, template)
+    return align(images, landmarks.where(good[:, None, None], template), template, size), good
 
 
 def align(images: Tensor, landmarks: Tensor, template: Tensor, size: tuple[int, int]) -> Tensor:

@@ -103,15 +103,9 @@ class EvaluationRecogniser:
                     "A measure of identity has 'align: landmarks', and the validation set gives none: add "
                     '`views: [landmarks]` to it.'
                 )
-            images = images.float()
-            from fsr_plugins.faces import align, alignable, template_for
+            from fsr_plugins.faces import aligned_for
 
-            own = net.face_points
-            template = (template_for(net.face_size) if own is None else torch.tensor(own)).to(images)
-            points = landmarks.to(images)
-            good = alignable(points, template)
-            # What is no face is cut out by the template's own points, and marked afterwards.
-            faces = align(images, points.where(good[:, None, None], template), template, net.face_size)
+            faces, good = aligned_for(images.float(), landmarks, net.face_size, net.face_points)
             return F.normalize(net(faces)).where(good[:, None], torch.nan)
 
 

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.recogniser import Align
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.embedding import Embedder
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.recogniser import check_identities, identities_of
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.values import State
 
 
 @MODEL_REGISTRY.register()
@@ -48,9 +51,19 @@ class CFaceGANModel(FSRModel):
         pixel_opt: Loss | None = Loss.field('not in Eq. 7')
         cface_opt: Loss | None = Loss.field('L_CF, Eq. 5 and 6: a CompareFaceLoss', needs='net_r')
         use_compare: bool = Field(True, description='false: no compare faces, so that L_SI is left of L_CF')
+        align: Align = Field('none', description="landmarks: CNN^R sees faces aligned by HR's points")
+        subtract_mean: bool = Field(False, description="angles of L_SI are relative to HR's mean embedding")
         suggested_loss = 'content_opt'
 
     train_opt: Train
+
+    def prepare_training(self) -> None:
+        """See :meth:`FSRModel.prepare_training`."""
+        self.embedder = Embedder(self.train_opt.align, self.train_opt.subtract_mean)
+
+    def check_data(self, dataset: Any) -> None:
+        """See :meth:`FSRModel.check_data`; faces that shall be aligned have known points."""
+        self.embedder.check(dataset)
 
     def step(self) -> None:
         """N^SR, then N^D on the same images."""
@@ -82,16 +95,16 @@ class CFaceGANModel(FSRModel):
         """L_CF of these images (Eq. 6)."""
         assert self.gt is not None
         net_r = bare(self.net_r)
-        faces = [self.gt, self.compare_faces()] if self.train_opt.use_compare else [self.gt]
         with torch.no_grad():
-            references = self.embed(net_r, torch.cat(faces)).chunk(len(faces))
-        has_compare = self.batch.get('has_compare') if self.train_opt.use_compare else None
-        return self.losses.cface_opt(self.embed(net_r, sr), *references, has_compare=has_compare)
+            hr = self.embed(net_r, self.gt, 'landmarks')
+            compare = [self.embed(net_r, self.compare_faces(), 'compare_landmarks')] * self.train_opt.use_compare
+        hr, sr, *compare = self.embedder.relative(hr, self.embed(net_r, sr, 'landmarks'), *compare)
+        has_compare = self.batch.get('has_compare') if compare else None
+        return self.losses.cface_opt(sr, hr, *compare, has_compare=has_compare)
 
-    def embed(self, net: nn.Module, images: Tensor) -> Tensor:
-        """Embeddings (N, D) of images (N, 3, H, W), in float32 whatever the precision of the rest is."""
-        with torch.autocast(self.device.type, enabled=False):
-            return net(images.float())
+    def embed(self, net: nn.Module, images: Tensor, *points: str) -> Tensor:
+        """CNN^R's embeddings (N, D) of images (N, 3, H, W), aligned by these points of the batch if they shall be."""
+        return self.embedder.embed(net, images, self.batch, *points)
 
     def compare_faces(self) -> Tensor:
         """I_C of the batch, (N, 3, H, W).
@@ -105,6 +118,20 @@ class CFaceGANModel(FSRModel):
                 "'datasets.train', or set 'train.use_compare: false'."
             )
         return self.batch['compare_gt']
+
+    def training_state(self) -> State:
+        """See :meth:`FSRModel.training_state`; with the mean embedding."""
+        return {**super().training_state(), **self.embedder.state()}
+
+    def check_training_state(self, state: State) -> None:
+        """See :meth:`FSRModel.check_training_state`."""
+        super().check_training_state(state)
+        Embedder(subtract_mean=self.train_opt.subtract_mean).load(state, self.device)
+
+    def load_training_state(self, state: State) -> None:
+        """Puts :meth:`training_state` back."""
+        super().load_training_state(state)
+        self.embedder.load(state, self.device)
 
 
 @MODEL_REGISTRY.register()
@@ -125,8 +152,9 @@ class CFaceJointModel(CFaceGANModel):
         """Sees that the head knows all people of the training set.
 
         Raises:
-            UserError: the set has no identities, or more than the head has classes.
+            UserError: the set has no identities, or more than the head has classes; or as step 1.
         """
+        super().check_data(dataset)
         check_identities(dataset, bare(self.net_h))
 
     def step(self) -> None:
@@ -143,5 +171,5 @@ class CFaceJointModel(CFaceGANModel):
         assert self.gt is not None
         labels = identities_of(self).repeat(2)
         with self.phase('net_r', 'net_h') as losses, torch.autocast(self.device.type, enabled=False):
-            logits = self.net_h(self.embed(self.net_r, torch.cat([self.gt, sr])), labels)
+            logits = self.net_h(self.embed(self.net_r, torch.cat([self.gt, sr]), 'landmarks', 'landmarks'), labels)
             losses['l_fr'] = self.losses.fr_opt(logits, labels, self.current_iter)

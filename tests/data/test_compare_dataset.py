@@ -217,3 +217,26 @@ def test_who_is_who_must_be_known(tmp_path: Path) -> None:
     roots = [write_set(tmp_path / 'set.lmdb'), str(tmp_path / 'nobody.lmdb')]
     with pytest.raises(UserError, match=r"'[^']*nobody\.lmdb' does not say who is who"):
         make(tmp_path, dataroot_gt=roots)
+
+
+def test_points_go_with_the_compare_face(tmp_path: Path) -> None:
+    """The dark pixel of a picture is its first point, wherever crop and flips bring it."""
+    rng, faces = np.random.default_rng(0), []
+    for index in range(6):
+        x, y = (int(value) for value in rng.integers(6, 10, 2))
+        image = np.full((16, 16, 3), 100 + index, np.uint8)
+        image[y, x] = 0
+        image[y, x + 2] = 50  # another eye
+        points = np.array([[x, y], [x + 2, y], [8, 8], [7, 9], [9, 9]], np.float32)
+        faces.append(Face(f'k{index:02d}', image, index % 2, points))
+    write_lmdb(tmp_path / 'set.lmdb', faces)
+    root = str(tmp_path / 'set.lmdb')
+    dataset = make(tmp_path, {'random': True}, dataroot_gt=root, views=['landmarks'], use_hflip=True, gt_size=12)
+    mirrored = 0
+    for place in range(60):
+        sample = dataset[place]
+        eyes = sample['compare_landmarks'][:2].round().astype(int)
+        values = sample['compare_gt'][eyes[:, 1], eyes[:, 0], 0].tolist()
+        assert sorted(values) == [0, 50] and eyes[0, 0] < eyes[1, 0]  # the left eye of the image comes first
+        mirrored += values == [50, 0]
+    assert 15 < mirrored < 45

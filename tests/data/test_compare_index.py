@@ -18,6 +18,7 @@ from fsr_plugins.data import compare_index
 from fsr_plugins.data.compare_index import CompareIndex
 from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.faces import align
 from fsr_plugins.registry import ARCH_REGISTRY
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb
@@ -180,3 +181,28 @@ def test_no_room_is_said_before_embedding(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr('os.posix_fallocate', full)
     with pytest.raises(UserError, match=r'cannot take .* MiB of embeddings \(No space left.*FSR_DATASETS'):
         CompareIndex(images(root), block, 3).neighbours()
+
+
+def test_aligned_faces_have_embeddings_of_their_own(tmp_path: Path) -> None:
+    """Where every face has another turn, the nearest are those of the faces brought upright."""
+    template = torch.tensor([[0.0, 0], [1, 0], [0.5, 0.5], [0, 1], [1, 1]])
+    CompareTestRecogniser.face_points = tuple(map(tuple, template.tolist()))  # type: ignore[assignment]
+    try:
+        rng, made = np.random.default_rng(3), []
+        for index in range(12):
+            image = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+            points = (template.numpy() * 3 + rng.normal(2, 0.5, (5, 2))).astype(np.float32)
+            made.append(Face(f'k{index:02d}', image, index % 2, points))
+        write_folder(tmp_path / 'set', made)
+        block = weights(tmp_path / 'net.pth')
+        data = images(tmp_path / 'set', views=['landmarks'])
+        plain, aligned = (CompareIndex(data, block, 2, how).embeddings() for how in ('none', 'landmarks'))
+        net = CompareTestRecogniser()
+        net.load_state_dict(torch.load(block['path'], weights_only=True))
+        pictures = torch.from_numpy(np.stack([face.image for face in made])).permute(0, 3, 1, 2) / 255
+        upright = align(pictures, torch.from_numpy(np.stack([face.landmarks for face in made])), template, (2, 2))
+        with torch.no_grad():
+            expected = torch.nn.functional.normalize(net(upright)).numpy()
+        assert np.allclose(aligned, expected, atol=1e-4) and not np.allclose(plain, expected, atol=1e-2)
+    finally:
+        CompareTestRecogniser.face_points = None

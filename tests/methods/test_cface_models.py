@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tiny
@@ -13,9 +15,13 @@ import torch
 from tiny import networks_of, replace_loss
 from torch import Tensor, nn
 
+from fsr_plugins.data import CompareFaceDataset
 from fsr_plugins.degradations.bicubic import BicubicDown
 from fsr_plugins.errors import UserError
+from fsr_plugins.faces import TEMPLATE_112x96
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins
+from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 load_plugins()
 
@@ -189,6 +195,85 @@ def test_recognition_loss_by_hand(data: dict[str, Any]) -> None:
     model = joint()
     expected = l_fr_by_hand(model, data)
     assert train(model, data)['l_fr'] == pytest.approx(float(expected), rel=1e-4)
+
+
+#: Where points lie in a face of 32 pixels; each face's own are turned and shifted.
+POINTS = torch.tensor([[10.0, 12], [21, 11], [16, 17], [11, 23], [20, 22]])
+
+
+def with_points(data: dict[str, Any]) -> dict[str, Any]:
+    numbers = torch.Generator().manual_seed(2)
+    landmarks, others = (POINTS + torch.randn(4, 5, 2, generator=numbers) for _ in range(2))
+    return {**data, 'landmarks': landmarks, 'compare_landmarks': others}
+
+
+def aligned(images: Tensor, landmarks: Tensor) -> Tensor:
+    """Faces in SphereFace's position by OpenCV, whose least squares fit has no closed form in common with ours."""
+    found = []
+    for picture, points in zip(images.permute(0, 2, 3, 1).numpy(), landmarks.double().numpy(), strict=True):
+        x, y = points.T
+        zero, one = np.zeros(5), np.ones(5)
+        rows = np.concatenate([np.stack([x, -y, one, zero], 1), np.stack([y, x, zero, one], 1)])
+        wanted = TEMPLATE_112x96.double().numpy().T.ravel()
+        a, b, c, d = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+        found.append(cv2.warpAffine(picture, np.array([[a, -b, c], [b, a, d]]), (96, 112), flags=cv2.INTER_LINEAR))
+    return torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize('subtract', [False, True])
+def test_aligned_faces_relative_to_the_mean_by_hand(data: dict[str, Any], subtract: bool) -> None:
+    data = with_points(data)
+    model = gan(align='landmarks', subtract_mean=subtract)
+    net_g, net_r = copy.deepcopy(model.net_g), copy.deepcopy(model.net_r)
+    gt, compare = image(data['gt']), image(data['compare_gt'])
+    with torch.no_grad():
+        sr = net_g(BicubicDown(4)(gt))
+        pairs = ((sr, 'landmarks'), (gt, 'landmarks'), (compare, 'compare_landmarks'))
+        ours, theirs, others = (net_r(aligned(faces, data[points])) for faces, points in pairs)
+        if subtract:
+            mean = torch.nn.functional.normalize(theirs).mean(dim=0)
+            ours, theirs, others = (torch.nn.functional.normalize(each) - mean for each in (ours, theirs, others))
+        second = 0.1 * (l_si(ours, others) - l_si(theirs, others)).clamp(min=0)
+        second[2] = 0
+        expected = (0.05 * l_si(ours, theirs) + second).mean()
+    assert train(model, data)['l_cface'] == pytest.approx(float(expected), rel=2e-3)  # OpenCV: 1/32 pixel
+
+
+def test_the_mean_embedding_goes_on_where_it_was(data: dict[str, Any]) -> None:
+    data = with_points(data)
+    other = {**data, 'gt': data['compare_gt'], 'compare_gt': data['gt']}
+    whole = gan(align='landmarks', subtract_mean=True)
+    train(whole, data)
+    begun = gan(align='landmarks', subtract_mean=True)
+    train(begun, data)
+    resumed = gan(align='landmarks', subtract_mean=True)
+    state = copy.deepcopy(begun.training_state())
+    resumed.check_training_state(state)
+    resumed.load_training_state(state)
+    for model in (whole, resumed):
+        train(model, other, first=2)
+    assert same(weights(whole.net_g), weights(resumed.net_g))
+    mean = torch.nn.functional.normalize(whole.net_r(torch.cat([aligned(image(each['gt']), data['landmarks'])
+        for each in (data, other)]))).mean(dim=0)  # fmt: skip
+    assert torch.allclose(whole.embedder.mean, mean, atol=2e-3)
+    for damaged in ({}, {'mean_embedding': {'mean': 3, 'batches': 1}}):
+        with pytest.raises(UserError, match='mean embedding is damaged'):
+            whole.check_training_state({**{k: v for k, v in state.items() if k != 'mean_embedding'}, **damaged})
+
+
+def test_a_face_without_points_is_refused_before_training(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    faces = [Face(f'k{n}', generator.integers(0, 256, (32, 32, 3), np.uint8), n % 2, POINTS.numpy()) for n in range(4)]
+    faces[3] = faces[3]._replace(landmarks=np.full((5, 2), 7, np.float32))
+    write_lmdb(tmp_path / 'set.lmdb', faces)
+    block = {'name': 'faces', 'type': 'CompareFaceDataset', 'phase': 'train', 'scale': 4, 'compare': {'random': True}}
+    block['dataroot_gt'] = str(tmp_path / 'set.lmdb')
+    model = gan(align='landmarks')
+    with pytest.raises(UserError, match='add `views: .landmarks.` to it'):
+        model.check_data(CompareFaceDataset(block))
+    with pytest.raises(UserError, match=r"1 of 4 faces .* cannot be aligned.*'k3'"):
+        model.check_data(CompareFaceDataset({**block, 'views': ['landmarks']}))
+    model.check_data(CompareFaceDataset({**block, 'views': ['landmarks'], 'exclude_keys': ['k3']}))
 
 
 def test_without_compare_faces_l_si_is_left(data: dict[str, Any]) -> None:

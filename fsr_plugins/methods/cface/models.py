@@ -95,10 +95,13 @@ class CFaceGANModel(FSRModel):
         """L_CF of these images (Eq. 6)."""
         assert self.gt is not None
         net_r = bare(self.net_r)
+        faces, points = [self.gt], ['landmarks']
+        if self.train_opt.use_compare:
+            faces.append(self.compare_faces())
+            points.append('compare_landmarks')
         with torch.no_grad():
-            hr = self.embed(net_r, self.gt, 'landmarks')
-            compare = [self.embed(net_r, self.compare_faces(), 'compare_landmarks')] * self.train_opt.use_compare
-        hr, sr, *compare = self.embedder.relative(hr, self.embed(net_r, sr, 'landmarks'), *compare)
+            references = self.embed(net_r, torch.cat(faces), *points).chunk(len(faces))
+        hr, sr, *compare = self.embedder.relative(references[0], self.embed(net_r, sr, 'landmarks'), *references[1:])
         has_compare = self.batch.get('has_compare') if compare else None
         return self.losses.cface_opt(sr, hr, *compare, has_compare=has_compare)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -41,12 +41,18 @@ class PairRates(NamedTuple):
         auc: share of (genuine, impostor) pairs of pairs in which the genuine one is more alike; ties count half.
         tar: share of genuine pairs accepted, a number for each false accept rate.
         genuine, impostors: pairs of one person, and of two.
+        pairs: (2, genuine), the places of the genuine pairs' faces, those of the gallery second.
+        above: (genuine,) float64, the share of impostor pairs that are less alike than the pair: its mean is the AUC.
+        accepted: (rates, genuine) bool: the mean of a row is its true accept rate.
     """
 
     auc: float
     tar: tuple[float, ...]
     genuine: int
     impostors: int
+    pairs: Tensor
+    above: Tensor
+    accepted: Tensor
 
 
 @torch.no_grad()
@@ -76,8 +82,12 @@ def pair_rates(
     order = labels.argsort(stable=True)
     labels, one = labels[order], faces[order]
     other = one if gallery is None else gallery[order]
-    genuine = torch.cat([_of(scores, same) for scores, same in _people(one, other, labels, gallery is None, block)])
-    genuine = genuine.sort().values
+    found = [
+        (part.scores[part.same], part.pairs[:, part.same])
+        for part in _people(one, other, labels, gallery is None, block)
+    ]
+    genuine, ranks = torch.cat([scores for scores, _ in found]).sort()
+    pairs = order[torch.cat([pairs for _, pairs in found], dim=1)[:, ranks]]
     total = len(labels) * (len(labels) - 1) // (2 if gallery is None else 1)
     impostors = total - len(genuine)
     if not len(genuine) or not impostors:
@@ -86,32 +96,38 @@ def pair_rates(
             'needs both. Take a set with several people and several images of some of them.'
         )
     accepts = [false_accepts(far, impostors) for far in fars]
-    highest, below = HighestScores(max([1, *accepts]), faces.device), 0
-    for scores, same in _blocks(one, other, labels, gallery is None, block):
-        found = _of(scores, ~same)
-        highest.add(found[found > highest.floor])
-        ranks = (torch.searchsorted(genuine, found, right=side) for side in (False, True))
-        below += sum(int(rank.sum()) for rank in ranks)
-    # Twice the genuine scores below an impostor's, ties once.
-    auc = 1 - below / (2 * len(genuine) * impostors)
+    highest = HighestScores(max([1, *accepts]), faces.device)
+    # By how many genuine scores are below an impostor's, how many impostors there are; ties count for half of both.
+    counts = torch.zeros(len(genuine) + 1, dtype=torch.int64, device=faces.device)
+    for part in _blocks(one, other, labels, gallery is None, block):
+        strangers = part.scores[part.strangers]
+        highest.add(strangers[strangers > highest.floor])
+        for side in (False, True):
+            counts += torch.searchsorted(genuine, strangers, right=side).bincount(minlength=len(counts))
+    above = counts[:-1].cumsum(dim=0).double() / (2 * impostors)
     ordered = highest.values.sort(descending=True).values
     thresholds = [decision_threshold(genuine, ordered[: max(1, count)], count, impostors) for count in accepts]
-    tar = tuple(float(accepted(genuine, threshold).double().mean()) for threshold in thresholds)
-    return PairRates(auc, tar, len(genuine), impostors)
+    right = torch.stack([accepted(genuine, threshold) for threshold in thresholds])
+    tar = tuple(right.double().mean(dim=1).tolist())
+    return PairRates(float(above.mean()), tar, len(genuine), impostors, pairs, above, right)
 
 
-def _of(scores: Tensor, chosen: Tensor) -> Tensor:
-    """The chosen scores that are of a pair (those that are not are NaN), in a row."""
-    return scores[chosen & ~scores.isnan()]
+class _Part(NamedTuple):
+    """Some rows and columns of all scores: which are of a pair of one person, which of two, and their faces' places."""
+
+    scores: Tensor
+    same: Tensor
+    strangers: Tensor
+    pairs: Tensor
 
 
-def _blocks(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scores (rows, columns) with NaN where there is no pair, and whether both faces are one person's."""
+def _blocks(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[_Part]:
+    """All scores, so many rows at a time."""
     for start in range(0, len(labels), block):
         yield _part(one, other, labels, once, slice(start, start + block), slice(start if once else 0, len(labels)))
 
 
-def _people(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _people(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[_Part]:
     """As :func:`_blocks`, of the columns only in which the rows' people are; labels are in ascending order."""
     for start in range(0, len(labels), block):
         mine = labels[start : start + block]
@@ -120,12 +136,13 @@ def _people(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) 
         yield _part(one, other, labels, once, slice(start, start + block), slice(begin, end))
 
 
-def _part(one: Tensor, other: Tensor, labels: Tensor, once: bool, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
-    scores = cosines(one[rows], other[columns])
+def _part(one: Tensor, other: Tensor, labels: Tensor, once: bool, rows: slice, columns: slice) -> _Part:
     place = torch.arange(len(labels), device=labels.device)
     here, there = place[rows, None], place[None, columns]
-    scores.masked_fill_(here >= there if once else here == there, math.nan)
-    return scores, labels[rows, None] == labels[None, columns]
+    counts = here < there if once else here != there
+    same = labels[rows, None] == labels[None, columns]
+    pairs = torch.stack([each.expand(same.shape) for each in (here, there)])
+    return _Part(cosines(one[rows], other[columns]), counts & same, counts & ~same, pairs)
 
 
 @METRIC_REGISTRY.register()
@@ -149,6 +166,7 @@ class AllPairs(Metric):
         recogniser: RecogniserLike,
         align: Align = 'none',
         fars: Sequence[float] = (0.01, 0.001),
+        first: str = 'auc',
         trained_with: bool = False,
     ) -> None:
         """
@@ -156,16 +174,22 @@ class AllPairs(Metric):
             recogniser: see :class:`fsr_plugins.metrics.recogniser.EvaluationRecogniser`.
             align: how faces are brought into the recogniser's input, see ``EvaluationRecogniser``.
             fars: false accept rates in [0, 1], each once.
+            first: the metric's own value, of which suites test differences: ``auc``, ``tar_1``, ``hr_auc`` …, as
+                :meth:`compute` names them. Intervals take the impostor pairs as given.
             trained_with: says that the use of the recogniser in training is known; read by preflight.
 
         Raises:
-            UserError: a rate out of range or given twice, or what the recogniser raises.
+            UserError: a rate out of range or given twice, an unknown value, or what the recogniser raises.
         """
         for far in fars:
             check_far(far, 'fars')
         if len(set(fars)) < len(fars):
             raise UserError(f"'fars' of the metric AllPairs is {list(fars)}: give each rate once.")
         self.fars = tuple(fars)
+        known = [f'{prefix}{name}' for prefix in ('', 'hr_') for name in ('auc', *map(_tar, fars))]
+        if first not in known:
+            raise UserError(f"'first' of the metric AllPairs is '{first}': choose one of {', '.join(known)}.")
+        self.first = first
         self.recogniser = EvaluationRecogniser(recogniser, align)
         self.trained_with = trained_with
         rates = ', '.join(f'{100 * far:g} %' for far in fars)
@@ -214,12 +238,28 @@ class AllPairs(Metric):
         there = torch.stack([each.isfinite().all(dim=1) for each in embeddings]).all(dim=0)
         sr, *hr = (each[there] for each in embeddings)
         labels = labels[there].long()
-        own = pair_rates(sr, labels, self.fars)
-        found = self._named(own, '')
+        rates = {'': pair_rates(sr, labels, self.fars)}
         for gallery in hr:
-            found |= self._named(pair_rates(sr, labels, self.fars, gallery), 'hr_')
-        return found | {'genuine': own.genuine, 'impostors': own.impostors, 'missing': int((~there).sum())}
+            rates['hr_'] = pair_rates(sr, labels, self.fars, gallery)
+        found: dict[str, float] = {}
+        values: dict[str, tuple[Tensor, Tensor]] = {}
+        for prefix, each in rates.items():
+            named = {'auc': (each.auc, each.above)}
+            right = each.accepted.double()
+            named |= {_tar(far): (each.tar[row], right[row]) for row, far in enumerate(self.fars)}
+            found |= {f'{prefix}{name}': value for name, (value, _) in named.items()}
+            values |= {f'{prefix}{name}': (each.pairs, of_pairs) for name, (_, of_pairs) in named.items()}
+        if self.first not in found:
+            raise UserError(f"The metric AllPairs has no '{self.first}', as the validation set has no HR.")
+        pairs, outcomes = values[self.first]
+        known = list(compress(keys, there.tolist()))
+        self.outcomes = {self.first: outcomes.cpu()}
+        one, other = ([known[place] for place in side] for side in pairs.tolist())
+        self.pair_keys = {self.first: (one, other)}
+        found = {self.first: found.pop(self.first), **found}
+        counts = {'genuine': rates[''].genuine, 'impostors': rates[''].impostors, 'missing': int((~there).sum())}
+        return found | counts
 
-    def _named(self, rates: PairRates, prefix: str) -> dict[str, float]:
-        tar = {f'{prefix}tar_{100 * far:g}': rate for far, rate in zip(self.fars, rates.tar, strict=True)}
-        return {f'{prefix}auc': rates.auc, **tar}
+
+def _tar(far: float) -> str:
+    return f'tar_{100 * far:g}'

@@ -118,6 +118,43 @@ def test_the_metric_gathers_batches_and_leaves_out_what_has_no_embedding() -> No
     assert 'hr_auc' not in found
 
 
+@pytest.mark.parametrize('first', ['auc', 'tar_1', 'hr_auc', 'hr_tar_0.1'])
+def test_the_first_value_is_the_mean_over_its_pairs(first: str) -> None:
+    images, hr, labels = people(48, seed=2, noise=2.0)
+    keys = [f'k{place}' for place in range(48)]
+    metric = AllPairs(Pixels().eval(), first=first)
+    metric.update(images, hr, {'keys': keys, 'identity': labels})
+    found = metric.compute()
+    assert next(iter(found)) == first
+    assert float(metric.outcomes[first].mean()) == pytest.approx(found[first])
+    # Each value by itself: the pair's score among all impostors'.
+    one = embedded(images)
+    other = embedded(hr) if first.startswith('hr') else one
+    _, impostors = scores_of(one, other, labels, not first.startswith('hr'))
+    pairs = zip(*metric.pair_keys[first], metric.outcomes[first].tolist(), strict=True)
+    seen = set()
+    for a, b, value in pairs:
+        row, column = int(a[1:]), int(b[1:])
+        assert labels[row] == labels[column]
+        seen.add((row, column))
+        score = float(one[row] @ other[column])
+        if first.endswith('auc'):
+            assert value == pytest.approx(float((impostors < score).double().mean()), abs=2 / len(impostors))
+        else:
+            rank = float((impostors > score).double().sum())
+            assert value == float(rank < int(metric.fars[0 if first == 'tar_1' else 1] * len(impostors) + 0.5))
+    assert len(seen) == len(metric.outcomes[first]) > 40
+
+
+def test_a_first_value_that_is_none_is_refused() -> None:
+    with pytest.raises(UserError, match='choose one of auc, tar_1, tar_0.1, hr_auc'):
+        AllPairs(Pixels().eval(), first='tar_5')
+    metric = AllPairs(Pixels().eval(), first='hr_auc')
+    metric.update(people(8, seed=0)[0], None, {'keys': list('abcdefgh'), 'identity': torch.tensor([0, 1] * 4)})
+    with pytest.raises(UserError, match="no 'hr_auc', as the validation set has no HR"):
+        metric.compute()
+
+
 def test_noise_lowers_every_rate() -> None:
     values = []
     for noise in (0.6, 1.0, 2.0):

@@ -28,8 +28,8 @@ def block(page: str, line: str) -> str:
     raise AssertionError(f'{page} has no block with {line!r}')
 
 
-def test_the_option_file_of_the_readme_may_lie_anywhere(tmp_path: Path) -> None:
-    (tmp_path / 'mine.yml').write_text(block('README.md', 'name: mine'))
+def test_the_option_file_of_the_documents_may_lie_anywhere(tmp_path: Path) -> None:
+    (tmp_path / 'mine.yml').write_text(block('docs/option_files.md', 'name: mine'))
     experiment = config.load(tmp_path / 'mine.yml', root=tmp_path)
     assert list(experiment.stages) == ['pixels', 'finer']
     assert experiment.stages['finer'].opt['train']['total_iter'] == 500

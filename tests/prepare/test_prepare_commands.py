@@ -75,4 +75,4 @@ def test_help_says_where_a_public_set_is_to_be_had(name: str) -> None:
     assert re.search(r'^Official data: .*http', said)
     assert all(f'\n{title}: ' in said for title in ('Terms', 'Expected layout', 'Example'))
     assert max(map(len, said.splitlines())) <= 130
-    assert f'`fsr prepare {name} ' in (ROOT / 'README.md').read_text()
+    assert f'`fsr prepare {name} ' in (ROOT / 'datasets' / 'README.md').read_text()

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from fsr_plugins.bench import cost, summary
 from fsr_plugins.bench.cache import device_name
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
-from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
+from fsr_plugins.bench.evaluation import SuiteMetrics
 from fsr_plugins.bench.options import BICUBIC, SuiteEntry
 from fsr_plugins.bench.results import (
     EntryCost,
@@ -45,7 +46,8 @@ def gather(
 
     Args:
         excused: by entry, what differs from the suite and is admitted.
-        measured, costs: of every candidate, and figures of HR; of an entry with several seeds their mean.
+        measured: figures of every entry, and of HR; of an entry with several seeds their mean.
+        costs: by entry; images that are there already have none.
         spreads: by entry, the standard deviation of its figures over its seeds.
         oneshot: what ``fsr oneshot`` found.
     """
@@ -82,7 +84,7 @@ def gather(
                 'against_reference': tested.get(name),
                 'against_of': ablations.get(name),
                 'spread': spreads[name],
-                'cost': costs[name],
+                'cost': costs.get(name),
             }
             for name in suite.entries
         },
@@ -114,7 +116,12 @@ def _ablated(entry: SuiteEntry) -> EntryVariant:
 
 def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:
     """What an entry is, and what its training took."""
-    entry, file = suite.entries[name], candidate.checkpoint
+    entry, file, images = suite.entries[name], candidate.checkpoint, candidate.images
+    if images is not None:
+        return {
+            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': 'images',
+            'arch': None, 'checkpoint': None, 'sha256': images.checksum, 'training': None, 'images': images.root,
+        }  # fmt: skip
     if file is None:
         return {
             'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.bench import curves, pictures
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.markdown import markdown
 from fsr_plugins.bench.page import page
 from fsr_plugins.bench.results import Measured, Results

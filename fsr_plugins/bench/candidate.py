@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.bench.colours import ColourMatch
 from fsr_plugins.bench.others import OthersImages
 from fsr_plugins.checkpoints import load
 from fsr_plugins.degradations.bicubic import bicubic_up
@@ -27,11 +28,14 @@ class Candidate:
     checkpoint: Path | None = None  #: None, and no images: bicubic enlargement, or HR itself
     param_key: str | None = None
     images: OthersImages | None = None
+    colours: ColourMatch | None = None  #: what bicubic enlargement's colours are set right by
 
     def cache_key(self) -> dict[str, object]:
         """What its images depend on, for the cache."""
         if self.images is not None:
             return {'images': self.images.checksum, 'by_key': dict(self.images.by_key)}
+        if self.colours is not None:
+            return {'colours': asdict(self.colours)}
         if self.checkpoint is None:
             return {'name': self.name}
         return {'sha256': file_sha256(self.checkpoint), 'param_key': self.param_key}
@@ -46,6 +50,9 @@ class Candidate:
 
     def network(self, scale: int, device: torch.device) -> Network:
         """From LR to SR, NCHW RGB in [0, 1]; not of images that are there already."""
+        if self.colours is not None:
+            match = self.colours
+            return lambda lq: match(bicubic_up(lq, scale))
         if self.checkpoint is None:
             return lambda lq: bicubic_up(lq, scale)
         return self.module().to(device)

@@ -9,7 +9,7 @@ from fsr_plugins.bench.cache import device_name
 from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
 from fsr_plugins.bench.evaluation import SuiteMetrics
-from fsr_plugins.bench.options import BICUBIC, SuiteEntry
+from fsr_plugins.bench.options import BICUBIC, MATCHED, SuiteEntry
 from fsr_plugins.bench.results import (
     EntryCost,
     EntryDescription,
@@ -117,16 +117,17 @@ def _ablated(entry: SuiteEntry) -> EntryVariant:
 def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:
     """What an entry is, and what its training took."""
     entry, file, images = suite.entries[name], candidate.checkpoint, candidate.images
+    common: EntryDescription = {
+        'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
+        'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
+    }  # fmt: skip
     if images is not None:
-        return {
-            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': 'images',
-            'arch': None, 'checkpoint': None, 'sha256': images.checksum, 'training': None, 'images': images.root,
-        }  # fmt: skip
+        return {**common, 'kind': 'images', 'sha256': images.checksum, 'images': images.root}
+    if candidate.colours is not None:
+        found = {'slope': candidate.colours.slope, 'offset': candidate.colours.offset}
+        return {**common, 'kind': MATCHED, 'colours': found}
     if file is None:
-        return {
-            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
-            'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
-        }  # fmt: skip
+        return common
     training: EntryTraining | None = None
     if name in suite.lineages:
         lineage = suite.lineages[name]
@@ -136,9 +137,7 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
             'images': sum(lineage.spent('images').values()),
         }
     return {
-        'title': suite.title(name),
-        'note': entry.note,
-        'unfair': entry.unfair,
+        **common,
         'kind': 'experiment' if entry.opt else 'checkpoint',
         'option_file': entry.opt,
         'arch': described(file)['meta']['arch'],

@@ -11,8 +11,9 @@ from fsr_plugins.config.options import Block, StrictOptions
 from fsr_plugins.data.options import Keys, Roots
 from fsr_plugins.errors import misfit
 
-#: The entry that enlarges and learns nothing.
+#: The entries that enlarge without a network; the second sets colours right by statistics of the training set.
 BICUBIC: Literal['bicubic'] = 'bicubic'
+MATCHED: Literal['bicubic_matched'] = 'bicubic_matched'
 #: What stands beside the entries' folders in that of a suite.
 FOLDERS = ('cache', 'figures', 'oneshot')
 
@@ -54,7 +55,10 @@ class Budget(StrictOptions):
 class SuiteEntry(StrictOptions):
     """One of ``entries``: bicubic, an experiment of this toolkit, one of its checkpoints, an ablation, or images."""
 
-    type: Literal['bicubic'] | None = None
+    type: Literal['bicubic', 'bicubic_matched'] | None = None
+    lq: str | None = Field(
+        None, description='LR faces that bicubic_matched takes colours of; none: of the training set'
+    )
     opt: str | None = Field(None, description='an option file; it is trained if it is not yet')
     of: str | None = Field(None, description='another entry: this is its experiment with the keys of set changed')
     set: Block = Field({}, description='laid over the option file, as by a file that inherits it')
@@ -74,9 +78,11 @@ class SuiteEntry(StrictOptions):
         kinds = [kind for kind in ('type', 'opt', 'checkpoint', 'of', 'images') if getattr(self, kind) is not None]
         if len(kinds) != 1:
             raise misfit(
-                'an entry is one of {type: bicubic}, {opt: FILE}, {checkpoint: FILE}, {of: ENTRY, set: …} and '
-                '{images: FOLDER, unfair: …}'
+                'an entry is one of {type: bicubic}, {type: bicubic_matched}, {opt: FILE}, {checkpoint: FILE}, '
+                '{of: ENTRY, set: …} and {images: FOLDER, unfair: …}'
             )
+        if self.lq is not None and self.type != MATCHED:
+            raise misfit("'lq' goes with 'type: bicubic_matched', which this entry is not")
         if self.template is not None and self.images is None:
             raise misfit("'template' goes with 'images', which this entry does not have")
         if self.param_key is not None and kinds[0] in ('type', 'images'):

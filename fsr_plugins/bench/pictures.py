@@ -58,7 +58,7 @@ def restore_faces(tests: TestSet, indices: Sequence[int], candidates: Mapping[st
     restorers = {
         title: candidate.restorer(tests.scale, tests.device)
         for title, candidate in candidates.items()
-        if candidate.checkpoint or candidate.images
+        if candidate.checkpoint or candidate.images or candidate.colours
     }
     for index in indices:
         lq, gt, landmarks = tests.pick(index)

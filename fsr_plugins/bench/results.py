@@ -102,6 +102,7 @@ class EntryTraining(Training):
 
 class _Source(TypedDict, total=False):
     option_file: str | None  #: of experiments and checkpoints alone
+    colours: dict[str, list[float]]  #: of bicubic_matched alone: slope and offset of R, G and B
     images: str  #: of images that other programs made alone: their folder
 
 
@@ -111,7 +112,7 @@ class EntryDescription(_Source):
     title: str
     note: str | None
     unfair: str | None
-    kind: Literal['bicubic', 'experiment', 'checkpoint', 'images']
+    kind: Literal['bicubic', 'bicubic_matched', 'experiment', 'checkpoint', 'images']
     arch: Block | None
     checkpoint: str | None
     sha256: str | None  #: of the checkpoint, or of all images

@@ -15,6 +15,7 @@ from fsr_plugins import config
 from fsr_plugins.bench.compose import ExperimentComposer
 from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.options import (
+    MATCHED,
     Budget,
     Cost,
     Curves,
@@ -238,3 +239,5 @@ def _check_needs(
         for key, block in (('train', train), ('budget', budget)):
             if block is None:
                 problems.add((key,), 'is missing: the suite has entries that are trained, and they are to be alike.')
+    elif train is None and any(entry.type == MATCHED for entry in entries.values()):
+        problems.add(('train',), f"is missing: '{MATCHED}' takes the colours of its faces.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import yaml
 
 from fsr_plugins.bench.cost_table import machine_in_words
-from fsr_plugins.bench.results import PeopleResults, Results
-from fsr_plugins.bench.table import counted
+from fsr_plugins.bench.results import EntryResults, PeopleResults, Results
+from fsr_plugins.bench.table import counted, number
 from fsr_plugins.config.options import Block
 
 
@@ -73,6 +73,8 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
             lines += [f'It differs: {difference}.' for difference in about['differs']]
         if about['kind'] == 'images':
             lines.append(f'Images by another program: {about["images"]}, SHA-256 {about["sha256"]}. Nothing ran here.')
+        elif about['kind'] == 'bicubic_matched':
+            lines.append(_matched_in_words(about))
         elif about['arch'] is None:
             lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
         else:
@@ -88,6 +90,15 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
                 )
         found[about['title']] = lines
     return found
+
+
+def _matched_in_words(about: EntryResults) -> str:
+    channels = zip('RGB', about['colours']['slope'], about['colours']['offset'], strict=True)
+    said = ', '.join(f'{name} × {number(slope, 3)} {number(offset, 3, True)}' for name, slope, offset in channels)
+    return (
+        'Bicubic enlargement as MATLAB does it, then each channel with the mean and deviation of reduced HR, by the '
+        f'statistics of training sets: {said}.'
+    )
 
 
 def how_in_words(results: Results) -> list[str]:

@@ -102,7 +102,8 @@ class Curves(StrictOptions):
     """``curves``: what is measured while entries are trained, for the picture of it; nothing is chosen by it."""
 
     val_freq: int = Field(ge=1, description='iterations between two measurements')
-    number: int = Field(32, ge=1, description='of the first test images')
+    number: int = Field(32, ge=1, description='of the first images')
+    set: Block | None = Field(None, description='the set, such as one of dev people; none: that of the test')
     metrics: dict[str, Block] = {'psnr': {'type': 'PSNR'}}
 
 

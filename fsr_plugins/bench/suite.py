@@ -135,6 +135,9 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     train = _optional(problems, TrainStore, options.train, 'train')
     budget = _optional(problems, Budget, options.budget, 'budget')
     curves = _optional(problems, Curves, options.curves, 'curves')
+    if curves is not None and curves.set is not None:
+        faces = {'type': 'FaceDataset', 'name': 'curves', **curves.set}
+        check_dataset(faces, ('curves', 'set'), problems, {'phase': 'val', 'scale': options.scale})
     cost: Cost = problems.validate(Cost, options.cost, ('cost',), set(), "'cost'")
     statistics: Statistics = problems.validate(Statistics, options.statistics, ('statistics',), set(), "'statistics'")
     pictures: Pictures = problems.validate(Pictures, options.pictures, ('pictures',), set(), "'pictures'")

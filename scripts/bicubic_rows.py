@@ -7,26 +7,25 @@
 
 Colours are set right by the statistics of two unpaired training sets; no test image is used. HR is first reduced to
 LR's size. `gain` is one factor, the ratio of their means. `affine` gives each channel of LR the mean and the deviation
-that reduced HR has.
+that reduced HR has, as the entry `{type: bicubic_matched}` of a suite does.
 """
 
 from __future__ import annotations
 
 import argparse
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from fsr_plugins.degradations import BicubicDown, bicubic_up
+from fsr_plugins.bench.colours import colours_of_stores, stored_batches
+from fsr_plugins.degradations import bicubic_up
 from fsr_plugins.metrics import PSNR, SSIM
 from fsr_plugins.stores import open_store
 
 
 def images(spec: str) -> Tensor:
     """All images of a store, (N, 3, H, W) in [0, 1]."""
-    store = open_store(spec)
-    return torch.from_numpy(np.stack([store.image(key) for key in store.keys])).permute(0, 3, 1, 2) / 255
+    return torch.cat(list(stored_batches(open_store(spec))))
 
 
 def main() -> None:
@@ -35,19 +34,14 @@ def main() -> None:
     for name in ('--hr', '--lr', '--test-hr', '--test-lr'):
         parser.add_argument(name, required=True, metavar='SPEC')
     given = parser.parse_args()
-    gt, lq, lr = images(given.test_hr), images(given.test_lr), images(given.lr)
+    gt, lq = images(given.test_hr), images(given.test_lr)
     scale = gt.shape[-1] // lq.shape[-1]
-    hr = BicubicDown(scale)(images(given.hr))
-    channels = (0, 2, 3)
-    (mean, deviation), (wanted, spread) = (
-        (x.mean(channels)[:, None, None], x.std(channels)[:, None, None]) for x in (lr, hr)
-    )
-    gain = hr.mean() / lr.mean()
+    match = colours_of_stores(open_store(given.hr), open_store(given.lr), scale)
     enlarged = bicubic_up(lq, scale)
     rows = {
         'bicubic': enlarged,
-        f'bicubic, gain {gain:.3f}': enlarged * gain,
-        'bicubic, affine': (enlarged - mean) / deviation * spread + wanted,
+        f'bicubic, gain {match.gain:.3f}': enlarged * match.gain,
+        'bicubic, affine': match(enlarged),
     }
     metrics = {'PSNR': PSNR(), 'SSIM': SSIM(), 'PSNR of Y': PSNR(test_y_channel=True)}
     print('| |', ' | '.join(metrics), '|')

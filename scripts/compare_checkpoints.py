@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Puts the images of several networks side by side: LR, bicubic, each checkpoint and HR, a column a face.
 
-    python scripts/compare_checkpoints.py --faces datasets/lfw/test_hr128.lmdb --scale 8 A=A.pth B=B.pth -o faces.jpg
+    python scripts/compare_checkpoints.py --faces datasets/lfw/dev.lmdb --scale 8 A=A.pth B=B.pth -o faces.jpg
 
 LR is made by MATLAB's bicubic reduction. The faces lie evenly spread over the store, or are named by --keys.
 """

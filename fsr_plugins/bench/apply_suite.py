@@ -84,5 +84,6 @@ def _train_set(block: Block, store: Block) -> Block:
 
 def _monitor(part: Block, monitoring: Monitoring) -> None:
     curves, test, _ = monitoring
-    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **test, 'name': MONITORED, 'max_images': curves.number}
+    faces = test if curves.set is None else {'type': 'FaceDataset', **curves.set}
+    part.setdefault('datasets', {})[MONITORED] = {DELETE: True, **faces, 'name': MONITORED, 'max_images': curves.number}
     part['val'] = {DELETE: True, 'val_freq': curves.val_freq, 'metrics': curves.metrics}

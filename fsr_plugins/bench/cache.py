@@ -27,7 +27,8 @@ _MODELS = (
     'models/stage_model.py',
     'models/strategies.py',
 )
-_FILES = (*_MODELS, 'bench/data.py', 'bench/evaluation.py')
+_BENCH = ('bench/candidate.py', 'bench/colours.py', 'bench/data.py', 'bench/evaluation.py', 'bench/others.py')
+_FILES = (*_MODELS, *_BENCH)
 logger = logging.getLogger(__name__)
 Found = TypeVar('Found')
 

@@ -6,9 +6,12 @@ from fsr_plugins.bench.results import Json, Results
 from fsr_plugins.bench.table import NONE, Cell, ReportTable, Row, number
 
 
-def costs(results: Results) -> ReportTable:
-    """What every entry takes to run and to train."""
-    batches = list(next(iter(results['entries'].values()))['cost']['speed'])
+def costs(results: Results) -> ReportTable | None:
+    """What every entry takes to run and to train; None where none runs here."""
+    known = [about['cost'] for about in results['entries'].values() if about['cost'] is not None]
+    if not known:
+        return None
+    batches = list(known[0]['speed'])
     columns = [('parameters', 'M'), ('MACs', 'G')]
     columns += [('images/s', f'batch {batch}') for batch in batches]
     columns += [('MiB', f'batch {batch}') for batch in batches]
@@ -18,6 +21,8 @@ def costs(results: Results) -> ReportTable:
     rows = []
     for about in results['entries'].values():
         cost, training = about['cost'], about['training']
+        if cost is None:
+            continue
         cells = [
             Cell(number(cost['parameters'] / 1e6, 3)),
             Cell(NONE if cost['macs'] is None else number(cost['macs'] / 1e9, 3)),
@@ -47,10 +52,13 @@ def _cost_notes(results: Results) -> list[str]:
     machines = [machine_in_words(machine) for training in trainings for machine in training['machines']]
     notes += [f'Trained on: {machine}.' for machine in dict.fromkeys(machines)]
     notes += [
-        f'{about["title"]}: MACs could not be counted ({about["cost"]["why_not"]}).'
+        f'{about["title"]}: MACs could not be counted ({cost["why_not"]}).'
         for about in results['entries'].values()
-        if about['cost']['macs'] is None and about['arch'] is not None
+        if (cost := about['cost']) is not None and cost['macs'] is None and about['arch'] is not None
     ]
+    others = [about['title'] for about in results['entries'].values() if about['cost'] is None]
+    if others:
+        notes.append(f'Without cost, as only their images are here: {", ".join(others)}.')
     return notes
 
 

@@ -1,4 +1,4 @@
-"""The one evaluator: every network on the same LR batches, with the registry's metrics, a value an image."""
+"""The one evaluator: everything on the same batches, with the registry's metrics, a value an image."""
 
 from __future__ import annotations
 
@@ -6,53 +6,25 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import TestSet
 from fsr_plugins.bench.results import Measured, MetricResults
 from fsr_plugins.bench.suite import metric_arguments
-from fsr_plugins.checkpoints import load
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import explained
-from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT
-from fsr_plugins.models.evaluation import HR, Network, SetEvaluation, build_metrics
+from fsr_plugins.models.evaluation import HR, SetEvaluation, build_metrics
 from fsr_plugins.registry import lookup
-from fsr_plugins.weights import file_sha256, locate
+from fsr_plugins.weights import locate
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network that is compared: its name, and the checkpoint it comes from."""
-
-    name: str
-    checkpoint: Path | None = None  #: None: bicubic enlargement, or HR itself
-    param_key: str | None = None
-
-    def cache_key(self) -> dict[str, str | None]:
-        """What its images depend on, for the cache."""
-        if self.checkpoint is None:
-            return {'name': self.name}
-        return {'sha256': file_sha256(self.checkpoint), 'param_key': self.param_key}
-
-    def network(self, scale: int, device: torch.device) -> Network:
-        """From LR to SR, NCHW RGB in [0, 1]."""
-        if self.checkpoint is None:
-            return lambda lq: bicubic_up(lq, scale)
-        return self.module().to(device)
-
-    def module(self) -> nn.Module:
-        """The network of the checkpoint, in evaluation mode."""
-        assert self.checkpoint is not None  # who has one
-        return load(self.checkpoint, param_key=self.param_key)
 
 
 @dataclass(frozen=True)
@@ -93,7 +65,7 @@ def available_metrics(blocks: Mapping[str, Block]) -> SuiteMetrics:
 
 
 class Evaluator:
-    """Measures one network after the other on a test set.
+    """Measures one candidate after the other on a test set.
 
     Args:
         tests: the images.
@@ -106,14 +78,16 @@ class Evaluator:
         self._of_hr: dict[int, dict[tuple[object, ...], object]] = {}
 
     def measure(self, candidate: Candidate) -> Measured:
-        """Figures of one network, or of HR itself by the metrics that rate it.
+        """Figures of one candidate, or of HR itself by the metrics that rate it.
 
         Raises:
-            UserError: the network's images are not of HR's size.
+            UserError: its images are not of HR's size.
         """
         logger.info("'%s' is measured on %d images.", candidate.name, len(self.tests))
-        nets = {} if candidate.name == HR else {candidate.name: candidate.network(self.tests.scale, self.tests.device)}
-        evaluation = SetEvaluation(nets, self.metrics.blocks, True, rate_hr=candidate.name == HR)
+        restore = {candidate.name: candidate.restorer(self.tests.scale, self.tests.device)}
+        if candidate.name == HR:
+            restore = {}
+        evaluation = SetEvaluation({}, self.metrics.blocks, True, rate_hr=candidate.name == HR, images=restore)
         taken = evaluation.metrics.get(candidate.name, {})
         keys: list[str] = []
         images: dict[str, list[Tensor]] = {}
@@ -121,7 +95,8 @@ class Evaluator:
             for number, (lq, gt, meta) in enumerate(self.tests.batches()):
                 cache = dict(self._of_hr.get(number, {}))
                 with explained(f"the entry '{candidate.name}' fails on a batch of '{meta['keys'][0]}'"):
-                    evaluation.update(lq, gt, meta, cache)
+                    made = {name: images_of(lq, meta['keys']) for name, images_of in restore.items()}
+                    evaluation.take(made, gt, meta, cache)
                 self._of_hr[number] = {key: value for key, value in cache.items() if key[-1] == HR}
                 keys += meta['keys']
                 for name, metric in taken.items():

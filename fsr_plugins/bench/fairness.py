@@ -63,6 +63,12 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
             found += _experiment(suite, name, suite.lineages[name], train)
         elif entry.checkpoint is not None:
             found += _checkpoint(suite, name, entry.checkpoint, train, test)
+        elif entry.lq is not None:
+            if {store_checksum(part) for part in open_store(entry.lq).parts} & set(test.checksums):
+                found.append(Difference(name, f"its 'lq' is of the test set: {entry.lq}"))
+        elif entry.images is not None:
+            unknown = f"the images '{entry.images}' do not say what made them, from which LR, nor what it learned from"
+            found.append(Difference(name, unknown, excused=True))
     excused: dict[str, list[str]] = {}
     refused = []
     for difference in found:

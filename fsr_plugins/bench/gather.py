@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from fsr_plugins.bench import cost, summary
 from fsr_plugins.bench.cache import device_name
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import DatasetFingerprint, TestSet
-from fsr_plugins.bench.evaluation import Candidate, SuiteMetrics
-from fsr_plugins.bench.options import BICUBIC, SuiteEntry
+from fsr_plugins.bench.evaluation import SuiteMetrics
+from fsr_plugins.bench.options import BICUBIC, MATCHED, SuiteEntry
 from fsr_plugins.bench.results import (
     EntryCost,
     EntryDescription,
@@ -45,7 +46,8 @@ def gather(
 
     Args:
         excused: by entry, what differs from the suite and is admitted.
-        measured, costs: of every candidate, and figures of HR; of an entry with several seeds their mean.
+        measured: figures of every entry, and of HR; of an entry with several seeds their mean.
+        costs: by entry; images that are there already have none.
         spreads: by entry, the standard deviation of its figures over its seeds.
         oneshot: what ``fsr oneshot`` found.
     """
@@ -82,7 +84,7 @@ def gather(
                 'against_reference': tested.get(name),
                 'against_of': ablations.get(name),
                 'spread': spreads[name],
-                'cost': costs[name],
+                'cost': costs.get(name),
             }
             for name in suite.entries
         },
@@ -114,12 +116,18 @@ def _ablated(entry: SuiteEntry) -> EntryVariant:
 
 def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription:
     """What an entry is, and what its training took."""
-    entry, file = suite.entries[name], candidate.checkpoint
+    entry, file, images = suite.entries[name], candidate.checkpoint, candidate.images
+    common: EntryDescription = {
+        'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
+        'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
+    }  # fmt: skip
+    if images is not None:
+        return {**common, 'kind': 'images', 'sha256': images.checksum, 'images': images.root}
+    if candidate.colours is not None:
+        found = {'slope': candidate.colours.slope, 'offset': candidate.colours.offset}
+        return {**common, 'kind': MATCHED, 'colours': found}
     if file is None:
-        return {
-            'title': suite.title(name), 'note': entry.note, 'unfair': entry.unfair, 'kind': BICUBIC,
-            'arch': None, 'checkpoint': None, 'sha256': None, 'training': None,
-        }  # fmt: skip
+        return common
     training: EntryTraining | None = None
     if name in suite.lineages:
         lineage = suite.lineages[name]
@@ -129,9 +137,7 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
             'images': sum(lineage.spent('images').values()),
         }
     return {
-        'title': suite.title(name),
-        'note': entry.note,
-        'unfair': entry.unfair,
+        **common,
         'kind': 'experiment' if entry.opt else 'checkpoint',
         'option_file': entry.opt,
         'arch': described(file)['meta']['arch'],

@@ -11,8 +11,9 @@ from fsr_plugins.config.options import Block, StrictOptions
 from fsr_plugins.data.options import Keys, Roots
 from fsr_plugins.errors import misfit
 
-#: The entry that enlarges and learns nothing.
+#: The entries that enlarge without a network; the second sets colours right by statistics of the training set.
 BICUBIC: Literal['bicubic'] = 'bicubic'
+MATCHED: Literal['bicubic_matched'] = 'bicubic_matched'
 #: What stands beside the entries' folders in that of a suite.
 FOLDERS = ('cache', 'figures', 'oneshot')
 
@@ -52,9 +53,12 @@ class Budget(StrictOptions):
 
 
 class SuiteEntry(StrictOptions):
-    """One of ``entries``: bicubic enlargement, an experiment of this toolkit, one of its checkpoints, an ablation."""
+    """One of ``entries``: bicubic, an experiment of this toolkit, one of its checkpoints, an ablation, or images."""
 
-    type: Literal['bicubic'] | None = None
+    type: Literal['bicubic', 'bicubic_matched'] | None = None
+    lq: str | None = Field(
+        None, description='LR faces that bicubic_matched takes colours of; none: of the training set'
+    )
     opt: str | None = Field(None, description='an option file; it is trained if it is not yet')
     of: str | None = Field(None, description='another entry: this is its experiment with the keys of set changed')
     set: Block = Field({}, description='laid over the option file, as by a file that inherits it')
@@ -63,15 +67,26 @@ class SuiteEntry(StrictOptions):
     net: str | None = Field(None, description='which network of the stage, e.g. net_s; none: its result')
     checkpoint: str | None = Field(None, description='a file that this toolkit wrote')
     param_key: Literal['params', 'params_ema'] | None = Field(None, description='none: averaged weights if there are')
+    images: str | None = Field(None, description='a folder with an image of every test face, by whatever program')
+    template: str | None = Field(None, description="how an image is called by its HR's name: {}_x8; none: alike")
     title: str | None = Field(None, description='what it is called in the report; none: its name')
     note: str | None = Field(None, description='what a reader should know of it')
     unfair: str | None = Field(None, description='why other training data or another budget is all the same admitted')
 
     @model_validator(mode='after')
     def _one_kind(self) -> SuiteEntry:
-        kinds = [kind for kind in ('type', 'opt', 'checkpoint', 'of') if getattr(self, kind) is not None]
+        kinds = [kind for kind in ('type', 'opt', 'checkpoint', 'of', 'images') if getattr(self, kind) is not None]
         if len(kinds) != 1:
-            raise misfit('an entry is one of {type: bicubic}, {opt: FILE}, {checkpoint: FILE} and {of: ENTRY, set: …}')
+            raise misfit(
+                'an entry is one of {type: bicubic}, {type: bicubic_matched}, {opt: FILE}, {checkpoint: FILE}, '
+                '{of: ENTRY, set: …} and {images: FOLDER, unfair: …}'
+            )
+        if self.lq is not None and self.type != MATCHED:
+            raise misfit("'lq' goes with 'type: bicubic_matched', which this entry is not")
+        if self.template is not None and self.images is None:
+            raise misfit("'template' goes with 'images', which this entry does not have")
+        if self.param_key is not None and kinds[0] in ('type', 'images'):
+            raise misfit(f"'param_key' chooses among weights, and an entry of '{kinds[0]}' has none")
         if self.of is not None and not self.set:
             raise misfit("'of' needs 'set': an ablation changes something")
         if self.of is not None and (self.stage or self.net or self.seeds):
@@ -87,7 +102,8 @@ class Curves(StrictOptions):
     """``curves``: what is measured while entries are trained, for the picture of it; nothing is chosen by it."""
 
     val_freq: int = Field(ge=1, description='iterations between two measurements')
-    number: int = Field(32, ge=1, description='of the first test images')
+    number: int = Field(32, ge=1, description='of the first images')
+    set: Block | None = Field(None, description='the set, such as one of dev people; none: that of the test')
     metrics: dict[str, Block] = {'psnr': {'type': 'PSNR'}}
 
 

@@ -38,12 +38,12 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         caption: what they show, and over what.
     """
     against, ablations = differences.against(results), differences.ablations(results)
-    oneshot, papers = table.adapted(results), table.papers(results)
+    cost, oneshot, papers = costs(results), table.adapted(results), table.papers(results)
     sections = {
         'quality': 'Quality',
         'against': against and against.title,
         'ablations': ablations and ablations.title,
-        'cost': 'Cost',
+        'cost': cost and cost.title,
         'pictures': 'Pictures',
         'training': curves and 'Training',
         'oneshot': oneshot and oneshot.title,
@@ -61,7 +61,7 @@ def page(results: Results, pictures: Sequence[Picture], curves: Mapping[str, Lin
         quality_charts=quality_charts(results),
         against=against,
         ablations=ablations,
-        cost=costs(results),
+        cost=cost,
         cost_charts=cost_charts(results),
         pictures=pictures,
         curves=curve_charts(curves, caption),

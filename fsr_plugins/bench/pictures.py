@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fsr_plugins.atomic import write_atomically
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.options import Pictures
 from fsr_plugins.bench.results import Measured
 from fsr_plugins.degradations.bicubic import bicubic_up
@@ -55,14 +55,15 @@ def evenly_spread(count: int, wanted: int) -> list[int]:
 def restore_faces(tests: TestSet, indices: Sequence[int], candidates: Mapping[str, Candidate]) -> RestoredFaces:
     """Some faces as LR, bicubic, by every entry of ``candidates`` (by their titles) and in HR."""
     faces = RestoredFaces()
-    nets = {
-        title: candidate.network(tests.scale, tests.device)
+    restorers = {
+        title: candidate.restorer(tests.scale, tests.device)
         for title, candidate in candidates.items()
-        if candidate.checkpoint
+        if candidate.checkpoint or candidate.images or candidate.colours
     }
     for index in indices:
         lq, gt, landmarks = tests.pick(index)
-        images = {'LR': lq, 'bicubic': bicubic_up(lq, tests.scale), **{title: net(lq) for title, net in nets.items()}}
+        made = {title: restore(lq, [tests.dataset.key(index)]) for title, restore in restorers.items()}
+        images = {'LR': lq, 'bicubic': bicubic_up(lq, tests.scale), **made}
         for name, image in {**images, 'HR': gt}.items():
             faces.rows.setdefault(name, []).append(quantise(image).cpu())
         faces.landmarks.append(landmarks)

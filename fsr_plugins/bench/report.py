@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.bench import curves, pictures
+from fsr_plugins.bench.candidate import Candidate
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Candidate
 from fsr_plugins.bench.markdown import markdown
+from fsr_plugins.bench.options import Curves
 from fsr_plugins.bench.page import page
 from fsr_plugins.bench.results import Measured, Results
 from fsr_plugins.bench.suite import Suite
@@ -38,11 +39,15 @@ def write(
     caption = ''
     if suite.curves is not None and suite.budget is not None:
         caption = (
-            f'{next(iter(suite.curves.metrics))} of the first {suite.curves.number} test faces over the '
+            f'{next(iter(suite.curves.metrics))} of the first {suite.curves.number} {_watched(suite.curves)} over the '
             f'{suite.budget.unit} that a network has seen; nothing was chosen by it'
         )
     write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), caption))
     logger.info('Report: %s', folder / 'report.html')
+
+
+def _watched(curves: Curves) -> str:
+    return 'test faces' if curves.set is None else f'faces of {curves.set["dataroot_gt"]}'
 
 
 def _worst(suite: Suite, results: Results, measured: Mapping[str, Measured]) -> dict[str, list[str]]:

@@ -39,11 +39,11 @@ def cost_charts(results: Results) -> list[Chart]:
     """Quality against multiply-adds, and against images a second at each batch size."""
     metric, entries = results['quality'], results['entries']
     title = table.metric_title(results, metric)
-    costs = {name: about['cost'] for name, about in entries.items() if about['arch'] is not None}
+    costs = {name: cost for name, about in entries.items() if (cost := about['cost']) and about['arch'] is not None}
     axes: dict[str, dict[str, float]] = {
         'MACs an image in G': {name: cost['macs'] / 1e9 for name, cost in costs.items() if cost['macs']}
     }
-    for batch in next(iter(entries.values()))['cost']['speed']:
+    for batch in dict.fromkeys(batch for cost in costs.values() for batch in cost['speed']):
         axes[f'images a second at batch {batch}'] = {
             name: cost['speed'][batch]['images_per_second'] for name, cost in costs.items()
         }
@@ -57,7 +57,7 @@ def cost_charts(results: Results) -> list[Chart]:
         if points:
             description = f'{metric} against {name}, a point an entry.'
             drawn = charts.scatter(points, name, title, description, baselines)
-            caption = f'{title} against {name}. Dashed: without a network.{_outliers(points)}'
+            caption = f'{title} against {name}. Dashed: without a network here.{_outliers(points)}'
             found.append(Chart(Markup(drawn), caption))
     return found
 

@@ -100,20 +100,22 @@ class EntryTraining(Training):
     images: int
 
 
-class _OptionFile(TypedDict, total=False):
-    option_file: str | None  #: bicubic has no such key
+class _Source(TypedDict, total=False):
+    option_file: str | None  #: of experiments and checkpoints alone
+    colours: dict[str, list[float]]  #: of bicubic_matched alone: slope and offset of R, G and B
+    images: str  #: of images that other programs made alone: their folder
 
 
-class EntryDescription(_OptionFile):
+class EntryDescription(_Source):
     """What an entry is."""
 
     title: str
     note: str | None
     unfair: str | None
-    kind: Literal['bicubic', 'experiment', 'checkpoint']
+    kind: Literal['bicubic', 'bicubic_matched', 'experiment', 'checkpoint', 'images']
     arch: Block | None
     checkpoint: str | None
-    sha256: str | None
+    sha256: str | None  #: of the checkpoint, or of all images
     training: EntryTraining | None
 
 
@@ -134,7 +136,7 @@ class EntryResults(EntryDescription, EntryVariant):
     against_reference: dict[str, PairedDifference] | None
     spread: dict[str, float]  #: by metric, the standard deviation of its figure over the seeds, where there are several
     against_of: dict[str, PairedDifference] | None
-    cost: EntryCost
+    cost: EntryCost | None  #: None of images that are there already
 
 
 class MetricResults(TypedDict):

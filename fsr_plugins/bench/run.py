@@ -9,9 +9,13 @@ from pathlib import Path
 from fsr_plugins.adaptation import oneshot
 from fsr_plugins.bench import cost, fairness
 from fsr_plugins.bench.cache import MeasurementCache, code_version, device_name
+from fsr_plugins.bench.candidate import Candidate
+from fsr_plugins.bench.colours import colours_of_suite
 from fsr_plugins.bench.data import TestSet
-from fsr_plugins.bench.evaluation import Candidate, Evaluator, SuiteMetrics, available_metrics
+from fsr_plugins.bench.evaluation import Evaluator, SuiteMetrics, available_metrics
 from fsr_plugins.bench.gather import gather
+from fsr_plugins.bench.options import MATCHED
+from fsr_plugins.bench.others import images_of
 from fsr_plugins.bench.report import write
 from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
@@ -40,20 +44,31 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
     metrics = available_metrics(suite.options.metrics)
     tests = TestSet(suite.test, suite.run_options())
     tests.dataset.check(suite.options.scale)
+    images = {
+        name: images_of(name, entry.images, entry.template, tests)
+        for name, entry in suite.entries.items()
+        if entry.images is not None
+    }
     train = fairness.training_fingerprint(suite)
     excused = fairness.check(suite, train, tests.fingerprint)
+    cache = MeasurementCache(suite.folder / 'cache')
+    colours = {
+        name: colours_of_suite(suite.options.train or {}, entry.lq, suite.run_options(), cache)
+        for name, entry in suite.entries.items()
+        if entry.type == MATCHED
+    }
     train_entries(suite, evaluate_only)
     candidates = {}
     for name, entry in suite.entries.items():
-        given = Path(entry.checkpoint) if entry.checkpoint is not None else None  # None too of bicubic
+        given = Path(entry.checkpoint) if entry.checkpoint is not None else None  # None too of bicubic and images
         file = suite.lineages[name].checkpoint if name in suite.lineages else given
-        candidates[name] = Candidate(name, file, entry.param_key)
+        candidates[name] = Candidate(name, file, entry.param_key, images.get(name), colours.get(name))
     others = {
         run: Candidate(run, suite.lineages[run].checkpoint, entry.param_key)
         for name, entry in suite.entries.items()
         for run in suite.runs(name)[1:]
     }
-    each, costs = _measure(suite, tests, metrics, {**candidates, **others})
+    each, costs = _measure(suite, tests, metrics, {**candidates, **others}, cache)
     trainings = {name: [each[run] for run in suite.runs(name)] for name in suite.entries}
     measured = {name: mean_over_seeds(found) for name, found in trainings.items()} | {HR: each[HR]}
     adapted = None if suite.oneshot is None else oneshot.run(suite.oneshot)
@@ -64,10 +79,14 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
 
 
 def _measure(
-    suite: Suite, tests: TestSet, metrics: SuiteMetrics, candidates: Mapping[str, Candidate]
+    suite: Suite,
+    tests: TestSet,
+    metrics: SuiteMetrics,
+    candidates: Mapping[str, Candidate],
+    cache: MeasurementCache,
 ) -> tuple[dict[str, Measured], dict[str, EntryCost]]:
-    """Figures and costs of every entry, from the cache where they are there."""
-    cache, evaluator = MeasurementCache(suite.folder / 'cache'), Evaluator(tests, metrics)
+    """Figures of every entry, and costs of those that run here, from the cache where they are there."""
+    evaluator = Evaluator(tests, metrics)
     measured: dict[str, Measured] = {}
     costs: dict[str, EntryCost] = {}
     everybody = {**candidates, HR: Candidate(HR)}
@@ -82,7 +101,7 @@ def _measure(
             'device': device_name(tests.device),
         }
         measured[name] = cache.get_or_measure('figures', key, partial(evaluator.measure, candidate))
-        if name in suite.entries:
+        if name in suite.entries and candidate.images is None:
             key = {
                 'network': candidate.cache_key(),
                 'code': code_version(_arch(candidate)),

@@ -15,6 +15,7 @@ from fsr_plugins import config
 from fsr_plugins.bench.compose import ExperimentComposer
 from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.options import (
+    MATCHED,
     Budget,
     Cost,
     Curves,
@@ -134,6 +135,9 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     train = _optional(problems, TrainStore, options.train, 'train')
     budget = _optional(problems, Budget, options.budget, 'budget')
     curves = _optional(problems, Curves, options.curves, 'curves')
+    if curves is not None and curves.set is not None:
+        faces = {'type': 'FaceDataset', 'name': 'curves', **curves.set}
+        check_dataset(faces, ('curves', 'set'), problems, {'phase': 'val', 'scale': options.scale})
     cost: Cost = problems.validate(Cost, options.cost, ('cost',), set(), "'cost'")
     statistics: Statistics = problems.validate(Statistics, options.statistics, ('statistics',), set(), "'statistics'")
     pictures: Pictures = problems.validate(Pictures, options.pictures, ('pictures',), set(), "'pictures'")
@@ -238,3 +242,5 @@ def _check_needs(
         for key, block in (('train', train), ('budget', budget)):
             if block is None:
                 problems.add((key,), 'is missing: the suite has entries that are trained, and they are to be alike.')
+    elif train is None and any(entry.type == MATCHED for entry in entries.values()):
+        problems.add(('train',), f"is missing: '{MATCHED}' takes the colours of its faces.")

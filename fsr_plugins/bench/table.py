@@ -128,8 +128,8 @@ def _mean(about: EntryResults, metric: str) -> float | None:
 
 
 def is_baseline(about: EntryResults) -> bool:
-    """Whether an entry is one that every method has to beat: bicubic enlargement, ridge regression, the mean face."""
-    return about['kind'] == 'bicubic' or (about['arch'] or {}).get('type') == 'LinearFace'
+    """Whether an entry is one that every method has to beat: bicubic, ridge regression, the mean face."""
+    return about['kind'] in ('bicubic', 'bicubic_matched') or (about['arch'] or {}).get('type') == 'LinearFace'
 
 
 def _intervals_in_words(results: Results) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import yaml
 
 from fsr_plugins.bench.cost_table import machine_in_words
-from fsr_plugins.bench.results import PeopleResults, Results
-from fsr_plugins.bench.table import counted
+from fsr_plugins.bench.results import EntryResults, PeopleResults, Results
+from fsr_plugins.bench.table import counted, number
 from fsr_plugins.config.options import Block
 
 
@@ -20,9 +20,12 @@ def protocol_in_words(results: Results) -> str:
     height, width = results['lr_size']
     scale, images = results['scale'], results['test']['images']
     people = counted(results['test']['people']['count'], 'person', 'people')
+    # Of images that are there already nobody knows what LR they were made of.
+    strangers = sum(about['kind'] == 'images' for about in results['entries'].values())
+    given = '' if strangers else 'given the same LR and '
     text = (
         f'×{scale} from {width}×{height} to {scale * width}×{scale * height}: {len(results["entries"])} entries on the '
-        f'same {images:,} test faces of {people}, given the same LR and measured by the same code.'
+        f'same {images:,} test faces of {people}, {given}measured by the same code.'
     )
     budget = results['budget']
     if budget is not None:
@@ -68,7 +71,11 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
         if about['unfair']:
             lines.append(f'Unfair, and admitted because: {about["unfair"]}')
             lines += [f'It differs: {difference}.' for difference in about['differs']]
-        if about['arch'] is None:
+        if about['kind'] == 'images':
+            lines.append(f'Images by another program: {about["images"]}, SHA-256 {about["sha256"]}. Nothing ran here.')
+        elif about['kind'] == 'bicubic_matched':
+            lines.append(_matched_in_words(about))
+        elif about['arch'] is None:
             lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
         else:
             lines.append(f'Network: {inline_yaml(about["arch"])}')
@@ -85,6 +92,15 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
     return found
 
 
+def _matched_in_words(about: EntryResults) -> str:
+    channels = zip('RGB', about['colours']['slope'], about['colours']['offset'], strict=True)
+    said = ', '.join(f'{name} × {number(slope, 3)} {number(offset, 3, True)}' for name, slope, offset in channels)
+    return (
+        'Bicubic enlargement as MATLAB does it, then each channel with the mean and deviation of reduced HR, by the '
+        f'statistics of training sets: {said}.'
+    )
+
+
 def how_in_words(results: Results) -> list[str]:
     """How the figures were made, so that they can be made again."""
     options = results['statistics']
@@ -97,7 +113,7 @@ def how_in_words(results: Results) -> list[str]:
         f'{options["seed"]}, the same resamples for every entry. A person brings all images along; a pair counts by '
         'the product of the draws of its two people, which makes its interval wide rather than narrow. Percentiles '
         "are expanded as Student's t is. Intervals say how much the mean depends on which people are in the test set, "
-        'not on the seed of the training: every entry was trained once.',
+        'not on the seed of the training: ± over seeds does, where an entry was trained more than once.',
         'Bold is the best figure of a column and underlined the second best, of fair entries and as printed; an '
         'overlap of intervals or a large p says that the order may be chance.',
         f'Test set: checksums {", ".join(results["test"]["checksums"])}.',

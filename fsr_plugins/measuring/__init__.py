@@ -2,13 +2,14 @@
 
 from fsr_plugins.measuring.chosen import MetricLine, chosen_metrics, identity_metrics, recogniser_block, shown_metrics
 from fsr_plugins.measuring.matching import matched
-from fsr_plugins.measuring.measure import Measured, measure, write_csv
+from fsr_plugins.measuring.measure import Measured, image_sizes, measure, write_csv
 
 __all__ = [
     'Measured',
     'MetricLine',
     'chosen_metrics',
     'identity_metrics',
+    'image_sizes',
     'matched',
     'measure',
     'recogniser_block',

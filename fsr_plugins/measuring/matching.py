@@ -11,7 +11,9 @@ from fsr_plugins.errors import UserError
 PLACE = '{}'
 
 
-def matched(results: Sequence[str], references: Sequence[str], template: str | None = None) -> list[tuple[str, str]]:
+def matched(
+    results: Sequence[str], references: Sequence[str], template: str | None = None, *, option: str = '--template'
+) -> list[tuple[str, str]]:
     """Pairs of keys, result and HR, in the results' order.
 
     A key is a file's path below its folder without its ending. Of a result and its HR the keys are equal; or, where no
@@ -20,6 +22,7 @@ def matched(results: Sequence[str], references: Sequence[str], template: str | N
     Args:
         results, references: keys, each unique.
         template: how a result is called by its HR's key: ``{}_x4`` or ``net/{}``.
+        option: how the template is given, for messages.
 
     Raises:
         UserError: a result without HR, or a name that several have; a template without a place for the name.
@@ -40,7 +43,7 @@ def matched(results: Sequence[str], references: Sequence[str], template: str | N
         how = ''
     pairs = [(key, of_result[key]) for key in results if key in of_result]
     alone = [key for key in results if key not in of_result]
-    advice = f'give --template if their names differ, such as {_likely(results[0], references)}'
+    advice = f'give {option} if their names differ, such as {_likely(results[0], references)}'
     if alone:
         raise UserError(
             f"{len(alone)} of {len(results)} results have no HR {how}(the first is '{alone[0]}'; HR has "

@@ -131,7 +131,11 @@ def _batches(results: Store, references: Store | None, pairs: Sequence[tuple[str
 
 
 def _check_sizes(results: Store, references: Store, pairs: Sequence[tuple[str, str]]) -> None:
-    sizes = zip(_sizes(results, [key for key, _ in pairs]), _sizes(references, [key for _, key in pairs]), strict=True)
+    sizes = zip(
+        image_sizes(results, [key for key, _ in pairs]),
+        image_sizes(references, [key for _, key in pairs]),
+        strict=True,
+    )
     for (result, reference), (own, wanted) in zip(pairs, sizes, strict=True):
         if own != wanted:
             said = [f'{height}×{width}' for height, width in (own, wanted)]
@@ -141,8 +145,12 @@ def _check_sizes(results: Store, references: Store, pairs: Sequence[tuple[str, s
             )
 
 
-def _sizes(store: Store, keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Heights and widths; of files by what their beginnings say, as decoding takes long."""
+def image_sizes(store: Store, keys: Sequence[str]) -> list[tuple[int, int]]:
+    """Heights and widths in the order of the keys; of files by what their beginnings say, as decoding takes long.
+
+    Raises:
+        UserError: a file is no image.
+    """
     if isinstance(store, FolderStore):
         return [look_at(read_bytes(path), shown(path)).shape for path in map(store.where, keys)]
     rows = {key: row for row, key in enumerate(store.keys)}

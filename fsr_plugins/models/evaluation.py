@@ -77,6 +77,7 @@ class SetEvaluation:
             those that rate HR itself give it a row too.
         pairs: by name, a network whose images are compared with those of another, in the place of HR.
         rate_hr: whether HR itself is given to the metrics that rate it.
+        images: names of what makes its images elsewhere, for :meth:`take`.
     """
 
     def __init__(
@@ -86,12 +87,13 @@ class SetEvaluation:
         has_gt: bool,
         pairs: Mapping[str, tuple[str, str]] | None = None,
         rate_hr: bool = True,
+        images: Iterable[str] = (),
     ) -> None:
         self.nets = dict(nets)
         self.pairs = dict(pairs or {})
         self.metrics = {
             net: {name: metric for name, metric in build_metrics(metrics).items() if has_gt or not metric.needs_gt}
-            for net in nets
+            for net in (*nets, *images)
         } | {
             pair: {name: metric for name, metric in build_metrics(metrics).items() if metric.needs_gt}
             for pair in self.pairs
@@ -108,7 +110,18 @@ class SetEvaluation:
         Args:
             cache: what metrics have computed of this batch already, see :meth:`Metric.update`; they add to it.
         """
-        images = {name: quantise(net(lq)) for name, net in self.nets.items()}
+        return self.take({name: net(lq) for name, net in self.nets.items()}, gt, meta, cache)
+
+    def take(
+        self, made: Mapping[str, Tensor], gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None
+    ) -> dict[str, Tensor]:
+        """Measures a batch of images by the names of what made them; returns them quantised.
+
+        Args:
+            made: NCHW RGB in [0, 1] or beyond, of HR's size.
+            cache: as :meth:`update`'s.
+        """
+        images = {name: quantise(image) for name, image in made.items()}
         cache = {} if cache is None else cache
         compared = {name: (image, gt) for name, image in images.items()}
         if HR in self.metrics and gt is not None:

@@ -164,7 +164,7 @@ register(
     Preparer(
         name='camera',
         summary='small faces as a degradation (by default an unknown camera) makes them of prepared ones',
-        example='fsr prepare camera datasets/lfw/hr64_b.lmdb datasets/lfw/real_lr16_b.lmdb --scale 4 --seed 0',
+        example='fsr prepare camera datasets/lfw/fit64_b.lmdb datasets/lfw/fit_real_lr16_b.lmdb --scale 4 --seed 0',
         add_arguments=add_arguments,
         run=run,
     )

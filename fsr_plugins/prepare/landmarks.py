@@ -75,7 +75,7 @@ register(
     Preparer(
         name='landmarks',
         summary='adds five points of every face to a prepared dataset',
-        example='fsr prepare landmarks datasets/lfw/hr128.lmdb --engine mediapipe',
+        example='fsr prepare landmarks datasets/lfw/fit.lmdb --engine mediapipe',
         add_arguments=add_arguments,
         run=run,
     )

@@ -50,7 +50,7 @@ register(
     Preparer(
         name='parsing',
         summary='adds parsing maps of every face to a prepared dataset',
-        example='fsr prepare parsing datasets/lfw/hr128.lmdb --engine mediapipe',
+        example='fsr prepare parsing datasets/lfw/fit.lmdb --engine mediapipe',
         add_arguments=add_arguments,
         run=run,
     )

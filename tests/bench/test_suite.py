@@ -9,6 +9,7 @@ import pytest
 from option_files import OPTIONS
 from tiny_suite import write_suite
 
+from fsr_plugins import config
 from fsr_plugins.bench import suite as suites
 from fsr_plugins.errors import UserError
 
@@ -125,3 +126,18 @@ def test_teachers_do_not_count_and_parts_do(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 SUITE_TRAIN = 'portraits://studio/train?number=2000&size=128'
+
+
+def test_an_oracle_is_the_network_on_the_cameras_own_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TNet's LR is what the suite's degradation makes of the very faces; DeNet, which only learns to, takes no part."""
+    root = Path(__file__).parents[2]
+    monkeypatch.chdir(root)
+    lineage = suites.load('options/bench/tsnet_demo.yml', only=['oracle']).lineages['oracle']
+    demo = config.load(root / 'options' / 'tsnet.yml').stages['joint']
+    assert (list(lineage.experiment.stages), lineage.label) == (['joint'], 'net_t')
+    stage = lineage.experiment.stages['joint']
+    assert stage.options.degradation == {'type': 'NeutralCamera', 'scale': 4}
+    same = ('network_t', 'network_s', 'network_ds', 'network_d_t')
+    assert all(stage.opt[key] == demo.opt[key] for key in same)
+    changed = {key for key in demo.opt['train'] if demo.opt['train'][key] != stage.opt['train'].get(key)}
+    assert changed == {'lr_noise', 'lr_source'} and stage.opt['train']['lr_source'] == 'bicubic'

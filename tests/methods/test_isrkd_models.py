@@ -227,6 +227,17 @@ def test_distillation_leaves_a_copy_of_the_teacher_as_it_is(data: dict[str, Any]
     assert model.get_current_log() == {'l_pix': 0, 'l_response': 0, 'l_feature': 0}
 
 
+def test_features_can_be_compared_on_the_scale_of_the_images(data: dict[str, Any]) -> None:
+    models = [incremental(scale_features=scaled) for scaled in (False, True)]
+    for model in models:  # G_T begins as G_S: only another one has features of its own
+        with torch.no_grad():
+            next(model.net_g.parameters()).mul_(1.5)
+    plain, scaled = (train(model, data) for model in models)
+    assert plain['l_feature'] > 0
+    assert scaled['l_feature'] == pytest.approx(255**2 * plain['l_feature'], rel=1e-4)
+    assert scaled['l_response'] == plain['l_response']
+
+
 def test_distillation_draws_another_network_to_the_teacher(data: dict[str, Any]) -> None:
     model = incremental({'network_d': None}, **NO_PIXELS)
     first, last = train(model, data), train(model, data, iterations=20)

@@ -167,6 +167,9 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
         """Those of stage 1, and L_kd (Eq. 2)."""
 
         kd_opt: Loss | None = Loss.field('L_kd, Eq. 2: a DistillationLoss; left out: no source images', needs='net_t')
+        scale_features: bool = Field(
+            False, description='L_kd compares features on the scale loss_range, as those of a network on [0, 255] are'
+        )
         supervise_source: bool = Field(False, description='source images are compared with their HR as well')
 
     train_opt: Train
@@ -224,7 +227,10 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
                 teacher = self.net_t(self.source_lq, details=True)
             scale = self.train_opt.loss_range
             images = scale * student.sr.float(), scale * teacher.sr.float()
-            losses |= self.distillation(*images, [student.bottleneck], [teacher.bottleneck], self.current_iter)
+            features = [[of.bottleneck] for of in (student, teacher)]
+            if self.train_opt.scale_features:
+                features = [[scale * each.float() for each in of] for of in features]
+            losses |= self.distillation(*images, *features, self.current_iter)
         if self.train_opt.supervise_source:
             self.supervise(student, self.source_gt, losses, '_source')
 

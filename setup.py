@@ -4,9 +4,11 @@ torch has to be installed before BasicSR, whose sdist otherwise fetches a second
 """
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 
@@ -22,7 +24,19 @@ def version() -> str:
 def long_description() -> str:
     """The README, if it is there (it is not in every partial checkout)."""
     readme = ROOT / 'README.md'
-    return readme.read_text(encoding='utf-8') if readme.exists() else ''
+    lines = readme.read_text(encoding='utf-8').splitlines() if readme.exists() else []
+    # Pictures lie in the repository only.
+    return '\n'.join(line for line in lines if not line.startswith('!['))
+
+
+class BuildWithOptions(build_py):
+    """Puts the option files into the package; a checkout finds them beside it."""
+
+    def run(self) -> None:
+        """As setuptools does, and the folder ``options``."""
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(ROOT / 'options', Path(self.build_lib) / 'fsr_plugins' / 'options', dirs_exist_ok=True)
 
 
 setup(
@@ -47,6 +61,7 @@ setup(
     keywords='face super-resolution, image restoration, BasicSR',
     # BasicSR's sdist does not build on 3.13.
     python_requires='>=3.10,<3.13',
+    cmdclass={'build_py': BuildWithOptions},
     packages=find_packages(include=['fsr_plugins', 'fsr_plugins.*']),
     package_data={
         'fsr_plugins': [

@@ -12,6 +12,7 @@ from fsr_plugins.bench.lineage import Lineage, lineage_of
 from fsr_plugins.bench.options import Curves, OneShot, SuiteEntry, SuiteOptions, TrainStore
 from fsr_plugins.bench.variants import chain, runs
 from fsr_plugins.config import Experiment
+from fsr_plugins.config.bundled import located
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import fail
 from fsr_plugins.config.yamlfile import Document, merge, read
@@ -60,7 +61,7 @@ class ExperimentComposer:
     def _lineage(self, name: str, entry: SuiteEntry, written: Document, seed: int | None) -> Lineage:
         options = self.options if seed is None else self.options.model_copy(update={'manual_seed': seed})
         plain = apply_suite(written, name, options, self.train, None)
-        file = Path(entry.opt or '')
+        file = located(entry.opt or '')
         found = lineage_of(config.compose(plain, file, root=self.root, within=self.options.name), entry)
         if self.curves is None:
             return found
@@ -73,16 +74,16 @@ class ExperimentComposer:
         merged = self._merged(('oneshot',), block.opt, block.set)
         values = {**merged.values, 'name': 'oneshot'}
         return config.compose(
-            Document(values, merged.places), Path(block.opt), root=self.root, within=self.options.name
+            Document(values, merged.places), located(block.opt), root=self.root, within=self.options.name
         )
 
     def _merged(self, keys: tuple[str, ...], opt: str, changes: Block) -> Document:
         """An option file with the changes that stand under ``<keys>.set`` in the suite file."""
-        if not Path(opt).is_file():
+        if not located(opt).is_file():
             place = config.place_of(self.document.places, (*keys, 'opt'), self.file)
             raise UserError(f"{place}: key '{'.'.join((*keys, 'opt'))}' names no file: '{opt}' (from the folder where "
                             'the command is given).')  # fmt: skip
-        return merge(read(Path(opt)), self._changes(keys, changes))
+        return merge(read(located(opt)), self._changes(keys, changes))
 
     def _changes(self, keys: tuple[str, ...], changes: Block) -> Document:
         """What stands under ``<keys>.set`` in the suite file."""

@@ -31,6 +31,7 @@ from fsr_plugins.bench.options import (
 from fsr_plugins.bench.variants import runs, with_ablations
 from fsr_plugins.config import Experiment, overrides
 from fsr_plugins.config.blocks import check_block, parameters
+from fsr_plugins.config.bundled import located
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import Problems, fail
@@ -116,7 +117,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     Raises:
         UserError: whatever is wrong, all at once, a line each with file, line and key.
     """
-    file = Path(file)
+    file = located(file)
     document = _read_suite(file, given)
     lines: dict[str, None] = {}
     problems = Problems(lambda keys: config.place_of(document.places, keys, file), lines)

@@ -31,6 +31,7 @@ from fsr_plugins.cli.streams import (
     tell_launcher,
 )
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
+from fsr_plugins.version import __version__
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -126,6 +127,7 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
         epilog='Example: fsr train -opt options/tsnet.yml',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument('--version', action='version', version=f'fsr_plugins {__version__}')
     parsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
     chosen = next((argument for argument in argv if not argument.startswith('-')), '')
     outside = outside_commands()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from fsr_plugins.cli.experiment import add_option_file, load
 from fsr_plugins.cli.outcome import CommandOutcome
@@ -17,6 +18,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_option_file(parser, required=False)
     whole = parser.add_mutually_exclusive_group()
     whole.add_argument('--reference', action='store_true', help='print all options there are, as Markdown')
+    whole.add_argument(
+        '--copy',
+        nargs=2,
+        metavar=('NAME', 'DIR'),
+        help='copy an option file of the package, with all that it inherits, into a folder',
+    )
+    whole.add_argument('--names', action='store_true', help='print the names of the option files of the package')
     whole.add_argument('--schema', action='store_true', help='print a JSON schema of option files, for editors')
     parser.add_argument('--stage', metavar='NAME', help='only this stage; default: all')
 
@@ -29,8 +37,10 @@ def run(arguments: Namespace) -> CommandOutcome:
     """
     if arguments.reference or arguments.schema:
         return _all(arguments)
+    if arguments.names or arguments.copy is not None:
+        return _bundled(arguments)
     if arguments.opt is None:
-        raise UserError('Give an option file by -opt, or ask for --reference or --schema.')
+        raise UserError('Give an option file by -opt, or ask for --names, --copy, --reference or --schema.')
     experiment = load(arguments)
     from fsr_plugins.config.listing import list_options
     from fsr_plugins.registry import near
@@ -46,6 +56,18 @@ def run(arguments: Namespace) -> CommandOutcome:
         for option in options:
             print(option.line())
     return CommandOutcome({name: [option._asdict() for option in options] for name, options in found.items()})
+
+
+def _bundled(arguments: Namespace) -> CommandOutcome:
+    from fsr_plugins.config.bundled import copy, names
+
+    if arguments.opt is not None:
+        raise UserError('--names and --copy are of the option files of the package: leave out -opt.')
+    lines = (
+        names() if arguments.copy is None else [str(each) for each in copy(arguments.copy[0], Path(arguments.copy[1]))]
+    )
+    print('\n'.join(lines))
+    return CommandOutcome({'names' if arguments.copy is None else 'copied': lines})
 
 
 def _all(arguments: Namespace) -> CommandOutcome:

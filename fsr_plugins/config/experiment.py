@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from fsr_plugins.config import overrides as command_line
+from fsr_plugins.config.bundled import located
 from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import differences, fingerprint
 from fsr_plugins.config.no_effect import without_effect
@@ -77,7 +78,7 @@ def load(
     Raises:
         UserError: whatever is wrong with the file, all at once, a line each with file, line and key.
     """
-    file = Path(file)
+    file = located(file)
     experiment = compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
     for line in dict.fromkeys(without_effect(stage.opt) for stage in experiment.stages.values()):
         if line:

@@ -90,7 +90,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint faces
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25
 
 # Each is run to its end, whatever the others found.
 campaign: setup

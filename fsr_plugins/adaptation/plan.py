@@ -171,4 +171,6 @@ def _datasets(options: StageSettings, phase: str, keys: list[str], exemplar: str
         target.pop(key, None)
     # Without it the seed of the repeat would change how the faces to test with are degraded.
     target.setdefault('seed', options.manual_seed)
+    # And by their places the exemplar that is left out would change it for all behind it.
+    target.setdefault('draw_by', 'key')
     return {'train': train, phase: {**target, 'keys': keys, 'exclude_keys': [exemplar]}}

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsr_plugins.adaptation import differences
+from fsr_plugins.adaptation.differences import paired_differences
 from fsr_plugins.adaptation.plan import Plan
 from fsr_plugins.engine import report
 from fsr_plugins.models.evaluation import Results
@@ -28,9 +30,9 @@ _RESULT = 'result'
 _FIRST, _LAST = ('LR', 'bicubic'), ('HR',)
 HOW = (
     'Figures are means over the test images of a split without the exemplar, then over the exemplars of the split, '
-    'then over the splits. The deviation is the standard deviation (n - 1) over exemplars: of the means over all '
-    'splits of the first exemplar drawn in each split, the second, and so on, as far as every split has one; of one '
-    'exemplar there is none.'
+    'then over the splits. ± is the standard deviation (n − 1) of such a mean over the splits with one exemplar in '
+    'each: of the first drawn in every split, of the second, and so on, as far as every split has one; of one exemplar '
+    'there is none. A mean of S splits scatters about √S times less than a single exemplar does. ± is no interval.'
 )
 
 #: Figures of every exemplar of a split, in the order drawn, by split.
@@ -47,13 +49,17 @@ def summary(
         records: of the repeats, in the plan's order: ``validation`` and what else is kept of each.
         metrics: ``type``, ``convention`` and ``better`` by the names in the option file.
     Returns:
-        ``{"name", "set", "seed", "metrics", "splits", "repeats", "how", "table"}``; ``table`` is a list of rows
-        ``{"network", "figures": {metric: {"mean", "deviation"}}}`` whose metrics are in the order of the columns.
+        ``{"name", "set", "seed", "metrics", "splits", "repeats", "how", "table", "differences"}``; ``table`` is a list
+        of rows ``{"network", "figures": {metric: {"mean", "deviation"}}}`` whose metrics are in the order of the
+        columns, ``differences`` is what :func:`~fsr_plugins.adaptation.differences.paired_differences` gives.
     """
     figures: dict[str, dict[str, list[Results]]] = {}
     for record in records:
         of_stage = figures.setdefault(record['stage'], {})
         of_stage.setdefault(record['split'], []).append(record['validation'])
+    rows = table(figures, _in_order(metrics))
+    own = list(dict.fromkeys(key for row in rows if row['network'] in figures for key in row['figures']))
+    compared = paired_differences(figures, _RESULT, own)
     return {
         'name': name,
         'set': todo.target,
@@ -64,8 +70,9 @@ def summary(
             for split in todo.splits
         },
         'repeats': [dict(record) for record in records],
-        'how': HOW,
-        'table': table(figures, _in_order(metrics)),
+        'how': f'{HOW} {differences.HOW}' if compared else HOW,
+        'table': rows,
+        'differences': compared,
     }
 
 
@@ -139,16 +146,26 @@ def _statistics(by_split: BySplit, network: str, metric: str) -> dict[str, float
 
 def cells(summary: Record) -> list[dict[str, str]]:
     """The table in words: rows of named cells; what is absent is ``-``."""
+    titles = _titles(summary)
+    return [
+        {'': row['network'], **{title: _cell(row['figures'].get(key)) for key, title in titles.items()}}
+        for row in summary['table']
+    ]
+
+
+def difference_cells(summary: Record) -> list[dict[str, str]]:
+    """The paired differences in words, in columns like the table's; none with one stage."""
+    return differences.cells(summary, {key: f'Δ {title}' for key, title in _titles(summary).items()})
+
+
+def _titles(summary: Record) -> dict[str, str]:
+    """By figure, what its column is called."""
     columns = dict.fromkeys(key for row in summary['table'] for key in row['figures'])
     shown: list[str] = []
     for metric in summary['metrics']:
         shown += [metric, *(key for key in columns if _further(key, metric, list(summary['metrics'])))]
     arrows = {'higher': ' ↑', 'lower': ' ↓'}
-    titles = {key: key + arrows.get(summary['metrics'].get(key, {}).get('better', ''), '') for key in shown}
-    return [
-        {'': row['network'], **{title: _cell(row['figures'].get(key)) for key, title in titles.items()}}
-        for row in summary['table']
-    ]
+    return {key: key + arrows.get(summary['metrics'].get(key, {}).get('better', ''), '') for key in shown}
 
 
 def _cell(figure: Mapping[str, float | None] | None) -> str:
@@ -162,12 +179,9 @@ def _cell(figure: Mapping[str, float | None] | None) -> str:
 
 def markdown(summary: Record) -> str:
     """The table with all that must be known to read it."""
-    rows = cells(summary)
     lines = [
-        '| ' + ' | '.join(rows[0]) + ' |',
-        '|' + '---|' * len(rows[0]),
-        *('| ' + ' | '.join(row.values()) + ' |' for row in rows),
-        '',
+        *_lines(cells(summary)),
+        *_lines(difference_cells(summary)),
         f"Set '{summary['set']}'. {summary['how']}",
         '',
         *(f'- {name}: {metric["convention"]}' for name, metric in summary['metrics'].items()),
@@ -180,6 +194,14 @@ def markdown(summary: Record) -> str:
         ),
     ]
     return '\n'.join(lines) + '\n'
+
+
+def _lines(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """A table in Markdown with an empty line behind it; nothing of none."""
+    if not rows:
+        return []
+    head = ['| ' + ' | '.join(rows[0]) + ' |', '|' + '---|' * len(rows[0])]
+    return [*head, *('| ' + ' | '.join(row.values()) + ' |' for row in rows), '']
 
 
 def picture(folders: Mapping[tuple[str, str], Path]) -> np.ndarray:

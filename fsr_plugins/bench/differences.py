@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fsr_plugins.bench.results import PairedDifference, Results
-from fsr_plugins.bench.statistics import FEW_PEOPLE
 from fsr_plugins.bench.table import (
     NONE,
     ONE_PERSON,
@@ -16,6 +15,7 @@ from fsr_plugins.bench.table import (
     number,
     unit_of,
 )
+from fsr_plugins.measuring.statistics import FEW_PEOPLE
 
 
 def against(results: Results) -> ReportTable | None:

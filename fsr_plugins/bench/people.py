@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.bench.results import PeopleResults
-from fsr_plugins.bench.statistics import People
 from fsr_plugins.data.image_dataset import ImageDataset
+from fsr_plugins.measuring.statistics import People
 
 #: A key's last parts that name a person. LFW's names begin with a capital and have a small letter somewhere, unlike the
 #: ``IMG_0001`` and ``face_0001`` of other folders; a folder of the person's own name makes any name sure.

@@ -10,7 +10,7 @@ import numpy as np
 from fsr_plugins.bench.options import Statistics
 from fsr_plugins.bench.people import TestPeople
 from fsr_plugins.bench.results import Figures, Measured, PairedDifference, PairedDifferences, Unit
-from fsr_plugins.bench.statistics import People, Values, bootstrap_interval, holm, people_of, sign_flip_test
+from fsr_plugins.measuring.statistics import People, Values, bootstrap_interval, holm, people_of, sign_flip_test
 from fsr_plugins.models.evaluation import HR
 
 UNITS: tuple[Unit, ...] = ('images', 'pairs')

@@ -218,6 +218,15 @@ def _paper(results: Results, paper: PaperResults) -> ReportTable:
     return ReportTable(f'{paper["table"]} (not measured here)', columns, rows, notes)
 
 
+def _paired(found: Mapping[str, float | None] | None) -> Cell:
+    """A difference of two stages of one-shot adaptation."""
+    if found is None:
+        return Cell(NONE)
+    low, high, p = found['low'], found['high'], found['p']
+    small = '' if p is None else f'{number(low, 4, True)} to {number(high, 4, True)}\np = {p:.3f}'
+    return Cell(number(found['mean'], 4, True), small)
+
+
 def adapted(results: Results) -> ReportTable | None:
     """The table of ``fsr oneshot``; None without one."""
     summary = results['oneshot']
@@ -230,8 +239,11 @@ def adapted(results: Results) -> ReportTable | None:
         for figure in map(row['figures'].get, columns):
             deviation = None if figure is None else figure['deviation']
             mean = NONE if figure is None else number(figure['mean'], 4)
-            cells.append(Cell(mean, '' if deviation is None else f'± {number(deviation, 4)}'))
+            cells.append(Cell(mean, '' if deviation is None else f'± {number(deviation, 4)} over exemplars'))
         rows.append(Row(row['network'], cells))
+    for row in summary['differences']:
+        paired = [_paired(row['figures'].get(key)) for key in columns]
+        rows.append(Row(f'{row["stage"]} − {row["minus"]}', paired))
     titles = [
         (f'{key} {ARROWS[summary["metrics"][key]["better"]]}' if key in summary['metrics'] else key, '')
         for key in columns

@@ -23,7 +23,10 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.adaptation import report as oneshot_report
 
     summary = oneshot.run(experiment)
-    show_tables({f"One-shot adaptation to '{summary['set']}'": oneshot_report.cells(summary)})
+    tables = {f"One-shot adaptation to '{summary['set']}'": oneshot_report.cells(summary)}
+    if summary['differences']:
+        tables['Differences, exemplar by exemplar'] = oneshot_report.difference_cells(summary)
+    show_tables(tables)
     for name, metric in summary['metrics'].items():
         print(f'{name}: {metric["convention"]}')
     print(summary['how'])

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from fsr_plugins.data.augment import Flip
 from fsr_plugins.data.key_choice import choose_by_key
 from fsr_plugins.data.options import Block, ImageDatasetOptions, parse_options
-from fsr_plugins.data.seeding import mix, permutation
+from fsr_plugins.data.seeding import key_number, mix, permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.folder import FolderStore
@@ -207,7 +207,8 @@ class ImageDataset(Dataset[Values], ABC):
     def sample(self, number: int) -> Sample:
         """What is decided about sample ``number`` ≥ 0 before anything is read."""
         epoch, index = divmod(number, len(self))
-        seed = mix(self.options.seed, epoch, index)
+        drawn = index if self.options.draw_by == 'place' else key_number(self._keys[index])
+        seed = mix(self.options.seed, epoch, drawn)
         return Sample(number, index, seed, self.draw_flip(seed))
 
     def draw_flip(self, seed: int) -> Flip:

@@ -66,12 +66,9 @@ DatasetName = Annotated[str, AfterValidator(_plain_name)]
 
 #: Old names of keys and the present ones; the old ones work until version 0.3.
 RENAMED = {
-    'number': 'max_images',
-    'number_seed': 'subset_seed',
-    'without_keys': 'exclude_keys',
-    'source_number': 'max_source_images',
-    'source_number_seed': 'source_subset_seed',
-}
+    'number': 'max_images', 'number_seed': 'subset_seed', 'without_keys': 'exclude_keys',
+    'source_number': 'max_source_images', 'source_number_seed': 'source_subset_seed',
+}  # fmt: skip
 
 #: Keys of BasicSR's dataset blocks that are for its loader; accepted, so that its option files can be used.
 _LOADER_DOC = "for BasicSR's loader"
@@ -110,6 +107,7 @@ class ImageDatasetOptions(DatasetOptions):
     exclude_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
     max_images: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
     subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+    draw_by: Literal['place', 'key'] = Field('place', description='what the random numbers of an image hang on')
     cache: CacheMode = Field('auto', description='where decoded pixels are kept; auto: those of training sets')
     recursive: bool = Field(False, description='of folders, the images of all folders below them too, by their paths')
 

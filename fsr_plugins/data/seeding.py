@@ -6,6 +6,7 @@ constants are public and whose results, unlike those of numpy's generators, cann
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 
 import numpy as np
@@ -31,6 +32,11 @@ def mix(*values: int) -> int:
     for value in values:
         state = splitmix64(state ^ (value & _MASK))
     return state >> 1
+
+
+def key_number(key: str) -> int:
+    """A key's number in [0, 2^64), the same on every machine."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], 'big')
 
 
 @lru_cache(maxsize=8)

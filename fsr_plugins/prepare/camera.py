@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
@@ -106,9 +105,9 @@ def _made(store: Store, degradation: Degradation, seed: int, items: Sequence[Ite
 
 def image_seed(seed: int, key: str) -> int:
     """The seed in [0, 2^63) by which the image of a key is degraded."""
-    from fsr_plugins.data.seeding import mix
+    from fsr_plugins.data.seeding import key_number, mix
 
-    return mix(seed, int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], 'big'))
+    return mix(seed, key_number(key))
 
 
 def _arguments(pairs: Sequence[str]) -> dict[str, object]:

@@ -18,11 +18,15 @@ import torch
 
 from fsr_plugins import config
 from fsr_plugins.adaptation import report as oneshot_report
+from fsr_plugins.adaptation.differences import paired_differences
 from fsr_plugins.adaptation.plan import plan
 from fsr_plugins.cli import main
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.degradations.bicubic import BicubicDown
 from fsr_plugins.engine import report
+from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
+from fsr_plugins.measuring.statistics import bootstrap_interval
 from fsr_plugins.registry import build_network
 from fsr_plugins.stores.images import read_image
 
@@ -140,9 +144,23 @@ def test_a_repeat_trains_with_the_exemplar_alone_and_never_sees_it_again(folder:
         assert datasets['val_target']['keys'] == [{'left': 'left_*', 'right+1': 'right_?'}[repeat.split]]
         assert repeat.stage.opt['manual_seed'] == 4 + repeat.number
         assert datasets['val_target']['seed'] == 4  # test faces are degraded alike
+        assert datasets['val_target']['draw_by'] == 'key'
         source = folder / 'experiments/demo/source/models/net_g_latest.pth'
         assert repeat.stage.opt['path']['pretrain_network_sr'] == str(source)
         assert repeat.stage.folder.parent.parent == folder / 'experiments/demo/oneshot'
+
+
+def test_leaving_out_the_exemplar_moves_no_other_face(folder: Path) -> None:
+    """LR of a test face depends on its key and the seed alone: not on which others are there, nor on its place."""
+    drawn: dict[str, list[int]] = {}
+    for repeat in plan(config.load('o.yml', ['oneshot.splits={all: ["*"]}', 'oneshot.exemplars=3'])).repeats:
+        settings = repeat.stage.options
+        dataset = make_dataset(settings.sets['val_target'], 'val', settings)
+        assert isinstance(dataset, ImageDataset) and len(dataset) == len(KEYS) - 1
+        for index in range(len(dataset)):
+            drawn.setdefault(dataset.key(index), []).append(dataset.sample(index).seed)
+    assert all(len(set(seeds)) == 1 for seeds in drawn.values())
+    assert len({seeds[0] for seeds in drawn.values()}) == len(KEYS)
 
 
 def test_the_target_set_keeps_its_own_choice(folder: Path) -> None:
@@ -225,6 +243,15 @@ def test_several_stages_are_compared(trained: Path) -> None:
     assert [row['network'] for row in found['table']] == ['bicubic', 'source only', 'adapt', 'direct']
     assert not list(trained.glob('experiments/demo/oneshot/**/*.pth'))
     assert cv2.imread('experiments/demo/oneshot.png').shape[0] == 6 * (128 + report.GAP)
+    (difference,) = found['differences']
+    rows = {row['network']: row['figures']['psnr']['mean'] for row in found['table']}
+    about = difference['figures']['psnr']
+    assert (difference['stage'], difference['minus'], about['splits'], about['exemplars']) == ('direct', 'adapt', 2, 4)
+    assert about['mean'] == pytest.approx(rows['direct'] - rows['adapt'])
+    assert about['low'] <= about['mean'] <= about['high'] and 0 < about['p'] <= 1
+    text = Path('experiments/demo/oneshot.md').read_text()
+    assert '|  | Δ quality ↑ | Δ psnr ↑ | Δ ssim ↑ |' in text and '| direct − adapt | - | ' in text
+    assert '± is the standard deviation' in text and 'over the splits, whose exemplars count together' in text
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -248,6 +275,38 @@ def test_statistics_of_splits_with_unequal_numbers_of_exemplars() -> None:
     # means of the splits 4 and 4; first exemplars 1.5, second 4.5
     assert rows['one']['psnr'] == {'mean': 4.0, 'deviation': pytest.approx(3 / 2**0.5)}
     assert rows['two']['psnr']['deviation'] == 0
+
+
+def test_paired_differences_are_of_the_same_exemplars() -> None:
+    """What exemplars and splits have in common drops out: the interval is that of the splits' mean differences."""
+    random = np.random.default_rng(0)
+    common, own = random.normal(0, 5, (2, 8, 3)), random.normal(0, 0.1, (8, 3))
+    own[0] += 1
+
+    def stage(values: np.ndarray) -> dict[str, list[dict[str, dict[str, float]]]]:
+        return {f'split{number}': [{'result': {'psnr': value}} for value in row] for number, row in enumerate(values)}
+
+    figures = {'direct': stage(common[0]), 'damma': stage(common[0] + own)}
+    (found,) = paired_differences(figures, 'result', ['psnr', 'lpips'])
+    assert (found['stage'], found['minus'], list(found['figures'])) == ('damma', 'direct', ['psnr'])
+    about = found['figures']['psnr']
+    by_split = own.mean(axis=1)
+    assert about['mean'] == pytest.approx(by_split.mean())
+    low, high = bootstrap_interval(by_split[:, None], np.arange(8), seed=0, resamples=10_000, confidence=0.95)
+    assert (about['low'], about['high']) == (pytest.approx(low[0]), pytest.approx(high[0]))
+    assert about['high'] - about['low'] < 0.8  # of single exemplars, unpaired, it were some 4 dB
+    assert (about['splits'], about['exemplars']) == (8, 24)
+
+
+def test_of_one_split_the_exemplars_are_resampled() -> None:
+    figures = {name: {'all': [{'result': {'psnr': value + add}} for value in (1.0, 2.0, 4.0)]}
+               for name, add in (('one', 0.0), ('two', 0.5))}  # fmt: skip
+    about = paired_differences(figures, 'result', ['psnr'])[0]['figures']['psnr']
+    assert (about['mean'], about['low'], about['high']) == (0.5, 0.5, 0.5) and about['exemplars'] == 3
+    single = {name: {'all': split['all'][:1]} for name, split in figures.items()}
+    about = paired_differences(single, 'result', ['psnr'])[0]['figures']['psnr']
+    assert (about['mean'], about['low'], about['p']) == (0.5, None, None)
+    assert paired_differences({'one': figures['one']}, 'result', ['psnr']) == []
 
 
 def test_one_exemplar_has_no_deviation() -> None:

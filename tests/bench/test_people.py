@@ -12,7 +12,7 @@ import pytest
 from fsr_plugins.bench import differences, summary, table, words
 from fsr_plugins.bench.options import Statistics
 from fsr_plugins.bench.people import TestPeople, people_by
-from fsr_plugins.bench.statistics import People, Values, bootstrap_interval, sign_flip_test
+from fsr_plugins.measuring.statistics import People, Values, bootstrap_interval, sign_flip_test
 
 DRAWS = 400
 RESAMPLES = 600

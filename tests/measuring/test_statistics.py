@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from fsr_plugins.bench.statistics import People, bootstrap_interval, holm, sign_flip_test
+from fsr_plugins.measuring.statistics import People, bootstrap_interval, holm, sign_flip_test
 
 RNG = np.random.default_rng(0)
 

@@ -11,6 +11,7 @@ from typing import Any, cast
 import cv2
 from torch import Tensor
 
+from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.atomic import writing
 from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.registry import build
@@ -108,7 +109,7 @@ class SetEvaluation:
         Args:
             cache: what metrics have computed of this batch already, see :meth:`Metric.update`; they add to it.
         """
-        images = {name: quantise(net(lq)) for name, net in self.nets.items()}
+        images = {name: quantise(enlarge(net, lq)) for name, net in self.nets.items()}
         cache = {} if cache is None else cache
         compared = {name: (image, gt) for name, image in images.items()}
         if HR in self.metrics and gt is not None:

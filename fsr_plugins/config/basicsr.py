@@ -35,12 +35,7 @@ def translate(opt: Options) -> list[tuple[str, str]]:
     Returns:
         the keys that are taken out because they have no effect here, each with the reason.
     """
-    model = opt.get('model_type')
-    if isinstance(model, str) and model in MODELS:
-        opt['model_type'] = MODELS[model]
-        if model == 'ESRGANModel' and isinstance(opt.get('train'), dict):
-            opt['train'].setdefault('relativistic', True)
-    found = list(_path(opt.get('path')))
+    found = [*_model(opt), *_path(opt.get('path'))]
     datasets = opt.get('datasets')
     for phase, block in datasets.items() if isinstance(datasets, dict) else ():
         if isinstance(block, dict) and isinstance(block.get('type'), str) and block['type'] in DATASETS:
@@ -51,6 +46,21 @@ def translate(opt: Options) -> list[tuple[str, str]]:
         if isinstance(block, dict) and isinstance(block.get('type'), str) and block['type'] in METRICS:
             found += [(f'val.metrics.{name}.{key}', why) for key, why in _metric(block)]
     return found
+
+
+def _model(opt: Options) -> Iterator[tuple[str, str]]:
+    name = opt.get('model_type')
+    if not isinstance(name, str) or name not in MODELS:
+        return
+    opt['model_type'] = MODELS[name]
+    if name == 'ESRGANModel' and isinstance(opt.get('train'), dict):
+        opt['train'].setdefault('relativistic', True)
+    # Where files of an earlier BasicSR, which 1.4.2 itself does not run, have what stands in `val` now.
+    moved = {key: opt.pop(key) for key in ('save_img', 'suffix') if key in opt}
+    if moved and isinstance(opt.get('val'), dict | None):
+        opt['val'] = {**moved, **(opt.get('val') or {})}
+    if 'crop_border' in opt and opt.pop('crop_border') is not None:
+        yield 'crop_border', 'each metric has its own'
 
 
 def _path(path: object) -> Iterator[tuple[str, str]]:

@@ -161,7 +161,7 @@ def write_images(place: Path, names: Sequence[str], height: int, width: int) -> 
         coarse = numbers.integers(0, 256, (6, 6, 3), dtype=np.uint8)
         cv2.imwrite(str(images / f'{name}.png'), cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
     if is_lmdb:
-        make_lmdb_from_imgs(str(images), str(place), [f'{name}.png' for name in names], list(names))
+        make_lmdb_from_imgs(str(images), str(place), [f'{name}.png' for name in names], list(names), map_size=2**26)
 
 
 def make_weights(opt: Options, given: Mapping[str, object], folder: Path) -> None:

@@ -15,10 +15,10 @@ testing gets random weights under the name that it gives.
 from __future__ import annotations
 
 import argparse
+import io
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -29,13 +29,13 @@ import numpy as np
 import torch
 import yaml
 
+from fsr_plugins.cli import main as fsr
 from fsr_plugins.config.basicsr import DATASETS, MODELS
 from fsr_plugins.config.yamlfile import read
 from fsr_plugins.registry import build_network
 
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs  # isort: skip
 
-ROOT = Path(__file__).resolve().parents[1]
 Options = dict[str, Any]
 #: Sizes of networks, by the argument's name.
 SMALL: Mapping[str, object] = {
@@ -68,20 +68,34 @@ def outcome(file: Path, folder: Path) -> Outcome:
     opt = read(file).values
     testing = 'train' not in opt
     given = dict(edits(opt))
-    if opt['model_type'] in MODELS:
-        make_data(opt, given, folder)
-        if testing:
-            make_weights(opt, given, folder)
-    command = [sys.executable, str(ROOT / 'fsr_plugins' / ('test.py' if testing else 'train.py')), '-opt', str(file)]
+    arguments = ['test' if testing else 'train', '-opt', str(file), '--json', 'out.json']
     for key, value in given.items():
-        command += ['--set', f'{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}']
-    command += ['--json', 'out.json']
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, env={**os.environ, 'COLUMNS': '200'})
+        arguments += ['--set', f'{key}={yaml.safe_dump(value, default_flow_style=True).splitlines()[0]}']
+    said = io.StringIO()
+    with inside(folder), redirect_stdout(io.StringIO()), redirect_stderr(said):
+        if opt['model_type'] in MODELS:
+            make_data(opt, folder)
+            if testing:
+                make_weights(opt, given, folder)
+        said.truncate(0)
+        status = fsr(arguments)
     name = str(PurePosixPath(*file.parts[-2:]))
-    if done.returncode == 0:
+    if status == 0:
         return Outcome(name, opt['model_type'], True, figures(folder / 'out.json', folder))
-    reason = next((line for line in done.stderr.splitlines() if 'model_type' in line), done.stderr.strip())
-    return Outcome(name, opt['model_type'], False, reason.replace(str(file), file.name).split('\n')[-1])
+    lines = [line for line in said.getvalue().splitlines() if file.name in line] or [said.getvalue().strip()]
+    reason = next((line for line in lines if 'model_type' in line), lines[0])
+    return Outcome(name, opt['model_type'], False, reason.partition(file.name)[2].lstrip(':0123456789 '))
+
+
+@contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    """Inside, the working directory is another."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def figures(file: Path, folder: Path) -> str:
@@ -125,7 +139,7 @@ def _at(opt: Options, keys: str) -> Any:
     return found
 
 
-def make_data(opt: Options, given: Mapping[str, object], folder: Path) -> None:
+def make_data(opt: Options, folder: Path) -> None:
     """Writes the images, LMDBs and lists of every set where the option file says that they are."""
     for phase, block in opt['datasets'].items():
         if block['type'] not in DATASETS:

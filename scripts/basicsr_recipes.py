@@ -77,7 +77,8 @@ def outcome(file: Path, folder: Path) -> Outcome:
             make_data(opt, folder)
             if testing:
                 make_weights(opt, given, folder)
-        said.truncate(0)
+        said.seek(0)
+        said.truncate()
         status = fsr(arguments)
     name = str(PurePosixPath(*file.parts[-2:]))
     if status == 0:

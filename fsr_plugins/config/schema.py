@@ -131,11 +131,13 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
-    if name not in MODEL_REGISTRY:
+    # BasicSR registers two of its models under a suffix, so that a package may use their plain names.
+    registered = next((each for each in (name, f'{name}_basicsr') if each in MODEL_REGISTRY), None)
+    if registered is None:
         hint = near(name, MODEL_REGISTRY.keys()) or ' `fsr list models` shows all.'
         problems.add(('model_type',), f'is {shown(name)}: no model is named so.{hint}')
         return None
-    model = MODEL_REGISTRY.get(name)
+    model = MODEL_REGISTRY.get(registered)
     if not hasattr(model, 'networks'):
         problems.add(
             ('model_type',),

@@ -192,13 +192,12 @@ def make_weights(opt: Options, given: Mapping[str, object], folder: Path) -> Non
 
 
 def table(outcomes: Sequence[Outcome]) -> str:
-    """The outcomes as Markdown."""
-    lines = ['| option file | model | | |', '|---|---|---|---|']
+    """The outcomes as Markdown; of why a file does not run, the first clause."""
+    lines = ['| option file | `model_type` | runs as | said |', '|---|---|---|---|']
     for each in outcomes:
-        state = (
-            f'`{MODELS[each.model]}`' if each.runs and each.model in MODELS else 'native' if each.runs else 'refused'
-        )
-        lines.append(f'| {each.file} | `{each.model}` | {state} | {each.said.replace("|", "/")} |')
+        state = f'`{MODELS.get(each.model, each.model)}`' if each.runs else 'refused'
+        said = each.said if each.runs else each.said.split(';')[0]
+        lines.append(f'| {each.file} | `{each.model}` | {state} | {said.replace("|", "/")} |')
     return '\n'.join(lines) + '\n'
 
 

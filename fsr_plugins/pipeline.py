@@ -17,6 +17,7 @@ from fsr_plugins.config.finished import DONE
 from fsr_plugins.config.inputs import StageInputs, gather_inputs
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.given import given_model
 from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
@@ -119,6 +120,8 @@ def _measure_again(stage: Stage, record: Record, inputs: StageInputs, world: Wor
 def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
     """Validates the networks of the last stage that validates anything, as its finished experiment left them.
 
+    Those of an option file that trains nothing have the weights that it names.
+
     Returns:
         ``{"name", "stage", "metrics": {stage: {metric: convention}}, "validation": {set: {net: {metric: value}}},
         "tables": {title: rows}}``; a figure that is NaN or Inf is None.
@@ -132,16 +135,19 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
         stage = _last_validating(experiment)
         if stage is None:
             raise UserError(f"{experiment.file} validates nothing: it has no 'val' or no 'val_…' dataset.")
-        if finished.record(stage) is None:
-            raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
-        finished.verify_all([*(experiment.stages[name] for name in stage.needs), stage])
+        if experiment.trains:
+            if finished.record(stage) is None:
+                raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
+            finished.verify_all([*(experiment.stages[name] for name in stage.needs), stage])
         with distributed.naming_lost_processes():
-            model = _finished_model(stage, world)
+            model = _finished_model(stage, world) if experiment.trains else given_model(stage, world)
             loaders = make_val_loaders(stage.options, world, pin_memory=False)
             pictures = Path(model.options.path['visualization'])
-            saves = stage.options.val is not None and stage.options.val.save_img
+            val = stage.options.val
+            saves = val is not None and val.save_img
+            suffix = (val.suffix if val is not None else None) or ('test' if experiment.trains else experiment.name)
             found = {
-                name: model.validate(loader, pictures / name if saves else None, 'test')
+                name: model.validate(loader, pictures / name if saves else None, suffix)
                 for name, loader in loaders.items()
             }
         measured = {'validation': found, 'tables': model.evaluation.tables(found)}

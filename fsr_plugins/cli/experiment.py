@@ -42,11 +42,11 @@ def add_launcher(parser: ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='taken and not needed')
 
 
-def load(arguments: Namespace) -> Experiment:
-    """The experiment of ``-opt``, ``--set`` and ``--debug``."""
+def load(arguments: Namespace, tests: bool = False) -> Experiment:
+    """The experiment of ``-opt``, ``--set`` and ``--debug``; see :func:`fsr_plugins.config.load`."""
     from fsr_plugins import config
 
-    return config.load(arguments.opt, arguments.overrides, debug=arguments.debug)
+    return config.load(arguments.opt, arguments.overrides, debug=arguments.debug, tests=tests)
 
 
 def show_figures(

@@ -12,7 +12,7 @@ EXAMPLE = 'fsr test -opt options/tsnet.yml --json figures.json'
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """The option file the experiment was trained with."""
+    """The option file the experiment was trained with, or one of networks that have weights already."""
     add_option_file(parser)
     add_launcher(parser)
     add_plugins(parser)
@@ -20,7 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Measures; the outcome is the figures by set, net and metric."""
-    experiment = load(arguments)
+    experiment = load(arguments, tests=True)
     from fsr_plugins import pipeline
 
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)

@@ -17,6 +17,7 @@ from pathlib import Path
 import yaml
 
 from fsr_plugins.config import overrides as command_line
+from fsr_plugins.config.basicsr import translate
 from fsr_plugins.config.bundled import located
 from fsr_plugins.config.dataset_keys import option_names
 from fsr_plugins.config.fingerprint import differences, fingerprint
@@ -38,6 +39,8 @@ logger = logging.getLogger(__name__)
 
 #: The stage of an option file without ``stages``.
 ONLY_STAGE = 'train'
+#: That of a file whose networks are only measured.
+TEST_STAGE = 'test'
 #: The folder of all experiments.
 EXPERIMENTS = 'experiments'
 #: Whole numbers that BasicSR's files write as 5e3.
@@ -58,6 +61,8 @@ class Experiment:
     stages: dict[str, Stage]
     oneshot: OneShotOptions  #: the block of that name; its defaults without one
     within: str = ''  #: the folder in ``experiments/`` that it shares with others
+    without_effect: tuple[str, ...] = ()  #: a sentence for each key that has none here
+    trains: bool = True  #: whether there is anything to train; else networks with weights are measured
 
     @property
     def folder(self) -> Path:
@@ -66,7 +71,12 @@ class Experiment:
 
 
 def load(
-    file: str | Path, overrides: Sequence[str] = (), *, root: Path | None = None, debug: bool = False
+    file: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    root: Path | None = None,
+    debug: bool = False,
+    tests: bool = False,
 ) -> Experiment:
     """Reads, merges, resolves and checks an option file. Nothing is written.
 
@@ -75,19 +85,26 @@ def load(
         overrides: ``a.b=c`` each, as given to ``--set``.
         root: the folder of ``experiments/``; the working directory if None.
         debug: BasicSR's ``--debug``: ``debug_`` before the name; prints every iteration, saves and validates every 8.
+        tests: also take a file that trains nothing, as BasicSR's for testing do.
     Raises:
         UserError: whatever is wrong with the file, all at once, a line each with file, line and key.
     """
     file = located(file)
-    experiment = compose(command_line.apply(read(file), overrides), file, root=root, debug=debug)
-    for line in dict.fromkeys(without_effect(stage.opt) for stage in experiment.stages.values()):
-        if line:
-            logger.warning('%s: %s', file, line)
+    document = command_line.apply(read(file), overrides)
+    experiment = compose(document, file, root=root, debug=debug, tests=tests)
+    for line in experiment.without_effect:
+        logger.warning('%s: %s', file, line)
     return experiment
 
 
 def compose(
-    document: Document, file: Path, *, root: Path | None = None, debug: bool = False, within: str = ''
+    document: Document,
+    file: Path,
+    *,
+    root: Path | None = None,
+    debug: bool = False,
+    within: str = '',
+    tests: bool = False,
 ) -> Experiment:
     """:func:`load` for what has been read already.
 
@@ -95,27 +112,38 @@ def compose(
         document: what an option file says, overrides included.
         file: what messages name where a key was not written anywhere.
         within: a folder in ``experiments/`` for several experiments that belong together.
+        tests: see :func:`load`.
     """
     if 'entries' in document.values and not {'model_type', 'datasets', 'stages'} & set(document.values):
         raise UserError(f'{file} is a suite, which compares experiments, and no experiment: `fsr bench -opt {file}`.')
     root = Path.cwd() if root is None else Path(root)
     name = _name(document, file, debug)
-    parts = _parts(document, file)
+    trains = not tests or _trains(document.values)
+    parts = _parts(document, file, ONLY_STAGE if trains else TEST_STAGE)
     load_plugins(_plugins(parts, file))
     lines: dict[str, None] = {}
     folder = root / EXPERIMENTS / within / name
-    merged = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}
+    completed = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}
+    merged = {stage: opt for stage, (opt, _) in completed.items()}
     resolved: dict[str, Stage] = {}
     for stage, part in parts.items():
         problems = Problems(lambda keys, places=part.places: where(places, keys, file), lines)  # type: ignore[misc]
         opt, needs = resolve(merged[stage], folder, merged, problems)
-        check_stage(stage, opt, problems)
+        check_stage(stage, opt, problems, trains)
         resolved[stage] = Stage(stage, opt, folder / stage, needs, part.places, file)
     problems = Problems(lambda keys: where(document.places, keys, file), lines)
     oneshot = check_oneshot(without_marks(document.values.get(ONESHOT)), parts, problems)
     fail(lines)
     names = order({stage: resolved[stage].needs for stage in resolved}, file)
-    return Experiment(name, file, root, {stage: resolved[stage] for stage in names}, oneshot, within)
+    idle = dict.fromkeys(line for opt, taken_out in completed.values() for line in without_effect(opt, taken_out))
+    stages = {stage: resolved[stage] for stage in names}
+    return Experiment(name, file, root, stages, oneshot, within, tuple(idle), trains)
+
+
+def _trains(values: Options) -> bool:
+    """Whether an option file is there to train by."""
+    datasets = values.get('datasets')
+    return bool({'stages', 'train'} & values.keys()) or (isinstance(datasets, dict) and 'train' in datasets)
 
 
 def _name(document: Document, file: Path, debug: bool) -> str:
@@ -129,10 +157,10 @@ def _name(document: Document, file: Path, debug: bool) -> str:
     return f'debug_{name}' if debug and not name.startswith('debug') else name
 
 
-def _parts(document: Document, file: Path) -> dict[str, Document]:
-    """Each stage's options laid over the common part."""
+def _parts(document: Document, file: Path, only: str) -> dict[str, Document]:
+    """Each stage's options laid over the common part; ``only`` is the stage of a file without ``stages``."""
     common = {key: value for key, value in document.values.items() if key not in ('stages', ONESHOT)}
-    stages = document.values.get('stages', {ONLY_STAGE: {}})
+    stages = document.values.get('stages', {only: {}})
     place = place_of(document.places, ('stages',), file)
     if not isinstance(stages, dict) or not stages:
         raise UserError(f"{place}: key 'stages' must map at least one stage's name to its options.")
@@ -160,10 +188,15 @@ def _plugins(parts: Mapping[str, Document], file: Path) -> dict[str, str]:
     return found
 
 
-def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
-    """The options with everything that BasicSR's own training expects to find. Wrong types are left for the schema."""
+def _complete(values: Options, name: str, stage: str, debug: bool) -> tuple[Options, list[tuple[str, str]]]:
+    """The options with everything that BasicSR's own training expects to find. Wrong types are left for the schema.
+
+    Returns:
+        the options, and what :func:`translate` has taken out of them.
+    """
     opt: Options = {'num_gpu': 'auto', 'manual_seed': 0, 'datasets': {}, 'path': {}, 'logger': {}}
     opt.update(copy.deepcopy(dict(values)))
+    taken_out = translate(opt)
     opt['name'] = f'{name}_{stage}'  # no slash: BasicSR makes a file name of it
     for key in ('path', 'logger', 'datasets'):
         opt[key] = {} if opt[key] is None else opt[key]
@@ -189,7 +222,7 @@ def _complete(values: Options, name: str, stage: str, debug: bool) -> Options:
         opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
         if isinstance(opt.get('val'), dict):
             opt['val']['val_freq'] = 8
-    return opt
+    return opt, taken_out
 
 
 def _expand_user(block: Block) -> None:

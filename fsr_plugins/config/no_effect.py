@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from fsr_plugins.values import Options
 
 #: In ``val`` and in a set: the values that ask for nothing else than what is done anyway, or None where no value does.
-_VAL: Mapping[str, tuple[object, ...]] = {'pbar': (False,), 'suffix': (None,)}
+_VAL: Mapping[str, tuple[object, ...]] = {'pbar': (False, None)}
 _SETS: Mapping[str, tuple[object, ...]] = {
     'use_shuffle': (True, None),
     'dataset_enlarge_ratio': (1, None),
@@ -18,22 +18,25 @@ _SETS: Mapping[str, tuple[object, ...]] = {
 }
 #: What is done instead, by key.
 _INSTEAD = {
+    'pbar': 'validation is logged when it is done',
     'use_shuffle': 'training is always shuffled',
     'dataset_enlarge_ratio': 'epochs follow each other without a pause',
-    'suffix': 'pictures are named by iteration',
+    'prefetch_mode': 'threads make batches ahead anyway',
+    'num_prefetch_queue': 'as many batches are made ahead as are needed',
+    'persistent_workers': 'the threads that read images live as long as the training',
 }
 #: Every such key of a set: the dataset does not read it either.
 SET_KEYS = frozenset(_SETS)
 VAL_KEYS = frozenset(_VAL)
 
 
-def without_effect(opt: Options) -> str:
-    """One sentence that names the keys of a stage's options that ask for what is not done; empty without any."""
-    found = dict(_found(opt))
-    if not found:
-        return ''
-    keys = ', '.join(f"'{key}'" + (f' ({why})' if why else '') for key, why in found.items())
-    return f'These keys of BasicSR have no effect here: {keys}.'
+def without_effect(opt: Options, taken_out: Iterable[tuple[str, str]] = ()) -> list[str]:
+    """A sentence for each key of a stage's options that asks for what is not done.
+
+    Args:
+        taken_out: such keys that are no longer in the options, each with the reason.
+    """
+    return [f"the key '{key}' has no effect here: {why}." for key, why in (*_found(opt), *taken_out)]
 
 
 def _found(opt: Options) -> Iterator[tuple[str, str]]:
@@ -42,4 +45,4 @@ def _found(opt: Options) -> Iterator[tuple[str, str]]:
     for name, (block, known) in blocks.items():
         for key, value in block.items() if isinstance(block, dict) else ():
             if key in known and value not in known[key]:
-                yield f'{name}.{key}', _INSTEAD.get(key, '')
+                yield f'{name}.{key}', _INSTEAD[key]

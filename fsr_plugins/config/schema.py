@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fsr_plugins.config.blocks import check_block
+from fsr_plugins.config.blocks import check_block, find_type
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.declared import DeclaredModel
 from fsr_plugins.config.losses import loss_fields
@@ -47,8 +47,8 @@ class ValOptions(StrictOptions):
 
     val_freq: int = Field(5000, ge=1, description='iterations between two validations')
     save_img: bool = Field(False, description='write the pictures of the result')
-    pbar: bool = Field(False, description='of BasicSR; no effect here')
-    suffix: str | None = Field(None, description='of BasicSR; no effect here')
+    pbar: bool | None = Field(False, description='of BasicSR; no effect here')
+    suffix: str | None = Field(None, description='what names of pictures end with that `fsr test` writes')
     metrics: NamedBlocks | None = Field(None, description='what is measured: by name, a block of a registered metric')
 
 
@@ -88,8 +88,12 @@ def generates_set(model: object) -> bool:
     return bool(getattr(model, 'generates_set', False))
 
 
-def check_stage(stage: str, opt: Options, problems: Problems) -> None:
-    """Checks one stage's complete options; everything wrong is added to ``problems``."""
+def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = True) -> None:
+    """Checks one stage's complete options; everything wrong is added to ``problems``.
+
+    Args:
+        trains: whether the stage is there to be trained; else its networks are only measured.
+    """
     model = _model(stage, opt, problems)
     blocks = {key for key in opt if key.startswith('network_')}
     own = getattr(model, 'Options', None)
@@ -103,7 +107,7 @@ def check_stage(stage: str, opt: Options, problems: Problems) -> None:
         problems.add(('num_gpu',), f"is {opt['num_gpu']}, but must be 'auto' or 0 and more.")
     if opt.get('degradation') is not None:
         check_block(opt['degradation'], ('degradation',), problems, 'degradations')
-    _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train')
+    _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train', trains)
     _check_val_and_logger(opt, problems)
     if model is None:
         return
@@ -114,7 +118,10 @@ def check_stage(stage: str, opt: Options, problems: Problems) -> None:
             if opt.get(key) is not None:
                 problems.add((key,), f"is for training, and stage '{stage}' trains nothing: set '{key}: null' in it.")
         return
-    _check_train(stage, model, opt, problems)
+    if trains:
+        _check_train(stage, model, opt, problems)
+    elif opt.get('val') is None:
+        problems.add(('val',), "is missing: say what is measured ('metrics'), or 'save_img: true' for pictures.")
     refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
     if refusal is not None and opt.get('val') is not None:
         problems.add(('val',), f'cannot be had: {refusal}')
@@ -124,16 +131,18 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
-    if name not in MODEL_REGISTRY:
+    # BasicSR registers two of its models under a suffix, so that a package may use their plain names.
+    registered = next((each for each in (name, f'{name}_basicsr') if each in MODEL_REGISTRY), None)
+    if registered is None:
         hint = near(name, MODEL_REGISTRY.keys()) or ' `fsr list models` shows all.'
         problems.add(('model_type',), f'is {shown(name)}: no model is named so.{hint}')
         return None
-    model = MODEL_REGISTRY.get(name)
+    model = MODEL_REGISTRY.get(registered)
     if not hasattr(model, 'networks'):
         problems.add(
             ('model_type',),
-            f"is '{name}', one of BasicSR's own models; stage '{stage}' needs an FSRModel."
-            ' SupervisedModel trains any single network.',
+            f"is '{name}', a model of BasicSR's own training loop, which is not run here; stage '{stage}' needs an"
+            ' FSRModel. SupervisedModel trains any single network, GANModel one with a discriminator.',
         )
         return None
     return model
@@ -225,11 +234,14 @@ def loss_blocks(opt: Options) -> Options:
     return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
 
 
-def _check_datasets(stage: str, opt: Options, problems: Problems, first: str) -> None:
+def _check_datasets(stage: str, opt: Options, problems: Problems, first: str, trains: bool) -> None:
     """Checks every set; that called ``train`` as one of the phase ``first``."""
     datasets = opt.get('datasets')
-    if not isinstance(datasets, dict) or 'train' not in datasets:
-        problems.add(('datasets', 'train'), f"is missing: stage '{stage}' needs data to train on.")
+    if trains and (not isinstance(datasets, dict) or 'train' not in datasets):
+        needs = f"stage '{stage}' needs data to train on; a file without it is for `fsr test`."
+        problems.add(('datasets', 'train'), f'is missing: {needs}')
+    if not trains and not datasets:
+        problems.add(('datasets',), "is missing: sets to measure, 'test_1', 'test_2' …")
     named: dict[str, str] = {}
     for phase, block in (datasets if isinstance(datasets, dict) else {}).items():
         keys = ('datasets', phase)
@@ -257,8 +269,12 @@ def _check_val_and_logger(opt: Options, problems: Problems) -> None:
     metrics = val.get('metrics')
     for name, block in (metrics if isinstance(metrics, dict) else {}).items():
         keys = ('val', 'metrics', name)
-        metric = check_block(block, keys, problems, 'metrics')
-        if metric is not None and not hasattr(metric, 'update'):
+        metric = find_type(block, keys, problems, 'metrics')
+        if metric is None:
+            continue
+        if hasattr(metric, 'update'):
+            check_block(block, keys, problems, 'metrics')
+        else:
             problems.add(
                 (*keys, 'type'), f"is '{block['type']}', a function of BasicSR's. `fsr list metrics` shows ours."
             )

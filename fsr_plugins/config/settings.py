@@ -120,6 +120,19 @@ class StageSettings(StageOptions):
         """The blocks of ``datasets`` by phase."""
         return {phase: SetOptions(phase, block) for phase, block in self.datasets.items()}
 
+    @cached_property
+    def luma(self) -> bool:
+        """Whether networks take and give the luma alone, as the sets say by ``color: y``.
+
+        Raises:
+            UserError: some sets say so and others do not.
+        """
+        said = {phase: data.block.get('color') == 'y' for phase, data in self.sets.items()}
+        if len(set(said.values())) > 1:
+            others = ', '.join(f"'datasets.{phase}'" for phase, luma in said.items() if not luma)
+            raise UserError(f"Some sets say 'color: y' and {others} not: one network takes the same of all.")
+        return any(said.values())
+
     @property
     def validation_sets(self) -> list[SetOptions]:
         """Those that are validated on."""

@@ -7,6 +7,7 @@ from fsr_plugins.data.datasets import FaceDataset, SourceTargetDataset, Unpaired
 from fsr_plugins.data.hr_dataset import HRDataset
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.paired_images import PairedImages, SingleImages
 from fsr_plugins.data.real_dataset import RealFaceDataset
 
 __all__ = [
@@ -15,7 +16,9 @@ __all__ = [
     'FaceDataset',
     'HRDataset',
     'ImageDataset',
+    'PairedImages',
     'RealFaceDataset',
+    'SingleImages',
     'SourceTargetDataset',
     'TrainLoader',
     'UnpairedFaceDataset',

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from fsr_plugins.data.augment import Flip
 from fsr_plugins.data.key_choice import choose_by_key
-from fsr_plugins.data.options import Block, ImageDatasetOptions, parse_options
+from fsr_plugins.data.options import Block, ImageDatasetOptions, Keys, parse_options
 from fsr_plugins.data.seeding import key_number, mix, permutation
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.checksum import store_checksum
@@ -79,7 +79,7 @@ class ImageDataset(Dataset[Values], ABC):
         self.scale = self.options.scale or 1
         self._opened: list[Store] = []
         self.store = self.open_root(self.root())
-        candidates = choose_by_key(self.store, self.options.keys, self.options.exclude_keys, self.name)
+        candidates = choose_by_key(self.store, self.wanted(self.store), self.options.exclude_keys, self.name)
         self.chosen = self.choose(
             self.store, candidates, 'max_images', self.options.max_images, self.options.subset_seed
         )
@@ -101,6 +101,14 @@ class ImageDataset(Dataset[Values], ABC):
     @abstractmethod
     def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         """Writes samples as :meth:`fill` does, without ``index`` and ``seed``; what it opens goes on ``stack``."""
+
+    def wanted(self, store: Store) -> Keys | None:
+        """Which images of the main store are used, as the option ``keys`` names them; None: all.
+
+        Raises:
+            UserError: a list of them cannot be read, or names what is not there.
+        """
+        return self.options.keys
 
     def open_root(self, root: str | list[str]) -> Store:
         """Opens a store, or several as one; UserError if ``io_backend`` contradicts any."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.degradations.bicubic import bicubic_up
@@ -64,7 +65,7 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
         for index in indices:
             lq = lq_of(model, torch.utils.data.default_collate([dict(dataset[index])]), dataset.opt['name'])
             images = {'LR': lq, 'bicubic': bicubic_up(lq, model.options.scale)}
-            images |= {name: net(lq) for net, name in nets.items()}
+            images |= {name: enlarge(net, lq) for net, name in nets.items()}
             if model.gt is not None:
                 images['HR'] = model.gt
             for name, image in images.items():
@@ -110,5 +111,5 @@ def write_preview(folder: Path, model: FSRModel) -> None:
 
 
 def pixels(image: Tensor) -> np.ndarray:
-    """(1, 3, H, W) RGB in [0, 1] to uint8 HWC BGR."""
-    return quantise(image)[0].mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()
+    """(1, 3, H, W) RGB in [0, 1], or (1, 1, H, W) luma, to uint8 HWC BGR."""
+    return quantise(image)[0].expand(3, -1, -1).mul(255).round().byte().permute(1, 2, 0).flip(2).cpu().numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -37,18 +38,23 @@ class NIQE(MeanMetric):
     better = 'lower'
     needs_gt = False
 
-    def __init__(self, crop_border: int = 0) -> None:
+    def __init__(self, crop_border: int = 0, convert_to: Literal['y', 'gray'] = 'y') -> None:
         """
         Args:
             crop_border: pixels left out at each edge, before enlarging.
+            convert_to: what is measured of a colour image: its luma (BT.601, 16–235), or its grey (BT.601, 0–255).
 
         Raises:
             UserError: a negative border.
         """
         if crop_border < 0:
             raise UserError(f"'crop_border' of the metric NIQE is {crop_border}: give 0 or more.")
-        super().__init__(f'Y, border {crop_border}, uint8, sides under {SMALLEST} px enlarged bicubically (64 px: ×3)')
+        grey = 'Y' if convert_to == 'y' else 'grey'
+        super().__init__(
+            f'{grey}, border {crop_border}, uint8, sides under {SMALLEST} px enlarged bicubically (64 px: ×3)'
+        )
         self.crop_border = crop_border
+        self.convert_to = convert_to
 
     def values(self, sr: Tensor, gt: Tensor | None) -> Tensor:
         """NIQE of each image, shape (N,) float64."""
@@ -60,9 +66,16 @@ class NIQE(MeanMetric):
         factor = math.ceil(SMALLEST / min(images.shape[-2:]))
         if factor > 1:
             images = imresize(images, scale=factor).clamp(0, 1)
-        grey = luma(images) if images.shape[1] == 3 else images
+        if images.shape[1] == 3:
+            images = luma(images) if self.convert_to == 'y' else _grey(images)
         # Rounded as in the MATLAB original.
-        return niqe(grey.mul(255).round())
+        return niqe(images.mul(255).round())
+
+
+def _grey(images: Tensor) -> Tensor:
+    """As OpenCV's ``COLOR_RGB2GRAY``: (N, 3, H, W) RGB to (N, 1, H, W)."""
+    weights = images.new_tensor([0.299, 0.587, 0.114])
+    return (images * weights[:, None, None]).sum(1, keepdim=True)
 
 
 @functools.lru_cache(maxsize=1)

@@ -3,6 +3,7 @@
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import StrictOptions, TrainOptions
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.gan import GANModel
 from fsr_plugins.models.linear import LinearModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.recogniser import RecogniserModel
@@ -15,6 +16,7 @@ __all__ = [
     'Block',
     'Evaluation',
     'FSRModel',
+    'GANModel',
     'GeneratedFaces',
     'LinearModel',
     'Loss',

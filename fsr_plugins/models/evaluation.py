@@ -11,6 +11,7 @@ from typing import Any, cast
 import cv2
 from torch import Tensor
 
+from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.atomic import writing
 from fsr_plugins.metrics.base import BatchMeta, Metric
 from fsr_plugins.registry import build
@@ -110,7 +111,7 @@ class SetEvaluation:
         Args:
             cache: what metrics have computed of this batch already, see :meth:`Metric.update`; they add to it.
         """
-        return self.take({name: net(lq) for name, net in self.nets.items()}, gt, meta, cache)
+        return self.take({name: enlarge(net, lq) for name, net in self.nets.items()}, gt, meta, cache)
 
     def take(
         self, made: Mapping[str, Tensor], gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fsr_plugins.config.settings import StageSettings, read_settings
+from fsr_plugins.metrics.psnr_ssim import luma
 from fsr_plugins.models import networks
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.precision import Precision
@@ -31,7 +32,8 @@ class StageModel(BaseModel):
 
     Attributes:
         options: the stage's options, typed.
-        gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none.
+        gt: HR batch, NCHW RGB float32 in [0, 1], on the device; None where the data has none; one channel, the luma,
+            where the sets say ``color: y``.
         lq: LR batch likewise: the data's own, or made from ``gt`` by the option ``degradation``.
         batch: everything else the data holds, images like ``gt``, maps and numbers as they are.
         files: the keys of the batch's images.
@@ -78,6 +80,7 @@ class StageModel(BaseModel):
                     layout = torch.channels_last if self.options.channels_last is True else torch.contiguous_format
                     # Two steps: laying out anew and dividing at once takes one and a half times as long on a CPU.
                     moved = moved.permute(0, 3, 1, 2).to(torch.float32, memory_format=layout).div_(255)
+                    moved = luma(moved) if self.options.luma and moved.shape[1] == 3 else moved
                 self.batch[key] = moved
             self.gt, self.lq = self.batch.get('gt'), self.batch.get('lq')
             if self.lq is None and self.gt is not None and self.degradation is not None:

@@ -18,7 +18,7 @@ from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import size_of
 from fsr_plugins.models import legacy
-from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, write_images
+from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, quantise, write_images
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Batch, Options, Record
@@ -168,7 +168,9 @@ class SuperResolution(Evaluation[ModelT]):
         with evaluating(*nets.values()), model.precision.autocast():
             for batch in loader:
                 lq = lq_of(model, batch, name)
-                images = evaluation.update(lq, model.gt, meta_of(model))
+                # Luma is no whole number of levels yet, as what it is compared with will be.
+                gt = quantise(model.gt) if model.gt is not None and model.options.luma else model.gt
+                images = evaluation.update(lq, gt, meta_of(model))
                 for label in compared:
                     check_enlargement(label, images[label], lq, scale)
                 if save_to is not None:

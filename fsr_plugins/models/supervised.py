@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
@@ -29,10 +29,15 @@ class SupervisedModel(FSRModel):
     def step(self) -> None:
         """SR = net_g(LR), compared with HR."""
         with self.phase('net_g') as losses:
-            sr = self.net_g(self.lq)
-            if 'pixel_opt' in self.losses:
-                losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
-            if 'perceptual_opt' in self.losses:
-                for name, value in zip(('l_percep', 'l_style'), self.losses.perceptual_opt(sr, self.gt), strict=True):
-                    if value is not None:
-                        losses[name] = value
+            losses.update(self.losses_to_hr(self.net_g(self.lq)))
+
+    def losses_to_hr(self, sr: Tensor) -> dict[str, Tensor]:
+        """The losses of these images to HR by name: ``l_pix``, ``l_percep`` and ``l_style``, as far as given."""
+        losses: dict[str, Tensor] = {}
+        if 'pixel_opt' in self.losses:
+            losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
+        if 'perceptual_opt' in self.losses:
+            pair = self.losses.perceptual_opt(sr, self.gt)
+            named = zip(('l_percep', 'l_style'), pair, strict=True)
+            losses.update((name, value) for name, value in named if value is not None)
+        return losses

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
 from fsr_plugins.config.problems import explained
@@ -47,7 +48,7 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
         if net is not None and model.lq is not None:
             what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
             with explained(what), evaluating(net), model.precision.autocast():
-                check_enlargement('result', net(model.lq), model.lq, options.scale)
+                check_enlargement('result', enlarge(net, model.lq), model.lq, options.scale)
         return
     phases = {data.name: data.phase for data in options.validation_sets}
     for name, loader in make_val_loaders(options, World(), pin_memory=False).items():

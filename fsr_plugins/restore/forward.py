@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.choices import key_of, recall, remember
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.errors import UserError
@@ -74,7 +75,7 @@ class Forward:
             return self._graphs[lq.shape[-2], lq.shape[-1]](lq)
         lq = lq.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, dtype=_FORMATS[way], enabled=way != 'fp32'):
-            sr = self.net(lq)
+            sr = enlarge(self.net, lq)
         # Whoever gives something else is told so where the result is looked at.
         return sr.float() if isinstance(sr, Tensor) and sr.is_floating_point() else sr
 

@@ -243,7 +243,7 @@ WRONG = [
     ('num_gpu', 'all', "'num_gpu' is 'all', but must be 'auto' or a whole number"),
     ('num_gpu', -1, "'num_gpu' is -1"),
     ('model_type', 'SupervizedModel', "Did you mean 'SupervisedModel'?"),
-    ('model_type', 'SRModel', "one of BasicSR's own models"),
+    ('model_type', 'VideoBaseModel', "BasicSR's own training loop"),
     ('network_g.type', 'EDRS', "Did you mean 'EDSR'?"),
     ('network_g.num_feet', 3, "'network_g.num_feet' is not known to EDSR. Did you mean 'num_feat'?"),
     ('network_g.num_feat', 'many', "'network_g.num_feat' is 'many', but must be a number"),
@@ -260,7 +260,7 @@ WRONG = [
     ('train.scheduler', {'type': 'StepLR'}, "'train.scheduler.step_size' is missing"),
     ('val.val_frequ', 3, "Did you mean 'val_freq'?"),
     ('val.metrics.psnr.crop', 3, "'val.metrics.psnr.crop' is not known to PSNR"),
-    ('val.metrics.psnr.type', 'calculate_psnr', "a function of BasicSR's"),
+    ('val.metrics.psnr.type', 'calculate_psnr_pt', "a function of BasicSR's"),
     ('logger.print_freq', 0, "'logger.print_freq' is 0"),
     ('logger.wandb', {'projekt': 'x'}, "'logger.wandb.projekt' is not known"),
     ('path', {'pretrain_network_q': 'x'}, "Did you mean 'pretrain_network_g'?"),
@@ -329,11 +329,11 @@ def test_a_models_own_keys(tmp_path: Path) -> None:
 
 
 def test_basicsr_dataset_keys_come_from_its_source(tmp_path: Path) -> None:
-    block = {'type': 'PairedImageDataset', 'dataroot_gt': 'a', 'dataroot_lq': 'b', 'io_backend': {'type': 'disk'},
+    block = {'type': 'RealESRGANPairedDataset', 'dataroot_gt': 'a', 'dataroot_lq': 'b', 'io_backend': {'type': 'disk'},
              'gt_size': 16, 'use_hflip': True, 'use_rot': False, 'batch_size_per_gpu': 1}  # fmt: skip
     load(tmp_path, put(tiny.options(), 'datasets.train', block))
     with pytest.raises(
-        UserError, match="'datasets.train.use_hfilp' is not known to PairedImageDataset. Did you mean 'use_hflip'"
+        UserError, match="'datasets.train.use_hfilp' is not known to RealESRGANPairedDataset. Did you mean 'use_hflip'"
     ):
         load(tmp_path, put(tiny.options(), 'datasets.train', {**block, 'use_hfilp': True}))
 

@@ -75,3 +75,13 @@ def test_bad_border() -> None:
         NIQE(crop_border=-1)
     with pytest.raises(UserError, match='Nothing of 16×16'):
         NIQE(crop_border=8).update(torch.zeros(1, 3, 16, 16), None, {})
+
+
+def test_grey_equals_basicsr_and_is_not_luma() -> None:
+    images = photographs((200, 310))
+    grey, luma = NIQE(crop_border=4, convert_to='gray'), NIQE(crop_border=4)
+    for metric in (grey, luma):
+        metric.update(to_tensor(images), None, {})
+    expected = [reference.calculate_niqe(image[..., ::-1], 4, convert_to='gray') for image in images]
+    np.testing.assert_allclose(grey.last['niqe'], expected, rtol=2e-3)
+    assert (grey.last['niqe'] - luma.last['niqe']).abs().min() > 1e-2 and grey.convention.startswith('grey')

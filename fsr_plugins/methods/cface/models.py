@@ -16,11 +16,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from fsr_plugins.config.losses import Loss
-from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.recogniser import Align
-from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.embedding import Embedder
+from fsr_plugins.models.gan import GANModel
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.recogniser import check_identities, identities_of
 from fsr_plugins.registry import MODEL_REGISTRY
@@ -28,27 +27,20 @@ from fsr_plugins.values import State
 
 
 @MODEL_REGISTRY.register()
-class CFaceGANModel(FSRModel):
+class CFaceGANModel(GANModel):
     """Step 1: N^SR and N^D by Eq. 7, with the embeddings of a frozen CNN^R; its result is C-Face-v1.
 
     Without compare faces L_SI (Eq. 4) is left of L_CF: the control.
     """
 
-    networks = {
-        'net_g': Net(result=True),
-        'net_d': Net(optional=True, train_only=True),
-        'net_r': Net(frozen=True, optional=True, train_only=True),
-    }
-    net_g: nn.Module
-    net_d: nn.Module
+    networks = {**GANModel.networks, 'net_r': Net(frozen=True, optional=True, train_only=True)}
     net_r: nn.Module
 
-    class Train(TrainOptions):
-        """The terms of Eq. 7, each with its weight in its block: one left out is off."""
+    class Train(GANModel.Train):
+        """The terms of Eq. 7, each with its weight in its block: one left out is off. Eq. 7 has no pixel loss."""
 
         gan_opt: Loss | None = Loss.field('L_GAN, Eq. 1, alpha', needs='net_d')
         content_opt: Loss | None = Loss.field('L_P, Eq. 2, beta')
-        pixel_opt: Loss | None = Loss.field('not in Eq. 7')
         cface_opt: Loss | None = Loss.field('L_CF, Eq. 5 and 6: a CompareFaceLoss', needs='net_r')
         use_compare: bool = Field(True, description='false: no compare faces, so that L_SI is left of L_CF')
         align: Align = Field('none', description="landmarks: CNN^R sees faces aligned by HR's points")
@@ -65,31 +57,14 @@ class CFaceGANModel(FSRModel):
         """See :meth:`FSRModel.check_data`; faces that shall be aligned have known points."""
         self.embedder.check(dataset)
 
-    def step(self) -> None:
-        """N^SR, then N^D on the same images."""
-        self.train_discriminator(self.train_generator())
-
-    def train_generator(self) -> Tensor:
-        """One step of N^SR by Eq. 7; returns its images, detached."""
-        with self.phase('net_g') as losses:
-            sr = self.net_g(self.lq)
-            if 'pixel_opt' in self.losses:
-                losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
-            if 'content_opt' in self.losses:
-                losses['l_content'] = self.losses.content_opt(sr, self.gt)
-            if 'gan_opt' in self.losses:
-                losses['l_gan'] = self.losses.gan_opt(self.net_d(sr), True, is_disc=False)
-            if 'cface_opt' in self.losses:
-                losses['l_cface'] = self.identity_loss(sr)
-        return sr.detach()
-
-    def train_discriminator(self, sr: Tensor) -> None:
-        """One step of N^D by Eq. 1 on HR and on these images."""
-        if 'gan_opt' not in self.losses:
-            return
-        with self.phase('net_d') as losses:
-            losses['l_d'] = self.losses.gan_opt(self.net_d(self.gt), True, is_disc=True)
-            losses['l_d'] += self.losses.gan_opt(self.net_d(sr), False, is_disc=True)
+    def generator_losses(self, sr: Tensor) -> dict[str, Tensor]:
+        """What N^SR learns by: see :meth:`GANModel.generator_losses`, ``l_content`` and ``l_cface``."""
+        losses = super().generator_losses(sr)
+        if 'content_opt' in self.losses:
+            losses['l_content'] = self.losses.content_opt(sr, self.gt)
+        if 'cface_opt' in self.losses:
+            losses['l_cface'] = self.identity_loss(sr)
+        return losses
 
     def identity_loss(self, sr: Tensor) -> Tensor:
         """L_CF of these images (Eq. 6)."""
@@ -164,7 +139,7 @@ class CFaceJointModel(CFaceGANModel):
         """N^SR, N^D, then CNN^R, on the same images."""
         # To N^SR and N^D the recogniser is fixed: the statistics of its normalisation layers must not move either.
         bare(self.net_r).eval()
-        sr = self.train_generator()
+        sr = self.train_generator() if self.generator_learns() else self.generate()
         self.train_discriminator(sr)
         bare(self.net_r).train()
         self.train_recogniser(sr)

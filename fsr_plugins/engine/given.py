@@ -1,0 +1,27 @@
+"""Networks that an option file names the weights of: measured without an experiment that trained them."""
+
+from __future__ import annotations
+
+import logging
+
+from fsr_plugins import config
+from fsr_plugins.config import Stage
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.models.base import FSRModel
+
+logger = logging.getLogger(__name__)
+
+
+def given_model(stage: Stage, world: World) -> FSRModel:
+    """The stage's model for testing, with the weights that ``path`` names.
+
+    Raises:
+        UserError: weights are not there or do not fit.
+    """
+    for network in stage.networks.values():
+        if network.weights is None and not stage.model.networks[network.label].train_only:
+            logger.warning(
+                "%s has no weights ('path.%s'): random ones are measured.", network.label, network.weights_key
+            )
+    model: FSRModel = stage.model(config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False))
+    return model

@@ -116,6 +116,7 @@ def scatter(
     y = Axis(_ends(points, lines.values()), HEIGHT - _BOTTOM, _TOP)
     parts = [*_frame(x, y, x_title, y_title)]
     placed: list[tuple[float, float, float, float]] = []
+    named: list[tuple[float, float]] = []  # the left ends and the heights of the baselines' names
     for point in points:  # marks and their intervals are obstacles for every name
         across = x.place(point.x)
         top, bottom = (y.end(point.y if end is None else end) for end in (point.high, point.low))
@@ -126,10 +127,12 @@ def scatter(
     for name, value in lines.items():
         at = y.end(value)
         parts.append(_line('base', _LEFT, at, WIDTH - _RIGHT, at))
-        parts.append(
-            f'<text class="tick" x="{WIDTH - _RIGHT}" y="{at - 5:.1f}" text-anchor="end">{escape(name)}</text>'
-        )
-        placed.append((WIDTH - _RIGHT - _width(name), at - 17, WIDTH - _RIGHT, at + 2))
+        # Beside the names of the lines that are so near that names would meet.
+        right = min([WIDTH - _RIGHT, *(left - _LINE for left, other in named if abs(other - at) < _LINE)])
+        if right - _width(name) >= _LEFT:
+            parts.append(f'<text class="tick" x="{right:.1f}" y="{at - 5:.1f}" text-anchor="end">{escape(name)}</text>')
+            named.append((right - _width(name), at))
+            placed.append((right - _width(name), at - 17, right, at + 2))
     for point in sorted(points, key=lambda each: each.y, reverse=True):
         across, down, beyond = x.place(point.x), y.end(point.y), y.beyond(point.y)
         if point.low is not None and point.high is not None and not beyond:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fsr_plugins.bench.results import Json, Results
-from fsr_plugins.bench.table import NONE, Cell, ReportTable, Row, number
+from fsr_plugins.bench.table import NONE, Cell, ReportTable, Row, counted, number
 
 
 def costs(results: Results) -> ReportTable | None:
@@ -64,5 +64,6 @@ def _cost_notes(results: Results) -> list[str]:
 
 def machine_in_words(machine: Json) -> str:
     """Processor or GPU, cores and memory."""
+    cores, threads = counted(machine['cores'], 'core', 'cores'), counted(machine['torch_threads'], 'thread', 'threads')
     gpu = f'{machine["gpu"]}, ' if machine['gpu'] else ''
-    return f'{gpu}{machine["cpu"]}, {machine["cores"]} cores, {machine["memory"]}, {machine["torch_threads"]} threads'
+    return f'{gpu}{machine["cpu"]}, {cores}, {machine["memory"]}, {threads}'

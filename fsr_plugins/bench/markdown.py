@@ -43,7 +43,8 @@ def _table(content: ReportTable) -> list[str]:
     head = [f'{title} ({small})' if small else title for title, small in content.columns]
     rows = []
     for row in content.rows:
-        texts = [' '.join([row.name, *(f'({mark})' for mark in row.marks)])]
+        small = [f'<sub>{row.small}</sub>'] if row.small else []
+        texts = [' '.join([row.name, *(f'({mark})' for mark in row.marks), *small])]
         for cell in row.cells:
             text = (cell.text, f'**{cell.text}**', f'<u>{cell.text}</u>')[cell.rank] + cell.stars.replace('*', '\\*')
             texts.append(f'{text} <sub>{cell.small.replace(chr(10), ", ")}</sub>' if cell.small else text)

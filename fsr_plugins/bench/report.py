@@ -42,6 +42,8 @@ def write(
             f'{next(iter(suite.curves.metrics))} of the first {suite.curves.number} {_watched(suite.curves)} over the '
             f'{suite.budget.unit} that a network has seen; nothing was chosen by it'
         )
+        if any(len(entry.seeds) > 1 for entry in suite.entries.values()):
+            caption += '; of several seeds the first'
     write_text(folder / 'report.html', page(results, shown, curves.learning_curves(suite), caption))
     logger.info('Report: %s', folder / 'report.html')
 

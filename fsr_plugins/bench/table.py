@@ -32,11 +32,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A named row; ``marks`` are short words beside the name."""
+    """A named row; ``marks`` are short words beside the name, ``small`` is written small beneath it."""
 
     name: str
     cells: Sequence[Cell]
     marks: Sequence[str] = ()
+    small: str = ''
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def quality(results: Results) -> ReportTable:
                 for metric in metrics
             ],
             _marks(results, name),
+            _not_above(results, name),
         )
         for name, about in results['entries'].items()
     ]
@@ -105,21 +107,25 @@ def quality(results: Results) -> ReportTable:
 
 
 def _marks(results: Results, name: str) -> list[str]:
-    """Short words beside an entry's name; also which baselines it does not beat by the metric of quality."""
-    about, metric = results['entries'][name], results['quality']
+    """Short words beside an entry's name."""
+    about = results['entries'][name]
     given = (('reference', name == results['reference']), ('unfair', about['unfair']))
     marks = [mark for mark, is_given in given if is_given]
     if len(about['seeds']) > 1:
         marks.append(f'{len(about["seeds"])} seeds')
-    if is_baseline(about):
-        return marks
+    return marks
+
+
+def _not_above(results: Results, name: str) -> str:
+    """Which baselines an entry does not beat by the metric of quality; of a baseline nothing is said."""
+    about, metric = results['entries'][name], results['quality']
     sign = 1 if results['metrics'][metric]['better'] == 'higher' else -1
     own = _mean(about, metric)
-    for other in results['entries'].values():
-        theirs = _mean(other, metric)
-        if is_baseline(other) and own is not None and theirs is not None and sign * own <= sign * theirs:
-            marks.append(f'not above {other["title"]}')
-    return marks
+    if is_baseline(about) or own is None:
+        return ''
+    baselines = {other['title']: _mean(other, metric) for other in results['entries'].values() if is_baseline(other)}
+    found = [title for title, theirs in baselines.items() if theirs is not None and sign * own <= sign * theirs]
+    return f'not above {"; ".join(found)}' if found else ''
 
 
 def _mean(about: EntryResults, metric: str) -> float | None:

@@ -80,6 +80,11 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
         else:
             lines.append(f'Network: {inline_yaml(about["arch"])}')
             lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
+        if len(about['seeds']) > 1:
+            seeds = ', '.join(map(str, about['seeds']))
+            lines.append(
+                f'Trained once with each of the seeds {seeds}; cost, pictures and this checkpoint are of the first.'
+            )
         if about['training'] is not None:
             lines.append(f'Trained by {about.get("option_file")}, with the suite laid over it:')
             for name, stage in about['training']['stages'].items():

@@ -58,8 +58,8 @@ def test_a_suite_sets_colours_right_and_counts_it_as_a_baseline(
     slope = found['entries']['matched']['colours']['slope']
     assert all(1.5 < value < 2.3 for value in slope)  # the gain, and what the camera's colours take besides
     assert found['entries']['matched']['kind'] == 'bicubic_matched' and found['entries']['matched']['unfair'] is None
-    marks = {row.name: list(row.marks) for row in quality(found).rows}  # type: ignore[arg-type]
-    assert 'not above Matched' in marks['One & only'] and marks['Matched'] == []
+    small = {row.name: row.small for row in quality(found).rows}  # type: ignore[arg-type]
+    assert small['One & only'] == 'not above bicubic; Matched; of_lq' and small['Matched'] == ''
     report = Path('experiments/small_suite/report.md').read_text()
     assert 'each channel with the mean and deviation of reduced HR, by the statistics of training sets: R ×' in report
 

@@ -118,6 +118,17 @@ def test_names_of_crowded_points_do_not_meet() -> None:
             assert abs(y - other_y) >= 10 or right <= other_left or other_right <= left
 
 
+def test_names_of_baselines_that_are_alike_do_not_meet() -> None:
+    lines = {'bicubic': 24.2, 'bicubic, colours matched': 24.23, 'another': 26.0}
+    drawn = charts.scatter([Point('a', 1, 21), Point('b', 9, 27)], 'cost', 'psnr', 'a chart', lines)
+    pattern = r'class="tick" x="([\d.]+)" y="([\d.]+)" text-anchor="end">([^<]+)'
+    ends = {name: (float(x), float(y)) for x, y, name in re.findall(pattern, drawn)}
+    assert lines.keys() <= ends.keys()
+    one, other = ends['bicubic'], ends['bicubic, colours matched']
+    assert abs(one[1] - other[1]) < 5 and other[0] < one[0] - 30
+    assert ends['another'][0] == one[0]
+
+
 def test_what_presses_all_others_together_stands_at_the_end_of_the_axis() -> None:
     assert charts.outliers([18.8, 24.4, 25.6, 26.0, 26.4]) == [18.8]
     assert charts.outliers([1.0, 24.4, 26.0, 90.0, 25.0]) == [90.0, 1.0]

@@ -111,9 +111,12 @@ def test_a_suite_with_ablations_seeds_and_baselines(suite: Path, folder: Path) -
     assert 'wide is Base with network_g.num_feat: 6; nothing else differs.' in report
     assert 'wide − Base' in report and 'wide − Base' in page and '>Ablations<' in page
     assert '2 seeds' in report and 'over seeds' in report
+    assert 'once with each of the seeds 3, 1; cost, pictures and this checkpoint are of the first' in report
     # The mean face does not depend on LR, so it is far below what does; a network of three steps is, too.
-    marks = {row.name: list(row.marks) for row in quality(results).rows}
-    assert marks['ridge'] == marks['mean'] == [] and 'not above bicubic' in marks['Base']
+    small = {row.name: row.small for row in quality(results).rows}
+    assert small['ridge'] == small['mean'] == '' and small['Base'].startswith('not above bicubic')
+    assert '2 seeds' in {row.name: row.marks for row in quality(results).rows}['Base']
+    assert '<small>not above bicubic' in page and '<sub>not above bicubic' in report
 
 
 def test_the_mean_over_seeds_is_value_by_value() -> None:

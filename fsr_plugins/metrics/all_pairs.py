@@ -41,7 +41,8 @@ class PairRates(NamedTuple):
         auc: share of (genuine, impostor) pairs of pairs in which the genuine one is more alike; ties count half.
         tar: share of genuine pairs accepted, a number for each false accept rate.
         genuine, impostors: pairs of one person, and of two.
-        pairs: (2, genuine), the places of the genuine pairs' faces, those of the gallery second.
+        pairs: (2, genuine), the places of the genuine pairs' faces, those of the gallery second; the same for all faces
+            of these labels.
         above: (genuine,) float64, the share of impostor pairs that are less alike than the pair: its mean is the AUC.
         accepted: (rates, genuine) bool: the mean of a row is its true accept rate.
     """
@@ -87,7 +88,9 @@ def pair_rates(
         for part in _people(one, other, labels, gallery is None, block)
     ]
     genuine, ranks = torch.cat([scores for scores, _ in found]).sort()
-    pairs = order[torch.cat([pairs for _, pairs in found], dim=1)[:, ranks]]
+    pairs = order[torch.cat([pairs for _, pairs in found], dim=1)]
+    # By pairs, whose order hangs on no score: two networks are compared pair by pair.
+    place = ranks.argsort()
     total = len(labels) * (len(labels) - 1) // (2 if gallery is None else 1)
     impostors = total - len(genuine)
     if not len(genuine) or not impostors:
@@ -109,7 +112,7 @@ def pair_rates(
     thresholds = [decision_threshold(genuine, ordered[: max(1, count)], count, impostors) for count in accepts]
     right = torch.stack([accepted(genuine, threshold) for threshold in thresholds])
     tar = tuple(right.double().mean(dim=1).tolist())
-    return PairRates(float(above.mean()), tar, len(genuine), impostors, pairs, above, right)
+    return PairRates(float(above.mean()), tar, len(genuine), impostors, pairs, above[place], right[:, place])
 
 
 class _Part(NamedTuple):

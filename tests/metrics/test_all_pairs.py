@@ -144,6 +144,11 @@ def test_the_first_value_is_the_mean_over_its_pairs(first: str) -> None:
             rank = float((impostors > score).double().sum())
             assert value == float(rank < int(metric.fars[0 if first == 'tar_1' else 1] * len(impostors) + 0.5))
     assert len(seen) == len(metric.outcomes[first]) > 40
+    # Another network is compared pair by pair: the order of pairs hangs on no score.
+    other_net = AllPairs(Pixels().eval(), first=first)
+    other_net.update(images.flip(0), hr.flip(0), {'keys': keys, 'identity': labels})
+    other_net.compute()
+    assert other_net.pair_keys == metric.pair_keys
 
 
 def test_a_first_value_that_is_none_is_refused() -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import models_json_schema
 
+from fsr_plugins.config.basicsr import METRICS
 from fsr_plugins.config.blocks import parameters
 from fsr_plugins.config.losses import Loss, loss_fields, needed_networks
 from fsr_plugins.config.oneshot import OneShotOptions
@@ -244,4 +245,5 @@ def _named(kind: str) -> Record:
         if not open_ended:
             described['additionalProperties'] = False
         cases.append({'if': {'properties': {'type': {'const': name}}, 'required': ['type']}, 'then': described})
-    return {'type': ['object', 'null'], 'properties': {'type': {'enum': list(targets)}}, 'allOf': cases}
+    names = [*targets, *(METRICS if kind == 'metrics' else ())]
+    return {'type': ['object', 'null'], 'properties': {'type': {'enum': names}}, 'allOf': cases}

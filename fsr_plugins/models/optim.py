@@ -74,6 +74,8 @@ class Schedule:
     def __init__(self, pairs: Iterable[tuple[Optimizer, LRScheduler | None]]) -> None:
         self.pairs = list(pairs)
         for optimizer, _ in self.pairs:
+            # Rates go on while a network does not learn yet, of which torch would warn.
+            optimizer._opt_called = True  # type: ignore[attr-defined]
             for group in optimizer.param_groups:
                 group['schedule_lr'] = group['lr']
 

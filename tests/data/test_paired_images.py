@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import tiny
 import torch
 from basicsr.data.paired_image_dataset import PairedImageDataset
 from basicsr.data.single_image_dataset import SingleImageDataset
@@ -15,6 +16,7 @@ from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from fsr_plugins.data import EvalLoader, PairedImages, SingleImages
 from fsr_plugins.errors import UserError
+from fsr_plugins.models import SupervisedModel
 
 NAMES = ['0001', '0002', '0003']
 
@@ -130,3 +132,21 @@ def test_lr_alone(folders: dict[str, str], tmp_path: Path) -> None:
         assert torch.equal(as_tensor(ours[number]['lq']), theirs[number]['lq'])
     listed = make(SingleImages, dataroot_lq=root, meta_info_file=str(tmp_path / 'meta.txt'))
     assert listed.lists() == {'lq': ['0002x4']}
+
+
+def test_luma_is_made_on_the_device_as_basicsr_makes_it(folders: dict[str, str]) -> None:
+    ours, theirs = make(PairedImages, **folders, color='y'), make(PairedImageDataset, **folders, color='y')
+    network = {**tiny.EDSR, 'num_in_ch': 1, 'num_out_ch': 1}
+    sets = {phase: {'type': 'PairedImages', 'name': phase, 'color': 'y'} for phase in ('train', 'val')}
+    train = {'pixel_opt': {'type': 'L1Loss'}, 'optim_g': {'type': 'Adam'}}
+    model = SupervisedModel(tiny.stage(train, network_g=network, datasets=sets))
+    model.feed_data(next(iter(EvalLoader(ours, 3))))
+    by_key = {Path(theirs[number]['gt_path']).stem: theirs[number] for number in range(3)}
+    assert model.gt is not None and model.lq is not None
+    for row, key in enumerate(model.files):
+        torch.testing.assert_close(model.gt[row], by_key[key]['gt'], rtol=0, atol=1e-6)
+        torch.testing.assert_close(model.lq[row], by_key[key]['lq'], rtol=0, atol=1e-6)
+    mixed = {**sets, 'val': {'type': 'PairedImages', 'name': 'val'}}
+    model = SupervisedModel(tiny.stage(train, network_g=network, datasets=mixed))
+    with pytest.raises(UserError, match="'datasets.val' not"):
+        model.feed_data(next(iter(EvalLoader(ours, 3))))

@@ -74,16 +74,19 @@ def test_the_two_kinds_differ(batch: dict[str, Any]) -> None:
     assert plain['l_gan'] != pytest.approx(relativistic['l_gan'], rel=1e-2)
 
 
+@pytest.mark.filterwarnings('error')
 def test_the_generator_learns_when_it_is_due(batch: dict[str, Any]) -> None:
-    model = made(net_d_iters=2, net_d_init_iters=3)
+    scheduler = {'type': 'MultiStepLR', 'milestones': [6], 'gamma': 0.5}
+    model = made(net_d_iters=2, net_d_init_iters=3, scheduler=scheduler)
     moved = []
     for iteration in range(1, 9):
         before = {label: weights(net) for label, net in model.trainable().items()}
+        model.update_learning_rate(iteration)
         train(model, batch, iteration)
         changed = {label for label, net in model.trainable().items() if not torch.equal(before[label], weights(net))}
         assert 'net_d' in changed
         moved += [iteration] if 'net_g' in changed else []
-    assert moved == [4, 6, 8]
+    assert moved == [4, 6, 8] and model.get_current_learning_rate() == [5e-4, 5e-4]
 
 
 def test_without_adversarial_loss_there_is_no_discriminator(batch: dict[str, Any]) -> None:

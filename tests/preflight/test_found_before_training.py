@@ -32,6 +32,8 @@ SWINIR = {
     'type': 'SwinIR', 'upscale': 1, 'in_chans': 3, 'img_size': 16, 'window_size': 8, 'img_range': 1.0, 'depths': [1],
     'embed_dim': 4, 'num_heads': [1], 'mlp_ratio': 1, 'upsampler': '', 'resi_connection': '1conv',
 }  # fmt: skip
+#: Takes sides that are multiples of four.
+RRDB = {'type': 'RRDBNet', 'num_in_ch': 3, 'num_out_ch': 3, 'scale': 1, 'num_feat': 4, 'num_block': 1, 'num_grow_ch': 2}
 RECOGNISER = {'type': 'SphereFace20', 'adapt': 'resize', 'path': 'recogniser.pth'}
 
 
@@ -104,7 +106,7 @@ def test_long_schedules_that_are_right(folder: Path, scheduler: str) -> None:
 
 def test_images_that_a_network_cannot_take(folder: Path) -> None:
     tiny.write_faces(folder / 'small', 3, 3)
-    values = {**tiny.options(), 'scale': 1, 'degradation': {'type': 'BicubicDown', 'scale': 1}, 'network_g': SWINIR}
+    values = {**tiny.options(), 'scale': 1, 'degradation': {'type': 'BicubicDown', 'scale': 1}, 'network_g': RRDB}
     message = problem(folder, values, 'datasets.val.dataroot_gt=small')
     assert "key 'datasets.val': validation on the set 'held' fails: " in message
 

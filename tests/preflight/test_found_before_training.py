@@ -183,7 +183,7 @@ def test_wandb_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_missing_folder_of_basicsr(folder: Path, command: str, capfd: pytest.CaptureFixture[str]) -> None:
     values = tiny.options()
     values['datasets']['train'] = {
-        'type': 'PairedImageDataset', 'dataroot_gt': 'nowhere', 'dataroot_lq': 'neither',
+        'type': 'RealESRGANPairedDataset', 'dataroot_gt': 'nowhere', 'dataroot_lq': 'neither',
         'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': False, 'batch_size_per_gpu': 2,
     }  # fmt: skip
     file = tiny.write_options(folder / 'o.yml', values)

@@ -207,8 +207,9 @@ def test_disk_estimate(folder: Path) -> None:
 
 def test_dataset_of_basicsr(folder: Path) -> None:
     tiny.write_faces(folder / 'lq', 5, 6)
-    block = {'type': 'PairedImageDataset', 'dataroot_gt': 'faces', 'dataroot_lq': 'lq', 'io_backend': {'type': 'disk'},
-             'gt_size': 16, 'use_hflip': True, 'use_rot': False, 'batch_size_per_gpu': 2}  # fmt: skip
+    block = {'type': 'RealESRGANPairedDataset', 'dataroot_gt': 'faces', 'dataroot_lq': 'lq',
+             'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': False,
+             'batch_size_per_gpu': 2}  # fmt: skip
     values = tiny.options()
     values['datasets']['train'] = block
     preflight.check(load(folder, values), dry_steps=True)

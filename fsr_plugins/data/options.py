@@ -235,7 +235,7 @@ class CompareOptions(BaseModel):
     recogniser: dict[str, object] | None = Field(
         None, description='{type, path, adapt}: whose embeddings say how much alike two faces are'
     )
-    align: Literal['none', 'landmarks'] = Field('none', description="landmarks: faces are aligned by the store's points")
+    align: Literal['none', 'landmarks'] = Field('none', description='landmarks: faces are aligned by their points')
     k: int = Field(3, ge=1, description='one of so many most similar faces is drawn anew each time')
     random: bool = Field(False, description='any other face of the person instead; needs no recogniser')
 

@@ -17,7 +17,6 @@ from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.data.neighbours import nearest_of_same_identity
 from fsr_plugins.data.options import Block
 from fsr_plugins.errors import RunError, UserError
-from fsr_plugins.metrics.recogniser import Align, EvaluationRecogniser
 from fsr_plugins.stores.cached_array import cached_array
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.once import built_folder
@@ -27,6 +26,7 @@ from fsr_plugins.weights import file_sha256, locate
 
 if TYPE_CHECKING:
     from fsr_plugins.archs.recognition import Recogniser
+    from fsr_plugins.metrics.recogniser import Align
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,8 @@ def check_alignable(images: HRDataset) -> npt.NDArray[np.float32]:
 
 
 def _embed(images: HRDataset, recogniser: Recogniser, align: Align, path: Path) -> None:
+    from fsr_plugins.metrics.recogniser import EvaluationRecogniser
+
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     embedder = EvaluationRecogniser(recogniser, align)
     out = _reserved(path, (len(images), recogniser.embedding_size))

@@ -10,7 +10,11 @@ from fsr_plugins.registry import MODEL_REGISTRY
 
 #: Suites are no experiments: tests/bench looks at them.
 APART = ('_base_', 'bench')
-FILES = sorted(str(path.relative_to(OPTIONS)) for path in OPTIONS.rglob('*.yml') if path.parent.name not in APART)
+FILES = sorted(
+    str(path.relative_to(OPTIONS))
+    for path in OPTIONS.rglob('*.yml')
+    if not set(APART) & set(path.relative_to(OPTIONS).parts)
+)
 
 
 @pytest.mark.parametrize('file', FILES)

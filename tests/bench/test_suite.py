@@ -89,14 +89,15 @@ def test_the_suite_is_laid_over_every_stage(folder: Path) -> None:
     assert entry.experiment.folder == Path.cwd() / 'experiments/small_suite/two'
 
 
-FILES = sorted((OPTIONS / 'bench').glob('*.yml'))
+FILES = sorted(path for path in (OPTIONS / 'bench').rglob('*.yml') if '_base_' not in path.parts)
 
 
 @pytest.mark.parametrize('file', FILES, ids=lambda file: file.stem)
 def test_the_projects_suites_are_accepted_and_keep_their_budgets(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(OPTIONS.parent)
     suite = suites.load(file)
-    assert suite.name == file.stem and suite.budget is not None
+    name = f'claim_{file.stem}' if file.parent.name == 'claims' else file.stem
+    assert suite.name == name and suite.budget is not None
     for entry in suite.lineages.values():
         assert sum(entry.spent(suite.budget.unit).values()) <= suite.budget.most
         final = entry.experiment.stages[entry.stage].opt

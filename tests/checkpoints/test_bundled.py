@@ -40,6 +40,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     faces = {'train': [{'size': [16, 16], 'points': [[4, 5], [11, 5], [8, 8], [5, 12], [10, 12]], 'source': '/secret'}]}
     training = Training('x', 2, {'train': None}, {}, {'type': 'BicubicDown', 'scale': 2}, faces)
+    torch.manual_seed(0)
     net = build('archs', BLOCK)
     content = {PARAMS: net.state_dict(), META: describe('net_g', BLOCK, 7, training)}
     write_weights(tmp_path / 'net_g_7.pth', content)

@@ -29,7 +29,7 @@ def test_small_files_train_the_control_before_the_method_itself(file: str) -> No
     assert method['datasets']['train'].pop('max_source_images') > 0
     for key in ('network_g', 'network_d', 'datasets', 'degradation'):
         assert control[key] == method[key], key
-    differing = ('kd_opt', 'supervise_source')
+    differing = ('kd_opt', 'scale_features', 'supervise_source')
     assert {key: value for key, value in control['train'].items() if key not in differing} == {
         key: value for key, value in method['train'].items() if key not in differing
     }

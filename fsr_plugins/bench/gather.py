@@ -141,7 +141,10 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
         'kind': 'experiment' if entry.opt else 'checkpoint',
         'option_file': entry.opt,
         'arch': described(file)['meta']['arch'],
-        'checkpoint': str(file.relative_to(suite.root) if file.is_relative_to(suite.root) else file),
+        # As the suite says it, where it lies elsewhere: a bundled network by its name.
+        'checkpoint': str(
+            file.relative_to(suite.root) if file.is_relative_to(suite.root) else entry.checkpoint or file
+        ),
         'sha256': file_sha256(file),
         'training': training,
     }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 
 from fsr_plugins.adaptation import oneshot
 from fsr_plugins.bench import cost, fairness
@@ -21,7 +20,7 @@ from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.train_entries import train_entries
 from fsr_plugins.bench.variants import mean_over_seeds, spread_over_seeds
-from fsr_plugins.checkpoints import described
+from fsr_plugins.checkpoints import described, resolved
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.models.evaluation import HR
@@ -60,7 +59,8 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
     train_entries(suite, evaluate_only)
     candidates = {}
     for name, entry in suite.entries.items():
-        given = Path(entry.checkpoint) if entry.checkpoint is not None else None  # None too of bicubic and images
+        # None too of bicubic and images.
+        given = resolved(entry.checkpoint)[0] if entry.checkpoint is not None else None
         file = suite.lineages[name].checkpoint if name in suite.lineages else given
         candidates[name] = Candidate(name, file, entry.param_key, images.get(name), colours.get(name))
     others = {

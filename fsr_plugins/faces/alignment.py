@@ -96,7 +96,11 @@ def similarity(landmarks: Tensor, template: Tensor) -> Tensor:
     wrong = (~alignable(landmarks, template)).nonzero().flatten().tolist()
     if wrong:
         raise ValueError(f'The landmarks of face {wrong[0]} of the batch are unknown or lie in one point.')
-    template = template.to(landmarks)
+    return _nearest(landmarks, template.to(landmarks))
+
+
+def _nearest(landmarks: Tensor, template: Tensor) -> Tensor:
+    """:func:`similarity` of faces that are known to be alignable: nothing is asked of the device."""
     _, product, power = _moments(landmarks, template)
     a, b = (product / power[:, None]).unbind(dim=1)
     turn = torch.stack([a, -b, b, a], dim=1).view(-1, 2, 2)
@@ -121,7 +125,7 @@ def aligned_for(
     template = (template_for(size) if points is None else torch.tensor(points)).to(images)
     landmarks = landmarks.to(images)
     good = alignable(landmarks, template)
-    return align(images, landmarks.where(good[:, None, None], template), template, size), good
+    return _warped(images, _nearest(landmarks.where(good[:, None, None], template), template), size), good
 
 
 def align(images: Tensor, landmarks: Tensor, template: Tensor, size: tuple[int, int]) -> Tensor:
@@ -142,8 +146,11 @@ def align(images: Tensor, landmarks: Tensor, template: Tensor, size: tuple[int, 
     Raises:
         ValueError: see :func:`similarity`.
     """
+    return _warped(images, similarity(landmarks.to(images), template), size)
+
+
+def _warped(images: Tensor, forward: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = size
-    forward = similarity(landmarks.to(images), template)
     turn, shift = forward[:, :, :2], forward[:, :, 2]
     # Sampling asks where a pixel of the result comes from. The inverse of a turn with scaling is its transpose over
     # the determinant.

@@ -49,7 +49,7 @@ class Embedder:
         """
         if self.align == 'none':
             return
-        if 'landmarks' not in dataset.options.views:
+        if 'landmarks' not in getattr(getattr(dataset, 'options', None), 'views', ()):
             raise UserError(
                 f"'train.align: landmarks' needs the points of '{dataset.name}': add `views: [landmarks]` to it."
             )

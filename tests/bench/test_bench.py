@@ -12,6 +12,7 @@ import pytest
 import tiny
 import tiny_adapter
 import torch
+import yaml
 from tiny_suite import write_suite
 
 import fsr_plugins
@@ -214,3 +215,25 @@ def test_one_shot_adaptation_stands_below(folder: Path, tmp_path: Path, monkeypa
     assert (folder / 'experiments/small_suite/oneshot/oneshot.json').exists()
     text = (folder / 'experiments/small_suite/report.html').read_text()
     assert 'One-shot adaptation to &#x27;target&#x27;' in text
+
+
+def test_a_bundled_network_takes_part_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('suite.yml').write_text(
+        yaml.safe_dump(
+            {
+                'name': 'named', 'scale': 8, 'degradation': {'type': 'BicubicDown', 'scale': 8},
+                'test': {'dataroot_gt': 'portraits://studio/test?number=2&size=128'},
+                'metrics': {'psnr': {'type': 'PSNR'}},
+                'entries': {
+                    'bicubic': {'type': 'bicubic'},
+                    'bundled': {'checkpoint': 'face_x8', 'unfair': 'it has seen photographs'},
+                },
+            }
+        )
+    )  # fmt: skip
+    assert main(['bench', '-opt', 'suite.yml', '--json', 'found.json']) == 0
+    found = json.loads(Path('found.json').read_text())['entries']
+    assert found['bundled']['checkpoint'] == 'face_x8'
+    means = {name: about['figures']['psnr']['mean'] for name, about in found.items() if name != 'HR'}
+    assert means['bundled'] > means['bicubic'] + 0.5

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
 from PIL import ImageOps
+from PIL.TiffImagePlugin import TiffImageFile
 
 from fsr_plugins.errors import UserError
 
@@ -192,7 +193,7 @@ def _other_header(data: bytes | memoryview) -> Header:
     with PILImage.open(io.BytesIO(data), formats=_OTHERS) as image:
         width, height = image.size
         bits = {'1': 1, 'I': 32, 'F': 32}.get(image.mode, 16 if image.mode.startswith('I;16') else 8)
-        if image.format == 'TIFF':
+        if isinstance(image, TiffImageFile):
             said = image.tag_v2.get(_TIFF_BITS, bits)
             bits = max(said) if isinstance(said, tuple) else int(said)
         alpha = image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info

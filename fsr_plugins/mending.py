@@ -1,11 +1,13 @@
 """BasicSR and torchvision are mended whoever imports them first, as soon as ``fsr_plugins`` has been imported.
 
-BasicSR's registries can be had without the rest of it.
+BasicSR's registries can be had without the rest of it. What the two import for a function that is seldom called is
+imported when it is called.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import importlib.util
 import sys
@@ -15,10 +17,13 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _BASICSR = 'basicsr'
 _REGISTRY = 'basicsr.utils.registry'
 _COMPILER_HELPERS = 'torch._dynamo.utils'
+_DISTRIBUTIONS = 'scipy.stats'
+_VERSIONS = 'distutils.version'
 
 
 class _MendingLoader(Loader):
@@ -33,8 +38,9 @@ class _MendingLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Applies the mends, for which the package has to be known, then runs its own ``__init__``."""
-        importlib.import_module('fsr_plugins.compat')
-        self.loader.exec_module(module)
+        with _later(_DISTRIBUTIONS, 'multivariate_normal'), _later(_VERSIONS, 'LooseVersion'):
+            importlib.import_module('fsr_plugins.compat')
+            self.loader.exec_module(module)
 
 
 class _TorchvisionLoader(_MendingLoader):
@@ -47,7 +53,7 @@ class _TorchvisionLoader(_MendingLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs its ``__init__``, and where that fails so, declares the operators and runs it again."""
-        with _compiler_later():
+        with _later(_COMPILER_HELPERS, 'is_compile_supported'):
             self._execute(module)
 
     def _execute(self, module: ModuleType) -> None:
@@ -68,27 +74,44 @@ class _TorchvisionLoader(_MendingLoader):
 
 
 @contextmanager
-def _compiler_later() -> Iterator[None]:
-    """Keeps torchvision from importing torch's compiler, which takes a second, for a function it may never call.
+def _later(module: str, function: str) -> Iterator[None]:
+    """Keeps what is imported within from importing ``module`` for one function that it may never call.
 
-    Meanwhile the compiler's module of helpers is one that has this function alone, which asks the real one when it is
-    called. Needed as long as ``torchvision.ops.roi_align`` imports it (seen in torchvision 0.28).
+    Meanwhile the module is one that has this function alone, which asks the real one when it is called. This saves
+    torch's compiler (a second, for ``torchvision.ops.roi_align``), ``scipy.stats`` (half a second, for random blur
+    kernels) and setuptools (for ``distutils``, which compares versions). Needed as long as torchvision 0.28 and BasicSR
+    1.4.2 import them at once.
     """
-    if _COMPILER_HELPERS in sys.modules:
+    parents = [module.rpartition('.')[0]] if module == _VERSIONS else []
+    replaced = [name for name in (*parents, module) if name not in sys.modules]
+    if module not in replaced:
         yield
         return
-    stand_in = ModuleType(_COMPILER_HELPERS)
+    stand_ins = {name: ModuleType(name) for name in replaced}
 
-    def is_compile_supported(device_type: str) -> bool:
-        return bool(importlib.import_module(_COMPILER_HELPERS).is_compile_supported(device_type))
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return getattr(importlib.import_module(module), function)(*args, **kwargs)
 
-    stand_in.__dict__['is_compile_supported'] = is_compile_supported
-    sys.modules[_COMPILER_HELPERS] = stand_in
+    stand_ins[module].__dict__[function] = call
+    sys.modules.update(stand_ins)
     try:
         yield
     finally:
-        if sys.modules.get(_COMPILER_HELPERS) is stand_in:
-            del sys.modules[_COMPILER_HELPERS]
+        for name, stand_in in stand_ins.items():
+            if sys.modules.get(name) is stand_in:
+                del sys.modules[name]
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Pauses Python's search for unreachable objects: imports make many objects, and all of them stay."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 #: What must not be collected.

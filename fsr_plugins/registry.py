@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fsr_plugins.errors import UserError, shown, why_not_imported
-from fsr_plugins.mending import registry_module
+from fsr_plugins.mending import registry_module, without_collection
 
 if TYPE_CHECKING:
     from basicsr.utils.registry import Registry
@@ -53,7 +53,8 @@ def load_plugins_of(kind: str) -> None:
     if kind not in _ONE_ROOM:
         load_plugins()
         return
-    importlib.import_module(f'fsr_plugins.{_ONE_ROOM[kind]}')
+    with without_collection():
+        importlib.import_module(f'fsr_plugins.{_ONE_ROOM[kind]}')
     load_outside_plugins()
 
 
@@ -74,9 +75,10 @@ def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
     Raises:
         UserError: a plugin is not there, or fails to import; the message says at which line of its own.
     """
-    for room in ('basicsr', *(f'fsr_plugins.{room}' for room in ROOMS)):
-        importlib.import_module(room)
-    _import_entry_points()
+    with without_collection():
+        for room in ('basicsr', *(f'fsr_plugins.{room}' for room in ROOMS)):
+            importlib.import_module(room)
+        _import_entry_points()
     for module, place in modules.items():
         _import(module, f'{place}: the plugin {shown(module)}')
 

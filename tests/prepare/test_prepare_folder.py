@@ -267,3 +267,13 @@ def test_an_unknown_detector_is_named(tmp_path: Path) -> None:
     src = written(tmp_path / 'set', files())
     with pytest.raises(UserError, match="No detector is named 'retinaface'"):
         run(src, tmp_path / 'out', '--align', 'box', '--detector', 'retinaface')
+
+
+def test_without_a_name_the_detector_needs_no_download(
+    holiday: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for best in ('mediapipe', 'mtcnn'):
+        monkeypatch.setattr(faces, 'best_without_download', lambda weights, best=best: best)
+        run(holiday, tmp_path / best, '--align', 'box', '--size', 16)
+        origin = open_store(tmp_path / best).manifest.origin
+        assert origin is not None and origin.protocol['detector'] == best

@@ -1,0 +1,216 @@
+"""Does the trainings of ``options/gpu/reproduce.yml``, the most valuable first; call it again to go on.
+
+    python scripts/reproduce.py --minutes 9 --root /data/fsr --out results
+    python scripts/reproduce.py --minutes 9 --claims pkdn cface
+    python scripts/reproduce.py --list
+
+A training that does not end in ``--minutes`` is asked to stop, saves its state, and goes on with the next call. Of one
+that ends, ``--out`` gets the network in half precision (``NAME.pth``, 16 MiB at most) and ``NAME.json``: its summary,
+the minutes it took and the device. ``--root`` is the folder of ``datasets/lfw``, ``weights`` and ``experiments``; the
+first lines of the option files say how the sets are prepared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from bundle_weights import small
+
+from fsr_plugins.atomic import write_text
+from fsr_plugins.checkpoints import load_state, write_weights
+from fsr_plugins.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / 'options/gpu/reproduce.yml'
+#: The most that a result may have, and seconds kept for a training to save its state.
+LARGEST, GRACE = 16 << 20, 40.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training.
+
+    Attributes:
+        name: of the training, and of its files in OUT.
+        opt: its option file.
+        result: stage and network that are taken along.
+        claim: the paper's method whose claim it serves; empty: a control.
+        needs: the training whose result it begins with; empty: none.
+    """
+
+    name: str
+    opt: Path
+    result: str
+    claim: str = ''
+    needs: str = ''
+
+
+def read_runs(file: Path) -> list[Run]:
+    """The trainings of a list, in its order.
+
+    Raises:
+        UserError: a key is unknown or missing, or ``needs`` names a training that does not come before.
+    """
+    runs: list[Run] = []
+    for name, block in yaml.safe_load(file.read_text(encoding='utf-8'))['runs'].items():
+        unknown = set(block) - {'opt', 'result', 'claim', 'needs'}
+        if unknown or not {'opt', 'result'} <= set(block):
+            raise UserError(f"{file}: '{name}' needs opt and result, and may have claim and needs, nothing else.")
+        run = Run(name, file.parent / block['opt'], block['result'], block.get('claim', ''), block.get('needs', ''))
+        if run.needs and run.needs not in {before.name for before in runs}:
+            raise UserError(f"{file}: '{name}' needs '{run.needs}', which does not come before it.")
+        runs.append(run)
+    return runs
+
+
+def chosen(runs: Sequence[Run], claims: Sequence[str]) -> list[Run]:
+    """Those that serve the claims, and what they need; all without claims.
+
+    Raises:
+        UserError: no training serves a claim.
+    """
+    unknown = set(claims) - {run.claim for run in runs}
+    if unknown:
+        known = sorted({run.claim for run in runs if run.claim})
+        raise UserError(f'No training serves {", ".join(sorted(unknown))}; there are {", ".join(known)}.')
+    wanted = {run.name for run in runs if not claims or run.claim in claims}
+    for run in reversed(runs):
+        if run.name in wanted and run.needs:
+            wanted.add(run.needs)
+    return [run for run in runs if run.name in wanted]
+
+
+def train(run: Run, root: Path, seconds: float, overrides: Sequence[str]) -> int:
+    """``fsr train`` for so many seconds, then asked to stop.
+
+    Returns:
+        Its exit status: 0 is done.
+    """
+    command = [sys.executable, '-m', 'fsr_plugins', 'train', '-opt', str(run.opt.resolve())]
+    for override in overrides:
+        command += ['--set', override]
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    process = subprocess.Popen(command, cwd=root, env={**os.environ, 'PYTHONPATH': paths})
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
+    """Writes the result of a finished training into OUT.
+
+    Args:
+        folder: the experiment's.
+
+    Returns:
+        What to say of it.
+
+    Raises:
+        UserError: the result is larger than 16 MiB.
+    """
+    stage, net = run.result.split('/')
+    file = folder / stage / 'models' / f'{net}_latest.pth'
+    content = small(load_state(file))
+    size = sum(value.numel() * value.element_size() for value in content['params'].values())
+    if size > LARGEST:
+        raise UserError(
+            f'{file}: {size >> 20} MiB in half precision, more than {LARGEST >> 20}; take a smaller network.'
+        )
+    write_weights(content, out / f'{run.name}.pth')
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
+    summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
+    said: Mapping[str, Any] = {'training': run.name, 'minutes': round(minutes, 1), 'device': device, 'summary': summary}
+    write_text(out / f'{run.name}.json', json.dumps(said, indent=1) + '\n')
+    return f'{run.name}: done in {minutes:.1f} min, {out / run.name}.pth has {size / 2**20:.1f} MiB'
+
+
+class Clock:
+    """Minutes of each training over all calls, kept in a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.minutes: dict[str, float] = json.loads(file.read_text()) if file.is_file() else {}
+
+    def add(self, name: str, seconds: float) -> float:
+        """Adds to a training's time, and gives all of it in minutes."""
+        self.minutes[name] = self.minutes.get(name, 0.0) + seconds / 60
+        write_text(self.file, json.dumps(self.minutes))
+        return self.minutes[name]
+
+
+def work(runs: Sequence[Run], arguments: argparse.Namespace) -> list[str]:
+    """Trains until the time is over; the names of what is left.
+
+    Raises:
+        UserError: a training failed.
+    """
+    deadline = time.monotonic() + 60 * arguments.minutes - GRACE
+    out: Path = arguments.out
+    clock = Clock(out / 'minutes.json')
+    for run in runs:
+        if (out / f'{run.name}.pth').is_file():
+            continue
+        begun = time.monotonic()
+        if deadline - begun < GRACE:
+            break
+        status = train(run, arguments.root, deadline - begun, arguments.set)
+        minutes = clock.add(run.name, time.monotonic() - begun)
+        if status == 0:
+            name = str(yaml.safe_load(run.opt.read_text(encoding='utf-8'))['name'])
+            print(take_along(run, arguments.root / 'experiments' / name, out, minutes), flush=True)
+        elif time.monotonic() >= deadline:
+            print(f'{run.name}: {minutes:.1f} min so far; the same call goes on', flush=True)
+            break
+        else:
+            raise UserError(f'{run.name}: the training ended with status {status}; what it says is above.')
+    return [run.name for run in runs if not (out / f'{run.name}.pth').is_file()]
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--minutes', type=float, default=9.0, help='that this call may take (default: 9)')
+    parser.add_argument('--claims', nargs='+', default=[], metavar='METHOD', help='only what these claims need')
+    parser.add_argument('--root', type=Path, default=Path('.'), help='folder of datasets, weights and experiments')
+    parser.add_argument('--out', type=Path, default=Path('reproduced'), help='where the results go')
+    parser.add_argument('--runs', type=Path, default=RUNS, help='the list of trainings')
+    parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='an option, in every training')
+    parser.add_argument('--list', action='store_true', help='show the trainings and end')
+    arguments = parser.parse_args()
+    try:
+        runs = chosen(read_runs(arguments.runs), arguments.claims)
+        if arguments.list:
+            for run in runs:
+                print(f'{run.name:12} {run.claim or "control":8} {run.opt}')
+            return 0
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        left = work(runs, arguments)
+    except UserError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    print(f'left: {", ".join(left)}' if left else 'all done')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -193,7 +193,7 @@ def _other_header(data: bytes | memoryview) -> Header:
         width, height = image.size
         bits = {'1': 1, 'I': 32, 'F': 32}.get(image.mode, 16 if image.mode.startswith('I;16') else 8)
         if image.format == 'TIFF':
-            said = image.tag_v2.get(_TIFF_BITS, bits)
+            said = getattr(image, 'tag_v2', {}).get(_TIFF_BITS, bits)
             bits = max(said) if isinstance(said, tuple) else int(said)
         alpha = image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info
         return Header(str(image.format), height, width, bits, alpha)

@@ -1,0 +1,193 @@
+"""What is on the page. Imported where Gradio is known to be there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import queue
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+
+from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.restore.page.service import Answer, Service, rows
+from fsr_plugins.stores.images import encode_png
+
+logger = logging.getLogger(__name__)
+T = TypeVar('T')
+
+#: Pictures that may wait.
+WAITING = 16
+#: Browsers whose choices are kept; those of the one that came first are forgotten.
+_SESSIONS = 256
+_TITLE = 'Restore small faces'
+_WARNING = 'Restored detail is plausible, not real. Never identify a person from it.'
+_MODES = [('Find out', 'auto'), ('A photograph with faces', 'photograph'), ('One face', 'face')]
+CSS = """
+#page { max-width: 1100px; margin: 0 auto; }
+#warning { border-left: 4px solid #b45309; padding: 2px 12px; }
+.gradio-container { padding: 8px !important; }
+:focus-visible { outline: 3px solid #1d4ed8 !important; outline-offset: 2px; }
+@media (max-width: 640px) { #page .row > * { min-width: 100% !important; } }
+"""
+
+
+def _uploaded(payload: Any) -> tuple[str, str]:
+    """Path and name of an uploaded file: nothing but this toolkit's own reader decodes it."""
+    return payload.path, payload.orig_name or Path(payload.path).name
+
+
+class _Page(gr.Blocks):
+    """Refuses what the page itself would not send, before Gradio acts on it: paths of other files, addresses."""
+
+    folder: Path
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> Any:
+        """As Gradio does; whatever is wrong with the values is one sentence, without a traceback in the log."""
+        try:
+            _check(inputs, self.folder)
+            return await super().preprocess_data(block_fn, inputs, state, explicit_call)
+        except UserError as error:
+            raise _told(error) from None
+        except Exception:  # of whatever kind: the values are anybody's
+            raise _told('The values are not of the form that this page sends.') from None
+
+
+def _told(error: object) -> gr.Error:
+    return gr.Error(str(error), duration=None, print_exception=False)
+
+
+def _check(inputs: Sequence[Any], folder: Path) -> None:
+    """Refuses inputs that are not a picture of this page's folder, two words and a number between them.
+
+    Raises:
+        UserError: they are not.
+    """
+    if len(inputs) != 4:
+        raise UserError('A picture, a network, a strength and a mode are needed.')
+    picture, network, strength, mode = inputs
+    if not isinstance(network, str) or not isinstance(mode, str):
+        raise UserError('Network and mode must be words.')
+    if isinstance(strength, bool) or not isinstance(strength, int | float):
+        raise UserError('The strength must be a number from 0 to 1.')
+    if picture is None:
+        raise UserError('There is no picture yet: choose one first.')
+    path = picture.get('path') if isinstance(picture, dict) else None
+    if not isinstance(path, str) or '\0' in path or len(path) > 4096:
+        raise UserError('The picture must be a file that was uploaded here.')
+    if not Path(os.path.realpath(path)).is_relative_to(folder.resolve()) or not os.path.isfile(path):
+        raise UserError('That picture was not uploaded here, or was removed since: upload it again.')
+    # Of an address Gradio would fetch something.
+    picture.pop('url', None)
+
+
+class _Worker:
+    """One thread that all work is done in, one after the other. It ends with the process, whatever it is doing."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name='restoring', daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            future, job = self._jobs.get()
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(job())
+                except BaseException as error:  # it is raised where the result is waited for
+                    future.set_exception(error)
+                del future, job
+
+    def do(self, job: Callable[[], T]) -> Awaitable[T]:
+        """The result of a job."""
+        future: Future[T] = Future()
+        self._jobs.put((future, job))
+        return asyncio.wrap_future(future)
+
+
+def build(service: Service, folder: Path) -> gr.Blocks:
+    """The page, with one function by HTTP: ``restore(picture, network, strength, mode)``.
+
+    It gives the result as a PNG, a sentence, the table of faces, and the picture before and after.
+
+    Args:
+        folder: where uploads and results lie.
+    """
+    worker = _Worker()
+
+    def made(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Answer, str]:
+        path, name = picture
+        answer = service.restore(Path(path), name, network, float(strength), mode)
+        with contextlib.suppress(FileNotFoundError):
+            # Only the parent of what is written is new: the name is what the user sees when it is downloaded.
+            place = Path(tempfile.mkdtemp(dir=folder)) / f'{Path(name).stem[:80]}_restored.png'
+            place.write_bytes(answer.png)
+            return answer, str(place)
+        raise RunError('The page is about to end.')
+
+    async def restore(picture: tuple[str, str], network: str, strength: float, mode: str) -> tuple[Any, ...]:
+        try:
+            answer, file = await worker.do(lambda: made(picture, network, strength, mode))
+        except (UserError, RunError) as error:
+            raise _told(error) from None
+        except MemoryError:
+            raise _told('This picture needs more memory than there is here: reduce it.') from None
+        shown = tuple(_file(folder, image) for image in (answer.before, answer.after))
+        return file, answer.text, rows(answer.faces), shown
+
+    with _Page(title=_TITLE, analytics_enabled=False) as page:
+        page.folder = folder
+        with gr.Column(elem_id='page'):
+            gr.Markdown(f'# {_TITLE}')
+            gr.Markdown(_WARNING, elem_id='warning')
+            with gr.Row(elem_classes='row'):
+                with gr.Column():
+                    picture = gr.Image(
+                        label='Picture', sources=['upload', 'webcam', 'clipboard'], type='filepath', height=300
+                    )
+                with gr.Column():
+                    networks = list(service.networks)
+                    network = gr.Dropdown(networks, value=networks[0], label='Network', info='See below for what.')
+                    strength = gr.Slider(
+                        0, 1, value=1, step=0.05, label='Strength', info='How much of a restored face is seen.'
+                    )
+                    mode = gr.Radio(
+                        _MODES, value='auto', label='The picture is', info='A small picture is taken for one face.'
+                    )
+                    button = gr.Button('Restore', variant='primary')
+            said = gr.Markdown(elem_id='said')
+            compared = gr.ImageSlider(label='Before and after', format='png', buttons=['fullscreen'], max_height=700)
+            download = gr.DownloadButton('Download the result (PNG)')
+            table = gr.Dataframe(
+                headers=['size in pixels', 'score', 'what became of it'], datatype='str', type='array', wrap=True,
+                interactive=False, label='Faces, the surest last', buttons=[], row_count=0, column_count=3,
+            )  # fmt: skip
+            with gr.Accordion('The networks', open=False):
+                gr.Markdown('\n'.join(f'- **{name}**: {service.about(name)}' for name in networks))
+        # Not by a class of its own: beside the file of one Gradio would write another file.
+        picture.preprocess = _uploaded  # type: ignore[method-assign]
+        button.click(
+            restore,
+            [picture, network, strength, mode],
+            [download, said, table, compared],
+            api_name='restore',
+            api_description='Restores the small faces of a picture.',
+            concurrency_limit=1,
+            trigger_mode='once',
+        )
+    page.state_session_capacity = _SESSIONS
+    return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
+
+
+def _file(folder: Path, image: Any) -> str:
+    handle, path = tempfile.mkstemp('.png', dir=folder)
+    with os.fdopen(handle, 'wb') as file:
+        file.write(encode_png(image))
+    return path

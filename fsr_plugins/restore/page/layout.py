@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 import os
-import queue
 import tempfile
-import threading
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.restore.page.service import Answer, Service, rows
+from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.stores.images import encode_png
-
-logger = logging.getLogger(__name__)
-T = TypeVar('T')
 
 #: Pictures that may wait.
 WAITING = 16
@@ -29,12 +22,13 @@ WAITING = 16
 _SESSIONS = 256
 _TITLE = 'Restore small faces'
 _WARNING = 'Restored detail is plausible, not real. Never identify a person from it.'
-_MODES = [('Find out', 'auto'), ('A photograph with faces', 'photograph'), ('One face', 'face')]
+_MODES = [('Automatic', 'auto'), ('A photograph with faces', 'photograph'), ('One face', 'face')]
 CSS = """
 #page { max-width: 1100px; margin: 0 auto; }
 #warning { border-left: 4px solid #b45309; padding: 2px 12px; }
 .gradio-container { padding: 8px !important; }
 :focus-visible { outline: 3px solid #1d4ed8 !important; outline-offset: 2px; }
+#faces td, #faces td * { white-space: normal !important; font-family: inherit; }
 @media (max-width: 640px) { #page .row > * { min-width: 100% !important; } }
 """
 
@@ -88,39 +82,29 @@ def _check(inputs: Sequence[Any], folder: Path) -> None:
     picture.pop('url', None)
 
 
-class _Worker:
-    """One thread that all work is done in, one after the other. It ends with the process, whatever it is doing."""
-
-    def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name='restoring', daemon=True).start()
-
-    def _work(self) -> None:
-        while True:
-            future, job = self._jobs.get()
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(job())
-                except BaseException as error:  # it is raised where the result is waited for
-                    future.set_exception(error)
-                del future, job
-
-    def do(self, job: Callable[[], T]) -> Awaitable[T]:
-        """The result of a job."""
-        future: Future[T] = Future()
-        self._jobs.put((future, job))
-        return asyncio.wrap_future(future)
+def theme() -> gr.themes.Base:
+    """Fonts of the system alone, and colours that can be read."""
+    plain = gr.themes.Default(primary_hue='blue', font=['system-ui', 'sans-serif'], font_mono=['ui-monospace'])
+    return plain.set(
+        button_primary_background_fill='*primary_700',
+        button_primary_background_fill_hover='*primary_800',
+        block_info_text_color='*neutral_600',
+        block_label_text_color='*neutral_700',
+        block_title_text_color='*neutral_700',
+        body_text_color_subdued='*neutral_600',
+        slider_color='*primary_600',
+    )
 
 
-def build(service: Service, folder: Path) -> gr.Blocks:
+def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
     """The page, with one function by HTTP: ``restore(picture, network, strength, mode)``.
 
     It gives the result as a PNG, a sentence, the table of faces, and the picture before and after.
 
     Args:
+        worker: does the work.
         folder: where uploads and results lie.
     """
-    worker = _Worker()
 
     def made(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Answer, str]:
         path, name = picture
@@ -154,7 +138,9 @@ def build(service: Service, folder: Path) -> gr.Blocks:
                     )
                 with gr.Column():
                     networks = list(service.networks)
-                    network = gr.Dropdown(networks, value=networks[0], label='Network', info='See below for what.')
+                    network = gr.Radio(
+                        networks, value=networks[0], label='Network', info='What each is for stands at the end.'
+                    )
                     strength = gr.Slider(
                         0, 1, value=1, step=0.05, label='Strength', info='How much of a restored face is seen.'
                     )
@@ -166,13 +152,14 @@ def build(service: Service, folder: Path) -> gr.Blocks:
             compared = gr.ImageSlider(label='Before and after', format='png', buttons=['fullscreen'], max_height=700)
             download = gr.DownloadButton('Download the result (PNG)')
             table = gr.Dataframe(
-                headers=['size in pixels', 'score', 'what became of it'], datatype='str', type='array', wrap=True,
-                interactive=False, label='Faces, the surest last', buttons=[], row_count=0, column_count=3,
+                headers=['size', 'score', 'what became of it'], datatype='str', type='array', wrap=True, buttons=[],
+                interactive=False, label='Faces, in pixels of the picture, the surest last', row_count=0,
+                column_count=3, column_widths=['28%', '20%', '52%'], elem_id='faces',
             )  # fmt: skip
             with gr.Accordion('The networks', open=False):
                 gr.Markdown('\n'.join(f'- **{name}**: {service.about(name)}' for name in networks))
         # Not by a class of its own: beside the file of one Gradio would write another file.
-        picture.preprocess = _uploaded  # type: ignore[method-assign]
+        picture.preprocess = _uploaded
         button.click(
             restore,
             [picture, network, strength, mode],

@@ -22,6 +22,7 @@ from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.restore.page.folder import sweep
 from fsr_plugins.restore.page.guard import Guard
 from fsr_plugins.restore.page.service import MOST_BYTES, Service
+from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.restore.restorers import Photographs
 
 logger = logging.getLogger(__name__)
@@ -68,9 +69,9 @@ def serve(request: PageRequest) -> None:
     listening = _listening(request.host, request.port)
     try:
         service = Service.open(request.checkpoints, request.device, request.photographs)
-        with _folder() as name:
+        with _folder() as name, Worker() as worker:
             os.environ.update(_ENVIRONMENT | {'GRADIO_TEMP_DIR': name, 'GRADIO_EXAMPLES_CACHE': name})
-            _run(service, Path(name), listening, request.host)
+            _run(service, worker, Path(name), listening, request.host)
     except KeyboardInterrupt:
         raise Interrupted('The page was ended by Ctrl-C; its files are removed.', signal.SIGINT) from None
     finally:
@@ -101,13 +102,13 @@ def _listening(host: str, port: int) -> socket.socket:
         raise UserError(f'--host {host}: cannot be listened at ({error.strerror}).') from error
 
 
-def _run(service: Service, folder: Path, listening: socket.socket, host: str) -> None:
+def _run(service: Service, worker: Worker, folder: Path, listening: socket.socket, host: str) -> None:
     """Serves until the process is told to end."""
     import gradio as gr
     import uvicorn
     from fastapi import FastAPI
 
-    from fsr_plugins.restore.page.layout import CSS, build
+    from fsr_plugins.restore.page.layout import CSS, build, theme
 
     @asynccontextmanager
     async def cleaned(_: FastAPI) -> AsyncIterator[None]:
@@ -122,7 +123,7 @@ def _run(service: Service, folder: Path, listening: socket.socket, host: str) ->
         with suppress(asyncio.CancelledError):
             await task
 
-    page = build(service, folder)
+    page = build(service, worker, folder)
     app: Any = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=cleaned),
         page,
@@ -136,7 +137,7 @@ def _run(service: Service, folder: Path, listening: socket.socket, host: str) ->
         enable_monitoring=False,
         pwa=False,
         mcp_server=False,
-        theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace']),
+        theme=theme(),
         css=CSS,
     )
     address, port = listening.getsockname()[:2]

@@ -50,6 +50,8 @@ class _Page(gr.Blocks):
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except UserError as error:
             raise _told(error) from None
+        except gr.Error as error:  # a choice that is none
+            raise _told(error.message) from None
         except Exception:  # of whatever kind: the values are anybody's
             raise _told('The values are not of the form that this page sends.') from None
 

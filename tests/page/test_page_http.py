@@ -226,7 +226,7 @@ def test_nothing_on_the_page_lies_elsewhere(page: PageServer) -> None:
 
 
 def test_ten_at_once_are_all_answered(page: PageServer) -> None:
-    data = encoded(photograph(16))  # 664×104 pixels, 32 faces
+    data = encoded(photograph(6))  # 12 faces
     _, first = page.restored(data, 'many.png')
     expected = page.result(first)
     process = psutil.Process(page.process.pid)

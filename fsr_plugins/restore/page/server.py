@@ -146,7 +146,7 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
     server = uvicorn.Server(
         uvicorn.Config(
             guard,
-            log_level='error',
+            log_level='critical',  # what goes wrong is told by the guard
             access_log=False,
             server_header=False,
             limit_concurrency=_CONNECTIONS,

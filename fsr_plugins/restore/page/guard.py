@@ -32,7 +32,7 @@ _BODY = 1 << 20
 #: What an upload has beside the picture's own bytes: the lines between its parts.
 _AROUND = 1 << 16
 _READ = re.compile(
-    r'/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/pwa_icon(/\d{1,4})?|/robots\.txt|/(assets|static)/[\w./@-]+'
+    r'/|/config/?|/theme\.css|/favicon\.ico|/manifest\.json|/pwa_icon(/\d{1,4})?|/robots\.txt|/(assets|static)/[\w./@-]{1,200}'
     r'|/gradio_api/(theme\.css|info/?|app_id/?|startup-events|queue/data|queue/status|upload_progress'
     r'|heartbeat/[\w-]{1,64}|call/restore/[\w-]{1,64})'
 )

@@ -11,7 +11,9 @@ from typing import Any
 
 import gradio as gr
 
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import RunError, UserError, shown
+from fsr_plugins.registry import near
+from fsr_plugins.restore.page.folder import has_room
 from fsr_plugins.restore.page.service import Answer, Service, rows
 from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.stores.images import encode_png
@@ -42,16 +44,15 @@ class _Page(gr.Blocks):
     """Refuses what the page itself would not send, before Gradio acts on it: paths of other files, addresses."""
 
     folder: Path
+    networks: Sequence[str]
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> Any:
         """As Gradio does; whatever is wrong with the values is one sentence, without a traceback in the log."""
         try:
-            _check(inputs, self.folder)
+            _check(inputs, self.networks, self.folder)
             return await super().preprocess_data(block_fn, inputs, state, explicit_call)
         except UserError as error:
             raise _told(error) from None
-        except gr.Error as error:  # a choice that is none
-            raise _told(error.message) from None
         except Exception:  # of whatever kind: the values are anybody's
             raise _told('The values are not of the form that this page sends.') from None
 
@@ -60,7 +61,7 @@ def _told(error: object) -> gr.Error:
     return gr.Error(str(error), duration=None, print_exception=False)
 
 
-def _check(inputs: Sequence[Any], folder: Path) -> None:
+def _check(inputs: Sequence[Any], networks: Sequence[str], folder: Path) -> None:
     """Refuses inputs that are not a picture of this page's folder, two words and a number between them.
 
     Raises:
@@ -71,7 +72,11 @@ def _check(inputs: Sequence[Any], folder: Path) -> None:
     picture, network, strength, mode = inputs
     if not isinstance(network, str) or not isinstance(mode, str):
         raise UserError('Network and mode must be words.')
-    if isinstance(strength, bool) or not isinstance(strength, int | float):
+    if network not in networks:
+        raise UserError(f'There is no network {shown(network)} here.{near(network, networks)}')
+    if mode not in (known := [value for _, value in _MODES]):
+        raise UserError(f'There is no mode {shown(mode)}: {", ".join(known)}.')
+    if isinstance(strength, bool) or not isinstance(strength, int | float) or not 0 <= strength <= 1:
         raise UserError('The strength must be a number from 0 to 1.')
     if picture is None:
         raise UserError('There is no picture yet: choose one first.')
@@ -111,6 +116,8 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
     def made(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Answer, str]:
         path, name = picture
         answer = service.restore(Path(path), name, network, float(strength), mode)
+        if not has_room(folder, len(answer.png) + answer.before.nbytes + answer.after.nbytes):
+            raise RunError('There is no room for the result now: try again in some minutes.')
         with contextlib.suppress(FileNotFoundError):
             # Only the parent of what is written is new: the name is what the user sees when it is downloaded.
             place = Path(tempfile.mkdtemp(dir=folder)) / f'{Path(name).stem[:80]}_restored.png'
@@ -125,11 +132,11 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
             raise _told(error) from None
         except MemoryError:
             raise _told('This picture needs more memory than there is here: reduce it.') from None
-        shown = tuple(_file(folder, image) for image in (answer.before, answer.after))
-        return file, answer.text, rows(answer.faces), shown
+        pair = tuple(_file(folder, image) for image in (answer.before, answer.after))
+        return file, answer.text, rows(answer.faces), pair
 
     with _Page(title=_TITLE, analytics_enabled=False) as page:
-        page.folder = folder
+        page.folder, page.networks = folder, list(service.networks)
         with gr.Column(elem_id='page'):
             gr.Markdown(f'# {_TITLE}')
             gr.Markdown(_WARNING, elem_id='warning')
@@ -139,9 +146,11 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
                         label='Picture', sources=['upload', 'webcam', 'clipboard'], type='filepath', height=300
                     )
                 with gr.Column():
-                    networks = list(service.networks)
                     network = gr.Radio(
-                        networks, value=networks[0], label='Network', info='What each is for stands at the end.'
+                        page.networks,
+                        value=page.networks[0],
+                        label='Network',
+                        info='Their purposes stand at the end.',
                     )
                     strength = gr.Slider(
                         0, 1, value=1, step=0.05, label='Strength', info='How much of a restored face is seen.'
@@ -159,7 +168,7 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
                 column_count=3, column_widths=['28%', '20%', '52%'], elem_id='faces',
             )  # fmt: skip
             with gr.Accordion('The networks', open=False):
-                gr.Markdown('\n'.join(f'- **{name}**: {service.about(name)}' for name in networks))
+                gr.Markdown('\n'.join(f'- **{name}**: {service.about(name)}' for name in page.networks))
         # Not by a class of its own: beside the file of one Gradio would write another file.
         picture.preprocess = _uploaded
         button.click(

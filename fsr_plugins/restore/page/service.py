@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,10 +12,9 @@ import cv2
 import numpy as np
 
 from fsr_plugins.checkpoints.bundled import bundled, summary
-from fsr_plugins.errors import UserError, shown
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Floats, Image
 from fsr_plugins.images import look_at, read_bytes
-from fsr_plugins.registry import near
 from fsr_plugins.restore.choosing import Mode
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.opening import open_network
@@ -113,14 +111,10 @@ class Service:
             mode: see :data:`~fsr_plugins.restore.choosing.Mode`.
 
         Raises:
-            UserError: the file is no picture, is larger than :data:`MOST_BYTES` or :data:`MOST_PIXELS`, a choice is
-                none, or the network cannot take it.
+            UserError: the file is no picture, is larger than :data:`MOST_BYTES` or :data:`MOST_PIXELS`, or the
+                network cannot take it.
         """
         started = time.perf_counter()
-        if network not in self.networks:
-            raise UserError(f'There is no network {shown(network)} here.{near(network, self.networks)}')
-        if not math.isfinite(strength):
-            raise UserError(f'Strength {strength}: 0 to 1 is needed.')
         image, extras = _read(file, name)
         restorer = self._restorer(network, mode, round(strength, 2))
         restored = restorer(image)

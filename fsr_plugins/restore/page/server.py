@@ -102,6 +102,10 @@ def _listening(host: str, port: int) -> socket.socket:
         raise UserError(f'--host {host}: cannot be listened at ({error.strerror}).') from error
 
 
+def _broken_off(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    logger.warning('A connection was broken off: %s.', type(context.get('exception')).__name__)
+
+
 def _run(service: Service, worker: Worker, folder: Path, listening: socket.socket, host: str) -> None:
     """Serves until the process is told to end."""
     import gradio as gr
@@ -117,6 +121,8 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
                 await asyncio.sleep(_SWEEP)
                 await asyncio.to_thread(sweep, folder)
 
+        # What is no HTTP at all ends here, each time with a traceback by itself.
+        asyncio.get_running_loop().set_exception_handler(_broken_off)
         task = asyncio.create_task(again())
         yield
         task.cancel()

@@ -63,7 +63,7 @@ class PageServer:
             raise
 
     def _url(self) -> str:
-        end = time.monotonic() + 240
+        end = time.monotonic() + 600
         while time.monotonic() < end and self.process.poll() is None:
             for line in self.said().splitlines():
                 if line.startswith('http://'):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import gradio as gr
 from fsr_plugins.errors import RunError, UserError, shown
 from fsr_plugins.registry import near
 from fsr_plugins.restore.page.folder import has_room
-from fsr_plugins.restore.page.service import Answer, Service, rows
+from fsr_plugins.restore.page.service import Service, rows
 from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.stores.images import encode_png
 
@@ -37,7 +38,7 @@ CSS = """
 
 def _uploaded(payload: Any) -> tuple[str, str]:
     """Path and name of an uploaded file: nothing but this toolkit's own reader decodes it."""
-    return payload.path, payload.orig_name or Path(payload.path).name
+    return payload.path, re.sub(r'[^\w .()-]', '_', Path(payload.orig_name or payload.path).name) or 'picture'
 
 
 class _Page(gr.Blocks):
@@ -113,27 +114,13 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
         folder: where uploads and results lie.
     """
 
-    def made(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Answer, str]:
-        path, name = picture
-        answer = service.restore(Path(path), name, network, float(strength), mode)
-        if not has_room(folder, len(answer.png) + answer.before.nbytes + answer.after.nbytes):
-            raise RunError('There is no room for the result now: try again in some minutes.')
-        with contextlib.suppress(FileNotFoundError):
-            # Only the parent of what is written is new: the name is what the user sees when it is downloaded.
-            place = Path(tempfile.mkdtemp(dir=folder)) / f'{Path(name).stem[:80]}_restored.png'
-            place.write_bytes(answer.png)
-            return answer, str(place)
-        raise RunError('The page is about to end.')
-
-    async def restore(picture: tuple[str, str], network: str, strength: float, mode: str) -> tuple[Any, ...]:
+    async def restore(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Any, ...]:
         try:
-            answer, file = await worker.do(lambda: made(picture, network, strength, mode))
+            return await worker.do(lambda: _made(service, folder, picture, network, float(strength), mode))
         except (UserError, RunError) as error:
             raise _told(error) from None
         except MemoryError:
             raise _told('This picture needs more memory than there is here: reduce it.') from None
-        pair = tuple(_file(folder, image) for image in (answer.before, answer.after))
-        return file, answer.text, rows(answer.faces), pair
 
     with _Page(title=_TITLE, analytics_enabled=False) as page:
         page.folder, page.networks = folder, list(service.networks)
@@ -141,40 +128,14 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
             gr.Markdown(f'# {_TITLE}')
             gr.Markdown(_WARNING, elem_id='warning')
             with gr.Row(elem_classes='row'):
-                with gr.Column():
-                    picture = gr.Image(
-                        label='Picture', sources=['upload', 'webcam', 'clipboard'], type='filepath', height=300
-                    )
-                with gr.Column():
-                    network = gr.Radio(
-                        page.networks,
-                        value=page.networks[0],
-                        label='Network',
-                        info='Their purposes stand at the end.',
-                    )
-                    strength = gr.Slider(
-                        0, 1, value=1, step=0.05, label='Strength', info='How much of a restored face is seen.'
-                    )
-                    mode = gr.Radio(
-                        _MODES, value='auto', label='The picture is', info='A small picture is taken for one face.'
-                    )
-                    button = gr.Button('Restore', variant='primary')
-            said = gr.Markdown(elem_id='said')
-            compared = gr.ImageSlider(label='Before and after', format='png', buttons=['fullscreen'], max_height=700)
-            download = gr.DownloadButton('Download the result (PNG)')
-            table = gr.Dataframe(
-                headers=['size', 'score', 'what became of it'], datatype='str', type='array', wrap=True, buttons=[],
-                interactive=False, label='Faces, in pixels of the picture, the surest last', row_count=0,
-                column_count=3, column_widths=['28%', '20%', '52%'], elem_id='faces',
-            )  # fmt: skip
+                *given, button = _inputs(page.networks)
+            found = _outputs()
             with gr.Accordion('The networks', open=False):
                 gr.Markdown('\n'.join(f'- **{name}**: {service.about(name)}' for name in page.networks))
-        # Not by a class of its own: beside the file of one Gradio would write another file.
-        picture.preprocess = _uploaded
         button.click(
             restore,
-            [picture, network, strength, mode],
-            [download, said, table, compared],
+            given,
+            found,
             api_name='restore',
             api_description='Restores the small faces of a picture.',
             concurrency_limit=1,
@@ -184,8 +145,49 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
     return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def _file(folder: Path, image: Any) -> str:
-    handle, path = tempfile.mkstemp('.png', dir=folder)
-    with os.fdopen(handle, 'wb') as file:
-        file.write(encode_png(image))
-    return path
+def _inputs(networks: Sequence[str]) -> tuple[Any, ...]:
+    """Picture, network, strength, mode, and the button."""
+    with gr.Column():
+        picture = gr.Image(label='Picture', sources=['upload', 'webcam', 'clipboard'], type='filepath', height=300)
+        # Not by a class of its own: beside the file of one Gradio would write another file.
+        picture.preprocess = _uploaded
+    with gr.Column():
+        network = gr.Radio(networks, value=networks[0], label='Network', info='Their purposes stand at the end.')
+        strength = gr.Slider(0, 1, value=1, step=0.05, label='Strength', info='How much of a restored face is seen.')
+        mode = gr.Radio(_MODES, value='auto', label='The picture is', info='A small picture is taken for one face.')
+        button = gr.Button('Restore', variant='primary')
+    return picture, network, strength, mode, button
+
+
+def _outputs() -> list[Any]:
+    """The result's file, the sentence, the table of faces, before and after."""
+    said = gr.Markdown(elem_id='said')
+    compared = gr.ImageSlider(label='Before and after', format='png', buttons=['fullscreen'], max_height=700)
+    download = gr.DownloadButton('Download the result (PNG)')
+    table = gr.Dataframe(
+        headers=['size', 'score', 'what became of it'], datatype='str', type='array', wrap=True, buttons=[],
+        interactive=False, label='Faces, in pixels of the picture, the surest last', row_count=0,
+        column_count=3, column_widths=['28%', '20%', '52%'], elem_id='faces',
+    )  # fmt: skip
+    return [download, said, table, compared]
+
+
+def _made(
+    service: Service, folder: Path, picture: tuple[str, str], network: str, strength: float, mode: Any
+) -> tuple[Any, ...]:
+    """What :func:`_outputs` show of a picture, whose files it writes."""
+    path, name = picture
+    answer = service.restore(Path(path), name, network, strength, mode)
+    if not has_room(folder, len(answer.png) + answer.before.nbytes + answer.after.nbytes):
+        raise RunError('There is no room for the result now: try again in some minutes.')
+    with contextlib.suppress(FileNotFoundError):
+        # The folder is new, so the name may be the one that the user sees when it is downloaded.
+        place = Path(tempfile.mkdtemp(dir=folder))
+        # In bytes no longer than names may be.
+        file = place / f'{Path(name).stem[:60]}_restored.png'
+        file.write_bytes(answer.png)
+        pair = place / 'before.png', place / 'after.png'
+        for shown_file, image in zip(pair, (answer.before, answer.after), strict=True):
+            shown_file.write_bytes(encode_png(image))
+        return str(file), answer.text, rows(answer.faces), tuple(map(str, pair))
+    raise RunError('The page is about to end.')

@@ -62,7 +62,7 @@ class Visit:
     def choose(self, file: Path) -> None:
         """Uploads a picture."""
         self.tab.locator('input[type=file]').first.set_input_files(str(file))
-        self.tab.get_by_role('button', name='Clear').or_(self.tab.get_by_label('Clear')).first.wait_for()
+        self.tab.locator('img[src*="/file="]').first.wait_for()
 
 
 @pytest.fixture(params=[(1280, 900), (390, 844)], ids=lambda size: f'{size[0]}px')
@@ -83,7 +83,6 @@ def test_a_photograph_goes_in_and_the_result_comes_out(page: PageServer, visit: 
     visit.choose(page.folder / 'party.png')
     tab.get_by_role('button', name='Restore', exact=True).click()
     tab.get_by_text('6 of 6 faces are restored').wait_for()
-    tab.get_by_text('restored', exact=False).last.wait_for()
     with tab.expect_download() as download:
         tab.get_by_text('Download the result').click()
     assert download.value.suggested_filename == 'party_restored.png'

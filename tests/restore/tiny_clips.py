@@ -114,7 +114,5 @@ def times_of(file: Path) -> list[Fraction]:
 def frames_of(file: Path) -> list[np.ndarray]:
     """The frames as they are stored."""
     with av.open(str(file)) as container:
-        return [
-            frame.to_ndarray(format='rgb24', interpolation=EXACT)
-            for frame in container.decode(container.streams.video[0])
-        ]
+        decoded = container.decode(container.streams.video[0])
+        return [one.to_ndarray(format='rgb24', interpolation=EXACT) for one in decoded]

@@ -219,7 +219,7 @@ def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequ
     for face, sr in zip(cuts, restored, strict=True):
         assert face.lr is not None  # who was enlarged
         scale = sr.shape[0] / face.lr.shape[0]
-        matrix: Matrix = np.linalg.inv(into_sr(face, times, scale))
+        matrix = np.linalg.inv(into_sr(face, times, scale)).astype(np.float64)
         matched = _matched(sr, result, matrix[:2], _COARSE * scale)
         _paste(result, matched, matrix[:2], face.weight)
 

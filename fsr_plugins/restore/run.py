@@ -123,7 +123,7 @@ def restore(request: RestoreRequest) -> Json:
         'clips': clips,
         'failed': {str(source): why for source, why in failed.items()},
         'left_out': wanted.left_out,
-        'skipped': every.count() - todo.count(),
+        'skipped': every.total() - todo.total(),
         'seconds': round(time.perf_counter() - started, 2),
     }
 

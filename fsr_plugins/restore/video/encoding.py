@@ -19,6 +19,7 @@ from fsr_plugins.restore.video.reading import ClipHeader, Frame, exact_colours
 
 if TYPE_CHECKING:
     from av.video.codeccontext import VideoCodecContext
+    from av.video.frame import VideoFrame
 
 #: Encoders, the first that is there is taken; and x264's quality and threads, on which its bytes depend.
 ENCODERS = ('libx264', 'libopenh264', 'mpeg4')
@@ -145,11 +146,11 @@ class Encoder:
             np.frombuffer(self.extradata, np.uint8),
         )
 
-    def _converted(self, image: Image, pts: int) -> object:
-        from av.video.frame import VideoFrame
+    def _converted(self, image: Image, pts: int) -> VideoFrame:
+        from av.video.frame import VideoFrame as New
 
         stored = np.ascontiguousarray(np.rot90(image, -self.header.rotation // 90))
-        frame = VideoFrame.from_ndarray(stored, format='rgb24')
+        frame = New.from_ndarray(stored, format='rgb24')
         colour = self.header.colour
         converted = frame.reformat(
             format=self.context.pix_fmt,

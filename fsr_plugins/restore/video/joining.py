@@ -83,8 +83,8 @@ def join(source: Path, header: ClipHeader, times: int, pieces: Iterable[Pieces],
 _KEPT = frozenset({'title', 'artist', 'date', 'comment', 'creation_time', 'location', 'copyright', 'description'})
 
 
-def _add_video(output: OutputContainer, header: ClipHeader, times: int) -> Stream:
-    stream = output.add_stream(encoder_name(), rate=header.rate)
+def _add_video(output: OutputContainer, header: ClipHeader, times: int) -> Any:
+    stream: Any = output.add_stream(encoder_name(), rate=header.rate)
     configure(stream.codec_context, header, times)
     stream.time_base = header.time_base
     if header.rotation:
@@ -102,7 +102,7 @@ def _add_sounds(output: OutputContainer, container: InputContainer) -> dict[int,
     return copies
 
 
-def _frames(pieces: Iterable[Pieces], video: Stream, header: ClipHeader) -> Iterator[_Timed]:
+def _frames(pieces: Iterable[Pieces], video: Any, header: ClipHeader) -> Iterator[_Timed]:
     from av.packet import Packet
 
     for piece in pieces:

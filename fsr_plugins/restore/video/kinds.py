@@ -66,7 +66,7 @@ class Divided(NamedTuple):
     files: dict[Path, Path]
     folders: dict[Path, dict[Path, Path]]
 
-    def count(self) -> int:
+    def total(self) -> int:
         """How many inputs there are; a folder of frames is one."""
         return len(self.pictures) + len(self.files) + len(self.folders)
 

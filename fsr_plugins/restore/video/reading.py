@@ -213,8 +213,8 @@ class Clip:
                 number += 1
 
     def _image(self, frame: VideoFrame, number: int) -> Image:
-        stored: Image = frame.to_ndarray(format='rgb24', interpolation=exact_colours())
-        image = np.ascontiguousarray(np.rot90(stored, self.header.rotation // 90))
+        stored = frame.to_ndarray(format='rgb24', interpolation=exact_colours())
+        image: Image = np.ascontiguousarray(np.rot90(stored, self.header.rotation // 90), np.uint8)
         height, width = image.shape[:2]
         if (height, width) != (self.header.height, self.header.width):
             raise UserError(
@@ -238,7 +238,8 @@ def _header(container: InputContainer, stream: VideoStream, first: VideoFrame) -
     turned = round(first.rotation / 90) * 90
     rotation = 180 if abs(turned) == 180 else turned
     height, width = (first.width, first.height) if rotation % 180 else (first.height, first.width)
-    assert stream.time_base is not None
+    if not stream.time_base:
+        raise UserError(f"'{container.name}' says nothing of its time: it is damaged; replace or remove it.")
     rate = stream.average_rate or stream.guessed_rate or Fraction(25)
     others = [each.type for each in container.streams if each.index != stream.index and each.type != 'audio']
     return ClipHeader(

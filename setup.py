@@ -136,6 +136,8 @@ setup(
         ],
         # `fsr serve`: a page in the browser. Gradio 6.31 takes pillow before 13.
         'web': ['fastapi>=0.115,<1', 'gradio>=6.31,<7', 'uvicorn>=0.30,<1'],
+        # Clips: reads and writes them, with FFmpeg's libraries and x264 in its wheel.
+        'video': ['av>=17,<19'],
         'wandb': ['wandb>=0.16'],
     },
     entry_points={

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = """fsr infer party.jpg -o results
          fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
+         fsr infer clip.mp4 -o results
          fsr infer -c net_g.pth party.jpg -o results --ext same --save-faces faces"""
 
 #: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
@@ -41,8 +42,9 @@ _WITHIN = {
 def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, pictures and a folder for the results."""
     parser.add_argument(
-        'inputs', type=given_path, nargs='+', metavar='IMAGE', help='images, or folders of them, prepared ones too'
-    )
+        'inputs', type=given_path, nargs='+', metavar='IMAGE',
+        help='images, clips (MP4, MOV, Matroska, AVI …), or folders of them, prepared ones too',
+    )  # fmt: skip
     add_checkpoint(parser, default='face_x4_blind')
     parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
     kind = parser.add_mutually_exclusive_group()
@@ -80,6 +82,9 @@ def _add_files(parser: ArgumentParser) -> None:
     existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
     group.add_argument(
         '--recursive', action='store_true', help='look into folders in folders, and keep them as they are'
+    )
+    group.add_argument(
+        '--video', action='store_true', help='the pictures of a folder are the frames of a clip, in the order of names'
     )
     group.add_argument('--suffix', default='', metavar='TEXT', help="follows each result's name, such as _x4")
     group.add_argument(
@@ -150,6 +155,20 @@ def _faces(found: Mapping[str, Any]) -> str:
     return f'{restored} of {len(faces)} faces restored' + (f' ({why})' if why else '')
 
 
+def _clip(found: Mapping[str, Any]) -> str:
+    """What is to be said of a clip."""
+    flicker = found['flicker']
+    said = (
+        'no flicker to measure'
+        if flicker is None
+        else (f"faces change by {flicker['restored']} levels from frame to frame, {flicker['ratio']} times bicubic's")
+    )
+    return (
+        f'{found["frames"]} frames in {found["seconds"]} s ({found["frames_per_second"]} frames/s), '
+        f'{found["tracks"]} faces followed, restored {found["restored"]} of {found["faces"]} times; {said}'
+    )
+
+
 def run(arguments: Namespace) -> CommandOutcome:
     """Enlarges and says what was written."""
     from fsr_plugins.engine import logs
@@ -183,7 +202,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             engine=arguments.engine,
             param_key=arguments.param_key,
             batch_size=arguments.batch_size,
-            naming=Naming(arguments.suffix, arguments.ext, arguments.recursive),
+            naming=Naming(arguments.suffix, arguments.ext, arguments.recursive, arguments.video),
             save_faces=arguments.save_faces,
             overwrite=arguments.overwrite,
             skip_existing=arguments.skip_existing,
@@ -191,7 +210,10 @@ def run(arguments: Namespace) -> CommandOutcome:
     )
     has_photographs = any('faces' in picture for picture in found['pictures'].values())
     of_them = f', {_faces(found)}' if has_photographs else ''
-    print(f'{arguments.output}: {len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
+    for source, clip in found['clips'].items():
+        print(f'{shown(source)}: {_clip(clip)}')
+    counted = f'{len(found["clips"])} clips and ' if found['clips'] else ''
+    print(f'{arguments.output}: {counted}{len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)
     reasons: dict[str, list[str]] = {}
@@ -201,6 +223,6 @@ def run(arguments: Namespace) -> CommandOutcome:
         f'- {why}' if shown(of[0]) in why else f"- {why} ({len(of)} pictures, '{shown(of[0])}' is one)"
         for why, of in reasons.items()
     )
-    found['error'] = f'{len(found["pictures"])} pictures are done, {len(found["failed"])} are not:\n{which}'
+    found['error'] = f'{counted}{len(found["pictures"])} pictures are done, {len(found["failed"])} are not:\n{which}'
     print(f'fsr: error: {found["error"]}', file=sys.stderr)
     return CommandOutcome(found, 2)

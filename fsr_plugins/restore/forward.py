@@ -70,6 +70,10 @@ class Forward:
             self._ways[size] = self._chosen(lq, size)
         return self._run(lq, self._ways[size])
 
+    def way(self, size: tuple[int, int]) -> str | None:
+        """How faces of a height and width are run; None: it has not been found out yet."""
+        return self._ways.get(size)
+
     def _run(self, lq: Tensor, way: str) -> Tensor:
         if way == _ONNX:
             return self._graphs[lq.shape[-2], lq.shape[-1]](lq)

@@ -14,6 +14,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
 from fsr_plugins.restore.pictures import Extension, suffix_of
+from fsr_plugins.restore.video.kinds import CLIPS, beside_frames, clip_suffix, installed, is_clip, parts_of
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 from fsr_plugins.stores.manifest import NAME as MANIFEST
 
@@ -28,6 +29,7 @@ class Naming:
         suffix: follows the input's name: ``_x4`` makes ``a_x4.png`` of ``a.jpg``.
         extension: the kind of file; see :data:`~fsr_plugins.restore.pictures.Extension`.
         recursive: folders in folders are looked into, and results lie in the same folders below the output's.
+        frames: a folder's pictures are the frames of a clip.
 
     Raises:
         UserError: the suffix is no part of a name.
@@ -36,6 +38,7 @@ class Naming:
     suffix: str = ''
     extension: Extension = 'png'
     recursive: bool = False
+    frames: bool = False
 
     def __post_init__(self) -> None:
         if '/' in self.suffix or os.sep in self.suffix or '\0' in self.suffix:
@@ -79,6 +82,8 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
     for path in inputs:
         if os.path.isdir(path):
             found = _inside(path, left_out, naming.recursive, out)
+        elif os.path.isfile(path) and naming.frames and not is_clip(path):
+            raise UserError(f"--video: '{shown(path)}' is a picture; name a clip, or a folder with the frames of one.")
         elif os.path.isfile(path):
             found = [(path, Path())]
         else:
@@ -105,6 +110,8 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
         else:
             results[source] = file
     there = [result for result in results.values() if os.path.lexists(result)]
+    # Frames of a clip that has been begun are gone on with.
+    there = [] if all(_begun(source, result, naming) for source, result in results.items()) else there
     if there and not may_exist:
         raise UserError(
             f"'{shown(there[0])}' exists already ({len(there)} of {len(results)} do): choose another folder, or give "
@@ -114,6 +121,11 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
         raise UserError(f'-o {out}: that is a file; a folder is needed.')
     check_writable(out, '-o')
     return Wanted(results, failed, left_out)
+
+
+def _begun(source: Path, result: Path, naming: Naming) -> bool:
+    """Whether a result is one of a folder of frames that has been begun, to be gone on with."""
+    return naming.frames and not is_clip(source) and parts_of(beside_frames(source, result)).is_dir()
 
 
 def _named(sources: Sequence[tuple[Path, Path]], naming: Naming) -> list[tuple[Path, Path]]:
@@ -130,7 +142,8 @@ def _named(sources: Sequence[tuple[Path, Path]], naming: Naming) -> list[tuple[P
         # A stem may be the full name of another input, whose result may need it.
         alone = stems[below, source.stem] == 1 and (below, source.stem) not in names
         name = source.stem if alone else source.name
-        named.append((source, below / f'{name}{naming.suffix}{suffix_of(source.suffix, naming.extension)}'))
+        suffix = clip_suffix(source.suffix) if is_clip(source) else suffix_of(source.suffix, naming.extension)
+        named.append((source, below / f'{name}{naming.suffix}{suffix}'))
     return named
 
 
@@ -144,11 +157,13 @@ def _inside(
     """
     files, folders = _listed(folder)
     # A link to nowhere is taken, too: reading it says what is wrong.
-    inside = [(file, Path()) for file in files if file.suffix.lower() in EXTENSIONS]
+    # What needs a package that is not here is left out as other kinds are.
+    kinds = EXTENSIONS | CLIPS if installed() else EXTENSIONS
+    inside = [(file, Path()) for file in files if file.suffix.lower() in kinds]
     is_store = folder / MANIFEST in files or not (inside or recursive)
     if outermost and is_store and folder / 'images' in folders:
         return _inside(folder / 'images', left_out, False, out, outermost=False)
-    others = [file.name for file in files if file.suffix.lower() in OTHER_EXTENSIONS]
+    others = [file.name for file in files if file.suffix.lower() in (OTHER_EXTENSIONS | CLIPS) - kinds]
     deeper = []
     if recursive:
         deeper = [each for each in folders if not each.is_symlink() and each.resolve() != out.resolve()]

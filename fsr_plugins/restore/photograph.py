@@ -218,11 +218,20 @@ def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequ
     """
     for face, sr in zip(cuts, restored, strict=True):
         assert face.lr is not None  # who was enlarged
-        to_lr, scale = np.vstack([face.matrix, [0, 0, 1]]), sr.shape[0] / face.lr.shape[0]
-        # From SR's pixels by LR's and the photograph's to those of the result.
-        matrix = _larger(times) @ np.linalg.inv(to_lr) @ np.linalg.inv(_larger(scale))
+        scale = sr.shape[0] / face.lr.shape[0]
+        matrix = np.linalg.inv(into_sr(face, times, scale)).astype(np.float64)
         matched = _matched(sr, result, matrix[:2], _COARSE * scale)
         _paste(result, matched, matrix[:2], face.weight)
+
+
+def into_sr(face: FaceCrop, times: float, scale: float) -> Matrix:
+    """From the pixels of a photograph enlarged by ``times`` to those of a face's SR: float64 (3, 3).
+
+    Args:
+        scale: how many times SR is as large as LR.
+    """
+    # By the photograph's pixels and LR's.
+    return _larger(scale) @ np.vstack([face.matrix, [0, 0, 1]]) @ np.linalg.inv(_larger(times))
 
 
 def _larger(times: float) -> Matrix:

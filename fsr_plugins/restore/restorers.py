@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, tiled
-from fsr_plugins.faces.protocol import Floats, Image, Size
+from fsr_plugins.faces.protocol import Detection, Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.background import Background
 from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.photograph import FaceCrop
 from fsr_plugins.stores.opening import open_store
 
 logger = logging.getLogger(__name__)
@@ -39,6 +40,9 @@ class Result(NamedTuple):
     about: dict[str, object]
     faces: Sequence[tuple[Image, Image]] = ()
 
+
+#: What names a picture.
+K = TypeVar('K', bound=Hashable)
 
 #: By input, the result.
 Made = dict[Path, Result]
@@ -191,28 +195,39 @@ class PhotographFaces:
 
     def make(self, read: Mapping[Path, Image]) -> tuple[Made, Wrong]:
         """See :class:`Enlarger`."""
-        enlarge = {
-            source: photograph.times(image.shape, self.network.scale, self.how.enlarge)
-            for source, image in read.items()
-        }
         found = self.detector.detect(list(read.values()))
-        size = self.network.known_size()
-        cuts = {
-            # The surest face comes last: it is to lie above.
-            source: photograph.cut(image, faces[::-1], size, self.points, self.how)
-            for (source, image), faces in zip(read.items(), found, strict=True)
-        }
+        cuts = {source: self.cut(image, faces) for (source, image), faces in zip(read.items(), found, strict=True)}
+        return self.pasted(read, cuts)
+
+    def cut(self, image: Image, faces: Sequence[Detection]) -> list[FaceCrop]:
+        """Faces of a picture, given the surest first, as the network's LR; the surest comes last, to lie above."""
+        return photograph.cut(image, faces[::-1], self.network.known_size(), self.points, self.how)
+
+    def times(self, image: Image) -> int:
+        """How many times a picture is enlarged."""
+        return photograph.times(image.shape, self.network.scale, self.how.enlarge)
+
+    def pasted(
+        self, read: Mapping[K, Image], cuts: Mapping[K, Sequence[FaceCrop]]
+    ) -> tuple[dict[K, Result], dict[K, str]]:
+        """Pictures enlarged with their faces restored, and why others are not.
+
+        Args:
+            read: uint8 (H, W, 3) each.
+            cuts: of each picture the faces that :meth:`cut` gave.
+        """
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
         sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
-        made: Made = {}
+        made: dict[K, Result] = {}
         for source, image in read.items():
+            times = self.times(image)
             pairs = [(face.lr, next(sr)) for face in chosen[source] if face.lr is not None]
             try:
-                result = self.background.enlarged(image, enlarge[source])
+                result = self.background.enlarged(image, times)
             except UserError as error:
                 return made, {each: str(error) for each in read if each not in made}
-            photograph.put_back(result, enlarge[source], chosen[source], [larger for _, larger in pairs])
-            about = {'enlarged': enlarge[source], 'faces': [face.as_dict() for face in cuts[source]]}
+            photograph.put_back(result, times, chosen[source], [larger for _, larger in pairs])
+            about = {'enlarged': times, 'faces': [face.as_dict() for face in cuts[source]]}
             made[source] = Result(result, about, pairs)
         return made, {}
 

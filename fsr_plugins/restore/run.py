@@ -1,4 +1,4 @@
-"""Pictures in, larger ones out: what ``fsr infer`` does."""
+"""Pictures and clips in, larger ones out: what ``fsr infer`` does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from fsr_plugins.images import Header, look_at, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
 from fsr_plugins.restore.forward import Engine, InferencePrecision
 from fsr_plugins.restore.inputs import Naming, find_results
-from fsr_plugins.restore.network import Json
+from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import NO_ALPHA, Extras, decode, encode, unfit
 from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
+from fsr_plugins.restore.video.kinds import Divided, divided
+from fsr_plugins.restore.video.run import ClipJobs, restore_clips
 from fsr_plugins.stores.images import encode_png
 
 logger = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class RestoreRequest:
 
     Attributes:
         checkpoint: a network file of this toolkit.
-        inputs: images, and folders of images.
+        inputs: images, clips, and folders of them.
         out: folder for the results; see :func:`~fsr_plugins.restore.inputs.find_results`.
         size: height and width of LR, where the checkpoint does not say it.
         fit: bring every picture to that size first; without, one of another size ends the command.
@@ -77,7 +79,8 @@ def restore(request: RestoreRequest) -> Json:
 
     Returns:
         ``{"checkpoint", "pictures": {input: {"result", "alpha": "dropped" (if it had alpha that its result cannot
-        have), "faces" (of a photograph), "enlarged" (of it)}}, "failed": {input: why}, "left_out": {folder:
+        have), "faces" (of a photograph), "enlarged" (of it)}}, "clips": {input: see
+        :func:`~fsr_plugins.restore.video.run.restore_clips`}, "failed": {input: why}, "left_out": {folder:
         {"other_kinds", "folders"}}, "skipped", "seconds"}``.
 
     Raises:
@@ -96,28 +99,54 @@ def restore(request: RestoreRequest) -> Json:
         request.batch_size,
         request.engine,
     )
-    working = enlarger(network, request.mode, request.photographs, request.fit)
-    results = wanted.results
-    todo = [source for source, result in results.items() if not (request.skip_existing and result.exists())]
+    every = divided(wanted.results, request.naming.frames)
+    todo = every.not_done() if request.skip_existing else every
     started = time.perf_counter()
+    # First: how the network is run is settled by clips, not by whatever pictures come before.
+    clips, failed = _clips(request, todo, network)
+    failed |= wanted.failed
+    before = len(failed)
     pictures: Json = {}
-    failed: Wrong = dict(wanted.failed)
-    with ThreadPoolExecutor() as pool:
-        for group in _groups(todo, working, failed):
-            # A call of its own, so that nothing of a group is held while the next one is worked on.
-            done, wrong = _work_on(group, request, working, results, pool)
-            pictures |= done
-            failed |= wrong
-            _progress(pictures, len(todo), len(failed) - len(wanted.failed), time.perf_counter() - started)
+    if every.pictures:
+        working = enlarger(network, request.mode, request.photographs, request.fit)
+        with ThreadPoolExecutor() as pool:
+            for group in _groups(list(todo.pictures), working, failed):
+                # A call of its own, so that nothing of a group is held while the next one is worked on.
+                done, wrong = _work_on(group, request, working, every.pictures, pool)
+                pictures |= done
+                failed |= wrong
+                _progress(pictures, len(todo.pictures), len(failed) - before, time.perf_counter() - started)
     _warn(pictures)
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,
+        'clips': clips,
         'failed': {str(source): why for source, why in failed.items()},
         'left_out': wanted.left_out,
-        'skipped': len(results) - len(todo),
+        'skipped': every.total() - todo.total(),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _clips(request: RestoreRequest, todo: Divided, network: FaceNetwork) -> tuple[Json, Wrong]:
+    """Restores clips and folders of frames: what is to be said of each, and why others have no result."""
+    places = [*todo.files, *todo.folders]
+    if not places:
+        return {}, {}
+    if request.mode == 'face':
+        why = 'is a clip, and every picture is a face by --aligned or --fit: leave out the option, or the clip.'
+        return {}, {place: f"'{shown(place)}' {why}" for place in places}
+    return restore_clips(
+        ClipJobs(
+            todo.files,
+            todo.folders,
+            network,
+            request.checkpoint,
+            request.photographs,
+            param_key=request.param_key,
+            anew=request.overwrite,
+        )
+    )
 
 
 def _work_on(

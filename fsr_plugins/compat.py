@@ -9,12 +9,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import os
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fsr_plugins import without_cuda
 from fsr_plugins.mending import registry_module
 
 if TYPE_CHECKING:
@@ -176,6 +178,80 @@ def _distribute_without_cuda() -> None:
     BaseModel.model_to_device = model_to_device
 
 
+def _give_ops_without_extensions() -> None:
+    """``fused_act``, ``upfirdn2d`` and ``deform_conv`` need extensions in CUDA; where these were not built, they call
+    names that do not exist. PyTorch and torchvision do what no extension is there for. Needed with BasicSR 1.4.2.
+
+    So it is with torchvision's own ``deform_conv2d`` where its extension does not load beside this torch."""
+    import torchvision
+    from torchvision.extension import _has_ops
+
+    if not _has_ops():
+        torchvision.ops.deform_conv2d = without_cuda.deform_conv2d
+    importlib.import_module('basicsr.archs.arch_util')
+    fused, fir, deform = (
+        sys.modules[f'basicsr.ops.{name}'] for name in ('fused_act.fused_act', 'upfirdn2d.upfirdn2d', 'dcn.deform_conv')
+    )
+    # Where each is called, by its autograd function's name: the module of its extension, and what does it instead.
+    fused.__dict__['FusedLeakyReLUFunction'] = without_cuda.either(
+        fused, 'fused_act_ext', fused.FusedLeakyReLUFunction, without_cuda.fused_leaky_relu
+    )
+    fir.__dict__['UpFirDn2d'] = without_cuda.either(
+        fir, 'upfirdn2d_ext', fir.UpFirDn2d,
+        lambda input, kernel, up, down, pad: fir.upfirdn2d_native(input, kernel, *up, *down, *pad),
+    )  # fmt: skip
+    plain = without_cuda.either(
+        deform, 'deform_conv_ext', deform.DeformConvFunction,
+        lambda input, offset, weight, *where: torchvision.ops.deform_conv2d(input, offset, weight, None, *where[:3]),
+    )  # fmt: skip
+    modulated = without_cuda.either(
+        deform, 'deform_conv_ext', deform.ModulatedDeformConvFunction,
+        lambda input, offset, mask, weight, bias, *where: torchvision.ops.deform_conv2d(
+            input, offset, weight, bias, *where[:3], mask=mask
+        ),
+    )  # fmt: skip
+    # They are imported by value.
+    for module in (deform, sys.modules['basicsr.ops.dcn'], sys.modules['basicsr.archs.arch_util']):
+        module.__dict__['modulated_deform_conv'] = modulated.apply
+        if isinstance(getattr(module, 'deform_conv', None), types.ModuleType | None):
+            continue
+        module.__dict__['deform_conv'] = plain.apply
+
+
+def _share_lmdbs() -> None:
+    """``LmdbBackend`` opens an environment for each set, and py-lmdb 2 and later refuse to open one twice in a process,
+    or in a child of one that has it open. Needed with BasicSR 1.4.2."""
+    import lmdb
+    from basicsr.utils.file_client import LmdbBackend
+
+    build = LmdbBackend.__init__
+    opened: dict[tuple[str, str], Any] = {}
+
+    def shared(path: str, **settings: Any) -> Any:
+        key = os.path.realpath(path), repr(sorted(settings.items()))
+        if key not in opened:
+            opened[key] = lmdb.open(path, **settings)
+        return opened[key]
+
+    def forget() -> None:
+        for environment in opened.values():
+            environment.close()
+        opened.clear()
+
+    @functools.wraps(build)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        before = sys.modules['lmdb']
+        sys.modules['lmdb'] = types.SimpleNamespace(open=shared)  # type: ignore[assignment]  # it is imported in there
+        try:
+            build(self, *args, **kwargs)
+        finally:
+            sys.modules['lmdb'] = before
+
+    LmdbBackend.__init__ = init
+    if hasattr(os, 'register_at_fork'):
+        os.register_at_fork(after_in_child=forget)
+
+
 MENDS: tuple[Callable[[], None], ...] = (
     _explain_missing_libraries,
     _restore_functional_tensor,
@@ -185,6 +261,8 @@ MENDS: tuple[Callable[[], None], ...] = (
     _round_jpeg_quality,
     _resume_without_cuda,
     _distribute_without_cuda,
+    _give_ops_without_extensions,
+    _share_lmdbs,
 )
 
 

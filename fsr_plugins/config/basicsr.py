@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from fsr_plugins.config.hosted import names_hosted
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block, Options
 
@@ -35,6 +36,10 @@ def translate(opt: Options) -> list[tuple[str, str]]:
     Returns:
         the keys that are taken out because they have no effect here, each with the reason.
     """
+    if opt.get('model_type') not in MODELS and names_hosted(opt):
+        # It runs on BasicSR's own sets, and is measured by its functions.
+        opt.setdefault('scale', 1)
+        return list(_path(opt.get('path')))
     found = [*_model(opt), *_path(opt.get('path'))]
     datasets = opt.get('datasets')
     for phase, block in datasets.items() if isinstance(datasets, dict) else ():

@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import os
 import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from fsr_plugins import without_cuda
+from fsr_plugins.lmdb_env import environment
 from fsr_plugins.mending import registry_module
 
 if TYPE_CHECKING:
@@ -220,36 +221,21 @@ def _give_ops_without_extensions() -> None:
 
 def _share_lmdbs() -> None:
     """``LmdbBackend`` opens an environment for each set, and py-lmdb 2 and later refuse to open one twice in a process,
-    or in a child of one that has it open. Needed with BasicSR 1.4.2."""
-    import lmdb
+    or in a child of one that has it open. All share those of :mod:`fsr_plugins.lmdb_env`. Needed with BasicSR 1.4.2."""
     from basicsr.utils.file_client import LmdbBackend
 
     build = LmdbBackend.__init__
-    opened: dict[tuple[str, str], Any] = {}
 
-    def shared(path: str, **settings: Any) -> Any:
-        key = os.path.realpath(path), repr(sorted(settings.items()))
-        if key not in opened:
-            opened[key] = lmdb.open(path, **settings)
-        return opened[key]
-
-    def forget() -> None:
-        for environment in opened.values():
-            environment.close()
-        opened.clear()
+    def shared(path: object, **settings: object) -> object:
+        return environment(Path(str(path)), 'make it again')
 
     @functools.wraps(build)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
-        before = sys.modules['lmdb']
-        sys.modules['lmdb'] = types.SimpleNamespace(open=shared)  # type: ignore[assignment]  # it is imported in there
-        try:
+        # It is imported in there.
+        with patch.dict(sys.modules, {'lmdb': types.SimpleNamespace(open=shared)}):
             build(self, *args, **kwargs)
-        finally:
-            sys.modules['lmdb'] = before
 
     LmdbBackend.__init__ = init
-    if hasattr(os, 'register_at_fork'):
-        os.register_at_fork(after_in_child=forget)
 
 
 MENDS: tuple[Callable[[], None], ...] = (

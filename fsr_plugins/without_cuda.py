@@ -72,7 +72,8 @@ def deform_conv2d(
         'bgcthw,goct->bgohw',
         sampled.reshape(batch, groups, channels // groups, taps, rows, columns),
         weight.view(groups, -1, channels // groups, taps),
-    ).reshape(batch, -1, rows, columns)
+    )
+    found = found.reshape(batch, -1, rows, columns).contiguous()
     return found if bias is None else found + bias.view(1, -1, 1, 1)
 
 

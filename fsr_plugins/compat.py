@@ -23,7 +23,7 @@ from fsr_plugins.mending import registry_module
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import nn
+    from torch import Tensor, nn
 
 #: Options of BasicSR, and arguments by their names.
 Options = dict[str, Any]
@@ -219,6 +219,36 @@ def _give_ops_without_extensions() -> None:
         module.__dict__['deform_conv'] = plain.apply
 
 
+def _lay_out_compressed_images() -> None:
+    """``DiffJPEG`` leaves images with their channels last, today's torch keeps them so, and ``filter2D``, which comes
+    next in Real-ESRGAN's models, views them as if they were not. Needed with BasicSR 1.4.2."""
+    from basicsr.utils.diffjpeg import DiffJPEG
+
+    forward = DiffJPEG.forward
+
+    @functools.wraps(forward)
+    def contiguous(self: DiffJPEG, x: Tensor, quality: Any) -> Tensor:
+        return forward(self, x, quality).contiguous()
+
+    DiffJPEG.forward = contiguous
+
+
+def _give_adam_floats() -> None:
+    """GFPGAN's model asks for ``betas`` of (0, 0.99), and today's torch takes two floats or none. Needed as long as
+    torch does."""
+    from basicsr.models.base_model import BaseModel
+
+    build = BaseModel.get_optimizer
+
+    @functools.wraps(build)
+    def get_optimizer(self: BaseModel, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
+        if 'betas' in kwargs:
+            kwargs['betas'] = tuple(map(float, kwargs['betas']))
+        return build(self, optim_type, params, lr, **kwargs)
+
+    BaseModel.get_optimizer = get_optimizer
+
+
 def _share_lmdbs() -> None:
     """``LmdbBackend`` opens an environment for each set, and py-lmdb 2 and later refuse to open one twice in a process,
     or in a child of one that has it open. All share those of :mod:`fsr_plugins.lmdb_env`. Needed with BasicSR 1.4.2."""
@@ -248,6 +278,8 @@ MENDS: tuple[Callable[[], None], ...] = (
     _resume_without_cuda,
     _distribute_without_cuda,
     _give_ops_without_extensions,
+    _lay_out_compressed_images,
+    _give_adam_floats,
     _share_lmdbs,
 )
 

@@ -42,7 +42,7 @@ SMALL: Mapping[str, object] = {
     'num_feat': 8, 'num_block': 1, 'num_group': 1, 'num_grow_ch': 4, 'squeeze_factor': 4, 'num_channel': 8,
     'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2], 'img_size': 16,
     'mid_channels': 8, 'num_blocks': 1, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'deformable_groups': 2,
-    'num_layer': 16, 'crop_size': 64, 'out_size': 16, 'narrow': 0.0625, 'num_mlp': 2, 'input_size': 128,
+    'num_layer': 16, 'crop_size': 64, 'out_size': 16, 'narrow': 0.0625, 'num_mlp': 2,
     'spynet_path': None, 'edvr_path': None, 'decoder_load_path': None,
 }  # fmt: skip
 #: Of all files, as far as they have the key.
@@ -54,7 +54,7 @@ COMMON: Mapping[str, object] = {
 #: The side of LR crops; that of HR crops where a discriminator takes one size only.
 LQ_SIZE, JUDGED_SIZE = 16, 128
 #: Of networks that need larger ones, by their type; frames of a clip, of networks that take any number.
-LQ_SIZES, FRAMES = {'BasicVSR': 32, 'IconVSR': 32, 'BasicVSRPlusPlus': 64, 'HiFaceGAN': 64}, 5
+LQ_SIZES, FRAMES = {'BasicVSR': 64, 'IconVSR': 64, 'BasicVSRPlusPlus': 64, 'HiFaceGAN': 64}, 5
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def outcome(file: Path, folder: Path, plugins: Sequence[str] = ()) -> Outcome:
     told = [line for line in said.getvalue().splitlines() if 'has no effect here' not in line]
     lines = [line for line in told if file.name in line] or [' '.join(told).strip()]
     reason = next((line for line in lines if 'model_type' in line), lines[0])
-    return Outcome(name, opt['model_type'], False, reason.partition(file.name)[2].lstrip(':0123456789 '))
+    return Outcome(name, opt['model_type'], False, reason.rpartition(file.name)[2].lstrip(':0123456789 '))
 
 
 @contextmanager
@@ -125,7 +125,9 @@ def edits(opt: Options) -> Iterator[tuple[str, object]]:
             yield key, value
     for network in (key for key in opt if key.startswith('network_')):
         for argument in opt[network]:
-            if argument in SMALL:
+            if argument == 'input_size' and hosts(opt):
+                yield f'{network}.{argument}', lq_size(opt) * opt['scale']
+            elif argument in SMALL:
                 yield f'{network}.{argument}', SMALL[argument]
     if 'network_d' not in opt or hosts(opt):
         for key in ('datasets.train.gt_size', 'gt_size'):
@@ -136,6 +138,10 @@ def edits(opt: Options) -> Iterator[tuple[str, object]]:
     if (_at(opt, 'datasets.train.num_frame') or 0) > FRAMES:
         yield 'datasets.train.num_frame', FRAMES
     train = opt.get('train') or {}
+    if train and hosts(opt):
+        yield from (('train.total_iter', 2), ('logger.save_checkpoint_freq', 2))
+        if opt['network_g']['type'] in LQ_SIZES:
+            yield 'datasets.train.batch_size_per_gpu', 1
     for key, block in train.items():
         if isinstance(block, dict) and block.get('type') == 'PerceptualLoss':
             yield f'train.{key}', None
@@ -174,7 +180,7 @@ def lq_size(opt: Options) -> int:
     network = opt['network_g']['type']
     if 'out_size' in opt['network_g']:
         return int(str(SMALL['out_size']))
-    if 'input_size' in opt.get('network_d', {}) and hosts(opt):
+    if network not in LQ_SIZES and 'input_size' in opt.get('network_d', {}) and hosts(opt):
         return JUDGED_SIZE // int(opt['scale'])
     return LQ_SIZES.get(network, LQ_SIZE)
 

@@ -79,9 +79,10 @@ def _path(path: object) -> Iterator[tuple[str, str]]:
 def _unread(datasets: object) -> Iterator[tuple[str, str]]:
     """Takes out what a set of BasicSR's does not read, though another does; its files have it here and there."""
     for phase, block in datasets.items() if isinstance(datasets, dict) else ():
-        cls = (
-            DATASET_REGISTRY.get(block['type']) if isinstance(block, dict) and block.get('type') in _theirs() else None
-        )
+        # Two of BasicSR's are registered under a suffix, so that a package may use their plain names.
+        name = block.get('type') if isinstance(block, dict) else None
+        names = [each for each in (name, f'{name}_basicsr') if each in _theirs()]
+        cls = DATASET_REGISTRY.get(names[0]) if names else None
         for key in [] if cls is None else list(block):
             if key not in keys_read(cls) | DatasetOptions.model_fields.keys() and key in _read_by(_theirs()):
                 del block[key]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from fsr_plugins.data.batches import Batch, Samples
 from fsr_plugins.data.loader import TrainLoader
@@ -52,6 +52,14 @@ class SeededSamples(Dataset[Any]):
             return self.dataset[index]
 
 
+def _collated(samples: list[Any]) -> Any:
+    """A batch as a worker of torch's lays it out; in the own process its layout would be that of the samples."""
+    batch = default_collate(samples)
+    if not isinstance(batch, dict):
+        return batch
+    return {key: value.contiguous() if isinstance(value, torch.Tensor) else value for key, value in batch.items()}
+
+
 class _Numbers(Sampler[list[int]]):
     """The numbers of each batch, without an end."""
 
@@ -85,6 +93,7 @@ class SeededLoader(TrainLoader):
             SeededSamples(self.dataset, self.seed),
             batch_sampler=_Numbers(self),
             num_workers=self._workers,
+            collate_fn=_collated,
             pin_memory=self._pin_memory,
             worker_init_fn=_begin_worker,
             # Its seeds are not used; of the common generator it would take a number.
@@ -115,7 +124,7 @@ class OneByOne(DataLoader[Any]):
 
     def __init__(self, dataset: Any, first: int | None = None) -> None:
         shown = dataset if first is None else _Beginning(dataset, first)
-        super().__init__(shown, batch_size=1, generator=torch.Generator())
+        super().__init__(shown, batch_size=1, collate_fn=_collated, generator=torch.Generator())
 
 
 class _Beginning(Dataset[Any]):

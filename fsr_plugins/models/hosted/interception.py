@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import PARAMS, load_weights
 
 if TYPE_CHECKING:
-    from fsr_plugins.values import Options
+    from fsr_plugins.values import Batch, Options
 
 from basicsr.models.base_model import BaseModel  # isort: skip
 
@@ -23,6 +23,13 @@ class Intercepted(BaseModel):
     """
 
     noted: dict[str, dict[str, nn.Module]]
+
+    def feed_data(self, data: Batch) -> None:
+        """See BasicSR; what changes the shapes of a batch afterwards, as its videos do, does not change the model's.
+
+        On a GPU the model has a copy.
+        """
+        super().feed_data({key: value.detach() if isinstance(value, Tensor) else value for key, value in data.items()})
 
     def save_network(
         self, net: nn.Module | Sequence[nn.Module], net_label: str, current_iter: int, param_key: Any = PARAMS

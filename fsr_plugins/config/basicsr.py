@@ -82,8 +82,10 @@ def _unread(datasets: object) -> Iterator[tuple[str, str]]:
         # Two of BasicSR's are registered under a suffix, so that a package may use their plain names.
         name = block.get('type') if isinstance(block, dict) else None
         names = [each for each in (name, f'{name}_basicsr') if each in _theirs()]
-        cls = DATASET_REGISTRY.get(names[0]) if names else None
-        for key in [] if cls is None else list(block):
+        if not isinstance(block, dict) or not names:
+            continue
+        cls = DATASET_REGISTRY.get(names[0])
+        for key in list(block):
             if key not in keys_read(cls) | DatasetOptions.model_fields.keys() and key in _read_by(_theirs()):
                 del block[key]
                 yield f'datasets.{phase}.{key}', f'{cls.__name__} does not read it'

@@ -91,8 +91,12 @@ def check_metric(block: object, keys: Keys, problems: Problems) -> None:
             'functions: calculate_psnr, calculate_ssim, calculate_niqe.',
         )
         return
-    known = set(list(parameters(metric)[0])[2:]) | {'better', 'type'}
+    named = parameters(metric)[0]
+    images = [key for key in ('img', 'img2') if key in named]
+    known = named.keys() - set(images) | {'better', 'type'}
     for key in block if metric.__module__.startswith('basicsr.') else ():
         if key not in known:  # they take anything and read no more than these
             problems.unknown((*keys, key), known, metric.__name__)
-    check_block({key: value for key, value in block.items() if key in known}, keys, problems, 'metrics', given=2)
+    check_block(
+        {key: value for key, value in block.items() if key != 'better'}, keys, problems, 'metrics', given=len(images)
+    )

@@ -42,7 +42,7 @@ SMALL: Mapping[str, object] = {
     'num_feat': 8, 'num_block': 1, 'num_group': 1, 'num_grow_ch': 4, 'squeeze_factor': 4, 'num_channel': 8,
     'embed_dim': 12, 'depths': [2, 2], 'num_heads': [2, 2], 'img_size': 16,
     'mid_channels': 8, 'num_blocks': 1, 'num_extract_block': 1, 'num_reconstruct_block': 1, 'deformable_groups': 2,
-    'num_layer': 16, 'crop_size': 64, 'out_size': 16, 'narrow': 0.0625, 'num_mlp': 2,
+    'num_layer': 16, 'crop_size': 64, 'narrow': 0.0625, 'num_mlp': 2,
     'spynet_path': None, 'edvr_path': None, 'decoder_load_path': None,
 }  # fmt: skip
 #: Of all files, as far as they have the key.
@@ -127,6 +127,8 @@ def edits(opt: Options) -> Iterator[tuple[str, object]]:
         for argument in opt[network]:
             if argument == 'input_size' and hosts(opt):
                 yield f'{network}.{argument}', lq_size(opt) * opt['scale']
+            elif argument == 'out_size':
+                yield f'{network}.{argument}', lq_size(opt)
             elif argument in SMALL:
                 yield f'{network}.{argument}', SMALL[argument]
     if 'network_d' not in opt or hosts(opt):
@@ -134,7 +136,7 @@ def edits(opt: Options) -> Iterator[tuple[str, object]]:
             if _at(opt, key) is not None:
                 yield key, lq_size(opt) * opt['scale']
     if 'out_size' in (_at(opt, 'datasets.train') or {}):
-        yield 'datasets.train.out_size', SMALL['out_size']
+        yield 'datasets.train.out_size', lq_size(opt)
     if (_at(opt, 'datasets.train.num_frame') or 0) > FRAMES:
         yield 'datasets.train.num_frame', FRAMES
     train = opt.get('train') or {}
@@ -179,7 +181,7 @@ def lq_size(opt: Options) -> int:
     """The side of LR crops: what the networks need."""
     network = opt['network_g']['type']
     if 'out_size' in opt['network_g']:
-        return int(str(SMALL['out_size']))
+        return JUDGED_SIZE // 2 if 'network_d_mouth' in opt else LQ_SIZE
     if network not in LQ_SIZES and 'input_size' in opt.get('network_d', {}) and hosts(opt):
         return JUDGED_SIZE // int(opt['scale'])
     return LQ_SIZES.get(network, LQ_SIZE)

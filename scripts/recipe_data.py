@@ -117,7 +117,7 @@ _MAKERS: Mapping[str, Callable[..., None]] = {
     'Vimeo90KRecurrentDataset': _clips(VIMEO),
     'VideoTestDataset': _clips(TESTED),
     'VideoTestDUFDataset': _clips(TESTED),
-    'VideoRecurrentTestDataset': _clips((['000'], 5, '{:08d}', 0)),
+    'VideoRecurrentTestDataset': _clips(TESTED),
     'VideoTestVimeo90KDataset': _clips(VIMEO),
     'RealESRGANDataset': _listed,
     'RealESRGANPairedDataset': _listed,

@@ -42,7 +42,7 @@ def translate(opt: Options) -> list[tuple[str, str]]:
     if opt.get('model_type') not in MODELS and names_hosted(opt):
         # It runs on BasicSR's own sets, and is measured by its functions.
         opt.setdefault('scale', 1)
-        return [*_path(opt.get('path')), *_unread(opt.get('datasets'))]
+        return [*_path(opt.get('path')), *_misplaced(opt), *_unread(opt.get('datasets'))]
     found = [*_model(opt), *_path(opt.get('path'))]
     datasets = opt.get('datasets')
     for phase, block in datasets.items() if isinstance(datasets, dict) else ():
@@ -74,6 +74,13 @@ def _model(opt: Options) -> Iterator[tuple[str, str]]:
 def _path(path: object) -> Iterator[tuple[str, str]]:
     if isinstance(path, dict) and path.pop('ignore_resume_networks', None):
         yield 'path.ignore_resume_networks', 'a training state holds the weights of every network'
+
+
+def _misplaced(opt: Options) -> Iterator[tuple[str, str]]:
+    """Two of BasicSR's files have the average's decay in a network, at which BasicSR itself fails."""
+    for key, block in opt.items():
+        if key.startswith('network_') and isinstance(block, dict) and block.pop('ema_decay', None) is not None:
+            yield f'{key}.ema_decay', "no network takes it; it belongs into 'train'"
 
 
 def _unread(datasets: object) -> Iterator[tuple[str, str]]:

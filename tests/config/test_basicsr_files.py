@@ -184,3 +184,11 @@ def test_the_layout_of_an_earlier_basicsr(tmp_path: Path, caplog: pytest.LogCapt
     assert sum("'crop_border' has no effect" in line for line in caplog.messages) == 1
     with pytest.raises(UserError, match="'save_img' is not known"):
         load(tmp_path, {**opt, 'model_type': 'SupervisedModel'}, tests=True)
+
+
+def test_a_decay_in_a_network_is_taken_out_and_said(tmp_path: Path) -> None:
+    opt = recipe('EDVRModel')
+    opt['network_g']['ema_decay'] = 0.999
+    experiment = load(tmp_path, opt)
+    assert 'ema_decay' not in only(experiment)['network_g']
+    assert any("'network_g.ema_decay'" in line and "'train'" in line for line in experiment.without_effect)

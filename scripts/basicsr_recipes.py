@@ -52,7 +52,7 @@ COMMON: Mapping[str, object] = {
     'train.net_g_reg_every': 2, 'train.net_d_reg_every': 2, 'queue_size': 4,
 }  # fmt: skip
 #: The side of LR crops; that of HR crops where a discriminator takes one size only.
-LQ_SIZE, JUDGED_SIZE = 16, 128
+LQ_SIZE, JUDGED_SIZE, FACE_SIZE = 16, 128, 512
 #: Of networks that need larger ones, by their type; frames of a clip, of networks that take any number.
 LQ_SIZES, FRAMES = {'BasicVSR': 64, 'IconVSR': 64, 'BasicVSRPlusPlus': 64, 'HiFaceGAN': 64}, 5
 
@@ -142,7 +142,7 @@ def edits(opt: Options) -> Iterator[tuple[str, object]]:
     train = opt.get('train') or {}
     if train and hosts(opt):
         yield from (('train.total_iter', 2), ('logger.save_checkpoint_freq', 2))
-        if opt['network_g']['type'] in LQ_SIZES:
+        if lq_size(opt) > LQ_SIZE:
             yield 'datasets.train.batch_size_per_gpu', 1
     for key, block in train.items():
         if isinstance(block, dict) and block.get('type') == 'PerceptualLoss':
@@ -181,7 +181,8 @@ def lq_size(opt: Options) -> int:
     """The side of LR crops: what the networks need."""
     network = opt['network_g']['type']
     if 'out_size' in opt['network_g']:
-        return JUDGED_SIZE // 2 if 'network_d_mouth' in opt else LQ_SIZE
+        # Eyes and mouths are cut out by the whole number of times that a face is larger than this.
+        return FACE_SIZE if 'network_d_mouth' in opt else LQ_SIZE
     if network not in LQ_SIZES and 'input_size' in opt.get('network_d', {}) and hosts(opt):
         return JUDGED_SIZE // int(opt['scale'])
     return LQ_SIZES.get(network, LQ_SIZE)

@@ -4,6 +4,7 @@
     git clone https://github.com/XPixelGroup/BasicSR
     python scripts/basicsr_recipes.py --recipes BasicSR/options
     python scripts/basicsr_recipes.py --recipes BasicSR/options --only EDSR ESRGAN -o table.md
+    python scripts/basicsr_recipes.py --recipes Real-ESRGAN/options --plugins realesrgan
 
 Each file of ``train/`` is trained by ``fsr train`` for some iterations, with validation in between; each of ``test/``
 is measured by ``fsr test``, as it lies there. The images, LMDBs and lists are made where the file says that they are,

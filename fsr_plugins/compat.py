@@ -14,13 +14,16 @@ import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
+from fsr_plugins import without_cuda
+from fsr_plugins.lmdb_env import environment
 from fsr_plugins.mending import registry_module
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
-    from torch import nn
+    from torch import Tensor, nn
 
 #: Options of BasicSR, and arguments by their names.
 Options = dict[str, Any]
@@ -176,6 +179,95 @@ def _distribute_without_cuda() -> None:
     BaseModel.model_to_device = model_to_device
 
 
+def _give_ops_without_extensions() -> None:
+    """``fused_act``, ``upfirdn2d`` and ``deform_conv`` need extensions in CUDA; where these were not built, they call
+    names that do not exist. PyTorch and torchvision do what no extension is there for. Needed with BasicSR 1.4.2.
+
+    So it is with torchvision's own ``deform_conv2d`` where its extension does not load beside this torch."""
+    import torchvision
+    from torchvision.extension import _has_ops
+
+    if not _has_ops():
+        torchvision.ops.deform_conv2d = without_cuda.deform_conv2d
+    importlib.import_module('basicsr.archs.arch_util')
+    fused, fir, deform = (
+        sys.modules[f'basicsr.ops.{name}'] for name in ('fused_act.fused_act', 'upfirdn2d.upfirdn2d', 'dcn.deform_conv')
+    )
+    # Where each is called, by its autograd function's name: the module of its extension, and what does it instead.
+    fused.__dict__['FusedLeakyReLUFunction'] = without_cuda.either(
+        fused, 'fused_act_ext', fused.FusedLeakyReLUFunction, without_cuda.fused_leaky_relu
+    )
+    fir.__dict__['UpFirDn2d'] = without_cuda.either(
+        fir, 'upfirdn2d_ext', fir.UpFirDn2d,
+        lambda input, kernel, up, down, pad: fir.upfirdn2d_native(input, kernel, *up, *down, *pad),
+    )  # fmt: skip
+    plain = without_cuda.either(
+        deform, 'deform_conv_ext', deform.DeformConvFunction,
+        lambda input, offset, weight, *where: torchvision.ops.deform_conv2d(input, offset, weight, None, *where[:3]),
+    )  # fmt: skip
+    modulated = without_cuda.either(
+        deform, 'deform_conv_ext', deform.ModulatedDeformConvFunction,
+        lambda input, offset, mask, weight, bias, *where: torchvision.ops.deform_conv2d(
+            input, offset, weight, bias, *where[:3], mask=mask
+        ),
+    )  # fmt: skip
+    # They are imported by value.
+    for module in (deform, sys.modules['basicsr.ops.dcn'], sys.modules['basicsr.archs.arch_util']):
+        module.__dict__['modulated_deform_conv'] = modulated.apply
+        if isinstance(getattr(module, 'deform_conv', None), types.ModuleType | None):
+            continue
+        module.__dict__['deform_conv'] = plain.apply
+
+
+def _lay_out_compressed_images() -> None:
+    """``DiffJPEG`` leaves images with their channels last, today's torch keeps them so, and ``filter2D``, which comes
+    next in Real-ESRGAN's models, views them as if they were not. Needed with BasicSR 1.4.2."""
+    from basicsr.utils.diffjpeg import DiffJPEG
+
+    forward = DiffJPEG.forward
+
+    @functools.wraps(forward)
+    def contiguous(self: DiffJPEG, x: Tensor, quality: Any) -> Tensor:
+        return forward(self, x, quality).contiguous()
+
+    DiffJPEG.forward = contiguous
+
+
+def _give_adam_floats() -> None:
+    """GFPGAN's model asks for ``betas`` of (0, 0.99), and today's torch takes two floats or none. Needed as long as
+    torch does."""
+    from basicsr.models.base_model import BaseModel
+
+    build = BaseModel.get_optimizer
+
+    @functools.wraps(build)
+    def get_optimizer(self: BaseModel, optim_type: str, params: Any, lr: float, **kwargs: Any) -> Any:
+        if 'betas' in kwargs:
+            kwargs['betas'] = tuple(map(float, kwargs['betas']))
+        return build(self, optim_type, params, lr, **kwargs)
+
+    BaseModel.get_optimizer = get_optimizer
+
+
+def _share_lmdbs() -> None:
+    """``LmdbBackend`` opens an environment for each set, and py-lmdb 2 and later refuse to open one twice in a process,
+    or in a child of one that has it open. All share those of :mod:`fsr_plugins.lmdb_env`. Needed with BasicSR 1.4.2."""
+    from basicsr.utils.file_client import LmdbBackend
+
+    build = LmdbBackend.__init__
+
+    def shared(path: object, **settings: object) -> object:
+        return environment(Path(str(path)), 'make it again')
+
+    @functools.wraps(build)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        # It is imported in there.
+        with patch.dict(sys.modules, {'lmdb': types.SimpleNamespace(open=shared)}):
+            build(self, *args, **kwargs)
+
+    LmdbBackend.__init__ = init
+
+
 MENDS: tuple[Callable[[], None], ...] = (
     _explain_missing_libraries,
     _restore_functional_tensor,
@@ -185,6 +277,10 @@ MENDS: tuple[Callable[[], None], ...] = (
     _round_jpeg_quality,
     _resume_without_cuda,
     _distribute_without_cuda,
+    _give_ops_without_extensions,
+    _lay_out_compressed_images,
+    _give_adam_floats,
+    _share_lmdbs,
 )
 
 

@@ -27,7 +27,7 @@ from fsr_plugins.engine.states import STATES
 from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.evaluation import HR, build_metrics
+from fsr_plugins.models.evaluation import HR
 from fsr_plugins.preflight import Standing
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
@@ -245,11 +245,10 @@ def _validation(stages: dict[str, Record]) -> Record:
 
 def _conventions(stages: Mapping[str, Stage]) -> dict[str, dict[str, str]]:
     """How the figures were taken, and by which judge, or why they are absent, by stage and metric."""
-    blocks = {name: stage.options.metrics for name, stage in stages.items()}
     return {
-        stage: {name: metric.convention for name, metric in build_metrics(metrics).items()}
-        for stage, metrics in blocks.items()
-        if metrics
+        name: stage.model.evaluation.conventions(stage.options.metrics)
+        for name, stage in stages.items()
+        if stage.options.metrics
     }
 
 
@@ -281,7 +280,7 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
     scale = stage.options.scale
     weights: Record = {}
     for label, network in stage.networks.items():
-        use = stage.model.networks[label]
+        use = stage.declared[label]
         if not use.frozen and not use.train_only:
             path = network_file(stage.folder / 'models', label)
             weights |= {network.weights_key: str(path), network.params_key: PARAMS_EMA}

@@ -7,7 +7,7 @@ import difflib
 import importlib
 import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,9 @@ REGISTRIES: dict[str, Registry] = {
 
 #: The toolkit's own rooms that register something when imported.
 ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'portraits.store', 'data', 'models')
+
+#: By registry, what makes a class that option files name one that this toolkit can use; see ``models.hosted``.
+ADAPTORS: dict[str, Callable[[Any], Any]] = {}
 
 ENTRY_POINT_GROUP = 'fsr_plugins'
 #: Characters of a name that are compared with others.
@@ -136,7 +139,11 @@ def lookup(kind: str, name: str) -> Any:
         hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
         one = {'losses': 'loss'}.get(kind, kind.removesuffix('s'))
         raise UserError(f'No {one} is named {shown(name)}.{hint}')
-    return registry.get(name)
+    return ADAPTORS.get(kind, _as_it_is)(registry.get(name))
+
+
+def _as_it_is(found: Any) -> Any:
+    return found
 
 
 def build(kind: str, block: Mapping[str, Any]) -> Any:

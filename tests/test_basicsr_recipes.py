@@ -69,7 +69,7 @@ def test_files_are_run_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wrong = trained_file('SRModel')
     wrong['train']['pixel_opt'] = {'type': 'L1Los'}
     files = {
-        'train/A/one.yml': trained_file('SRModel'), 'train/B/two.yml': trained_file('VideoBaseModel'),
+        'train/A/one.yml': trained_file('SRModel'), 'train/B/two.yml': trained_file('NobodysModel'),
         'train/B/wrong.yml': wrong, 'test/A/three.yml': measured_file(),
     }  # fmt: skip
     for name, opt in files.items():
@@ -77,12 +77,12 @@ def test_files_are_run_or_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         tiny.write_options(tmp_path / name, yaml.safe_load(yaml.safe_dump(opt)))
     there = Path.cwd()
     words = ['--recipes', str(tmp_path), '-o', str(tmp_path / 'table.md')]
-    assert recipes.main([*words, '--only', 'one', 'two', 'three']) == 0
+    assert recipes.main([*words, '--only', 'one', 'two', 'three']) == 1
     rows = [line.split(' | ') for line in (tmp_path / 'table.md').read_text(encoding='utf-8').splitlines()[2:]]
     assert [row[0] for row in rows] == ['| A/one.yml', '| B/two.yml', '| A/three.yml']
     assert [row[2] for row in rows] == ['`SupervisedModel`', 'refused', '`SupervisedModel`']
     assert rows[0][3].startswith('Set5: psnr ') and rows[2][3].startswith('Set5: ssim ')
-    assert '3 pictures' in rows[2][3] and "'VideoBaseModel', a model of BasicSR's own training loop" in rows[1][3]
+    assert '3 pictures' in rows[2][3] and "No model is named 'NobodysModel'" in rows[1][3]
     assert recipes.main([*words, '--only', 'wrong']) == 1
     assert "Did you mean 'L1Loss'" in (tmp_path / 'table.md').read_text(encoding='utf-8')
     assert Path.cwd() == there

@@ -6,8 +6,12 @@ They are names of options only. What BasicSR registers under them stays what it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 
-from fsr_plugins.registry import lookup
+from fsr_plugins.config.dataset_keys import keys_read
+from fsr_plugins.config.hosted import names_hosted
+from fsr_plugins.data.options import DatasetOptions
+from fsr_plugins.registry import DATASET_REGISTRY, lookup
 from fsr_plugins.values import Block, Options
 
 MODELS: Mapping[str, str] = {
@@ -35,6 +39,10 @@ def translate(opt: Options) -> list[tuple[str, str]]:
     Returns:
         the keys that are taken out because they have no effect here, each with the reason.
     """
+    if opt.get('model_type') not in MODELS and names_hosted(opt):
+        # It runs on BasicSR's own sets, and is measured by its functions.
+        opt.setdefault('scale', 1)
+        return [*_path(opt.get('path')), *_misplaced(opt), *_unread(opt.get('datasets'))]
     found = [*_model(opt), *_path(opt.get('path'))]
     datasets = opt.get('datasets')
     for phase, block in datasets.items() if isinstance(datasets, dict) else ():
@@ -66,6 +74,38 @@ def _model(opt: Options) -> Iterator[tuple[str, str]]:
 def _path(path: object) -> Iterator[tuple[str, str]]:
     if isinstance(path, dict) and path.pop('ignore_resume_networks', None):
         yield 'path.ignore_resume_networks', 'a training state holds the weights of every network'
+
+
+def _misplaced(opt: Options) -> Iterator[tuple[str, str]]:
+    """Two of BasicSR's files have the average's decay in a network, at which BasicSR itself fails."""
+    for key, block in opt.items():
+        if key.startswith('network_') and isinstance(block, dict) and block.pop('ema_decay', None) is not None:
+            yield f'{key}.ema_decay', "no network takes it; it belongs into 'train'"
+
+
+def _unread(datasets: object) -> Iterator[tuple[str, str]]:
+    """Takes out what a set of BasicSR's does not read, though another does; its files have it here and there."""
+    for phase, block in datasets.items() if isinstance(datasets, dict) else ():
+        # Two of BasicSR's are registered under a suffix, so that a package may use their plain names.
+        name = block.get('type') if isinstance(block, dict) else None
+        names = [each for each in (name, f'{name}_basicsr') if each in _theirs()]
+        if not isinstance(block, dict) or not names:
+            continue
+        cls = DATASET_REGISTRY.get(names[0])
+        for key in list(block):
+            if key not in keys_read(cls) | DatasetOptions.model_fields.keys() and key in _read_by(_theirs()):
+                del block[key]
+                yield f'datasets.{phase}.{key}', f'{cls.__name__} does not read it'
+
+
+def _theirs() -> frozenset[str]:
+    """The names of sets that are none of this toolkit's."""
+    return frozenset(name for name, cls in DATASET_REGISTRY if isinstance(cls, type) and not hasattr(cls, 'Options'))
+
+
+@cache
+def _read_by(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(key for name in names for key in keys_read(DATASET_REGISTRY.get(name)))
 
 
 def _dataset(phase: str, block: Block) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,10 @@ class DeclaredNetwork(Protocol):
         """Whether it never learns."""
 
     @property
+    def train_only(self) -> bool:
+        """Whether it is not built for testing."""
+
+    @property
     def optional(self) -> bool:
         """Whether an option file may leave it out."""
 

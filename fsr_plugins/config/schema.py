@@ -12,13 +12,14 @@ from pydantic import Field
 from fsr_plugins.config.blocks import check_block, find_type
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.declared import DeclaredModel
+from fsr_plugins.config.hosted import check_hosted, check_metric, is_hosted
 from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import shown
-from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.errors import UserError, shown
+from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block, Options
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
@@ -97,7 +98,8 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
     model = _model(stage, opt, problems)
     blocks = {key for key in opt if key.startswith('network_')}
     own = getattr(model, 'Options', None)
-    extra = blocks | (set(own.model_fields) if own is not None else set())
+    hosted = is_hosted(model)
+    extra = set(opt) if hosted else blocks | (set(own.model_fields) if own is not None else set())
     of = f"stage '{stage}'"
     problems.validate(StageOptions, opt, (), extra, of)
     if model is not None and own is not None:
@@ -108,8 +110,13 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
     if opt.get('degradation') is not None:
         check_block(opt['degradation'], ('degradation',), problems, 'degradations')
     _check_datasets(stage, opt, problems, 'val' if generates_set(model) else 'train', trains)
-    _check_val_and_logger(opt, problems)
+    _check_val_and_logger(opt, problems, hosted)
     if model is None:
+        return
+    if not trains and opt.get('val') is None:
+        problems.add(('val',), "is missing: say what is measured ('metrics'), or 'save_img: true' for pictures.")
+    if hosted:
+        check_hosted(model.__name__, opt, problems, trains)
         return
     _check_networks(stage, model, opt, problems)
     _check_path(opt.get('path'), model, problems)
@@ -120,8 +127,6 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
         return
     if trains:
         _check_train(stage, model, opt, problems)
-    elif opt.get('val') is None:
-        problems.add(('val',), "is missing: say what is measured ('metrics'), or 'save_img: true' for pictures.")
     refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
     if refusal is not None and opt.get('val') is not None:
         problems.add(('val',), f'cannot be had: {refusal}')
@@ -131,18 +136,15 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
     name = opt.get('model_type')
     if not isinstance(name, str):
         return None  # said by StageOptions
-    # BasicSR registers two of its models under a suffix, so that a package may use their plain names.
-    registered = next((each for each in (name, f'{name}_basicsr') if each in MODEL_REGISTRY), None)
-    if registered is None:
-        hint = near(name, MODEL_REGISTRY.keys()) or ' `fsr list models` shows all.'
-        problems.add(('model_type',), f'is {shown(name)}: no model is named so.{hint}')
+    try:
+        model: DeclaredModel = lookup('models', name)
+    except UserError as error:
+        problems.add(('model_type',), f'is {shown(name)}: {error}')
         return None
-    model = MODEL_REGISTRY.get(registered)
     if not hasattr(model, 'networks'):
         problems.add(
             ('model_type',),
-            f"is '{name}', a model of BasicSR's own training loop, which is not run here; stage '{stage}' needs an"
-            ' FSRModel. SupervisedModel trains any single network, GANModel one with a discriminator.',
+            f"is '{name}', and stage '{stage}' needs an FSRModel or another class derived from BasicSR's BaseModel.",
         )
         return None
     return model
@@ -230,7 +232,7 @@ def loss_keys(model: object) -> set[str]:
 
 def loss_blocks(opt: Options) -> Options:
     """The losses of a stage's ``train`` by their keys, None for one that is switched off."""
-    known = loss_keys(MODEL_REGISTRY.get(opt['model_type']))
+    known = loss_keys(lookup('models', opt['model_type']))
     return {key: block for key, block in (opt.get('train') or {}).items() if key in known}
 
 
@@ -259,16 +261,19 @@ def _check_datasets(stage: str, opt: Options, problems: Problems, first: str, tr
             problems.add((*keys, 'batch_size_per_gpu'), 'is missing: how many images a batch has.')
 
 
-def _check_val_and_logger(opt: Options, problems: Problems) -> None:
+def _check_val_and_logger(opt: Options, problems: Problems, hosted: bool) -> None:
     if isinstance(opt.get('logger'), dict):
         problems.validate(LoggerOptions, opt['logger'], ('logger',), set(), "'logger'")
     val = opt.get('val')
     if not isinstance(val, dict):
         return
-    problems.validate(ValOptions, val, ('val',), set(), "'val'")
+    problems.validate(ValOptions, val, ('val',), set(val) if hosted else set(), "'val'")
     metrics = val.get('metrics')
     for name, block in (metrics if isinstance(metrics, dict) else {}).items():
         keys = ('val', 'metrics', name)
+        if hosted:
+            check_metric(block, keys, problems)
+            continue
         metric = find_type(block, keys, problems, 'metrics')
         if metric is None:
             continue

@@ -96,6 +96,12 @@ class NetworkOptions:
         return f'param_key_{self.label.removeprefix(_NET)}'
 
 
+class _ReadValOptions(ValOptions):
+    """``val`` as it is read: hosted models have keys of their own in it."""
+
+    model_config = ConfigDict(extra='ignore', strict=True)
+
+
 class StageSettings(StageOptions):
     """All options of a stage; those of a model may leave out what it does not need, and have run-time keys."""
 
@@ -104,7 +110,7 @@ class StageSettings(StageOptions):
     name: str = ''
     model_type: str = ''
     scale: int = 1
-    val: ValOptions | None = None  # type: ignore[assignment]
+    val: _ReadValOptions | None = None  # type: ignore[assignment]
     logger: LoggerOptions = LoggerOptions.model_validate({})  # type: ignore[assignment]
     is_train: bool = True
     dist: bool = False

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from fsr_plugins.config.declared import DeclaredNetwork
+from fsr_plugins.config.hosted import is_hosted
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.overrides import GIVEN
 from fsr_plugins.config.schema import generates_set
 from fsr_plugins.config.settings import NetworkOptions, SetOptions, StageSettings, read_settings
 from fsr_plugins.config.yamlfile import Keys, Places
-from fsr_plugins.registry import MODEL_REGISTRY, lookup
+from fsr_plugins.registry import lookup
 from fsr_plugins.values import Options
 
 
@@ -49,9 +52,14 @@ class Stage:
         return self.options.sets['train']
 
     @property
+    def declared(self) -> Mapping[str, DeclaredNetwork]:
+        """What the model does with each of its networks, by label."""
+        return self.model.declared_networks(self.opt)
+
+    @property
     def networks(self) -> dict[str, NetworkOptions]:
         """The networks that the options give, by label, in the model's order."""
-        found = {label: self.options.network(label) for label in self.model.networks}
+        found = {label: self.options.network(label) for label in self.declared}
         return {label: network for label, network in found.items() if network.block is not None}
 
     @property
@@ -63,7 +71,12 @@ class Stage:
     @property
     def generates_set(self) -> bool:
         """Whether the stage makes a set of images instead of training."""
-        return generates_set(MODEL_REGISTRY.get(self.opt['model_type']))
+        return generates_set(self.model)
+
+    @property
+    def is_hosted(self) -> bool:
+        """Whether the model is none of this toolkit's."""
+        return is_hosted(self.model)
 
     def where(self, keys: Keys) -> str:
         """``file:line`` of a key, or of the nearest mapping around it that was written.

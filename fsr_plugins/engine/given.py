@@ -19,7 +19,7 @@ def given_model(stage: Stage, world: World) -> FSRModel:
         UserError: weights are not there or do not fit.
     """
     for network in stage.networks.values():
-        if network.weights is None and not stage.model.networks[network.label].train_only:
+        if network.weights is None and not stage.declared[network.label].train_only:
             logger.warning(
                 "%s has no weights ('path.%s'): random ones are measured.", network.label, network.weights_key
             )

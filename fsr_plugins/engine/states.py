@@ -59,6 +59,7 @@ class TrainingState(TypedDict):
         validation: the last figures by set, network and metric.
         validation_due: whether this iteration is yet to be validated.
         random: the generators of each process.
+        own: what else each process has for itself, of models that have it.
         model: weights, averages, optimisers.
         inputs, history, manifests: what the weights come from; states of version 0.1 do not say.
         way: what was measured to be the fastest of options that are ``auto``.
@@ -69,6 +70,7 @@ class TrainingState(TypedDict):
     validation: dict[str, dict[str, dict[str, float]]]
     validation_due: NotRequired[bool]
     random: Annotated[list[_Random], Field(min_length=1)]
+    own: NotRequired[Annotated[list[dict[str, Any]], Field(min_length=1)]]
     model: _Model
     inputs: NotRequired[StageInputs]
     history: NotRequired[list[Change]]

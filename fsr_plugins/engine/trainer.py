@@ -158,6 +158,8 @@ class Trainer:
         try:
             model: State = {**state['model']}
             self.model.load_training_state(model)
+            if 'own' in state:
+                self.model.load_own_state(state['own'][self.world.rank % len(state['own'])])
             distributed.set_random_state({**state['random'][self.world.rank % len(state['random'])]})
         except (UserError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
@@ -269,6 +271,7 @@ class Trainer:
         distributed.everywhere(self.model.watch.check)
         self.model.synchronise_buffers()
         random = distributed.gather(distributed.random_state())
+        own = distributed.gather(self.model.own_state())
 
         def write() -> None:
             if networks:
@@ -281,6 +284,7 @@ class Trainer:
                 'validation': self.validation,
                 'validation_due': validation_due,
                 'random': random,
+                **({'own': own} if any(own) else {}),
                 'model': self.model.training_state(),
                 'inputs': self.inputs,
                 'history': self.model.history,

@@ -5,6 +5,7 @@ from fsr_plugins.losses.colour import LuminanceChrominanceLoss
 from fsr_plugins.losses.compare_face import CompareFaceLoss
 from fsr_plugins.losses.content import ContentLoss
 from fsr_plugins.losses.distillation import DistillationLoss
+from fsr_plugins.losses.feature_matching import GANFeatLoss
 from fsr_plugins.losses.features import FeatureLoss
 from fsr_plugins.losses.identity import IdentityLoss
 from fsr_plugins.losses.pretrained import requirements
@@ -19,6 +20,7 @@ __all__ = [
     'DistillationLoss',
     'FeatureLoss',
     'FeatureStyleLoss',
+    'GANFeatLoss',
     'IdentityLoss',
     'LogisticGANLoss',
     'LuminanceChrominanceLoss',

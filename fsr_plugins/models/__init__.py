@@ -4,6 +4,7 @@ from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import StrictOptions, TrainOptions
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.gan import GANModel
+from fsr_plugins.models.hosted import HostedModel
 from fsr_plugins.models.linear import LinearModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.recogniser import RecogniserModel
@@ -18,6 +19,7 @@ __all__ = [
     'FSRModel',
     'GANModel',
     'GeneratedFaces',
+    'HostedModel',
     'LinearModel',
     'Loss',
     'Net',

@@ -143,6 +143,9 @@ class SavedModel(StageModel):
                 if different := differences(module, state[part].get(label, {})):
                     more = f'; and {len(different) - 1} more' if len(different) > 1 else ''
                     raise UserError(f"its {part} '{label}' do not fit ({different[0]}{more})")
+        self._check_optimizers(state)
+
+    def _check_optimizers(self, state: State) -> None:
         if not self.keeps_optimizers:
             return
         parts: dict[str, Sequence[Any]] = {'optimizers': self.optimizers, 'schedulers': self.schedulers}
@@ -164,6 +167,9 @@ class SavedModel(StageModel):
             net.load_state_dict(state['nets'][label])
         for label, average in self.average.items():
             average.net.load_state_dict(state['averages'][label])
+        self._load_optimizers(state)
+
+    def _load_optimizers(self, state: State) -> None:
         if self.keeps_optimizers:
             for optimizer, saved in zip(self.optimizers, state['optimizers'], strict=True):
                 optimizer.load_state_dict(saved)
@@ -171,6 +177,13 @@ class SavedModel(StageModel):
                 scheduler.load_state_dict(saved)
             self.precision.scaler.load_state_dict(state['scaler'])
         self.watch.last = {name: value.to(self.device) for name, value in state['log'].items()}
+
+    def own_state(self) -> State:
+        """What each process has for itself besides random states: queues of a hosted model. Here nothing."""
+        return {}
+
+    def load_own_state(self, state: State) -> None:
+        """Puts :meth:`own_state` back."""
 
     def assert_frozen_unchanged(self) -> None:
         """Compares every frozen network with what it was at the start.

@@ -87,6 +87,11 @@ class StageModel(BaseModel):
                 with torch.no_grad():
                     self.lq = self.degradation(self.gt, self.batch.get('seed'))
 
+    @classmethod
+    def declared_networks(cls, opt: Options) -> Mapping[str, Net]:
+        """What the class does with each network of a stage, by label; all of :attr:`networks`, present or not."""
+        return cls.networks
+
     def trainable(self) -> dict[str, nn.Module]:
         """The networks that learn, without their wrappers."""
         return {

@@ -18,10 +18,10 @@ from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import size_of
 from fsr_plugins.models import legacy
-from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, quantise, write_images
+from fsr_plugins.models.evaluation import HR, Network, Results, SetEvaluation, build_metrics, quantise, write_images
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
-from fsr_plugins.values import Batch, Options, Record
+from fsr_plugins.values import Batch, Block, Options, Record
 
 #: Rows of named cells, as the tables of a paper have them.
 Table = list[Record]
@@ -96,6 +96,10 @@ class Evaluation(ABC, Generic[ModelT]):
     def networks(self, model: ModelT) -> dict[str, nn.Module]:
         """What is compared, from LR to SR; ``result`` is the method's own. Bicubic is added by itself."""
         return {}
+
+    def conventions(self, metrics: Mapping[str, Block]) -> dict[str, str]:
+        """How the figures of ``val.metrics`` are taken, by metric."""
+        return {name: metric.convention for name, metric in build_metrics(metrics).items()}
 
     def tables(self, validation: Mapping[str, Results]) -> dict[str, Table]:
         """What the summary shows besides: tables of the method's paper.

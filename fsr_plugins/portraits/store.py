@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fsr_plugins.lmdb_env import release
 from fsr_plugins.portraits.domains import IMAGES_PER_PERSON
 from fsr_plugins.portraits.spec import SCHEME, PortraitSpec, parse_spec
 from fsr_plugins.portraits.workers import draw
 from fsr_plugins.stores.lmdb import LmdbStore
-from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.once import is_elsewhere, only_one, place_to_build
 from fsr_plugins.stores.opening import register_scheme

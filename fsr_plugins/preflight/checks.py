@@ -85,7 +85,7 @@ def resume_state(stage: Stage, nets: Mapping[str, nn.Module]) -> list[str]:
     except UserError as error:
         raise UserError(f'{place}: {error}') from error
     for label, net in nets.items():
-        if not stage.model.networks[label].frozen:
+        if not stage.declared[label].frozen:
             check_fit(
                 net, state['model']['nets'].get(label, {}), f"{place}: {label} in '{named}'", instead=_OTHER_STATE
             )
@@ -128,7 +128,7 @@ def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
     """Builds every network of a stage into ``nets``, by ``net_<x>``."""
     on_gpu = stage.options.num_gpu != 0 and torch.cuda.is_available()
     for label, network in stage.networks.items():
-        key, use = option_name(label), stage.model.networks[label]
+        key, use = option_name(label), stage.declared[label]
         # What is trained on the CPU is held with its gradients and, by Adam, two moments.
         copies = 1 if on_gpu or use.frozen else 4
         what = f"{stage.where((key,))}: key '{key}' cannot be built"
@@ -148,7 +148,7 @@ def weights(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module]) ->
         path, key = network.weights, network.weights_key
         place = f"{stage.where(('path', key))}: key 'path.{key}'"
         if path is None:
-            if stage.model.networks[label].frozen:
+            if stage.declared[label].frozen:
                 warnings.append(f"{label} of stage '{stage.name}' is frozen, and no 'path.{key}' gives it weights.")
             continue
         source = source_stage(experiment, stage, path)
@@ -215,7 +215,9 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
                 needed = losses.requirements(block) if block else []
             else:
                 options = {key: value for key, value in block.items() if key != 'type'}
-                needed = lookup(kind, block['type']).requirements(**options)
+                metric = lookup(kind, block['type'])
+                # BasicSR's are functions, which need none.
+                needed = metric.requirements(**options) if hasattr(metric, 'requirements') else []
             for weight in needed:
                 weight_files.locate(weight)
         except UserError as error:
@@ -231,7 +233,7 @@ def disk_bytes(experiment: Experiment, stage: Stage, nets: dict[str, nn.Module])
     if stage.generates_set:
         waiting = unfinished_stage(experiment, stage, stage.data.block)
         return 0 if waiting else 2 * 3 * int(make_source(stage.options).sizes().prod(axis=1).sum())
-    uses = stage.model.networks
+    uses = stage.declared
     trained = [net for label, net in nets.items() if not uses[label].frozen]
     once = sum(tensor.numel() * tensor.element_size() for net in trained for tensor in net.state_dict().values())
     averaged = 2 if stage.train.ema_decay else 1

@@ -15,6 +15,7 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.preflight.hosted_step import hosted_step
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.preflight.trial import try_validation, without_metrics_to_come
 
@@ -38,6 +39,9 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
         weights = network.weights
         if weights and source_stage(experiment, stage, weights) is not None and not Path(weights).exists():
             del opt['path'][network.weights_key]
+    if stage.is_hosted:
+        hosted_step(stage, opt)
+        return []
     to_come = without_metrics_to_come(experiment, stage, opt)
     place = stage.where(('model_type',))
     with explained(f"{place}: the first iteration of stage '{stage.name}' fails"):

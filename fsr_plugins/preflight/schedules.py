@@ -45,7 +45,7 @@ def same_rates(stage: Stage, before: Options, iterations: int) -> bool:
 
 def _trained(stage: Stage) -> list[str]:
     """The networks that have an optimiser."""
-    declared = stage.model.networks
+    declared = stage.declared
     return [label for label in stage.networks if not (declared[label].frozen or declared[label].solved)]
 
 

@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.lmdb_env import release
 from fsr_plugins.prepare.base import Format, Prepared
 from fsr_plugins.prepare.carry_out import REPORT, carry_out
 from fsr_plugins.prepare.per_thread import PerThread
 from fsr_plugins.prepare.plan import NO_FACE, Item, ItemResult, PreparationPlan, Skip
 from fsr_plugins.stores.images import Image
-from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.manifest import Origin
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.store import Store

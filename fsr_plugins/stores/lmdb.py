@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.errors import DamagedError, UserError
+from fsr_plugins.lmdb_env import environment
 from fsr_plugins.stores.images import Image, decode_image, decode_labels
-from fsr_plugins.stores.lmdb_env import environment
 from fsr_plugins.stores.manifest import NAME, Manifest, read_manifest
 from fsr_plugins.stores.store import Read, Store
 

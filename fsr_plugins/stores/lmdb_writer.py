@@ -15,9 +15,9 @@ import numpy as np
 
 from fsr_plugins.atomic import disk_error
 from fsr_plugins.errors import UserError
+from fsr_plugins.lmdb_env import release
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 from fsr_plugins.stores.lmdb import IDENTITIES, LANDMARKS, META_INFO, PARSING, content_checksum
-from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.manifest import NAME, Holding, Manifest, Origin, compact_sizes
 from fsr_plugins.stores.partial import partial_folder
 from fsr_plugins.stores.records import FaceLike, holdings

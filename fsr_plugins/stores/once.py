@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fsr_plugins.atomic import cannot_be_made
-from fsr_plugins.stores.lmdb_env import release
+from fsr_plugins.lmdb_env import release
 
 logger = logging.getLogger(__name__)
 #: Where things are built instead of in their place, if anywhere.

@@ -13,10 +13,10 @@ import tiny
 
 from fsr_plugins.cli import main
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.lmdb_env import release
 from fsr_plugins.portraits import iterate, render
 from fsr_plugins.portraits.spec import PortraitSpec, parse_spec
 from fsr_plugins.portraits.workers import draw
-from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.once import built_in
 from fsr_plugins.stores.opening import open_store

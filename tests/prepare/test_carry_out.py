@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fsr_plugins import lmdb_env
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.prepare import carry_out as module
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.parts import PART, Parts
 from fsr_plugins.prepare.plan import Item, ItemResult, PreparationPlan, Skip
-from fsr_plugins.stores import lmdb_env
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.verify import verify

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fsr_plugins import lmdb_env
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
 from fsr_plugins.prepare import PREPARERS, annotating
@@ -17,7 +18,6 @@ from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.landmarks import prepare_landmarks
 from fsr_plugins.prepare.parsing import prepare_parsing
 from fsr_plugins.prepare.plan import Item, PreparationPlan, Skip, one_by_one
-from fsr_plugins.stores import lmdb_env
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face

@@ -17,10 +17,10 @@ from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.lmdb_env import release
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb import LmdbStore
-from fsr_plugins.stores.lmdb_env import release
 from fsr_plugins.stores.lmdb_writer import LmdbWriter, write_lmdb
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.stores.records import Face

@@ -1,0 +1,170 @@
+"""What a model has in its attributes: what keeps a state of its own, and values that are kept here."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fsr_plugins.values import State
+
+#: What options and the engine say.
+_ASIDE = frozenset({'opt', 'device'})
+_PLAIN = (bool, int, float, str, bytes, type(None))
+#: Stands for what is kept by its own ``state_dict``.
+_ELSEWHERE = ('elsewhere', None)
+
+
+class NotKept(TypeError):
+    """A value of which nobody knows how to keep it; the message is what it is."""
+
+
+def _keeps_itself(value: object) -> bool:
+    return hasattr(value, 'state_dict') and hasattr(value, 'load_state_dict')
+
+
+def own_attributes(model: object) -> dict[str, Any]:
+    """The attributes of a model that may change in training."""
+    return {name: value for name, value in vars(model).items() if name not in _ASIDE}
+
+
+def stateful(model: object) -> dict[str, Any]:
+    """What has ``state_dict`` and ``load_state_dict`` among attributes, lists and mappings, each once, by its place."""
+    found: dict[str, Any] = {}
+    seen: set[int] = set()
+
+    def walk(place: str, value: object) -> None:
+        if id(value) in seen:
+            return
+        if _keeps_itself(value) and not isinstance(value, type):
+            seen.add(id(value))
+            found[place] = value
+        elif isinstance(value, list | tuple | Mapping):
+            seen.add(id(value))
+            for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+                walk(f'{place}.{key}', item)
+
+    for name, value in own_attributes(model).items():
+        walk(name, value)
+    return found
+
+
+def held(modules: Mapping[str, nn.Module]) -> set[int]:
+    """The identities of the tensors that modules keep."""
+    return {id(tensor) for module in modules.values() for tensor in (*module.parameters(), *module.buffers())}
+
+
+def take(model: object, aside: set[int]) -> tuple[State, list[str]]:
+    """The values of a model's attributes as plain ones and tensors, and the names of those that cannot be kept.
+
+    Args:
+        aside: identities of tensors that are kept elsewhere.
+    """
+    kept: State = {}
+    lost: list[str] = []
+    for name, value in own_attributes(model).items():
+        if callable(value) and not _keeps_itself(value):
+            continue
+        try:
+            kept[name] = _taken(value, aside)
+        except NotKept as what:
+            lost.append(f'{name} ({what})')
+    return kept, lost
+
+
+def put_back(model: object, kept: State, device: torch.device) -> None:
+    """Gives a model the values that :func:`take` took of another of its class; tensors stay where they are."""
+    for name, value in kept.items():
+        setattr(model, name, _given(value, getattr(model, name, None), device))
+
+
+def _taken(value: Any, aside: set[int]) -> tuple[str, Any]:
+    if _keeps_itself(value) or id(value) in aside:
+        return _ELSEWHERE
+    if isinstance(value, Tensor):
+        return 'tensor', _whole(value.detach())
+    if isinstance(value, _PLAIN):
+        return 'plain', value
+    if isinstance(value, np.generic):
+        return 'plain', value.item()
+    if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
+        return 'array', torch.from_numpy(np.ascontiguousarray(value).copy())
+    if isinstance(value, deque):
+        return 'deque', ([_taken(item, aside) for item in value], value.maxlen)
+    if isinstance(value, list | tuple):
+        return 'list' if isinstance(value, list) else 'tuple', [_taken(item, aside) for item in value]
+    if isinstance(value, Mapping):
+        return 'dict', [(_key(key), _taken(item, aside)) for key, item in value.items()]
+    if isinstance(value, random.Random):
+        return 'random', value.getstate()
+    if isinstance(value, np.random.Generator):
+        return 'generator', value.bit_generator.state
+    if isinstance(value, torch.Generator):
+        return 'torch', value.get_state()
+    raise NotKept(f'a {type(value).__name__}')
+
+
+def _whole(tensor: Tensor) -> Tensor:
+    """A tensor that has its storage for itself: of a view, all that it is seen of would be written."""
+    own = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return tensor if own else tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _key(key: object) -> object:
+    if not isinstance(key, _PLAIN):
+        raise NotKept(f'a mapping by {type(key).__name__}')
+    return key
+
+
+def _given(saved: tuple[str, Any], now: Any, device: torch.device) -> Any:
+    """The value that was saved; objects that are there, in the places of others, take it themselves."""
+    kind, value = saved
+    if kind == 'elsewhere':
+        return now
+    if kind == 'tensor':
+        return _tensor(value, now, device)
+    if kind == 'array':
+        return value.numpy()
+    if kind == 'deque':
+        items, longest = value
+        return deque(_items(items, now, device), longest)
+    if kind in ('list', 'tuple'):
+        return (list if kind == 'list' else tuple)(_items(value, now, device))
+    if kind == 'dict':
+        there = now if isinstance(now, Mapping) else {}
+        pairs = [(key, _given(item, there.get(key), device)) for key, item in value]
+        if isinstance(now, dict):
+            now.clear()
+            now.update(pairs)
+            return now
+        return dict(pairs)
+    if kind == 'random':
+        (now := now or random.Random()).setstate(value)
+    elif kind == 'generator':
+        (now := now or np.random.default_rng()).bit_generator.state = value
+    elif kind == 'torch':
+        (now := now or torch.Generator()).set_state(value)
+    else:
+        return value
+    return now
+
+
+def _items(saved: list[tuple[str, Any]], now: Any, device: torch.device) -> Iterator[Any]:
+    there = list(now) if isinstance(now, list | tuple | deque) else []
+    for number, item in enumerate(saved):
+        yield _given(item, there[number] if number < len(there) else None, device)
+
+
+def _tensor(saved: Tensor, now: Any, device: torch.device) -> Tensor:
+    """Into the tensor that is there, if it is of that kind: an optimiser or another attribute may have it too."""
+    alike = isinstance(now, Tensor) and now.shape == saved.shape and now.dtype == saved.dtype
+    if not alike or 0 in now.stride():  # nor is one of which several elements are one number
+        return saved.to(now.device if isinstance(now, Tensor) else device)
+    with torch.no_grad():
+        now.copy_(saved)
+    return now

@@ -1,0 +1,58 @@
+"""Figures of a hosted model's own validation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fsr_plugins.models.evaluation import Results
+from fsr_plugins.models.strategies import Evaluation
+from fsr_plugins.values import Block
+
+#: How BasicSR's models call what they log.
+_PREFIX = 'metrics/'
+
+
+class Figures:
+    """Stands for a TensorBoard writer, and keeps the figures that a validation logs.
+
+    Args:
+        name: the set's.
+
+    Attributes:
+        found: figures by metric; of a clip alone there are none.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.found: dict[str, float] = {}
+
+    def add_scalar(self, tag: str, value: Any, *_: object, **__: object) -> None:
+        """Takes ``metrics/<set>/<metric>``, ``metrics/<metric>`` or another name."""
+        key = tag.removeprefix(_PREFIX).removeprefix(f'{self.name}/')
+        if '/' not in key:
+            self.found[key] = float(value)
+
+    def __getattr__(self, name: str) -> Any:
+        """Whatever else such a writer can; nothing is done."""
+        if not name.startswith('add_'):
+            raise AttributeError(name)
+        return lambda *_, **__: None
+
+
+class OwnValidation(Evaluation[Any]):
+    """The model's own; BasicSR's functions measure it."""
+
+    def validate(self, model: Any, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+        """See :meth:`Evaluation.validate`."""
+        found: Results = model.validate(loader, save_to, suffix)
+        return found
+
+    def conventions(self, metrics: Mapping[str, Block]) -> dict[str, str]:
+        """See :meth:`Evaluation.conventions`: the function and its arguments."""
+        return {
+            name: f"BasicSR's {block['type']}, "
+            + ', '.join(f'{key} {value}' for key, value in block.items() if key not in ('type', 'better'))
+            for name, block in metrics.items()
+        }

@@ -1,0 +1,117 @@
+"""What BasicSR does by extensions in CUDA or on CUDA only, by PyTorch and on any device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.modules.utils import _pair
+from torch.overrides import TorchFunctionMode
+
+#: A number, or one for each of height and width.
+Two = int | tuple[int, int]
+
+
+def fused_leaky_relu(input: Tensor, bias: Tensor, negative_slope: float, scale: float) -> Tensor:
+    """``leaky_relu(input + bias) · scale``; gradients of gradients included.
+
+    Args:
+        input: (N, C) or (N, C, H, W).
+        bias: (C,).
+    """
+    shifted = input + bias.view(1, -1, *[1] * (input.ndim - 2))
+    return functional.leaky_relu(shifted, negative_slope) * scale
+
+
+def deform_conv2d(
+    input: Tensor,
+    offset: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Two = 1,
+    padding: Two = 0,
+    dilation: Two = 1,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """As ``torchvision.ops.deform_conv2d``, for a torchvision whose extension does not load beside this torch.
+
+    Args:
+        input: (N, C, H, W).
+        offset: (N, 2·G·K, H', W'), in pixels, of K taps of the kernel in G groups of channels; y before x.
+        weight: (O, C / groups, kernel height, kernel width).
+        bias: (O,).
+        mask: (N, G·K, H', W'), what a tap counts.
+
+    Returns:
+        (N, O, H', W').
+    """
+    (step_y, step_x), (pad_y, pad_x), (wide_y, wide_x) = map(_pair, (stride, padding, dilation))
+    batch, channels, height, width = input.shape
+    tall, broad = weight.shape[-2:]
+    taps, (rows, columns) = tall * broad, offset.shape[-2:]
+    parts, groups = offset.shape[1] // (2 * taps), channels // weight.shape[1]
+    moved = offset.view(batch, parts, tall, broad, 2, rows, columns)
+    first_y, first_x = (torch.arange(number, device=input.device, dtype=input.dtype) for number in (rows, columns))
+    tap_y, tap_x = (torch.arange(number, device=input.device, dtype=input.dtype) for number in (tall, broad))
+    y = moved[:, :, :, :, 0] + (first_y * step_y - pad_y)[:, None] + (tap_y * wide_y)[:, None, None, None]
+    x = moved[:, :, :, :, 1] + (first_x * step_x - pad_x) + (tap_x * wide_x)[:, None, None]
+    grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
+    sampled = functional.grid_sample(
+        input.reshape(batch * parts, channels // parts, height, width),
+        grid.view(batch * parts, taps * rows, columns, 2),
+        align_corners=False,
+    ).view(batch, parts, channels // parts, taps, rows, columns)
+    if mask is not None:
+        sampled = sampled * mask.view(batch, parts, 1, taps, rows, columns)
+    found = torch.einsum(
+        'bgcthw,goct->bgohw',
+        sampled.reshape(batch, groups, channels // groups, taps, rows, columns),
+        weight.view(groups, -1, channels // groups, taps),
+    )
+    found = found.reshape(batch, -1, rows, columns).contiguous()
+    return found if bias is None else found + bias.view(1, -1, 1, 1)
+
+
+def either(module: ModuleType, extension: str, function: Any, instead: Callable[..., Tensor]) -> SimpleNamespace:
+    """What is called in the place of an autograd function of ``module``: itself where its extension can do it."""
+
+    def apply(input: Tensor, *arguments: Any) -> Any:
+        return (function.apply if input.is_cuda and hasattr(module, extension) else instead)(input, *arguments)
+
+    return SimpleNamespace(apply=apply)
+
+
+class _Staying(TorchFunctionMode):
+    """Takes what is to go to CUDA to another device."""
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__()
+        self.device = device
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See the base."""
+        name, kwargs = getattr(func, '__name__', ''), dict(kwargs or {})
+        if name == 'cuda':
+            return args[0].to(self.device)
+        if _is_cuda(kwargs.get('device')):
+            kwargs['device'] = self.device
+        if name == 'to':
+            args = tuple(self.device if _is_cuda(each) else each for each in args)
+        return func(*args, **kwargs)
+
+
+def _is_cuda(device: object) -> bool:
+    return isinstance(device, str | torch.device) and str(device).startswith('cuda')
+
+
+def cuda_stays_on(device: torch.device) -> AbstractContextManager[Any]:
+    """Inside, ``.cuda()`` and ``device='cuda'`` mean the device that a model is on.
+
+    BasicSR's own models say so everywhere: with ``num_gpu: 0``, or on a machine without a GPU, they fail.
+    """
+    return nullcontext() if device.type == 'cuda' else _Staying(device)

@@ -134,7 +134,7 @@ def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
         raise UserError(
             f'{file}: {size >> 20} MiB in half precision, more than {LARGEST >> 20}; take a smaller network.'
         )
-    write_weights(content, out / f'{run.name}.pth')
+    write_weights(out / f'{run.name}.pth', content)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
     summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
     said: Mapping[str, Any] = {'training': run.name, 'minutes': round(minutes, 1), 'device': device, 'summary': summary}

@@ -1,4 +1,4 @@
-"""Does the trainings of ``options/gpu/reproduce.yml``, the most valuable first; call it again to go on.
+"""Does the trainings of ``reproduce.yml``, the most valuable first; call it again to go on.
 
     python scripts/reproduce.py --minutes 9 --root /data/fsr --out results
     python scripts/reproduce.py --minutes 9 --claims pkdn cface
@@ -33,7 +33,7 @@ from fsr_plugins.checkpoints import load_state, write_weights
 from fsr_plugins.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-RUNS = ROOT / 'options/gpu/reproduce.yml'
+RUNS = ROOT / 'scripts/reproduce.yml'
 #: The most that a result may have, and seconds kept for a training to save its state.
 LARGEST, GRACE = 16 << 20, 40.0
 

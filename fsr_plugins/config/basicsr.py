@@ -39,7 +39,7 @@ def translate(opt: Options) -> list[tuple[str, str]]:
     Returns:
         the keys that are taken out because they have no effect here, each with the reason.
     """
-    if opt.get('model_type') not in MODELS and names_hosted(opt):
+    if names_hosted(opt) and opt['model_type'] not in MODELS:
         # It runs on BasicSR's own sets, and is measured by its functions.
         opt.setdefault('scale', 1)
         return [*_path(opt.get('path')), *_misplaced(opt), *_unread(opt.get('datasets'))]

@@ -243,7 +243,6 @@ WRONG = [
     ('num_gpu', 'all', "'num_gpu' is 'all', but must be 'auto' or a whole number"),
     ('num_gpu', -1, "'num_gpu' is -1"),
     ('model_type', 'SupervizedModel', "Did you mean 'SupervisedModel'?"),
-    ('model_type', 'VideoBaseModel', "BasicSR's own training loop"),
     ('network_g.type', 'EDRS', "Did you mean 'EDSR'?"),
     ('network_g.num_feet', 3, "'network_g.num_feet' is not known to EDSR. Did you mean 'num_feat'?"),
     ('network_g.num_feat', 'many', "'network_g.num_feat' is 'many', but must be a number"),

@@ -28,7 +28,7 @@ BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 help:
 	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
 	@echo 'make faces     set up, then MediaPipe (detector, landmarks, parsing maps without a download) and PyAV for clips'
-	@echo 'make web       set up, with MediaPipe, then Gradio: the page of fsr serve'
+	@echo 'make web       set up, with MediaPipe, then Gradio and spandrel: the page of fsr serve, networks of others'
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test      set up, then every check and every test, but the long ones'
 	@echo 'make test-long set up, then the long tests alone: the site, the notebook, a browser (Chromium, where there is one)'
@@ -84,8 +84,8 @@ $(STAMPS)/faces: $(STAMPS)/package
 web: $(STAMPS)/web
 
 $(STAMPS)/web: $(STAMPS)/faces
-	@echo 'setup, web: Gradio'
-	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces,web]'
+	@echo 'setup, web: Gradio, and spandrel for networks of other programs'
+	@$(PIP) --no-build-isolation --editable '.[dev,export,perceptual,faces,web,spandrel]'
 	@touch $@
 
 demo: setup

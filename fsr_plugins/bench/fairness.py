@@ -11,7 +11,7 @@ from fsr_plugins.bench.data import DatasetFingerprint, fingerprint
 from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.results import Json
 from fsr_plugins.bench.suite import Suite
-from fsr_plugins.checkpoints import described
+from fsr_plugins.checkpoints import about
 from fsr_plugins.config import Stage
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
@@ -144,7 +144,7 @@ def _roots(value: object, made_in: Path | None) -> list[str]:
 def _checkpoint(
     suite: Suite, name: str, file: str, train: DatasetFingerprint | None, test: DatasetFingerprint
 ) -> Iterator[Difference]:
-    meta = described(file)['meta']
+    meta = about(file)
     if meta.get('scale') != suite.options.scale:
         yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')
     if meta.get('degradation') != suite.options.degradation:
@@ -154,7 +154,7 @@ def _checkpoint(
             f'{suite.options.degradation}',
             excused=True,
         )
-    yield from _seen(name, file, meta, train, test)
+    yield from _seen(name, file, dict(meta), train, test)
     if suite.budget is not None:
         iterations = meta.get('iteration')
         if suite.budget.iterations is None:

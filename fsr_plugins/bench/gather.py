@@ -23,7 +23,7 @@ from fsr_plugins.bench.results import (
 )
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.variants import changed_keys
-from fsr_plugins.checkpoints import described
+from fsr_plugins.checkpoints import about
 from fsr_plugins.config import finished
 from fsr_plugins.engine.machine import machine, versions
 from fsr_plugins.models.evaluation import HR
@@ -140,7 +140,7 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
         **common,
         'kind': 'experiment' if entry.opt else 'checkpoint',
         'option_file': entry.opt,
-        'arch': described(file)['meta']['arch'],
+        'arch': dict(about(file)['arch']),
         # As the suite says it, where it lies elsewhere: a bundled network by its name.
         'checkpoint': str(
             file.relative_to(suite.root) if file.is_relative_to(suite.root) else entry.checkpoint or file

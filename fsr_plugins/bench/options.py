@@ -65,7 +65,10 @@ class SuiteEntry(StrictOptions):
     seeds: list[int] = Field([], description='trained once with each; none: once, with the manual_seed of the suite')
     stage: str | None = Field(None, description='whose network it is; none: the last')
     net: str | None = Field(None, description='which network of the stage, e.g. net_s; none: its result')
-    checkpoint: str | None = Field(None, description='a file that this toolkit wrote, or the name of a bundled network')
+    checkpoint: str | None = Field(
+        None,
+        description='a file that this toolkit wrote or whose network spandrel knows, or the name of a bundled network',
+    )
     param_key: Literal['params', 'params_ema'] | None = Field(None, description='none: averaged weights if there are')
     images: str | None = Field(None, description='a folder with an image of every test face, by whatever program')
     template: str | None = Field(None, description="how an image is called by its HR's name: {}_x8; none: alike")

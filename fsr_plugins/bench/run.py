@@ -20,11 +20,10 @@ from fsr_plugins.bench.results import Complexity, EntryCost, Measured, Results
 from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.train_entries import train_entries
 from fsr_plugins.bench.variants import mean_over_seeds, spread_over_seeds
-from fsr_plugins.checkpoints import described, resolved
+from fsr_plugins.checkpoints import about, resolved
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.models.evaluation import HR
-from fsr_plugins.registry import build_network
 
 
 def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
@@ -115,15 +114,14 @@ def _measure(
 
 
 def _arch(candidate: Candidate) -> str | None:
-    return None if candidate.checkpoint is None else described(candidate.checkpoint)['meta']['arch']['type']
+    return None if candidate.checkpoint is None else about(candidate.checkpoint)['arch']['type']
 
 
 def _cost(suite: Suite, tests: TestSet, candidate: Candidate) -> EntryCost:
     found: Complexity = {'parameters': 0, 'macs': None, 'why_not': 'there is no network'}
     if candidate.checkpoint is not None:
         # One of its own: the analysis wraps what it counts.
-        meta = described(candidate.checkpoint)['meta']
-        found = cost.complexity(build_network(meta['arch']).eval(), tests.lr_size)
+        found = cost.complexity(candidate.module(), tests.lr_size)
     net = candidate.network(tests.scale, tests.device)
     return {**found, 'device': device_name(tests.device),
             'speed': cost.speed(net, tests.lr_size, suite.cost, tests.device)}  # fmt: skip

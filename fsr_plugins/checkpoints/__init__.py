@@ -15,8 +15,9 @@ from fsr_plugins.checkpoints.layout import (
     state_in,
     unwrapped,
 )
-from fsr_plugins.checkpoints.loading import described, load
+from fsr_plugins.checkpoints.loading import about, described, load
 from fsr_plugins.checkpoints.meta import Meta, TrainedOn, meta_in, meta_of, trained_on
+from fsr_plugins.checkpoints.others import package_versions
 from fsr_plugins.checkpoints.reading import load_state, read_weights
 from fsr_plugins.checkpoints.tensors import all_finite, check_finite, not_finite, tensors_in
 from fsr_plugins.checkpoints.writing import Training, describe, save_network, write_tensors, write_weights
@@ -30,6 +31,7 @@ __all__ = [
     'StateDict',
     'TrainedOn',
     'Training',
+    'about',
     'all_finite',
     'bundled',
     'bundled_file',
@@ -49,6 +51,7 @@ __all__ = [
     'meta_of',
     'network_file',
     'not_finite',
+    'package_versions',
     'read_weights',
     'resolved',
     'save_network',

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as registration
 from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import ReadBlock
@@ -54,7 +56,7 @@ def sketch(
     _check_arguments(state, block, source)
     try:
         # Whoever builds a network twice draws random numbers once.
-        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), _bounded(state):
+        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:
         raise _misfit(block, source, error) from error
@@ -85,7 +87,7 @@ def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block:
     """
     _check_arguments(state, block, source)
     try:
-        with _bounded(state):
+        with bounded(state):
             return _module(make(), block, source)
     except UserError as error:
         if isinstance(error.__cause__, TypeError):  # the registry's message shows every argument
@@ -110,21 +112,63 @@ def _module(net: object, block: ReadBlock, source: str) -> nn.Module:
 
 
 def _misfit(block: ReadBlock, source: str, why: object) -> UserError:
-    reason = ' '.join(str(why).split())[:200] or type(why).__name__
     return UserError(
         f"{source} does not hold the weights of {str(block.get('type'))[:80]} with the arguments of its 'meta': "
-        f'{reason}. It is damaged, or of another version of that network.'
+        f'{reason_of(why)}. It is damaged, or of another version of that network.'
     )
 
 
+class Modest(TorchDispatchMode):
+    """Ends an operation whose result would be far larger than the tensors of a file, before it takes memory.
+
+    What a constructor reckons with (positions, masks) is no parameter that :func:`bounded` would see.
+
+    Args:
+        state: the file's tensors.
+    """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.most = _most_numbers(state)
+
+    def __torch_dispatch__(
+        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = dict(kwargs or {})
+        try:
+            shapes, how = tree_map_only(Tensor, _outline, (tuple(args), given))
+            result = func(*shapes, **(how | {'device': 'meta'} if 'device' in how else how))
+        except Exception:  # an operation without shapes, say one that asks for a value
+            result = None
+        if any(isinstance(each, Tensor) and each.numel() > self.most for each in tree_leaves(result)):
+            raise _TooLarge('they make it far larger than its tensors')
+        return func(*args, **given)
+
+
+def _outline(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device='meta')
+
+
+def _most_numbers(state: Mapping[str, Tensor]) -> int:
+    return _NUMBERS_BEYOND + _NUMBERS * sum(tensor.numel() for tensor in state.values())
+
+
+def reason_of(why: object) -> str:
+    """What somebody's exception says, in one line of bounded length."""
+    return ' '.join(str(why).split())[:200] or type(why).__name__
+
+
 @contextmanager
-def _bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
-    """Ends what registers more parameters, modules or numbers than the network of these tensors can have."""
+def bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
+    """Ends what registers more parameters, modules or numbers than the network of these tensors can have.
+
+    What was being built ends with an exception that says so.
+    """
     tensors = len(state)
     left = {
         'parameters': _BEYOND + _PARAMETERS * tensors,
         'modules': 4 * _BEYOND + _MODULES * tensors,
-        'numbers': _NUMBERS_BEYOND + _NUMBERS * sum(tensor.numel() for tensor in state.values()),
+        'numbers': _most_numbers(state),
     }
     builder = threading.get_ident()
 

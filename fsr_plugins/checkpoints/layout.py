@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from torch import Tensor
 
@@ -19,6 +20,8 @@ HOLDERS = (PARAMS, PARAMS_EMA, 'g_ema', 'net_state_dict', 'state_dict')
 AVERAGED_FIRST = (PARAMS_EMA, PARAMS, 'g_ema', 'net_state_dict', 'state_dict')
 #: What DataParallel and torch.compile put before every name.
 WRAPPERS = ('module.', '_orig_mod.')
+#: Where PyTorch keeps what belongs to a state dict, and under which name the toolkit does in it.
+_METADATA, _SAYS = '_metadata', 'fsr_plugins'
 #: The suffix of the file that a stage ends with.
 _LATEST = 'latest'
 #: How many keys of a file a message shows.
@@ -28,6 +31,30 @@ StateDict = dict[str, Tensor]
 
 
 Value = TypeVar('Value')
+
+
+def self_described(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A network file's content whose state dicts say what the file says of itself, too.
+
+    A program that only hands on ``params`` would lose it. It lies where PyTorch keeps what belongs to a state dict: in
+    the attribute ``_metadata``, under the empty name, which is the whole network's. PyTorch reads versions there alone.
+
+    Args:
+        content: it may hold ``meta``; without, nothing is said.
+    """
+    if META not in content:
+        return dict(content)
+    said = {key: OrderedDict(content[key]) for key in (PARAMS, PARAMS_EMA) if is_state_dict(content.get(key))}
+    for state in said.values():
+        vars(state)[_METADATA] = {'': {_SAYS: content[META]}}
+    return {**content, **said}
+
+
+def said_of(state: object) -> object:
+    """What :func:`self_described` has made a state dict say; None for another one."""
+    known = getattr(state, _METADATA, None)
+    whole = known.get('') if isinstance(known, Mapping) else None
+    return whole.get(_SAYS) if isinstance(whole, Mapping) else None
 
 
 def is_state_dict(value: object) -> TypeGuard[Mapping[str, Tensor]]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 from torch import nn
 
 from fsr_plugins.checkpoints.building import construct, sketch
 from fsr_plugins.checkpoints.fitting import check_fit, fit
-from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA, listed
-from fsr_plugins.checkpoints.meta import meta_in
+from fsr_plugins.checkpoints.layout import AVERAGED_FIRST, META, PARAMS, PARAMS_EMA, listed, state_in
+from fsr_plugins.checkpoints.meta import Meta, meta_in
+from fsr_plugins.checkpoints.others import HOLDERS, OthersNetwork, is_known_to_others, others_network
 from fsr_plugins.checkpoints.reading import load_state, weights_in
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import build_network, load_plugins, lookup
@@ -23,24 +25,37 @@ def load(
     """The ready network a checkpoint holds: built from what the file says of itself, in evaluation mode.
 
     What it says is checked, and its weights are compared with the network's names and shapes, before anything is
-    allocated.
+    allocated. A file that says nothing is another program's: its network is the one that ``spandrel`` knows by its
+    tensors, where that package is installed.
 
     Args:
-        path: a file written by this toolkit (``meta`` inside), or the name of a bundled network. Only tensors and plain
-            values are read; code is not run.
+        path: a file written by this toolkit (``meta`` inside) or by another program, or the name of a bundled network.
+            Only tensors and plain values are read; code is not run.
         param_key: ``params`` or ``params_ema``; by default the averaged weights where there are some.
-        arch: the type that the network must have; None: any.
+        arch: the type that the network must have, and then a file of this toolkit; None: any.
         sha256: as for :func:`~fsr_plugins.checkpoints.load_state`.
 
     Returns:
         a network from NCHW RGB in [0, 1] to the same; what the file says of itself is its attribute ``meta``.
 
     Raises:
-        UserError: no such file, damaged, not self-describing or saying what is not understood, of another arch, of one
-            that no installed plugin registers, or with values that are no finite numbers.
+        UserError: no such file, damaged, saying nothing of itself and of no network that is known, saying what is not
+            understood, of another arch, of one that no installed plugin registers, or with values that are no finite
+            numbers.
     """
+    content = load_state(path, sha256=sha256)
+    if arch is None and _is_of_others(content, path):
+        return _others(content, path, param_key)
     load_plugins()
-    content, source = described(path, sha256=sha256), f"'{path}'"
+    return network_in(_self_describing(content, path), f"'{path}'", param_key, arch)
+
+
+def network_in(content: Record, source: str, param_key: str | None = None, arch: str | None = None) -> nn.Module:
+    """The network of a content that :func:`described` gives; see :func:`load`.
+
+    Args:
+        source: how messages call the file.
+    """
     meta = content[META]
     block = meta['arch']
     try:
@@ -71,15 +86,52 @@ def described(path: str | Path, *, sha256: str | None = None) -> Record:
     Raises:
         UserError: no such file, damaged, not self-describing, or saying what is not understood.
     """
-    content = load_state(path, sha256=sha256)
+    return _self_describing(load_state(path, sha256=sha256), path)
+
+
+def about(path: str | Path) -> Meta:
+    """What a checkpoint says of itself, or what is known of another program's network.
+
+    Raises:
+        UserError: see :func:`load`.
+    """
+    content = load_state(path)
+    if _is_of_others(content, path):
+        return _others(content, path, None).meta
+    return cast('Meta', _self_describing(content, path)[META])
+
+
+def _is_of_others(content: object, path: str | Path) -> bool:
+    """Whether a file says nothing of itself."""
+    return meta_in(content, f"'{path}'") is None and not (isinstance(content, dict) and META in content)
+
+
+def _others(content: object, path: str | Path, param_key: str | None) -> OthersNetwork:
+    """The network of a file that says nothing of itself."""
+    if not is_known_to_others():
+        hint = "Networks of other programs are known to spandrel: pip install 'fsr_plugins[spandrel]'."
+        raise _unknown(content, path, hint)
+    source = f"'{path}'"
+    first = (param_key,) if param_key else ()
+    net = others_network(state_in(content, source, (*first, *AVERAGED_FIRST, *HOLDERS)), source)
+    if net is None:
+        raise _unknown(content, path, 'It holds no network that spandrel knows by its tensors, either.')
+    return net
+
+
+def _self_describing(content: Any, path: str | Path) -> Record:
     if meta_in(content, f"'{path}'") is None:
-        said = content.get(META) if isinstance(content, dict) else None
-        lacks = "no 'meta'" if said is None else "its 'meta' has no 'arch'"
-        if isinstance(said, dict) and 'arch' in said:
-            lacks = f"neither '{PARAMS}' nor '{PARAMS_EMA}'"
-        held = f'; its keys are: {listed(content)}' if isinstance(content, dict) else ''
-        raise UserError(
-            f'{path} does not say what network it holds ({lacks}{held}). Only files of this toolkit do; load others '
-            "by 'path.pretrain_network_<x>' in an option file."
-        )
+        raise _unknown(content, path)
     return content
+
+
+def _unknown(content: object, path: str | Path, hint: str = '') -> UserError:
+    said = content.get(META) if isinstance(content, dict) else None
+    lacks = "no 'meta'" if said is None else "its 'meta' has no 'arch'"
+    if isinstance(said, dict) and 'arch' in said:
+        lacks = f"neither '{PARAMS}' nor '{PARAMS_EMA}'"
+    held = f'; its keys are: {listed(content)}' if isinstance(content, dict) else ''
+    return UserError(
+        f'{path} does not say what network it holds ({lacks}{held}). Only files of this toolkit do; load others '
+        f"by 'path.pretrain_network_<x>' in an option file.{f' {hint}' if hint else ''}"
+    )

@@ -91,6 +91,7 @@ class Meta(TypedDict, total=False):
         degradation: the block that made its LR.
         manifests: by phase, the stores that it saw, HR's first.
         experiment, net, iteration: where it comes from.
+        aligned: how the faces lie that it takes, where no set says it: as FFHQ's.
         history: what was changed during the training, and accepted: behind which iteration, and a line each.
         computed: number format, layout and compilation of its training steps.
         adapted, base: by what it was adapted, the latest last; the digest of what it was adapted from.
@@ -107,6 +108,7 @@ class Meta(TypedDict, total=False):
     degradation: _Names | None
     data: _Names
     manifests: dict[StrictStr, list[TrainedOn]]
+    aligned: Literal['ffhq']
     experiment: StrictStr | None
     net: StrictStr
     iteration: Annotated[StrictInt, Field(ge=0)]

@@ -13,7 +13,7 @@ from torch import nn
 from typing_extensions import Buffer
 
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints.layout import META
+from fsr_plugins.checkpoints.layout import META, self_described
 from fsr_plugins.checkpoints.tensors import not_finite
 from fsr_plugins.errors import RunError
 from fsr_plugins.registry import lookup
@@ -104,6 +104,8 @@ class _Hashed:
 def write_weights(path: Path, content: Mapping[str, Any]) -> str:
     """:func:`write_tensors` of a network file, and only if every number in its tensors is finite.
 
+    See :func:`self_described`.
+
     Raises:
         RunError: a tensor holds NaN or an infinity, or as :func:`write_tensors`.
     """
@@ -114,7 +116,7 @@ def write_weights(path: Path, content: Mapping[str, Any]) -> str:
             'training has diverged. What was written before is untouched; try a lower learning rate or clipped '
             'gradients.'
         )
-    return write_tensors(path, content)
+    return write_tensors(path, self_described(content))
 
 
 def write_tensors(path: Path, content: Mapping[str, Any]) -> str:

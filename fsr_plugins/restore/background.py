@@ -28,10 +28,11 @@ class Background:
 
     Args:
         network: it takes tiles of 64 to 512 pixels, whatever the size of the faces that it was trained with.
+        option: by which it was given, for messages; empty: they have the network's name alone.
     """
 
-    def __init__(self, network: FaceNetwork | None = None) -> None:
-        self.network = network
+    def __init__(self, network: FaceNetwork | None = None, option: str = '--background') -> None:
+        self.network, self.option = network, option
 
     @classmethod
     def open(cls, checkpoint: Path | None, faces: FaceNetwork) -> Background:
@@ -76,7 +77,7 @@ class Background:
         try:
             sr = self.network([tile])[0]
         except UserError as error:
-            raise UserError(f'--background: {error}') from error
+            raise UserError(f'{self.option}: {error}' if self.option else str(error)) from error
         if times == self.network.scale:
             return sr
         size = (tile.shape[1] * times, tile.shape[0] * times)

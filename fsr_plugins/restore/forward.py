@@ -54,7 +54,9 @@ class Forward:
         precision: InferencePrecision = 'auto',
         engine: Engine = 'auto',
     ) -> None:
-        self.net, self.device = net.to(memory_format=torch.channels_last), device  # type: ignore[call-overload]
+        # Code of other programs may look at tensors in one layout alone (GFPGAN's `view`).
+        self.layout = torch.channels_last if getattr(net, 'any_layout', True) else torch.contiguous_format
+        self.net, self.device = net.to(memory_format=self.layout), device  # type: ignore[call-overload]
         self.precision, self.engine = precision, engine
         self._ways: dict[tuple[int, int], str] = {}
         self._graphs: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
@@ -77,7 +79,7 @@ class Forward:
     def _run(self, lq: Tensor, way: str) -> Tensor:
         if way == _ONNX:
             return self._graphs[lq.shape[-2], lq.shape[-1]](lq)
-        lq = lq.contiguous(memory_format=torch.channels_last)
+        lq = lq.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, dtype=_FORMATS[way], enabled=way != 'fp32'):
             sr = enlarge(self.net, lq)
         # Whoever gives something else is told so where the result is looked at.

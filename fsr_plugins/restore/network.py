@@ -15,6 +15,7 @@ from fsr_plugins.checkpoints import load, meta_of, trained_on
 from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.errors import UserError
+from fsr_plugins.faces import ffhq_template
 from fsr_plugins.faces.batching import batches, to_tensor
 from fsr_plugins.faces.protocol import Floats, Image, Images, check_images
 from fsr_plugins.faces.scaling import scale_back
@@ -53,7 +54,7 @@ class FaceNetwork:
 
     @classmethod
     def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
-        """The network of a checkpoint of this toolkit.
+        """The network of a checkpoint of this toolkit, or of another program's; see :func:`fsr_plugins.load`.
 
         Args:
             param_key: ``params`` or ``params_ema``; by default the averaged weights where there are some.
@@ -74,6 +75,8 @@ class FaceNetwork:
         if min(size) < 1:
             raise UserError(f"'{path}' says that its network enlarges {scale} times, to no more than {hr[0]}×{hr[1]}.")
         placed = None if points is None else scale_back(np.array(points, np.float32), (hr[0], hr[1]), size)
+        if placed is None and meta.get('aligned') == 'ffhq' and size[0] == size[1]:
+            placed = ffhq_template(size[0]).numpy()
         return cls(net.to(device), scale, size, placed, device, f"'{path}'")
 
     @torch.inference_mode()

@@ -23,6 +23,8 @@ from fsr_plugins.stores.opening import open_store
 
 logger = logging.getLogger(__name__)
 
+#: Pixels of a picture that goes through a network as a whole; a larger one does so in tiles.
+MOST_AT_ONCE = 1 << 18
 #: Pixels of a result beyond which a picture is not enlarged.
 MOST_RESULT_PIXELS = 4 * photograph.MOST_PIXELS
 
@@ -94,6 +96,8 @@ class Photographs(photograph.FaceChoice):
 class AlignedFaces:
     """Every picture is a face; see :class:`Enlarger`.
 
+    A network that does not say how large its LR is takes any picture, and a large one in tiles.
+
     Args:
         fit: bring it to the size of the network's LR first; without, one of another size has no result.
 
@@ -150,12 +154,20 @@ class AlignedFaces:
                 by_size.setdefault((height, width), {})[source] = face
         for faces in by_size.values():
             try:
-                enlarged = self.network(list(faces.values()))
+                enlarged = self._enlarged(list(faces.values()))
             except UserError as error:
                 wrong |= dict.fromkeys(faces, str(error))
             else:
                 made |= {source: Result(image, {}) for source, image in zip(faces, enlarged, strict=True)}
         return made, wrong
+
+    def _enlarged(self, images: list[Image]) -> list[Image]:
+        """Images of one size, enlarged."""
+        height, width = images[0].shape[:2]
+        if self.network.size is not None or height * width <= MOST_AT_ONCE:
+            return self.network(images)
+        whole = Background(self.network, option='')
+        return [whole.enlarged(image, self.network.scale) for image in images]
 
 
 class PhotographFaces:

@@ -107,7 +107,7 @@ def test_a_broken_picture_is_a_message(page: PageServer, seed: int) -> None:
 @pytest.mark.parametrize(
     ('values', 'said'),
     [
-        (('no', 1, 'auto'), 'no is not in the list of choices'),
+        (('no', 1, 'auto'), "There is no network 'no' here"),
         (('face_x4_blnd', 1, 'auto'), "Did you mean 'face_x4_blind'"),
         (('face_x4_blind', 1.5, 'auto'), 'from 0 to 1'),
         (('face_x4_blind', -1, 'auto'), 'from 0 to 1'),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.values import State
 
@@ -81,6 +83,44 @@ def put_back(model: object, kept: State, device: torch.device) -> None:
     """Gives a model the values that :func:`take` took of another of its class; tensors stay where they are."""
     for name, value in kept.items():
         setattr(model, name, _given(value, getattr(model, name, None), device))
+
+
+def own_state(model: object, modules: Mapping[str, nn.Module]) -> State:
+    """What of a model is in no state of a module, an optimiser or a scheduler.
+
+    Args:
+        modules: every module of the model, by its place.
+    """
+    others = {
+        place: each.state_dict()
+        for place, each in stateful(model).items()
+        if not isinstance(each, nn.Module | Optimizer | LRScheduler)
+    }
+    return {
+        'attributes': take(model, held(modules))[0],
+        'others': others,
+        'learning': {place: [each.requires_grad for each in module.parameters()] for place, module in modules.items()},
+        'modes': {place: [part.training for part in module.modules()] for place, module in modules.items()},
+    }
+
+
+def load_own_state(
+    model: object, modules: Callable[[], Mapping[str, nn.Module]], state: State, device: torch.device
+) -> None:
+    """Puts :func:`own_state` back.
+
+    Args:
+        modules: gives every module of the model as it is by then, since attributes come first.
+    """
+    put_back(model, state['attributes'], device)
+    found = stateful(model)
+    for place, saved in state['others'].items():
+        found[place].load_state_dict(saved)
+    for place, module in modules().items():
+        for parameter, learns in zip(module.parameters(), state['learning'].get(place, ()), strict=False):
+            parameter.requires_grad_(learns)
+        for part, training in zip(module.modules(), state['modes'].get(place, ()), strict=False):
+            part.training = training
 
 
 def _taken(value: Any, aside: set[int]) -> tuple[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fsr_plugins.values import Batch, Options
 
 from basicsr.models.base_model import BaseModel  # isort: skip
+from basicsr.utils.logger import initialized_logger  # isort: skip
 
 
 class Intercepted(BaseModel):
@@ -58,3 +60,13 @@ def intercepted(cls: type[BaseModel], opt: Options) -> Intercepted:
     kind = type(cls.__name__, (Intercepted, cls), {'noted': {}, '__module__': cls.__module__})
     model: Intercepted = kind(opt)
     return model
+
+
+def quieten(rank: int) -> None:
+    """Lets BasicSR's logger say warnings, where this package's says its own; it prints whole networks otherwise."""
+    name = 'basicsr'
+    initialized_logger[name] = True
+    theirs = logging.getLogger(name)
+    theirs.handlers.clear()
+    theirs.parent, theirs.propagate = logging.getLogger('fsr_plugins'), True
+    theirs.setLevel(logging.ERROR if rank else logging.WARNING)

@@ -20,7 +20,7 @@ from fsr_plugins.config.settings import option_name
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.hosted import attributes
-from fsr_plugins.models.hosted.interception import intercepted
+from fsr_plugins.models.hosted.interception import intercepted, quieten
 from fsr_plugins.models.hosted.validation import Figures, OwnValidation
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.optim import Schedule, fits_parameters
@@ -31,7 +31,6 @@ from fsr_plugins.values import Batch, Options, State
 from fsr_plugins.without_cuda import cuda_stays_on
 
 from basicsr.models.base_model import BaseModel  # isort: skip
-from basicsr.utils.logger import initialized_logger  # isort: skip
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +62,7 @@ class HostedModel(SavedModel):
         """
         super().__init__(opt)
         self.train_opt = read_train(self.Train, self.options.train)
-        _quiet(self.options.rank)
+        quieten(self.options.rank)
         own = copy.deepcopy(opt)
         own['num_gpu'] = 0 if self.device.type == 'cpu' else 1
         if isinstance(own.get('val'), dict):
@@ -235,33 +234,11 @@ class HostedModel(SavedModel):
 
     def own_state(self) -> State:
         """See :class:`SavedModel`: attributes, what else keeps a state, and which parameters learn."""
-        modules = self.modules()
-        others = attributes.stateful(self.model).items()
-        return {
-            'attributes': attributes.take(self.model, attributes.held(modules))[0],
-            'others': {
-                place: each.state_dict()
-                for place, each in others
-                if not isinstance(each, nn.Module | Optimizer | LRScheduler)
-            },
-            'learning': {
-                place: [parameter.requires_grad for parameter in module.parameters()]
-                for place, module in modules.items()
-            },
-            'modes': {place: [part.training for part in module.modules()] for place, module in modules.items()},
-        }
+        return attributes.own_state(self.model, self.modules())
 
     def load_own_state(self, state: State) -> None:
         """See :class:`SavedModel`."""
-        attributes.put_back(self.model, state['attributes'], self.device)
-        found = attributes.stateful(self.model)
-        for place, saved in state['others'].items():
-            found[place].load_state_dict(saved)
-        for place, module in self.modules().items():
-            for parameter, learns in zip(module.parameters(), state['learning'].get(place, ()), strict=False):
-                parameter.requires_grad_(learns)
-            for part, training in zip(module.modules(), state['modes'].get(place, ()), strict=False):
-                part.training = training
+        attributes.load_own_state(self.model, self.modules, state, self.device)
 
     def check_training_state(self, state: State) -> None:
         """See :class:`SavedModel`."""
@@ -307,16 +284,6 @@ def _as_floats(value: Any) -> Any:
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu() for name, tensor in net.state_dict().items()}
-
-
-def _quiet(rank: int) -> None:
-    """Lets BasicSR's logger say warnings, where this package's says its own; it prints whole networks otherwise."""
-    name = 'basicsr'
-    initialized_logger[name] = True
-    theirs = logging.getLogger(name)
-    theirs.handlers.clear()
-    theirs.parent, theirs.propagate = logging.getLogger('fsr_plugins'), True
-    theirs.setLevel(logging.ERROR if rank else logging.WARNING)
 
 
 @cache

@@ -55,6 +55,7 @@ def test_a_training_that_ends_leaves_a_small_file_and_is_not_done_again(
     assert call(script, monkeypatch, tmp_path) == 0
 
 
+@pytest.mark.long
 def test_a_training_without_end_is_stopped_in_time_and_keeps_its_state(
     script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

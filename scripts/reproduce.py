@@ -7,7 +7,7 @@
 A training that does not end in ``--minutes`` is asked to stop, saves its state, and goes on with the next call. Of one
 that ends, ``--out`` gets the network in half precision (``NAME.pth``, 16 MiB at most) and ``NAME.json``: its summary,
 the minutes it took and the device. ``--root`` is the folder of ``datasets/lfw``, ``weights`` and ``experiments``; the
-first lines of the option files say how the sets are prepared.
+first lines of the option files say how the sets are prepared. Status 1: a training failed, the others were done.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
@@ -30,7 +29,9 @@ from bundle_weights import small
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, write_weights
+from fsr_plugins.config import experiment
 from fsr_plugins.errors import UserError
+from fsr_plugins.registry import build_network
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / 'scripts/reproduce.yml'
@@ -114,6 +115,28 @@ def train(run: Run, root: Path, seconds: float, overrides: Sequence[str]) -> int
         return process.wait()
 
 
+def planned(run: Run, root: Path, overrides: Sequence[str]) -> Path:
+    """The folder of a training, whose options and result are looked at before anything is trained.
+
+    Raises:
+        UserError: the options are wrong, no such network is a result, or it has over 16 MiB in half precision.
+    """
+    found = experiment.load(run.opt, overrides, root=root)
+    name, net = run.result.split('/')
+    stage = found.stages.get(name)
+    blocks = {} if stage is None else stage.model.composite_blocks(stage.opt)
+    if stage is not None and net in stage.networks:
+        blocks[net] = stage.networks[net].block
+    block = blocks.get(net)
+    if block is None:
+        raise UserError(f"{run.opt}: there is no '{run.result}', the result of '{run.name}'.")
+    with torch.device('meta'):
+        size = 2 * sum(tensor.numel() for tensor in build_network(block).state_dict().values())
+    if size > LARGEST:
+        raise UserError(f"{run.opt}: '{net}' has {size >> 20} MiB in half precision, over {LARGEST >> 20}.")
+    return found.folder
+
+
 def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
     """Writes the result of a finished training into OUT.
 
@@ -122,24 +145,17 @@ def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
 
     Returns:
         What to say of it.
-
-    Raises:
-        UserError: the result is larger than 16 MiB.
     """
     stage, net = run.result.split('/')
-    file = folder / stage / 'models' / f'{net}_latest.pth'
-    content = small(load_state(file))
-    size = sum(value.numel() * value.element_size() for value in content['params'].values())
-    if size > LARGEST:
-        raise UserError(
-            f'{file}: {size >> 20} MiB in half precision, more than {LARGEST >> 20}; take a smaller network.'
-        )
-    write_weights(out / f'{run.name}.pth', content)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU'
-    summary = json.loads((folder / 'summary.json').read_text(encoding='utf-8'))
-    said: Mapping[str, Any] = {'training': run.name, 'minutes': round(minutes, 1), 'device': device, 'summary': summary}
+    write_weights(out / f'{run.name}.pth', small(load_state(folder / stage / 'models' / f'{net}_latest.pth')))
+    said = {
+        'training': run.name,
+        'minutes': round(minutes, 1),
+        'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
+        'summary': json.loads((folder / 'summary.json').read_text(encoding='utf-8')),
+    }
     write_text(out / f'{run.name}.json', json.dumps(said, indent=1) + '\n')
-    return f'{run.name}: done in {minutes:.1f} min, {out / run.name}.pth has {size / 2**20:.1f} MiB'
+    return f'{run.name}: done in {minutes:.1f} min, {out / run.name}.pth'
 
 
 class Clock:
@@ -157,16 +173,22 @@ class Clock:
 
 
 def work(runs: Sequence[Run], arguments: argparse.Namespace) -> list[str]:
-    """Trains until the time is over; the names of what is left.
+    """Trains until the time is over. One that fails keeps none of the others from being done, but those that need it.
+
+    Returns:
+        the names of those that failed.
 
     Raises:
-        UserError: a training failed.
+        UserError: options of a training are wrong; nothing has been trained.
     """
     deadline = time.monotonic() + 60 * arguments.minutes - GRACE
     out: Path = arguments.out
+    folders = {run.name: planned(run, arguments.root, arguments.set) for run in runs}
+    out.mkdir(parents=True, exist_ok=True)
     clock = Clock(out / 'minutes.json')
+    failed: list[str] = []
     for run in runs:
-        if (out / f'{run.name}.pth').is_file():
+        if is_done(run, out) or run.needs in failed:
             continue
         begun = time.monotonic()
         if deadline - begun < GRACE:
@@ -174,14 +196,19 @@ def work(runs: Sequence[Run], arguments: argparse.Namespace) -> list[str]:
         status = train(run, arguments.root, deadline - begun, arguments.set)
         minutes = clock.add(run.name, time.monotonic() - begun)
         if status == 0:
-            name = str(yaml.safe_load(run.opt.read_text(encoding='utf-8'))['name'])
-            print(take_along(run, arguments.root / 'experiments' / name, out, minutes), flush=True)
+            print(take_along(run, folders[run.name], out, minutes), flush=True)
         elif time.monotonic() >= deadline:
             print(f'{run.name}: {minutes:.1f} min so far; the same call goes on', flush=True)
             break
         else:
-            raise UserError(f'{run.name}: the training ended with status {status}; what it says is above.')
-    return [run.name for run in runs if not (out / f'{run.name}.pth').is_file()]
+            print(f'{run.name}: ended with status {status}; what it says is above', flush=True)
+            failed.append(run.name)
+    return failed
+
+
+def is_done(run: Run, out: Path) -> bool:
+    """Whether a training's result lies in OUT."""
+    return (out / f'{run.name}.pth').is_file()
 
 
 def main() -> int:
@@ -203,13 +230,13 @@ def main() -> int:
             for run in runs:
                 print(f'{run.name:12} {run.claim or "control":8} {run.opt}')
             return 0
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        left = work(runs, arguments)
+        failed = work(runs, arguments)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    left = [run.name for run in runs if not is_done(run, arguments.out)]
     print(f'left: {", ".join(left)}' if left else 'all done')
-    return 0
+    return 1 if failed else 0
 
 
 if __name__ == '__main__':

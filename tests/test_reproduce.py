@@ -28,7 +28,8 @@ def written(folder: Path, **runs: dict[str, str]) -> Path:
     for name in runs:
         write_options(folder / f'{name}.yml', {**options(folder / 'faces'), 'name': name})
     file = folder / 'runs.yml'
-    file.write_text(yaml.safe_dump({'runs': {name: {'opt': f'{name}.yml', **run} for name, run in runs.items()}}))
+    listed = {name: {'opt': f'{name}.yml', **run} for name, run in runs.items()}
+    file.write_text(yaml.safe_dump({'runs': listed}, sort_keys=False))
     return file
 
 
@@ -90,9 +91,40 @@ def test_a_wrong_list_is_named(script, tmp_path: Path, run: dict[str, str], mess
         script.read_runs(written(tmp_path, one=run))
 
 
-def test_the_list_of_the_project_names_files_and_results_that_are_there(script) -> None:
-    from fsr_plugins.config import experiment
+def test_the_trainings_of_the_project_have_their_results_and_are_small_enough(script, tmp_path: Path) -> None:
+    runs = script.read_runs(script.RUNS)
+    folders = [script.planned(run, tmp_path, []) for run in runs]
+    assert len(set(folders)) == len(runs) > 5
 
-    for run in script.read_runs(script.RUNS):
-        stages = set(experiment.load(run.opt).stages)
-        assert run.result.split('/')[0] in stages, run.name
+
+def test_a_result_that_is_not_there_or_is_too_large_is_named_before_training(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script, 'train', lambda *_: pytest.fail('trained'))
+    write_faces(tmp_path / 'faces', 4)
+    written(tmp_path, one={'result': 'train/net_x'})
+    assert call(script, monkeypatch, tmp_path) == 2
+    assert "there is no 'train/net_x', the result of 'one'" in capsys.readouterr().err
+    written(tmp_path, one={'result': 'train/net_g'})
+    monkeypatch.setattr(script, 'LARGEST', 1000)
+    assert call(script, monkeypatch, tmp_path) == 2
+    assert "'net_g' has 0 MiB in half precision" in capsys.readouterr().err
+
+
+def test_a_training_that_fails_keeps_the_others_from_nothing(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / 'faces', 4)
+    net = {'result': 'train/net_g'}
+    written(tmp_path, bad=net, after={**net, 'needs': 'bad'}, good=net)
+    begun: list[str] = []
+    train = script.train
+
+    def some(run, *rest):
+        begun.append(run.name)
+        return 2 if run.name == 'bad' else train(run, *rest)
+
+    monkeypatch.setattr(script, 'train', some)
+    assert call(script, monkeypatch, tmp_path, '--minutes', '5') == 1
+    assert begun == ['bad', 'good'] and (tmp_path / 'out/good.pth').is_file()
+    assert capsys.readouterr().out.splitlines()[-1] == 'left: bad, after'

@@ -60,7 +60,7 @@ def lineage_of(experiment: Experiment, entry: SuiteEntry) -> Lineage:
     model = stage.model
     label = entry.net or stage.result_label
     products = model.composite_blocks(stage.opt)
-    known = [*(key for key, use in model.networks.items() if not use.frozen), *products]
+    known = [*(key for key, use in stage.declared.items() if not use.frozen), *products]
     if label not in known:
         raise UserError(f"stage '{name}' makes no '{label}' (it makes: {', '.join(known)}).{near(label, known)}")
     found = set(_trained(experiment, name, label))
@@ -88,11 +88,11 @@ def _trained(experiment: Experiment, name: str, label: str) -> Iterator[str]:
     model = stage.model
     product = label in model.composite_blocks(stage.opt)
     for key, network in stage.networks.items():
-        if model.networks[key].train_only or not (key == label or product):
+        if stage.declared[key].train_only or not (key == label or product):
             continue
         path = network.weights
         source = source_stage(experiment, stage, path) if path is not None else None
         if source is not None:
             yield from _trained(experiment, source.name, label_of(Path(str(path))))
-        if not model.networks[key].frozen:
+        if not stage.declared[key].frozen:
             yield name

@@ -135,10 +135,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     papers = _blocks(problems, Paper, options.papers, 'papers')
     train = _optional(problems, TrainStore, options.train, 'train')
     budget = _optional(problems, Budget, options.budget, 'budget')
-    curves = _optional(problems, Curves, options.curves, 'curves')
-    if curves is not None and curves.set is not None:
-        faces = {'type': 'FaceDataset', 'name': 'curves', **curves.set}
-        check_dataset(faces, ('curves', 'set'), problems, {'phase': 'val', 'scale': options.scale})
+    curves = _curves(problems, options)
     cost: Cost = problems.validate(Cost, options.cost, ('cost',), set(), "'cost'")
     statistics: Statistics = problems.validate(Statistics, options.statistics, ('statistics',), set(), "'statistics'")
     pictures: Pictures = problems.validate(Pictures, options.pictures, ('pictures',), set(), "'pictures'")
@@ -170,6 +167,14 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         oneshot=None if oneshot is None else made.oneshot(oneshot),
         sha256=hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
     )
+
+
+def _curves(problems: Problems, options: SuiteOptions) -> Curves | None:
+    curves = _optional(problems, Curves, options.curves, 'curves')
+    if curves is not None and curves.set is not None:
+        faces = {'type': 'FaceDataset', 'name': 'curves', **curves.set}
+        check_dataset(faces, ('curves', 'set'), problems, {'phase': 'val', 'scale': options.scale})
+    return curves
 
 
 def _optional(problems: Problems, kind: type[Options], block: Block | None, key: str) -> Options | None:

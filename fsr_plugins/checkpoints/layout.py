@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard, TypeVar
+from typing import TypeGuard, TypeVar
 
 from torch import Tensor
 
 from fsr_plugins.checkpoints.tensors import check_finite, shown
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 
 #: The weights, the averaged weights, and what the file says of itself.
 PARAMS, PARAMS_EMA, META = 'params', 'params_ema', 'meta'
@@ -33,7 +34,7 @@ StateDict = dict[str, Tensor]
 Value = TypeVar('Value')
 
 
-def self_described(content: Mapping[str, Any]) -> dict[str, Any]:
+def self_described(content: Record) -> Record:
     """A network file's content whose state dicts say what the file says of itself, too.
 
     A program that only hands on ``params`` would lose it. It lies where PyTorch keeps what belongs to a state dict: in

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from spandrel import (
@@ -28,6 +27,7 @@ from fsr_plugins.checkpoints.loading import described, network_in
 from fsr_plugins.checkpoints.meta import Meta, meta_in, meta_of, trained_on
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins
+from fsr_plugins.values import Record
 
 #: What the sides of LR may have to be multiples of, tried in this order.
 _MULTIPLES = (1, 2, 4, 8, 16, 32)
@@ -46,12 +46,12 @@ class ToolkitArchitecture(Architecture[nn.Module]):
     def __init__(self, arch: str) -> None:
         super().__init__(id=f'fsr_plugins.{arch}', name=arch, detect=self._is_of_it)
 
-    def _is_of_it(self, state: Mapping[str, Any]) -> bool:
+    def _is_of_it(self, state: Mapping[str, object]) -> bool:
         said = said_of(state)
         block = said.get('arch') if isinstance(said, Mapping) else None
         return isinstance(block, Mapping) and block.get('type') == self.name
 
-    def load(self, state_dict: dict[str, Any]) -> ImageModelDescriptor[nn.Module]:
+    def load(self, state_dict: Record) -> ImageModelDescriptor[nn.Module]:
         """The network, built and checked as :func:`fsr_plugins.load` does.
 
         Raises:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import torch
 from torch import nn
@@ -101,7 +101,7 @@ class _Hashed:
         self.file.flush()
 
 
-def write_weights(path: Path, content: Mapping[str, Any]) -> str:
+def write_weights(path: Path, content: Record) -> str:
     """:func:`write_tensors` of a network file, and only if every number in its tensors is finite.
 
     See :func:`self_described`.
@@ -119,7 +119,7 @@ def write_weights(path: Path, content: Mapping[str, Any]) -> str:
     return write_tensors(path, self_described(content))
 
 
-def write_tensors(path: Path, content: Mapping[str, Any]) -> str:
+def write_tensors(path: Path, content: Mapping[str, object]) -> str:
     """Writes tensors and plain values, whole or not at all.
 
     Returns:

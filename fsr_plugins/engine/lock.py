@@ -38,10 +38,13 @@ def check_writable(folder: Path) -> Path:
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
-    """Holds the right to write into an experiment's folder; readers need none.
+def only_writer(folder: Path, otherwise: str = "choose another 'name'") -> Iterator[None]:
+    """Holds the right to write into a folder, an experiment's for one; readers need none.
 
     The system gives it back when the process ends, however it ends. What was made for it alone is removed afterwards.
+
+    Args:
+        otherwise: what can be done but waiting, for messages.
 
     Raises:
         UserError: another process holds it, which is named, or the folder cannot be written to.
@@ -59,7 +62,7 @@ def only_writer(folder: Path) -> Iterator[None]:
             note = json.loads((folder / NOTE).read_bytes())
             holder = f'process {note["process"]} on {note["host"]}, since {note["since"]},'
         raise UserError(
-            f"'{folder}' is in use: {holder} writes there. Wait for its end, stop it, or choose another 'name'."
+            f"'{folder}' is in use: {holder} writes there. Wait for its end, stop it, or {otherwise}."
         ) from None
     except OSError as error:
         raise (DiskError if is_disk_error(error) else UserError)(

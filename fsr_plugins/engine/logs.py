@@ -19,11 +19,23 @@ from fsr_plugins.atomic import write_text
 from fsr_plugins.config.schema import LoggerOptions
 from fsr_plugins.engine.plain import json_text
 from fsr_plugins.errors import DiskError, UserError
+from fsr_plugins.models.saved_model import SavedModel
 from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')
+
+
+def announce(model: SavedModel, images: int, per_epoch: float, total: int) -> None:
+    """Says what is about to be trained: images, iterations, the device and the networks."""
+    networks = ', '.join(
+        f'{label} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M' for label, net in model.trainable().items()
+    )
+    logger.info(
+        '%s: %d images, %.1f iterations an epoch, %d iterations, on %s in %s; %s',
+        model.options.name, images, per_epoch, total, model.device, model.precision.name, networks,
+    )  # fmt: skip
 
 
 def set_up(is_main: bool) -> None:

@@ -21,7 +21,7 @@ from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader, make_val_loaders
-from fsr_plugins.engine.logs import StageLog
+from fsr_plugins.engine.logs import StageLog, announce
 from fsr_plugins.engine.states import STATES, TrainingStates, read_state
 from fsr_plugins.engine.stop import StopSignal
 from fsr_plugins.engine.tuning import settled
@@ -114,7 +114,7 @@ class Trainer:
             self.per_epoch = loader.iters_per_epoch
             self.model.check_data(loader.dataset)
             self._note_data(loader.dataset)
-            self._announce(len(loader.dataset))
+            announce(self.model, len(loader.dataset), self.per_epoch, self.total)
             with self.stop.watching():
                 if self.validation_due:
                     self._validate()
@@ -122,17 +122,6 @@ class Trainer:
         if distributed.any_rank(bool(self.stop.number)):
             raise self._interrupted()
         return self._finish()
-
-    def _announce(self, images: int) -> None:
-        networks = ', '.join(
-            f'{label} {sum(p.numel() for p in net.parameters()) / 1e6:.2f} M'
-            for label, net in self.model.trainable().items()
-        )
-        where = f'{self.model.device} in {self.model.precision.name}'
-        logger.info(
-            '%s: %d images, %.1f iterations an epoch, %d iterations, on %s; %s',
-            self.options.name, images, self.per_epoch, self.total, where, networks,
-        )  # fmt: skip
 
     def _resume(self) -> None:
         """Takes up the newest state of the stage, else the one that ``path.resume_state`` names."""

@@ -243,15 +243,7 @@ class FSRModel(legacy.Version01, SavedModel):
         self._take_optimizers(pairs, schedule)
         return lines
 
-    def get_current_learning_rate(self) -> list[float]:
-        """The rate of each optimiser, in the order of :attr:`networks`."""
-        return [optimizer.param_groups[0]['lr'] for optimizer in self.optimizers]
-
     # ---- validation ------------------------------------------------------------------------------------------------
-
-    def preview(self) -> Tensor | None:
-        """A picture of what training is at, (3, H, W) RGB in [0, 1]: written beside every checkpoint; None for none."""
-        return None
 
     def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
         """Figures on one dataset, over all ranks, as the model's :attr:`evaluation` takes them.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -66,6 +66,14 @@ class SavedModel(StageModel):
     def composites(self) -> dict[str, nn.Module]:
         """The networks of :meth:`composite_blocks`, put together of the present ones."""
         return {}
+
+    def get_current_learning_rate(self) -> list[float]:
+        """The rate of each optimiser, in the order of :attr:`optimizers`."""
+        return [optimizer.param_groups[0]['lr'] for optimizer in self.optimizers]
+
+    def preview(self) -> Tensor | None:
+        """A picture of what training is at, (3, H, W) RGB in [0, 1]: written beside every checkpoint; None for none."""
+        return None
 
     def synchronise_buffers(self) -> None:
         """Gives every rank the buffers (BN statistics) of rank 0."""

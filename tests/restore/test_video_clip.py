@@ -14,6 +14,7 @@ from test_restore import POINTS, write_checkpoint
 from tiny_clips import RedSquares, frame, frames_of, place, sound_of, times_of, write_clip
 
 from fsr_plugins.cli import main
+from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.images import read_image
 from fsr_plugins.restore import restorers
 from fsr_plugins.restore.video import restoring
@@ -160,6 +161,16 @@ def test_other_options_are_an_error_that_names_them(
     before = Path('out/a.mp4').stat().st_mtime_ns
     assert infer(clip.name, '--skip-existing') == 0 and found()['skipped'] == 1
     assert Path('out/a.mp4').stat().st_mtime_ns == before
+
+
+def test_a_result_that_another_process_makes_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clip(folder / 'a.mp4', [frame(number) for number in range(4)])
+    with only_writer(folder / 'out/a.mp4.parts'):
+        assert infer('a.mp4') == 2
+    error = capsys.readouterr().err
+    assert "out/a.mp4.parts' is in use" in error and 'choose another folder for the results' in error
+    assert not (folder / 'out/a.mp4').exists()
+    assert infer('a.mp4') == 0 and os.listdir('out') == ['a.mp4']
 
 
 def test_a_folder_of_frames_is_a_clip(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from fsr_plugins.values import State
+from fsr_plugins.values import Record, State
 
 #: What options and the engine say.
 _ASIDE = frozenset({'opt', 'device'})
@@ -30,14 +30,14 @@ def _keeps_itself(value: object) -> bool:
     return hasattr(value, 'state_dict') and hasattr(value, 'load_state_dict')
 
 
-def own_attributes(model: object) -> dict[str, Any]:
+def own_attributes(model: object) -> Record:
     """The attributes of a model that may change in training."""
     return {name: value for name, value in vars(model).items() if name not in _ASIDE}
 
 
-def stateful(model: object) -> dict[str, Any]:
+def stateful(model: object) -> Record:
     """What has ``state_dict`` and ``load_state_dict`` among attributes, lists and mappings, each once, by its place."""
-    found: dict[str, Any] = {}
+    found: Record = {}
     seen: set[int] = set()
 
     def walk(place: str, value: object) -> None:

@@ -160,14 +160,6 @@ class HostedModel(SavedModel):
         self.watch.check()
         return OrderedDict((name, value.item()) for name, value in self.watch.last.items())
 
-    def get_current_learning_rate(self) -> list[float]:
-        """The rate of each optimiser."""
-        return [optimizer.param_groups[0]['lr'] for optimizer in self.optimizers]
-
-    def preview(self) -> Tensor | None:
-        """See :class:`FSRModel`: none."""
-        return None
-
     def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
         """The model's own validation on one set, ``{'result': {metric: value}}``.
 

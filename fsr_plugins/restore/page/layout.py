@@ -14,6 +14,7 @@ import gradio as gr
 
 from fsr_plugins.errors import RunError, UserError, shown
 from fsr_plugins.registry import near
+from fsr_plugins.restore.choosing import Mode
 from fsr_plugins.restore.page.folder import has_room
 from fsr_plugins.restore.page.service import Service, rows
 from fsr_plugins.restore.page.worker import Worker
@@ -62,7 +63,7 @@ def _told(error: object) -> gr.Error:
     return gr.Error(str(error), duration=None, print_exception=False)
 
 
-def _check(inputs: Sequence[Any], networks: Sequence[str], folder: Path) -> None:
+def _check(inputs: Sequence[object], networks: Sequence[str], folder: Path) -> None:
     """Refuses inputs that are not a picture of this page's folder, two words and a number between them.
 
     Raises:
@@ -82,7 +83,7 @@ def _check(inputs: Sequence[Any], networks: Sequence[str], folder: Path) -> None
     if picture is None:
         raise UserError('There is no picture yet: choose one first.')
     path = picture.get('path') if isinstance(picture, dict) else None
-    if not isinstance(path, str) or '\0' in path or len(path) > 4096:
+    if not isinstance(picture, dict) or not isinstance(path, str) or '\0' in path or len(path) > 4096:
         raise UserError('The picture must be a file that was uploaded here.')
     if not Path(os.path.realpath(path)).is_relative_to(folder.resolve()) or not os.path.isfile(path):
         raise UserError('That picture was not uploaded here, or was removed since: upload it again.')
@@ -114,7 +115,7 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
         folder: where uploads and results lie.
     """
 
-    async def restore(picture: tuple[str, str], network: str, strength: float, mode: Any) -> tuple[Any, ...]:
+    async def restore(picture: tuple[str, str], network: str, strength: float, mode: Mode) -> tuple[object, ...]:
         try:
             return await worker.do(lambda: _made(service, folder, picture, network, float(strength), mode))
         except (UserError, RunError) as error:
@@ -173,8 +174,8 @@ def _outputs() -> list[Any]:
 
 
 def _made(
-    service: Service, folder: Path, picture: tuple[str, str], network: str, strength: float, mode: Any
-) -> tuple[Any, ...]:
+    service: Service, folder: Path, picture: tuple[str, str], network: str, strength: float, mode: Mode
+) -> tuple[object, ...]:
     """What :func:`_outputs` show of a picture, whose files it writes."""
     path, name = picture
     answer = service.restore(Path(path), name, network, strength, mode)

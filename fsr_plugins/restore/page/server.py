@@ -24,6 +24,7 @@ from fsr_plugins.restore.page.guard import Guard
 from fsr_plugins.restore.page.service import MOST_BYTES, Service
 from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.restore.restorers import Photographs
+from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ def _listening(host: str, port: int) -> socket.socket:
         raise UserError(f'--host {host}: cannot be listened at ({error.strerror}).') from error
 
 
-def _broken_off(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _broken_off(loop: asyncio.AbstractEventLoop, context: Record) -> None:
     logger.warning('A connection was broken off: %s.', type(context.get('exception')).__name__)
 
 

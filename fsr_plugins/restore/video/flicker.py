@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from fsr_plugins.faces.crops import Matrix, warp
 from fsr_plugins.faces.protocol import Image, Size
 from fsr_plugins.restore import photograph
+from fsr_plugins.values import Record
 
 #: Share of a face at each border that is not compared: there it fades into the picture.
 _BORDER = 0.15
@@ -46,7 +46,7 @@ class Flicker:
         self._last = now
 
 
-def figures(sums: npt.NDArray[np.float64]) -> dict[str, Any] | None:
+def figures(sums: npt.NDArray[np.float64]) -> Record | None:
     """The flicker of a clip as plain values.
 
     Returns:

@@ -16,6 +16,7 @@ from fsr_plugins.atomic import write_atomically, write_text
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.images import shown as shown_path
 from fsr_plugins.restore.video.kinds import parts_of
+from fsr_plugins.values import Record
 
 #: What is written first: the options and the clip that all other files belong to.
 ABOUT = 'about.json'
@@ -32,7 +33,7 @@ class Parts:
     def __init__(self, result: Path) -> None:
         self.folder = parts_of(result)
 
-    def begin(self, about: Mapping[str, Any], anew: bool) -> None:
+    def begin(self, about: Mapping[str, object], anew: bool) -> None:
         """Goes on with what is there if it was made of the same clip with the same options, or begins.
 
         Args:
@@ -52,15 +53,19 @@ class Parts:
                     f"'{shown_path(self.folder)}' was begun otherwise: {'; '.join(changed)}. Give the same again to go "
                     'on, or --overwrite to begin anew.'
                 )
-            self.remove()
+            self._clear()
         write_text(self.folder / ABOUT, json.dumps(wanted, indent=1) + '\n')
 
-    def _about(self) -> dict[str, Any] | None:
+    def _about(self) -> Record | None:
         try:
             found = json.loads((self.folder / ABOUT).read_bytes())
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
+
+    def _clear(self) -> None:
+        for file in [self.folder / ABOUT, *self.folder.glob('*.npz')]:
+            file.unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Removes the folder."""
@@ -90,6 +95,6 @@ class Parts:
         return self.folder / f'{kind}_{number:06d}.npz'
 
 
-def _changed(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+def _changed(there: Mapping[str, object], wanted: Mapping[str, object]) -> list[str]:
     names = [name for name in dict.fromkeys([*there, *wanted]) if there.get(name) != wanted.get(name)]
     return [f'{name} was {shown(there.get(name))} and is {shown(wanted.get(name))}' for name in names]

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from fsr_plugins.restore.video.parts import Arrays, Parts
 from fsr_plugins.restore.video.reading import Frame
 from fsr_plugins.restore.video.source import Source
 from fsr_plugins.restore.video.tracks import Track, linked
+from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class ClipRestorer:
         height, width = source.size
         self.times = photograph.times((height, width), faces.network.scale, faces.how.enlarge)
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> Record:
         """Does what is not done yet and makes the result.
 
         Returns:

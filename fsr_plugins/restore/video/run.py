@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fsr_plugins.checkpoints.bundled import resolved
+from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.forward import Forward
@@ -21,6 +21,7 @@ from fsr_plugins.restore.video.kinds import beside_frames, check_installed
 from fsr_plugins.restore.video.parts import Parts
 from fsr_plugins.restore.video.restoring import STRETCH, ClipRestorer
 from fsr_plugins.restore.video.source import ClipFile, FrameFolder, Source
+from fsr_plugins.values import Record
 from fsr_plugins.version import __version__
 from fsr_plugins.weights import file_sha256
 
@@ -50,7 +51,7 @@ class ClipJobs:
     anew: bool = False
 
 
-def restore_clips(jobs: ClipJobs) -> tuple[dict[str, Any], Wrong]:
+def restore_clips(jobs: ClipJobs) -> tuple[Record, Wrong]:
     """Restores clip after clip; one that cannot be read keeps none of the others from being done.
 
     Returns:
@@ -60,7 +61,7 @@ def restore_clips(jobs: ClipJobs) -> tuple[dict[str, Any], Wrong]:
     Raises:
         RunError: a result cannot be written.
     """
-    done: dict[str, Any] = {}
+    done: Record = {}
     failed: Wrong = {}
     try:
         faces = PhotographFaces(jobs.network, jobs.how)
@@ -75,7 +76,7 @@ def restore_clips(jobs: ClipJobs) -> tuple[dict[str, Any], Wrong]:
     return done, failed
 
 
-def _restored(place: Path, jobs: ClipJobs, faces: PhotographFaces, way: str | None) -> dict[str, Any]:
+def _restored(place: Path, jobs: ClipJobs, faces: PhotographFaces, way: str | None) -> Record:
     source: Source
     if place in jobs.folders:
         frames = jobs.folders[place]
@@ -87,16 +88,17 @@ def _restored(place: Path, jobs: ClipJobs, faces: PhotographFaces, way: str | No
         source, parts = ClipFile(place, result), Parts(result)
     restorer = ClipRestorer(source, faces, parts)
     source.check(restorer.times)
-    parts.begin(_made_by(source, jobs, way), jobs.anew)
-    logger.info("'%s': %d times %dx%d.", shown(place), restorer.times, source.size[1], source.size[0])
-    found = {'result': str(result), **restorer.run(), **source.about()}
-    parts.remove()
+    with only_writer(parts.folder, 'choose another folder for the results'):
+        parts.begin(_made_by(source, jobs, way), jobs.anew)
+        logger.info("'%s': %d times %dx%d.", shown(place), restorer.times, source.size[1], source.size[0])
+        found = {'result': str(result), **restorer.run(), **source.about()}
+        parts.remove()
     if found.get('left_out'):
         logger.warning("'%s': left out are its streams of %s.", shown(place), ', '.join(found['left_out']))
     return found
 
 
-def _made_by(source: Source, jobs: ClipJobs, way: str | None) -> dict[str, Any]:
+def _made_by(source: Source, jobs: ClipJobs, way: str | None) -> Record:
     """All that a result depends on, as plain values."""
     files = {'checkpoint': resolved(jobs.checkpoint)[0], 'detector_weights': jobs.how.weights}
     files['background'] = None if jobs.how.background is None else resolved(jobs.how.background)[0]

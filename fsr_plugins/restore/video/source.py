@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from fsr_plugins.restore.video.encoding import Encoder, Pieces
 from fsr_plugins.restore.video.joining import check_sounds, join
 from fsr_plugins.restore.video.parts import Arrays
 from fsr_plugins.restore.video.reading import Clip, Frame
+from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 
@@ -41,13 +42,13 @@ class Source(Protocol):
             UserError: it cannot.
         """
 
-    def write(self, times: int, frames: Iterable[Frame]) -> Mapping[str, Any]:
+    def write(self, times: int, frames: Iterable[Frame]) -> Arrays:
         """Writes enlarged frames, or gives what is to be kept of them, as arrays."""
 
     def finish(self, times: int, parts: Iterable[Arrays]) -> None:
         """Makes the result of all that was kept."""
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Record:
         """What is to be said of it, plain values."""
 
 
@@ -80,7 +81,7 @@ class ClipFile:
         Encoder(self.clip.header, times)
         check_sounds(self.clip.header, self.file, self.result.suffix)
 
-    def write(self, times: int, frames: Iterable[Frame]) -> Mapping[str, Any]:
+    def write(self, times: int, frames: Iterable[Frame]) -> Arrays:
         """See :class:`Source`."""
         return Encoder(self.clip.header, times).encoded(frames)._asdict()
 
@@ -92,7 +93,7 @@ class ClipFile:
             lambda handle: join(self.file, self.clip.header, times, pieces, self.result.suffix, handle),
         )
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Record:
         """See :class:`Source`."""
         header = self.clip.header
         return {'sounds': list(header.sounds), 'left_out': list(header.left_out), 'rotation': header.rotation}
@@ -138,7 +139,7 @@ class FrameFolder:
             if why is not None:
                 raise UserError(f"'{shown(result)}' {why}")
 
-    def write(self, times: int, frames: Iterable[Frame]) -> Mapping[str, Any]:
+    def write(self, times: int, frames: Iterable[Frame]) -> Arrays:
         """See :class:`Source`; each is written with what belongs to its picture beside its colours."""
         count = 0
         for frame in frames:
@@ -153,6 +154,6 @@ class FrameFolder:
     def finish(self, times: int, parts: Iterable[Arrays]) -> None:
         """See :class:`Source`; every frame is there already."""
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> Record:
         """See :class:`Source`."""
         return {}

@@ -41,12 +41,13 @@ BENCHMARKS: dict[str, Benchmark] = {
     'loader_synth_later': loaders.loader_synth_later,
     'validation': validation.validation,
     'train_cpu': training.train_cpu,
+    'train_auto': training.train_auto,
     'train_gpu': training.train_gpu,
     'start_up': start_up.start_up,
 }
 
 #: How many faces suffice for what does not go through the whole set.
-FEW = {'validation': validation.IMAGES, 'train_cpu': training.BATCH, 'train_gpu': training.BATCH}
+FEW = {'validation': validation.IMAGES, **dict.fromkeys(('train_cpu', 'train_auto', 'train_gpu'), training.BATCH)}
 
 QUICK = Effort(runs=1, images=24, warm=1, batches=2, iterations=(1, 2))
 

@@ -120,9 +120,9 @@ def test_both_models_train_from_the_same_first_loss(
 ) -> None:
     monkeypatch.setattr(script.training, 'Side', SameProcess)
     small = {**script.training.NETWORK, 'num_feat': 4, 'num_block': 1}
-    found = script.training.compare('train_cpu', faces, CPU, script.QUICK, small)
+    found = script.training.compare('train_cpu', faces, CPU, script.QUICK, script.training.AUTO_SETTINGS, small)
     assert found.ratio == pytest.approx(found.ours / found.basicsr)
-    assert found.details['setting'] in [dict(setting) for setting in script.training.CPU_SETTINGS]
+    assert found.details['setting'] in [dict(setting) for setting in script.training.AUTO_SETTINGS]
 
 
 def test_a_side_answers_from_its_own_process(script: ModuleType) -> None:

@@ -1,11 +1,11 @@
-"""Iterations a second of an identical network on the same batch: ``train_cpu`` and ``train_gpu``."""
+"""Iterations a second of an identical network on the same batch: ``train_cpu``, ``train_auto`` and ``train_gpu``."""
 
 from __future__ import annotations
 
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -20,6 +20,7 @@ from basicsr.utils import get_root_logger  # isort: skip
 
 from fsr_plugins.engine import distributed
 from fsr_plugins.models import SupervisedModel
+from fsr_plugins.models.precision import computes_bf16
 from fsr_plugins.stores.images import read_image
 
 from .faces import SCALE, Faces
@@ -34,6 +35,12 @@ Setting = Mapping[str, Any]
 
 #: What our engine may be set to; the fastest is compared with BasicSR, which has none of these settings.
 CPU_SETTINGS: tuple[Setting, ...] = ({}, {'channels_last': True})
+#: What ``precision: auto`` and ``channels_last: auto`` choose from on a CPU.
+AUTO_SETTINGS: tuple[Setting, ...] = (
+    *CPU_SETTINGS,
+    {'precision': 'bf16'},
+    {'precision': 'bf16', 'channels_last': True},
+)
 GPU_SETTINGS: tuple[Setting, ...] = (
     {'channels_last': True},
     {'channels_last': True, 'precision': 'bf16'},
@@ -124,15 +131,19 @@ def our_trainee(
 
 
 def compare(
-    name: str, faces: Faces, device: torch.device, effort: Effort, network: Mapping[str, Any] = NETWORK
+    name: str,
+    faces: Faces,
+    device: torch.device,
+    effort: Effort,
+    settings: Sequence[Setting],
+    network: Mapping[str, Any] = NETWORK,
 ) -> Comparison:
-    """Trains both sides, each in a process of its own, ours with the setting that proves fastest.
+    """Trains both sides, each in a process of its own, ours with the one of ``settings`` that proves fastest.
 
     Raises:
         AssertionError: the first iterations' losses differ, so the work is not the same.
     """
     common = (faces, device, network, effort.iterations[device.type == 'cuda'])
-    settings = GPU_SETTINGS if device.type == 'cuda' else CPU_SETTINGS
     with ExitStack() as stack:
         # All begin at once: of a short run on a GPU most is imports.
         basicsr = stack.enter_context(Side(basicsr_trainee, *common, wait=False))
@@ -158,9 +169,15 @@ def compare(
 
 def train_cpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
     """On the CPU, whatever the device of the other measurements is."""
-    return compare('train_cpu', faces, torch.device('cpu'), effort)
+    return compare('train_cpu', faces, torch.device('cpu'), effort, CPU_SETTINGS)
+
+
+def train_auto(faces: Faces, device: torch.device, effort: Effort) -> Comparison:
+    """As ``train_cpu``, with what ``precision: auto`` may take; BasicSR has fp32 alone."""
+    settings = AUTO_SETTINGS if computes_bf16(torch.device('cpu')) else CPU_SETTINGS
+    return compare('train_auto', faces, torch.device('cpu'), effort, settings)
 
 
 def train_gpu(faces: Faces, device: torch.device, effort: Effort) -> Comparison | None:
     """On the GPU; None without one."""
-    return compare('train_gpu', faces, device, effort) if device.type == 'cuda' else None
+    return compare('train_gpu', faces, device, effort, GPU_SETTINGS) if device.type == 'cuda' else None

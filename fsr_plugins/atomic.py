@@ -13,8 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import psutil
-
 from fsr_plugins.errors import DiskError, UserError
 
 #: Temporary files of this machine: a digest of the file's name, which may be as long as names can be, and the process.
@@ -139,6 +137,8 @@ def _sweep(folder: Path) -> None:
     _swept.add(place)
     with os.scandir(folder) as entries:
         left = [(entry.path, match['pid']) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    if left:
+        import psutil  # here, for every command imports this file
     for path, pid in left:
         if not psutil.pid_exists(int(pid)):
             with suppress(OSError):

@@ -18,7 +18,7 @@ from unittest.mock import patch
 
 from fsr_plugins import without_cuda
 from fsr_plugins.lmdb_env import environment
-from fsr_plugins.mending import registry_module
+from fsr_plugins.mending import FUNCTIONAL_TENSOR, registry_module
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,14 +51,18 @@ def _explain_missing_libraries() -> None:
 def _restore_functional_tensor() -> None:
     """Restores ``torchvision.transforms.functional_tensor`` (removed in torchvision 0.17), of which BasicSR imports
     ``rgb_to_grayscale``. Needed as long as BasicSR is 1.4.2."""
-    name = 'torchvision.transforms.functional_tensor'
-    if name in sys.modules:
+    if FUNCTIONAL_TENSOR in sys.modules:
         return
-    from torchvision.transforms.functional import rgb_to_grayscale
 
-    module = types.ModuleType(name)
+    def rgb_to_grayscale(img: Tensor, num_output_channels: int = 1) -> Tensor:
+        from torchvision.transforms import functional
+
+        grey: Tensor = functional.rgb_to_grayscale(img, num_output_channels)
+        return grey
+
+    module = types.ModuleType(FUNCTIONAL_TENSOR)
     module.__dict__['rgb_to_grayscale'] = rgb_to_grayscale
-    sys.modules[name] = module
+    sys.modules[FUNCTIONAL_TENSOR] = module
 
 
 def _complete_registries() -> None:
@@ -181,14 +185,7 @@ def _distribute_without_cuda() -> None:
 
 def _give_ops_without_extensions() -> None:
     """``fused_act``, ``upfirdn2d`` and ``deform_conv`` need extensions in CUDA; where these were not built, they call
-    names that do not exist. PyTorch and torchvision do what no extension is there for. Needed with BasicSR 1.4.2.
-
-    So it is with torchvision's own ``deform_conv2d`` where its extension does not load beside this torch."""
-    import torchvision
-    from torchvision.extension import _has_ops
-
-    if not _has_ops():
-        torchvision.ops.deform_conv2d = without_cuda.deform_conv2d
+    names that do not exist. PyTorch and torchvision do what no extension is there for. Needed with BasicSR 1.4.2."""
     importlib.import_module('basicsr.archs.arch_util')
     fused, fir, deform = (
         sys.modules[f'basicsr.ops.{name}'] for name in ('fused_act.fused_act', 'upfirdn2d.upfirdn2d', 'dcn.deform_conv')
@@ -203,11 +200,13 @@ def _give_ops_without_extensions() -> None:
     )  # fmt: skip
     plain = without_cuda.either(
         deform, 'deform_conv_ext', deform.DeformConvFunction,
-        lambda input, offset, weight, *where: torchvision.ops.deform_conv2d(input, offset, weight, None, *where[:3]),
+        lambda input, offset, weight, *where: without_cuda.torchvisions_deform_conv2d(
+            input, offset, weight, None, *where[:3]
+        ),
     )  # fmt: skip
     modulated = without_cuda.either(
         deform, 'deform_conv_ext', deform.ModulatedDeformConvFunction,
-        lambda input, offset, mask, weight, bias, *where: torchvision.ops.deform_conv2d(
+        lambda input, offset, mask, weight, bias, *where: without_cuda.torchvisions_deform_conv2d(
             input, offset, weight, bias, *where[:3], mask=mask
         ),
     )  # fmt: skip

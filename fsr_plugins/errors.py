@@ -6,8 +6,10 @@ import importlib
 import sys
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pydantic_core import PydanticCustomError
+if TYPE_CHECKING:
+    from pydantic_core import PydanticCustomError
 
 #: The type of the errors of :func:`misfit`.
 MISFIT = 'misfit'
@@ -73,6 +75,8 @@ def misfit(reason: str) -> PydanticCustomError:
     Args:
         reason: a sentence without its full stop. Other validators complete "must be …".
     """
+    from pydantic_core import PydanticCustomError  # here, for every command imports this file
+
     return PydanticCustomError(MISFIT, '{reason}', {'reason': reason})
 
 

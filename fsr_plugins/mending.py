@@ -11,19 +11,40 @@ import gc
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 _BASICSR = 'basicsr'
 _REGISTRY = 'basicsr.utils.registry'
-_COMPILER_HELPERS = 'torch._dynamo.utils'
-_DISTRIBUTIONS = 'scipy.stats'
-_VERSIONS = 'distutils.version'
+
+#: Modules that are imported later, each with those of its functions that importers take by name.
+_Later = Mapping[str, tuple[str, ...]]
+
+#: What BasicSR 1.4.2 imports for functions that are seldom called: NIQE, random blur kernels, versions, VGG, grids.
+_LATER_IN_BASICSR: _Later = {
+    'scipy': (),
+    'scipy.ndimage': (),
+    'scipy.ndimage.filters': ('convolve',),
+    'scipy.special': ('gamma',),
+    'scipy.stats': ('multivariate_normal',),
+    'distutils': (),
+    'distutils.version': ('LooseVersion',),
+    'torchvision': (),
+    'torchvision.models': (),
+    'torchvision.models.vgg': (),
+    'torchvision.transforms': (),
+    'torchvision.transforms.functional': ('normalize',),
+    'torchvision.utils': ('make_grid',),
+}
+#: torch's compiler, a second, which torchvision 0.28 imports for ``torchvision.ops.roi_align``.
+_LATER_IN_TORCHVISION: _Later = {'torch._dynamo.utils': ('is_compile_supported',)}
+
+#: What torchvision 0.17 removed and BasicSR imports; see ``compat``.
+FUNCTIONAL_TENSOR = 'torchvision.transforms.functional_tensor'
 
 
 class _MendingLoader(Loader):
@@ -38,7 +59,9 @@ class _MendingLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Applies the mends, for which the package has to be known, then runs its own ``__init__``."""
-        with _later(_DISTRIBUTIONS, 'multivariate_normal'), _later(_VERSIONS, 'LooseVersion'):
+        if 'torchvision' in sys.modules:  # imported before this package was; otherwise its own loader does it
+            importlib.import_module('fsr_plugins.without_cuda').complete_torchvision()
+        with later(_LATER_IN_BASICSR):
             importlib.import_module('fsr_plugins.compat')
             self.loader.exec_module(module)
 
@@ -53,8 +76,9 @@ class _TorchvisionLoader(_MendingLoader):
 
     def exec_module(self, module: ModuleType) -> None:
         """Runs its ``__init__``, and where that fails so, declares the operators and runs it again."""
-        with _later(_COMPILER_HELPERS, 'is_compile_supported'):
+        with later(_LATER_IN_TORCHVISION):
             self._execute(module)
+        importlib.import_module('fsr_plugins.without_cuda').complete_torchvision()
 
     def _execute(self, module: ModuleType) -> None:
         try:
@@ -65,7 +89,8 @@ class _TorchvisionLoader(_MendingLoader):
             import torch
 
             for name in [name for name in sys.modules if name.startswith('torchvision.')]:
-                del sys.modules[name]
+                if name != FUNCTIONAL_TENSOR:
+                    del sys.modules[name]
             library = torch.library.Library('torchvision', 'FRAGMENT')
             for operator in ('nms', 'qnms'):
                 library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
@@ -73,26 +98,41 @@ class _TorchvisionLoader(_MendingLoader):
             self.loader.exec_module(module)
 
 
+class _StandIn(ModuleType):
+    """A module that imports the one it stands for when it is asked for something; see :func:`later`."""
+
+    def __init__(self, name: str, functions: Sequence[str]) -> None:
+        super().__init__(name)
+        for function in functions:
+            self.__dict__[function] = functools.partial(self._call, function)
+
+    def _call(self, function: str, *args: object, **kwargs: object) -> object:
+        return getattr(self._real(), function)(*args, **kwargs)
+
+    def _real(self) -> ModuleType:
+        for name in [name for name, module in sys.modules.items() if isinstance(module, _StandIn)]:
+            del sys.modules[name]
+        return importlib.import_module(self.__name__)
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith('__') and name != '__version__':
+            raise AttributeError(name)
+        return getattr(self._real(), name)
+
+
 @contextmanager
-def _later(module: str, function: str) -> Iterator[None]:
-    """Keeps what is imported within from importing ``module`` for one function that it may never call.
+def later(modules: _Later) -> Iterator[None]:
+    """Keeps what is imported within from importing modules for functions that it may never call.
 
-    Meanwhile the module is one that has this function alone, which asks the real one when it is called. This saves
-    torch's compiler (a second, for ``torchvision.ops.roi_align``), ``scipy.stats`` (half a second, for random blur
-    kernels) and setuptools (for ``distutils``, which compares versions). Needed as long as torchvision 0.28 and BasicSR
-    1.4.2 import them at once.
+    Meanwhile a module that is not there yet is one that has the functions named, and those of its modules that are
+    named too. What is asked of these is asked of the real module, then imported. This saves a second of torch's
+    compiler, half a second of ``scipy``, and torchvision.
     """
-    parents = [module.rpartition('.')[0]] if module == _VERSIONS else []
-    replaced = [name for name in (*parents, module) if name not in sys.modules]
-    if module not in replaced:
-        yield
-        return
-    stand_ins = {name: ModuleType(name) for name in replaced}
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module(module), function)(*args, **kwargs)
-
-    stand_ins[module].__dict__[function] = call
+    stand_ins = {name: _StandIn(name, functions) for name, functions in modules.items() if name not in sys.modules}
+    for name, stand_in in stand_ins.items():
+        parent, _, last = name.rpartition('.')
+        if parent in stand_ins:
+            stand_ins[parent].__dict__[last] = stand_in
     sys.modules.update(stand_ins)
     try:
         yield

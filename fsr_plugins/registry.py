@@ -5,15 +5,19 @@ from __future__ import annotations
 import copy
 import difflib
 import importlib
+import importlib.util
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib.metadata import entry_points
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from fsr_plugins.errors import UserError, shown, why_not_imported
-from fsr_plugins.mending import registry_module, without_collection
+from fsr_plugins.mending import later, registry_module, without_collection
 
 if TYPE_CHECKING:
     from basicsr.utils.registry import Registry
@@ -43,6 +47,7 @@ ROOMS = ('archs', 'losses', 'degradations', 'metrics', 'portraits.store', 'data'
 ADAPTORS: dict[str, Callable[[Any], Any]] = {}
 
 ENTRY_POINT_GROUP = 'fsr_plugins'
+_METHODS = 'fsr_plugins.methods'
 #: Characters of a name that are compared with others.
 _LONGEST_NAME = 100
 
@@ -56,7 +61,7 @@ def load_plugins_of(kind: str) -> None:
     if kind not in _ONE_ROOM:
         load_plugins()
         return
-    with without_collection():
+    with without_collection(), later({'cv2': ()}):
         importlib.import_module(f'fsr_plugins.{_ONE_ROOM[kind]}')
     load_outside_plugins()
 
@@ -70,18 +75,20 @@ def load_outside_plugins() -> None:
     _import_entry_points(outside_only=True)
 
 
-def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
+def load_plugins(modules: Mapping[str, str] = MappingProxyType({}), *, methods: bool = True) -> None:
     """Imports what registers itself: the toolkit's rooms, entry points of the group ``fsr_plugins``, and ``modules``.
 
     Args:
         modules: names of modules, each with the place where it is named: ``file:line: key 'plugins'``.
+        methods: the toolkit's own methods too; otherwise :func:`lookup` imports the one that it needs.
+
     Raises:
         UserError: a plugin is not there, or fails to import; the message says at which line of its own.
     """
     with without_collection():
         for room in ('basicsr', *(f'fsr_plugins.{room}' for room in ROOMS)):
             importlib.import_module(room)
-        _import_entry_points()
+        _import_entry_points(outside_only=not methods)
     for module, place in modules.items():
         _import(module, f'{place}: the plugin {shown(module)}')
 
@@ -89,8 +96,20 @@ def load_plugins(modules: Mapping[str, str] = MappingProxyType({})) -> None:
 def _import_entry_points(outside_only: bool = False) -> None:
     for point in entry_points(group=ENTRY_POINT_GROUP):
         module = point.value.partition(':')[0]
-        if not (outside_only and module.startswith('fsr_plugins.methods.')):
+        if not (outside_only and module.startswith(f'{_METHODS}.')):
             _import(module, f"The plugin '{module}' (from the entry point '{point.name}')")
+
+
+def _import_method_of(name: str) -> None:
+    """Imports the toolkit's own method in whose files a class or function of that name is defined, if there is one."""
+    defined = re.compile(rf'^(class|def) {re.escape(name)}\b', re.MULTILINE)
+    spec = importlib.util.find_spec(_METHODS)
+    assert spec is not None
+    for folder in spec.submodule_search_locations or ():
+        for file in Path(folder).glob('*/*.py'):
+            if defined.search(file.read_text('utf-8')):
+                with without_collection():
+                    importlib.import_module(f'{_METHODS}.{file.parent.name}')
 
 
 def _import(module: str, plugin: str) -> None:
@@ -129,17 +148,25 @@ def lookup(kind: str, name: str) -> Any:
     Raises:
         UserError: nothing of that name; the nearest name is suggested.
     """
+    found = registered(kind, name)
+    if found is None:
+        hint = near(name, REGISTRIES[kind].keys()) or f' `fsr list {kind}` shows all.'
+        one = {'losses': 'loss'}.get(kind, kind.removesuffix('s'))
+        raise UserError(f'No {one} is named {shown(name)}.{hint}')
+    return ADAPTORS.get(kind, _as_it_is)(found)
+
+
+def registered(kind: str, name: str) -> Any:
+    """What is registered as ``name``, as it is, with as few plugins imported as possible; None where nothing is."""
     registry = REGISTRIES[kind]
     # BasicSR registers two of its archs under a suffix, so that other packages may use their plain names.
     names = (name, f'{name}_basicsr')
-    if not any(each in registry for each in names):
-        load_plugins()
-    name = next((each for each in names if each in registry), name)
-    if name not in registry:
-        hint = near(name, registry.keys()) or f' `fsr list {kind}` shows all.'
-        one = {'losses': 'loss'}.get(kind, kind.removesuffix('s'))
-        raise UserError(f'No {one} is named {shown(name)}.{hint}')
-    return ADAPTORS.get(kind, _as_it_is)(registry.get(name))
+    imports = (partial(load_plugins, methods=False), partial(_import_method_of, name), load_plugins)
+    for bring in imports:
+        if any(each in registry for each in names):
+            break
+        bring()
+    return next((registry.get(each) for each in names if each in registry), None)
 
 
 def _as_it_is(found: Any) -> Any:

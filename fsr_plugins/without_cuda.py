@@ -77,6 +77,23 @@ def deform_conv2d(
     return found if bias is None else found + bias.view(1, -1, 1, 1)
 
 
+def complete_torchvision() -> None:
+    """Gives torchvision a ``deform_conv2d`` where its extension does not load beside this torch."""
+    import torchvision
+    from torchvision.extension import _has_ops
+
+    if not _has_ops():
+        torchvision.ops.deform_conv2d = deform_conv2d
+
+
+def torchvisions_deform_conv2d(*args: Any, **kwargs: Any) -> Tensor:
+    """``torchvision.ops.deform_conv2d``, of a torchvision that is imported when it is called."""
+    import torchvision
+
+    found: Tensor = torchvision.ops.deform_conv2d(*args, **kwargs)
+    return found
+
+
 def either(module: ModuleType, extension: str, function: Any, instead: Callable[..., Tensor]) -> SimpleNamespace:
     """What is called in the place of an autograd function of ``module``: itself where its extension can do it."""
 

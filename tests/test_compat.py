@@ -60,7 +60,9 @@ def test_import_of_basicsr_fails_without_functional_tensor_and_works_with_it(unm
     from basicsr.data.degradations import rgb_to_grayscale
     from torchvision.transforms.functional import rgb_to_grayscale as torchvisions
 
-    assert rgb_to_grayscale is torchvisions
+    image = torch.rand(1, 3, 4, 5)
+    for channels in (1, 3):
+        assert torch.equal(rgb_to_grayscale(image, num_output_channels=channels), torchvisions(image, channels))
 
 
 def test_torchvisions_cuda_wheel_imports_beside_a_cpu_torch(unmended_imports):

@@ -29,7 +29,7 @@ def imported(*arguments: str, of: tuple[str, ...] = (*SLOW, 'torch')) -> list[st
 
 @pytest.mark.parametrize('kind', ['metrics', 'degradations'])
 def test_a_list_imports_no_more_than_torch(kind: str) -> None:
-    assert imported('list', kind) == ['torch']
+    assert imported('list', kind, of=(*SLOW, 'cv2', 'torch')) == ['torch']
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_the_mark_for_the_compiler_is_torchs() -> None:
 
 
 def test_checking_an_option_file_imports_nothing_for_functions_that_are_not_called() -> None:
-    slow = ('torch._dynamo', 'scipy.stats', 'setuptools')
+    slow = ('torch._dynamo', 'scipy', 'setuptools', 'torchvision', 'yapf')
     assert imported('options', '-opt', 'options/tsnet.yml', of=(*slow, 'basicsr')) == ['basicsr']
 
 
@@ -103,3 +103,20 @@ def test_what_is_never_compiled_breaks_the_graph() -> None:
     x = torch.arange(3.0)
     assert torch.equal(torch.compile(step, backend='eager')(x), torch.tensor([1.0, 3.0, 5.0]))
     assert torch._dynamo.explain(step)(x).graph_break_count == 1
+
+
+def test_an_option_file_brings_its_own_method_alone() -> None:
+    methods = tuple(f'fsr_plugins.methods.{name}' for name in ('tsnet', 'pkdn', 'isrkd', 'dapfsr', 'cface'))
+    assert imported('options', '-opt', 'options/pkdn.yml', of=methods) == ['fsr_plugins.methods.pkdn']
+
+
+def test_a_name_of_a_method_is_found_and_another_is_answered_by_the_nearest() -> None:
+    code = (
+        'import sys\nfrom fsr_plugins.registry import lookup\n'
+        "print(lookup('models', 'PKDNStudentModel').__module__, 'fsr_plugins.methods.tsnet' in sys.modules)\n"
+        "try:\n    lookup('models', 'TSNetJointModle')\nexcept Exception as error:\n    print(error)"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    found, said = done.stdout.splitlines()
+    assert found == 'fsr_plugins.methods.pkdn.models False'
+    assert 'TSNetJointModel' in said

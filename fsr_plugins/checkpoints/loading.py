@@ -46,7 +46,7 @@ def load(
     content = load_state(path, sha256=sha256)
     if arch is None and _is_of_others(content, path):
         return _others(content, path, param_key)
-    load_plugins()
+    load_plugins(methods=False)
     return network_in(_self_describing(content, path), f"'{path}'", param_key, arch)
 
 

@@ -120,7 +120,7 @@ def compose(
     name = _name(document, file, debug)
     trains = not tests or _trains(document.values)
     parts = _parts(document, file, ONLY_STAGE if trains else TEST_STAGE)
-    load_plugins(_plugins(parts, file))
+    load_plugins(_plugins(parts, file), methods=False)
     lines: dict[str, None] = {}
     folder = root / EXPERIMENTS / within / name
     completed = {stage: _complete(part.values, name, stage, debug) for stage, part in parts.items()}

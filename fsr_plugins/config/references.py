@@ -10,7 +10,7 @@ from fsr_plugins.checkpoints import network_file
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError, shown
-from fsr_plugins.registry import MODEL_REGISTRY, near
+from fsr_plugins.registry import near, registered
 from fsr_plugins.values import Options
 
 PREFIX = 'stage:'
@@ -59,7 +59,7 @@ def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:
     if not thing.startswith('net_'):
         return ''
     model = stages[stage].get('model_type')
-    cls = MODEL_REGISTRY.get(model) if isinstance(model, str) and model in MODEL_REGISTRY else None
+    cls = registered('models', model) if isinstance(model, str) else None
     networks: Collection[str] = getattr(cls, 'networks', ())
     if cls is not None and networks:
         networks = [*networks, *cls.composite_blocks(stages[stage])]

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import pickle
 import stat
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ import yaml
 from fsr_plugins.config.plain_yaml import PlainLoader, check_size, is_merge, is_text, tag_name
 from fsr_plugins.config.renames import renamed
 from fsr_plugins.errors import UserError, shown
+from fsr_plugins.mending import later
 from fsr_plugins.values import Options
 
 if TYPE_CHECKING:
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 Keys = tuple[str, ...]
 #: Where a key was written: ``file:line``, or the ``--set`` that gave it.
 Places = dict[Keys, str]
-
-#: How often an import is tried that another process disturbs, and the seconds between.
-_TRIES, _PAUSE = 20, 0.1
 
 BASE = '_base_'
 DELETE = '_delete_'
@@ -184,18 +180,12 @@ def merge(base: Document, over: Document) -> Document:
 def _merger() -> type[Config]:
     """mmengine's merging of mappings.
 
-    yapf, which it imports, keeps its grammar in a file of the user's cache. After an installation every process writes
-    it anew, and one that reads meanwhile finds it cut short.
+    yapf, which it imports to format Python, keeps its grammar in a file of the user's cache. After an installation
+    every process writes it anew, and one that reads meanwhile finds it cut short: it is not imported for merging.
     """
-    for left in reversed(range(_TRIES)):
-        try:
-            merger: type[Config] = importlib.import_module('mmengine.config').Config
-            return merger
-        except (EOFError, pickle.UnpicklingError):
-            if not left:
-                raise
-            time.sleep(_PAUSE)
-    raise AssertionError('unreachable')
+    with later({'yapf': (), 'yapf.yapflib': (), 'yapf.yapflib.yapf_api': ('FormatCode',)}):
+        merger: type[Config] = importlib.import_module('mmengine.config').Config
+    return merger
 
 
 def _mark(over: object, base: object) -> object:

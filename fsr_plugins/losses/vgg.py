@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
@@ -42,6 +41,8 @@ class VGG(nn.Sequential):
         Raises:
             UserError: no such network or layer; a file that is absent or of another network.
         """
+        import torchvision  # here, for it takes long
+
         for layer in layers:
             check_layer(layer, vgg_type, 'VGG')
         names = NAMES[vgg_type][: max(NAMES[vgg_type].index(layer) for layer in layers) + 1]

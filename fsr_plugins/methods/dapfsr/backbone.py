@@ -11,8 +11,6 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.methods.dapfsr.blocks import ISTN
 from fsr_plugins.registry import near
 
-import torchvision  # isort: skip  after the mends of fsr_plugins.registry
-
 BACKBONES = ('resnet18', 'resnet34', 'resnet50')
 
 
@@ -33,6 +31,8 @@ class AlignedResNet(nn.Module):
     """
 
     def __init__(self, name: str = 'resnet50', use_istn: bool = True) -> None:
+        import torchvision  # here, for it takes long
+
         super().__init__()
         if name not in BACKBONES:
             raise UserError(f"'backbone' is '{name}': choose one of {', '.join(BACKBONES)}.{near(name, BACKBONES)}")

@@ -16,8 +16,6 @@ from fsr_plugins.models.strategies import GeneratedFaces
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.values import State
 
-from torchvision.utils import make_grid  # isort: skip  after the mends
-
 #: Faces in the picture of the training's progress, and the seed of the z they are made of.
 _SHOWN, _SEED = 16, 0
 
@@ -100,6 +98,8 @@ class DAPDecoderModel(FSRModel):
 
     def preview(self) -> Tensor:
         """Faces of the same few z each time."""
+        from torchvision.utils import make_grid  # here, for it takes long
+
         faces = self.faces(_SHOWN, torch.Generator().manual_seed(_SEED)).clamp(0, 1)
         return make_grid(faces, nrow=_SHOWN // 2, padding=0)
 

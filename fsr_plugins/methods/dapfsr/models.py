@@ -29,8 +29,6 @@ from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.values import Block, Options, Record, State
 from fsr_plugins.weights import locate, torchvision_weights
 
-from torchvision.utils import make_grid  # isort: skip  after the mends
-
 
 class DAPTrainOptions(TrainOptions):
     """The two terms of Eq. 5."""
@@ -261,6 +259,8 @@ class DAPAdaptModel(DAPModel):
     @torch.no_grad()
     def preview(self) -> Tensor | None:
         """Three rows: source faces, the same in the style of the exemplars, and the exemplars."""
+        from torchvision.utils import make_grid  # here, for it takes long
+
         if self.mixing is None:
             return None
         with evaluating(self.network), self.precision.autocast():

@@ -18,6 +18,7 @@ _ASIDE = {
     ('name',),
     ('logger',),
     ('num_gpu',),
+    ('threads',),
     ('dist_params',),
     ('val', 'pbar'),
     ('val', 'suffix'),

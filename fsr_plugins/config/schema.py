@@ -80,6 +80,9 @@ class StageOptions(StrictOptions):
     channels_last: bool | Literal['auto'] = Field(
         False, description=f'the layout of images in memory; {_AUTO.format("either")}'
     )
+    threads: int | Literal['auto'] | None = Field(
+        None, ge=1, description="that compute on a CPU; auto: fewer while others use the cores; torch's number without"
+    )
     deterministic: bool = Field(False, description='only algorithms that give the same bits each time')
     find_unused_parameters: bool = Field(False, description="of torch's DistributedDataParallel")
 

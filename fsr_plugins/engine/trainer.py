@@ -22,6 +22,7 @@ from fsr_plugins.engine import distributed, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader, make_val_loaders
 from fsr_plugins.engine.logs import StageLog, announce
+from fsr_plugins.engine.sharing import FairThreads
 from fsr_plugins.engine.states import STATES, TrainingStates, read_state
 from fsr_plugins.engine.stop import StopSignal
 from fsr_plugins.engine.tuning import settled
@@ -98,6 +99,7 @@ class Trainer:
 
     def _run(self) -> StageOutcome:
         distributed.choose_algorithms(self.options.deterministic)
+        self.threads = FairThreads(self.options.threads)
         begun = self.states.newest() if self.options.leaves_to_measure else None
         self.opt, self.way = settled(self.opt, self.world, None if begun is None else begun.get('way'))
         distributed.seed_everything(self.options.manual_seed)
@@ -202,6 +204,7 @@ class Trainer:
             self.model.feed_data(batch)
             self.model.optimize_parameters(self.iteration)
             self.seconds = before + time.perf_counter() - started
+            self.threads.step()
             self._report()
             validate = self._due(self.options.val_freq) or bool(self.options.val_freq and self.iteration == self.total)
             # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.

@@ -1,0 +1,76 @@
+"""Torch computes with as many threads as there are cores left over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fsr_plugins.engine import sharing
+from fsr_plugins.engine.sharing import FairThreads, Taken, taken
+
+
+@pytest.fixture(autouse=True)
+def four_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    monkeypatch.setattr(sharing, '_WATCHED', 0.0)
+    yield
+    torch.set_num_threads(before)
+
+
+def threads_beside(*cores: float) -> list[int]:
+    """Torch's threads after each second in which others took so many cores."""
+    clock, others, found = 0.0, 0.0, []
+    looks = [Taken(clock, others)]
+    for each in cores:
+        clock, others = clock + 1, others + each
+        looks.append(Taken(clock, others))
+    left = iter(looks)
+    threads = FairThreads('auto', lambda: next(left))
+    for _ in cores:
+        threads.step()
+        found.append(torch.get_num_threads())
+    return found
+
+
+def test_there_are_as_many_as_cores_that_are_left_and_at_least_one() -> None:
+    assert threads_beside(0, 0.3, 0.8, 1.2, 2, 3.1, 4, 9, 0.1, -0.2) == [4, 4, 3, 3, 2, 1, 1, 1, 4, 4]
+
+
+def test_a_number_is_kept_and_nothing_is_watched() -> None:
+    threads = FairThreads(3, lambda: pytest.fail('looked'))
+    threads.step()
+    assert torch.get_num_threads() == 3
+
+
+def test_without_a_word_torchs_own_number_stays() -> None:
+    FairThreads(None, lambda: pytest.fail('looked')).step()
+    assert torch.get_num_threads() == 4
+
+
+def test_what_another_program_takes_is_seen_and_what_this_one_takes_is_not() -> None:
+    def rate(seconds: float) -> float:
+        """Of what others take beside this process, which computes."""
+        first, until = taken(), time.perf_counter() + seconds
+        while time.perf_counter() < until:
+            pass
+        last = taken()
+        return (last.others - first.others) / (last.clock - first.clock)
+
+    alone = rate(1.0)
+    neighbour = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try:
+        time.sleep(0.3)
+        beside = rate(1.0)
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    # Others may be busy on the machine that tests: then the cores are taken with and without the neighbour.
+    assert alone > -0.1
+    assert beside > 0.3
+    assert beside > alone - 0.3

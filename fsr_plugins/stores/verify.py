@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.cache import StoreCache
+from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.store import Store
 
 Sizes = npt.NDArray[np.int32]
@@ -29,11 +30,17 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     if len(store.parts) > 1:
         sizes = np.concatenate([verify(part, threads=threads) for part in store.parts])
     else:
-        cache = StoreCache(store, 'sizes')
-        known = _spread(cache.recall(), len(store))
-        sizes = _measure(store, threads or os.cpu_count() or 1) if known is None else known
-        if known is None:
-            cache.remember((sizes[:1] if (sizes == sizes[:1]).all() else sizes).tolist())
+        count = len(store)
+
+        def find() -> list[list[int]]:
+            found = _measure(store, threads or os.cpu_count() or 1)
+            kept: list[list[int]] = (found[:1] if (found == found[:1]).all() else found).tolist()
+            return kept
+
+        def known(recalled: object) -> list[list[int]] | None:
+            return recalled if isinstance(recalled, list) and len(recalled) in (1, count) else None
+
+        sizes = _spread(StoreCache(store, 'sizes').found(known, find), count)
     if min_size is not None:
         minimum = (min_size, min_size) if isinstance(min_size, int) else min_size
         check_minimum(store, np.arange(len(store)), sizes, minimum)
@@ -55,10 +62,8 @@ def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, 
         )
 
 
-def _spread(known: object, count: int) -> Sizes | None:
-    """The sizes as remembered, one for all or one an image, as int32 (count, 2); None if they are no such thing."""
-    if not isinstance(known, list) or len(known) not in (1, count):
-        return None
+def _spread(known: list[list[int]], count: int) -> Sizes:
+    """The sizes as remembered, one for all or one an image, as int32 (count, 2)."""
     return np.array(np.broadcast_to(np.array(known, np.int32), (count, 2)))
 
 
@@ -86,5 +91,5 @@ def _compare(store: Store, sizes: Sizes) -> None:
             raise UserError(
                 f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again."
             )
-    if manifest.checksum is not None and store.content_checksum() != manifest.checksum:
+    if manifest.checksum is not None and store_checksum(store) != manifest.checksum:
         raise UserError(f"The images of '{store.path}' do not have the checksum of its manifest; prepare it again.")

@@ -62,7 +62,7 @@ class StoreCache:
 
         Args:
             known: What is recalled as a finding, or None if it is none.
-            find: Its result is what JSON can hold, or an array of it.
+            find: Its result is what JSON can hold.
 
         Raises:
             UserError, DiskError: what ``find`` raises.

@@ -16,6 +16,9 @@ from fsr_plugins.stores.store import Store
 
 Sizes = npt.NDArray[np.int32]
 
+#: Images that are handed to the threads together; each costs memory until it is done.
+_AT_ONCE = 4096
+
 
 def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads: int | None = None) -> Sizes:
     """Decodes every image and parsing map and returns the images' sizes, int32 (n, 2) by key order.
@@ -76,7 +79,9 @@ def _measure(store: Store, threads: int) -> Sizes:
 
     cv2.setNumThreads(0)
     with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
-        sizes = np.array(list(pool.map(measure, store.keys)), np.int32).reshape(-1, 2)
+        starts = range(0, len(store), _AT_ONCE)
+        found = [size for start in starts for size in pool.map(measure, store.keys[start : start + _AT_ONCE])]
+    sizes = np.array(found, np.int32).reshape(-1, 2)
     _compare(store, sizes)
     return sizes
 

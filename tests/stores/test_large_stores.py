@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,20 @@ def test_each_file_of_a_known_set_is_looked_at_once(root: Path, counted: Counter
     assert (counted['image'], counted['content_checksum']) == (0, 0)
     others = 30  # folders, tables and records, however many images there are
     assert NUMBER <= counted['stat'] < NUMBER + others
+
+
+def test_images_are_handed_to_threads_some_at_a_time(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handed = []
+
+    class Pool(ThreadPoolExecutor):
+        def map(self, work: Any, keys: Any, **named: Any) -> Any:
+            handed.append(len(keys))
+            return super().map(work, keys, **named)
+
+    monkeypatch.setattr(sys.modules['fsr_plugins.stores.verify'], 'ThreadPoolExecutor', Pool)
+    monkeypatch.setattr(sys.modules['fsr_plugins.stores.verify'], '_AT_ONCE', 15)
+    assert verify(open_store(root / 'folder')).tolist() == [[16, 16]] * NUMBER
+    assert handed == [15, 15, 10]
 
 
 def test_a_fingerprint_counts_for_a_while_only(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,27 @@ import torch
 import two_stages
 
 
+def on_trial() -> bool:
+    """Whether tests for a GPU are tried on a CPU."""
+    return os.environ.get('FSR_TEST_DEVICE') == 'cpu'
+
+
+@pytest.fixture
+def device() -> torch.device:
+    """What a test for a GPU compares with the CPU."""
+    return torch.device('cpu' if on_trial() else 'cuda')
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips what is marked ``gpu`` where there is no CUDA device."""
+    """Skips what is marked ``gpu`` where there is no CUDA device.
+
+    With ``FSR_TEST_DEVICE=cpu`` those with the fixture ``device`` compare the CPU with itself, as a trial.
+    """
     if torch.cuda.is_available():
         return
     for item in items:
-        if 'gpu' in item.keywords:
+        tried = on_trial() and 'device' in getattr(item, 'fixturenames', ())
+        if 'gpu' in item.keywords and not tried:
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
 
 

@@ -14,7 +14,7 @@ from fsr_plugins.checkpoints import load_state
 from fsr_plugins.checkpoints.tensors import all_finite, tensors_in
 from fsr_plugins.config.experiment import Stage
 from fsr_plugins.errors import UserError
-from fsr_plugins.stores.cache import StoreCache
+from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.opening import open_store
 from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
@@ -163,12 +163,7 @@ def _check_set(stage: Stage, path: Path, sha256: str) -> None:
     if not path.exists():
         raise _lost(stage, path, 'is missing')
     try:
-        store = open_store(path)
-        cache = StoreCache(store, 'checksum')
-        found = cache.recall()
-        if found is None:
-            found = store.content_checksum()
-            cache.remember(found)
+        found = store_checksum(open_store(path))
     except UserError as error:
         raise _lost(stage, path, f'is damaged ({error})') from error
     if found != sha256:

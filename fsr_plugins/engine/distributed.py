@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from fsr_plugins.engine import slurm
 from fsr_plugins.engine.memory import keep_freed_memory
 from fsr_plugins.errors import RunError, UserError, shown
 from fsr_plugins.values import Record, State
@@ -108,13 +109,10 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
     try:
         with _ended_by_signals():
             if launcher == 'slurm':
-                from mmengine.dist import init_dist
-
-                init_dist('slurm', backend=backend, **parameters)
-            else:
-                if backend == 'nccl':
-                    torch.cuda.set_device(local_rank)
-                dist.init_process_group(backend, **parameters)
+                slurm.set_environment(parameters.pop('port', None))
+            if backend == 'nccl':
+                torch.cuda.set_device(local_rank)
+            dist.init_process_group(backend, **parameters)
     except (RuntimeError, ValueError) as error:
         place = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
         reason = str(error).partition('\n')[0].rstrip('.')

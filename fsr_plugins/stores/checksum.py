@@ -19,12 +19,11 @@ def store_checksum(store: Store) -> str:
     """
     if len(store.parts) > 1:
         return joint_checksum(store_checksum(part) for part in store.parts)
-    cache = StoreCache(store, 'checksum')
-    found = cache.recall()
-    if not isinstance(found, str):
-        found = store.content_checksum()
-        cache.remember(found)
-    return found
+    return StoreCache(store, 'checksum').found(_text, store.content_checksum)
+
+
+def _text(known: object) -> str | None:
+    return known if isinstance(known, str) else None
 
 
 def faces_checksum(store: Store) -> str:
@@ -44,12 +43,11 @@ def faces_checksum(store: Store) -> str:
 def _parsing_checksum(store: Store) -> str:
     if not store.has_parsing:
         return ''
-    cache = StoreCache(store, 'parsing')
-    found = cache.recall()
-    if not isinstance(found, str):
+
+    def find() -> str:
         digest = hashlib.sha256()
         for key in store.keys:
             digest.update(store.parsing(key).tobytes())
-        found = digest.hexdigest()
-        cache.remember(found)
-    return found
+        return digest.hexdigest()
+
+    return StoreCache(store, 'parsing').found(_text, find)

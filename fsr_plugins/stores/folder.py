@@ -100,10 +100,12 @@ class FolderStore(Store):
 
     def files(self) -> Iterator[str]:
         """Images and parsing maps, key by key."""
+        if not self.has_parsing:
+            yield from map(self.files_by_key.__getitem__, self.keys)
+            return
         for key in self.keys:
             yield self.files_by_key[key]
-            if self.has_parsing:
-                yield str(self.parsing_path(key))
+            yield str(self.parsing_path(key))
 
     def content_checksum(self) -> str:
         """See :meth:`Store.content_checksum`; over the bytes of the files as they are."""
@@ -117,22 +119,27 @@ class FolderStore(Store):
 def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.float32] | None]:
     try:
         with path.open(newline='', encoding='utf-8') as file:
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            table = filter(None, csv.reader(file))
+            header = next(table, [])
+            # Tuples of texts, without those of points where there are none: half a million lists take seconds.
+            rows = [(row[0], row[1] if len(row) > 1 else '', tuple(row[2:]) if any(row[2:]) else ()) for row in table]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"'{path}' is no table that can be read ({error}); make it again, or remove it.") from error
     if header != HEADER:
         raise UserError(f"The header of '{path}' is {','.join(header)[:200]!r}; expected {','.join(HEADER)!r}.")
-    table = {row[0]: row[1:] for row in rows}
-    missing = [key for key in keys if key not in table]
-    if missing:
-        raise UserError(
-            f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); add or remove it."
-        )
+    if [row[0] for row in rows] != keys:  # as a rule they are in order
+        by_key = {row[0]: row for row in rows}
+        missing = [key for key in keys if key not in by_key]
+        if missing:
+            raise UserError(
+                f"'{path}' has no row for the image '{missing[0]}' ({len(missing)} are missing); add or remove it."
+            )
+        rows = [by_key[key] for key in keys]
     try:
-        cells = [table[key] for key in keys]
-        people = None if not any(row[0] for row in cells) else np.array([int(row[0]) for row in cells], np.int64)
-        marked = any(any(row[1:]) for row in cells)
-        points = np.array([row[1:] for row in cells], np.float32).reshape(-1, 5, 2) if marked else None
+        numbers = [row[1] for row in rows]
+        people = np.array([int(number) for number in numbers], np.int64) if any(numbers) else None
+        marked = any(row[2] for row in rows)
+        points = np.array([row[2] for row in rows], np.float32).reshape(-1, 5, 2) if marked else None
     except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"'{path}' has a row that does not fit its header: {error}.") from error
     return people, points

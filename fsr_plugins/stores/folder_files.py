@@ -53,13 +53,19 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
     linked: list[str] = []
     folders: list[str] = []
     for place, below, names in _walk(folder):
-        folders = [name for name in below if not os.path.islink(os.path.join(place, name))]
-        linked += [os.path.join(place, name) for name in below if name not in folders]
+        links = {name for name in below if os.path.islink(os.path.join(place, name))}
+        folders = [name for name in below if name not in links]
+        linked += [os.path.join(place, name) for name in below if name in links]
+        # Of the folder, not of each file: there may be hundreds of thousands.
+        within = os.path.relpath(place, folder)
+        prefix = '' if within == os.curdir else f'{Path(within).as_posix()}/'
+        beginning = os.path.join(place, '')
         for name in names:
-            path = os.path.join(place, name)
-            ending = os.path.splitext(name)[1].lower()
+            path = beginning + name
+            stem, dot, kind = name.rpartition('.')
+            ending = (dot + kind).lower()
             if ending in EXTENSIONS:
-                key = Path(os.path.relpath(path, folder)).with_suffix('').as_posix()
+                key = prefix + stem
                 try:
                     key.encode()
                 except UnicodeEncodeError as error:

@@ -65,6 +65,11 @@ class CachedPixels(Store):
         self.__init__(*state)  # type: ignore[misc]
 
     @property
+    def underlying(self) -> Store:
+        """The other store."""
+        return self.store.underlying
+
+    @property
     def manifest(self) -> Manifest:
         """The other store's."""
         return self.store.manifest

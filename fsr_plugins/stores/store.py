@@ -41,6 +41,11 @@ class Store(ABC):
         return (self,)
 
     @property
+    def underlying(self) -> Store:
+        """The store whose files it reads: itself, unless it only keeps another's images."""
+        return self
+
+    @property
     @abstractmethod
     def manifest(self) -> Manifest:
         """Kind, encoding, keys and what is held; image sizes as far as they are known without decoding."""

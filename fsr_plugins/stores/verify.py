@@ -11,9 +11,13 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.cache import StoreCache
+from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.store import Store
 
 Sizes = npt.NDArray[np.int32]
+
+#: Images that are handed to the threads together; each costs memory until it is done.
+_AT_ONCE = 4096
 
 
 def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads: int | None = None) -> Sizes:
@@ -29,11 +33,17 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     if len(store.parts) > 1:
         sizes = np.concatenate([verify(part, threads=threads) for part in store.parts])
     else:
-        cache = StoreCache(store, 'sizes')
-        known = _spread(cache.recall(), len(store))
-        sizes = _measure(store, threads or os.cpu_count() or 1) if known is None else known
-        if known is None:
-            cache.remember((sizes[:1] if (sizes == sizes[:1]).all() else sizes).tolist())
+        count = len(store)
+
+        def find() -> list[list[int]]:
+            found = _measure(store, threads or os.cpu_count() or 1)
+            kept: list[list[int]] = (found[:1] if (found == found[:1]).all() else found).tolist()
+            return kept
+
+        def known(recalled: object) -> list[list[int]] | None:
+            return recalled if isinstance(recalled, list) and len(recalled) in (1, count) else None
+
+        sizes = _spread(StoreCache(store, 'sizes').found(known, find), count)
     if min_size is not None:
         minimum = (min_size, min_size) if isinstance(min_size, int) else min_size
         check_minimum(store, np.arange(len(store)), sizes, minimum)
@@ -55,10 +65,8 @@ def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, 
         )
 
 
-def _spread(known: object, count: int) -> Sizes | None:
-    """The sizes as remembered, one for all or one an image, as int32 (count, 2); None if they are no such thing."""
-    if not isinstance(known, list) or len(known) not in (1, count):
-        return None
+def _spread(known: list[list[int]], count: int) -> Sizes:
+    """The sizes as remembered, one for all or one an image, as int32 (count, 2)."""
     return np.array(np.broadcast_to(np.array(known, np.int32), (count, 2)))
 
 
@@ -71,7 +79,9 @@ def _measure(store: Store, threads: int) -> Sizes:
 
     cv2.setNumThreads(0)
     with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
-        sizes = np.array(list(pool.map(measure, store.keys)), np.int32).reshape(-1, 2)
+        starts = range(0, len(store), _AT_ONCE)
+        found = [size for start in starts for size in pool.map(measure, store.keys[start : start + _AT_ONCE])]
+    sizes = np.array(found, np.int32).reshape(-1, 2)
     _compare(store, sizes)
     return sizes
 
@@ -86,5 +96,5 @@ def _compare(store: Store, sizes: Sizes) -> None:
             raise UserError(
                 f"'{store.where(store.keys[wrong[0]])}' is not of the size its manifest says; prepare it again."
             )
-    if manifest.checksum is not None and store.content_checksum() != manifest.checksum:
+    if manifest.checksum is not None and store_checksum(store) != manifest.checksum:
         raise UserError(f"The images of '{store.path}' do not have the checksum of its manifest; prepare it again.")

@@ -23,7 +23,7 @@ from fsr_plugins.engine import states, trainer
 from fsr_plugins.errors import RunError
 from fsr_plugins.models import SupervisedModel
 
-fault, rank = sys.argv.pop(1), int(os.environ['RANK'])
+fault, rank = sys.argv.pop(1), int(os.environ.get('RANK') or os.environ['SLURM_PROCID'])
 if fault == 'full disk':
     def save(self, iteration, state):
         raise RunError('Cannot write it: no space left on device.')

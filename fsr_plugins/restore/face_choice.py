@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
 
 import numpy as np
+from typing_extensions import Self
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection

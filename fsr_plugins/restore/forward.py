@@ -59,11 +59,11 @@ class Forward:
         self.layout = torch.channels_last if getattr(net, 'any_layout', True) else torch.contiguous_format
         self.net, self.device = net.to(memory_format=self.layout), device  # type: ignore[call-overload]
         half = 'fp16' if device.type == 'cuda' else 'bf16'
-        self.precision: str = half if precision == 'half' else precision
-        self.engine = engine
+        self.precision, self.engine = precision, engine
+        self.format: str = half if precision == 'half' else precision
         self._ways: dict[tuple[int, int], str] = {}
         self._graphs: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
-        if self.precision == 'bf16' and not computes_bf16(device):
+        if self.format == 'bf16' and not computes_bf16(device):
             option = '--half' if precision == 'half' else '--precision bf16'
             raise UserError(f"{option}: {device} has no instructions for bf16; '--precision auto' takes what is there.")
         if engine == _ONNX:
@@ -107,10 +107,8 @@ class Forward:
         """What may be tried for so many faces, fp32 by PyTorch first."""
         if self.engine == _ONNX:
             return [_ONNX]
-        if self.precision != 'auto':
-            ways = [self.precision]
-        else:
-            ways = ['fp32', 'bf16'] if computes_bf16(self.device) else ['fp32']
+        tried = ['fp32', 'bf16'] if computes_bf16(self.device) else ['fp32']
+        ways = tried if self.format == 'auto' else [self.format]
         exports = self.engine == 'auto' and self.device.type == 'cpu' and faces >= _MANY and not missing_packages()
         # bf16 is faster than it, where there is bf16.
         return [*ways, _ONNX] if ways == ['fp32'] and exports else ways

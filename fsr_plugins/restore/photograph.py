@@ -195,7 +195,7 @@ def _patch(result: Image, times: int, face: FaceCrop, sr: Image) -> _Patch | Non
     right, bottom = np.minimum(np.ceil(places.max(axis=0)).astype(int) + 1, result.shape[1::-1])
     if left >= right or top >= bottom:
         return None
-    under = warp(result, np.linalg.inv(matrix)[:2], (height, width), 'reflect')
+    under = warp(result, np.linalg.inv(matrix)[:2].astype(np.float64), (height, width), 'reflect')
     moved = matrix[:2].copy()
     moved[:, 2] -= (left, top)
     size = (int(bottom - top), int(right - left))

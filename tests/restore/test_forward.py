@@ -187,9 +187,9 @@ def test_half_precision_is_what_the_device_has(clock: list[float], monkeypatch: 
         exact, half = (Forward(net, CPU, way)(faces()) for way in ways)
     apart = (exact - half).abs() * 255
     assert half.dtype == torch.float32 and 0 < apart.max() < 4 and apart.mean() < 0.5
-    assert Forward(net, torch.device('cuda'), 'half').precision == 'fp16'
+    assert Forward(net, torch.device('cuda'), 'half').format == 'fp16'
+    with pytest.raises(UserError, match='leave out --half'):
+        Forward(net, CPU, 'half', 'onnx')
     monkeypatch.setattr(forward, 'computes_bf16', lambda device: False)
     with pytest.raises(UserError, match='--half: cpu has no instructions for bf16'):
         Forward(net, CPU, 'half')
-    with pytest.raises(UserError, match='leave out --half'):
-        Forward(net, CPU, 'half', 'onnx')

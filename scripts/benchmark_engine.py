@@ -3,6 +3,7 @@
 
     python scripts/benchmark_engine.py --json benchmark.json
     python scripts/benchmark_engine.py --images FOLDER_OF_FACES --only loader_folder loader_lmdb
+    python scripts/benchmark_engine.py --recipes BasicSR/options --only recipe_edsr recipe_esrgan
 
 What each line compares is said in the table and in the modules under scripts/benchmark/.
 """
@@ -25,7 +26,7 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 
 from basicsr.utils import get_root_logger  # isort: skip
 
-from benchmark import faces, loaders, report, start_up, training, validation
+from benchmark import faces, loaders, recipes, report, start_up, training, validation
 from benchmark.process import unwinding_when_ended
 from benchmark.timing import Comparison, Effort
 
@@ -44,12 +45,14 @@ BENCHMARKS: dict[str, Benchmark] = {
     'train_auto': training.train_auto,
     'train_gpu': training.train_gpu,
     'start_up': start_up.start_up,
+    **recipes.benchmarks(None),
 }
 
 #: How many faces suffice for what does not go through the whole set.
 FEW = {'validation': validation.IMAGES, **dict.fromkeys(('train_cpu', 'train_auto', 'train_gpu'), training.BATCH)}
+FEW |= dict.fromkeys(recipes.benchmarks(None), training.BATCH)
 
-QUICK = Effort(runs=1, images=24, warm=1, batches=2, iterations=(1, 2))
+QUICK = Effort(runs=1, images=24, warm=1, batches=2, iterations=(1, 2), recipe_iterations=1)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -58,6 +61,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--only', nargs='+', choices=BENCHMARKS, default=list(BENCHMARKS), metavar='NAME',
                         help=f'of {", ".join(BENCHMARKS)}')  # fmt: skip
     parser.add_argument('--images', type=Path, metavar='FOLDER', help='real faces instead of the built-in ones')
+    parser.add_argument('--recipes', type=Path, metavar='DIR',
+                        help="folder options/ of BasicSR's repository, for recipe_…; else left out")  # fmt: skip
+    parser.add_argument('--recipe-iterations', type=int, default=Effort.recipe_iterations, metavar='N',
+                        help=f'of each training by a recipe (default: {Effort.recipe_iterations})')  # fmt: skip
     parser.add_argument('--runs', type=int, default=Effort.runs, help='of each side; the median counts (default: 5)')
     parser.add_argument('--threads', type=int, help="torch's threads, for both sides (default: as torch chooses)")
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions, ratios and figures there')
@@ -67,7 +74,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def measure(options: argparse.Namespace, console: Console) -> Iterator[tuple[str, Comparison | None]]:
     """Runs what was asked for, in the order of the table, and leaves nothing behind."""
-    effort = QUICK if options.quick else Effort(runs=options.runs)
+    effort = QUICK if options.quick else Effort(runs=options.runs, recipe_iterations=options.recipe_iterations)
+    rows = {**BENCHMARKS, **recipes.benchmarks(options.recipes)}
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     names = [name for name in BENCHMARKS if name in options.only]
     count = min(effort.images, max(FEW.get(name, effort.images) for name in names))
@@ -76,7 +84,7 @@ def measure(options: argparse.Namespace, console: Console) -> Iterator[tuple[str
             prepared = faces.prepare(Path(folder), count, options.images)
         for name in names:
             with console.status(f'measuring {name}'):
-                found = BENCHMARKS[name](prepared, device, effort)
+                found = rows[name](prepared, device, effort)
             yield name, found
 
 

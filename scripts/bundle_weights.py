@@ -34,6 +34,8 @@ KEPT = (
     'range',
     'channels',
     'degradation',
+    'gains_from',
+    'gains_up_to',
     'iteration',
     'versions',
 )

@@ -1,13 +1,14 @@
 """From which size on a network makes the faces of a photograph no better: restored against untouched, by size.
 
-    python scripts/measure_face_sizes.py net_g.pth --images lfw-deepfunneled-test.zip
+    python scripts/measure_face_sizes.py net_g.pth --images lfw-deepfunneled-test.zip --write net_g_measured.pth
 
 Whole images of people lie on a plain ground, reduced so that the part of a face that the network takes has so many
 pixels. The photograph is clean, or blurred, noisy and compressed. Faces are found, restored and put back as by
 ``fsr infer``. PSNR of each face against the image before the reduction is compared with that of the photograph
 enlarged bicubically, in the position and size of the network's SR. ``gain`` is the mean difference where every face is
 restored in full, ``worse`` the share of faces that lose. ``by default`` is the gain with ``--least``, ``--most`` and
-the fading between them, ``worst`` its least. Set ``OMP_NUM_THREADS``.
+the fading between them, ``worst`` its least. ``--write`` makes a copy of the checkpoint that says between which sizes
+clean and degraded faces gain on the average; ``fsr infer`` reads it there. Set ``OMP_NUM_THREADS``.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ import numpy as np
 import scenes
 import torch
 
+from fsr_plugins.checkpoints import META, described, write_weights
 from fsr_plugins.faces import open_detector, tiled
 from fsr_plugins.faces.protocol import Detection, Image
 from fsr_plugins.restore import photograph
+from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.opening import open_network
 
@@ -41,7 +44,7 @@ class Row(NamedTuple):
     default: np.ndarray
 
 
-def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: photograph.FaceChoice) -> Image:
+def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: FaceChoice) -> Image:
     """A photograph enlarged by the network's scale with those faces restored."""
     assert network.points is not None
     cuts = photograph.cut(image, found, network.known_size(), network.points, choice)
@@ -51,16 +54,25 @@ def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: 
     return result
 
 
-def measured(image: Image, scene: scenes.Scene, found: list[Detection], network: FaceNetwork, most: float) -> Row:
+def measured(
+    image: Image, scene: scenes.Scene, found: list[Detection], network: FaceNetwork, most: float | None = None
+) -> Row:
     """One size; ``image`` is the scene's photograph, clean or not."""
     hit = scenes.matches(scene, found) >= 0
-    choices = (photograph.FaceChoice(most=EVERY, least=0), photograph.FaceChoice(most=most))
+    choices = (FaceChoice(most=EVERY, least=0), FaceChoice(most=most).of(network.gains))
     untouched = scenes.psnr(scene, photograph.enlarged(image, network.scale), network.scale, network)[hit]
     full, default = (
         scenes.psnr(scene, put(image, found, network, choice), network.scale, network)[hit] - untouched
         for choice in choices
     )
     return Row(len(hit), untouched, full, default)
+
+
+def write(file: Path, checkpoint: str, gains_from: float, gains_up_to: float) -> None:
+    """Writes a copy of a checkpoint that says between which sizes, as shares of LR, faces gain by its network."""
+    content = described(checkpoint)
+    write_weights(file, {**content, META: {**content[META], 'gains_from': gains_from, 'gains_up_to': gains_up_to}})
+    print(f'\n{file}: gains from {gains_from:.3g} to {gains_up_to:.3g} times LR.')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -73,12 +85,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--sizes', type=int, nargs='+', default=SIZES, metavar='N', help='pixels of faces')
     parser.add_argument('--detector', default='mtcnn', metavar='NAME')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='of the detector, instead of the published ones')
-    parser.add_argument('--most', type=float, default=photograph.FaceChoice().most, metavar='X', help='as of fsr infer')
+    parser.add_argument('--most', type=float, metavar='X', help='as of fsr infer')
+    parser.add_argument('--write', type=Path, metavar='FILE', help='a copy of the checkpoint that says what was found')
     args = parser.parse_args(arguments)
 
     network = open_network(args.checkpoint)
     if network.points is None:
         parser.error(f'{args.checkpoint} does not say where the points of its faces lie.')
+    if args.write is not None and META not in described(args.checkpoint):
+        parser.error(f'{args.checkpoint} is no file of this toolkit: it says nothing, and a copy would not either.')
     detector = open_detector(args.detector, args.weights)
     people = scenes.read_people(args.images, args.count, detector)
     looking = tiled(args.detector, detector, photograph.power_of_two(network.scale))
@@ -105,6 +120,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
     for kind, sizes in gains.items():
         print(f'\n{kind}: the largest size with a gain is {max(sizes, default=0)} pixels.')
+    if args.write is not None:
+        both = set.intersection(*map(set, gains.values()))
+        if not both:
+            parser.error(f'no size gains both clean and degraded, so {args.write} is not written.')
+        write(args.write, args.checkpoint, min(both) / side, max(both) / side)
 
 
 if __name__ == '__main__':

@@ -66,8 +66,8 @@ def test_scenes_say_where_their_faces_are(tmp_path: Path, monkeypatch: pytest.Mo
              for (x, y), points in zip(scene.corners[1:], scene.points[1:], strict=True)]  # fmt: skip
     assert scenes.matches(scene, found).tolist() == [-1, 0, 1, 2, 3]
     assert scenes.matches(scene, []).tolist() == [-1] * 5
-    row = measured(scene.photograph, scene, found, network, 1.1)
+    row = measured(scene.photograph, scene, found, network)
     assert row.faces == 5 and len(row.full) == 4 and np.abs(row.full).max() < 1.5
     dark = FaceNetwork(lambda lq: twice(lq) * torch.tensor([1.0, -1]).repeat(8), 2, (8, 8), POINTS)
-    spoilt = measured(scene.photograph, scene, found, dark, 1.1)
+    spoilt = measured(scene.photograph, scene, found, dark)
     assert (spoilt.full < -3).all() and (spoilt.full < spoilt.default).all() and (spoilt.default < 0).all()

@@ -6,10 +6,12 @@ import copy
 from collections.abc import Collection
 
 from fsr_plugins.bench.options import Curves, SuiteOptions, TrainStore
+from fsr_plugins.config.hosted import names_hosted
 from fsr_plugins.config.oneshot import ONESHOT
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.references import PREFIX
 from fsr_plugins.config.yamlfile import DELETE, Document
+from fsr_plugins.registry import load_plugins
 
 #: The keys of a set's block by which it chooses among its images.
 CHOICE = ('keys', 'exclude_keys', 'max_images', 'subset_seed')
@@ -26,7 +28,7 @@ def apply_suite(
 
     Training sets: wherever a stage names HR that no stage makes, the suite's store stands instead; what a stage makes
     of it stays. Other sets and what validation measures are left out, but for ``monitoring``. The degradation is the
-    suite's wherever there is one.
+    suite's wherever there is one; a hosted model has none, its LR is its own.
 
     Args:
         name: of the entry; its experiment is called so.
@@ -38,9 +40,10 @@ def apply_suite(
         'scale': suite.scale,
         'num_gpu': suite.num_gpu,
         'manual_seed': suite.manual_seed,
-        'degradation': {DELETE: True, **suite.degradation},
         'plugins': [*(values.get('plugins') or []), *suite.plugins],
     }
+    load_plugins(dict.fromkeys(values['plugins'], f"entry '{name}'"))
+    values['degradation'] = None if names_hosted(values) else {DELETE: True, **suite.degradation}
     store = {} if train is None else train.model_dump(exclude_none=True)
     sets = values.get('datasets')
     train_set = (sets.get('train') if isinstance(sets, dict) else None) or {}

@@ -90,7 +90,9 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
     stage = entry.experiment.stages[entry.stage]
     if stage.options.scale != suite.options.scale:
         yield Difference(name, f"stage '{stage.name}' has scale {stage.options.scale}, the suite {suite.options.scale}")
-    if stage.options.degradation != suite.options.degradation:
+    if stage.is_hosted:
+        yield Difference(name, f"stage '{stage.name}' is trained by a hosted model, which makes its LR by itself", True)
+    elif stage.options.degradation != suite.options.degradation:
         yield Difference(
             name,
             f"stage '{stage.name}' makes LR by {stage.options.degradation}, the suite by {suite.options.degradation}",

@@ -53,6 +53,8 @@ def _no_requirement(names: list[str]) -> list[str]:
 Side = Annotated[StrictInt, Field(ge=1, le=1 << 14)]
 Coordinate = Annotated[FiniteFloat, Field(ge=-(1 << 15), le=1 << 15)]
 Points = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=5, max_length=5), AfterValidator(_spread)]
+#: The size of a face as a share of LR's.
+Share = Annotated[FiniteFloat, Field(gt=0, le=64)]
 _Names = dict[StrictStr, Any]
 
 
@@ -92,6 +94,8 @@ class Meta(TypedDict, total=False):
         manifests: by phase, the stores that it saw, HR's first.
         experiment, net, iteration: where it comes from.
         aligned: how the faces lie that it takes, where no set says it: as FFHQ's.
+        gains_from, gains_up_to: the smallest and the largest faces of a photograph that gain by the network, measured,
+            as shares of its LR.
         history: what was changed during the training, and accepted: behind which iteration, and a line each.
         computed: number format, layout and compilation of its training steps.
         adapted, base: by what it was adapted, the latest last; the digest of what it was adapted from.
@@ -109,6 +113,8 @@ class Meta(TypedDict, total=False):
     data: _Names
     manifests: dict[StrictStr, list[TrainedOn]]
     aligned: Literal['ffhq']
+    gains_from: Share
+    gains_up_to: Share
     experiment: StrictStr | None
     net: StrictStr
     iteration: Annotated[StrictInt, Field(ge=0)]

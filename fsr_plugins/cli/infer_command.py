@@ -60,10 +60,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_lr_size_and_weights(parser)
     add_plugins(parser)
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
-    parser.add_argument(
+    precision = parser.add_mutually_exclusive_group()
+    precision.add_argument(
         '--precision', choices=('auto', 'fp32', 'bf16'), default='auto',
         help='of the arithmetic; auto (default): bf16 where that is faster and changes a picture by a level or two',
     )  # fmt: skip
+    precision.add_argument(
+        '--half', action='store_const', dest='precision', const='half', help='fp16 on a GPU, bf16 on a CPU that has it'
+    )
     parser.add_argument(
         '--engine', choices=('auto', 'torch', 'onnx'), default='auto',
         help='what runs the network; auto (default): PyTorch, or ONNX Runtime where that is faster for many faces',
@@ -122,11 +126,13 @@ def _add_photographs(parser: ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         '--most', type=float, metavar='X',
-        help="leave faces alone that are X times as large as the network's LR (1.1), and blend those near that",
+        help="leave faces alone that are X times as large as the network's LR, and blend those near that; "
+        'default: as the checkpoint says that it gains, else 1.1',
     )  # fmt: skip
     group.add_argument(
         '--least', type=float, metavar='X',
-        help="leave faces alone that are X times as large as the LR or smaller (0.35), and blend those near that",
+        help='leave faces alone that are X times as large as the LR or smaller, and blend those near that; '
+        'default: as the checkpoint says that it gains, else 0.35, or 0 where SR is no larger than LR',
     )  # fmt: skip
     group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
     group.add_argument(

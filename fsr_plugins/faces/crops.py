@@ -5,7 +5,7 @@ Here an image is uint8 HWC RGB of any size; :mod:`~fsr_plugins.faces.alignment` 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import cv2
 import numpy as np
@@ -31,6 +31,8 @@ Border = Literal['black', 'reflect']
 _BORDERS = {'black': cv2.BORDER_CONSTANT, 'reflect': cv2.BORDER_REFLECT_101}
 
 Matrix = npt.NDArray[np.float64]
+#: Pixels as levels, or as floats of any range.
+Pixels = TypeVar('Pixels', Image, Floats)
 
 
 def ffhq_template(size: int) -> Tensor:
@@ -39,20 +41,20 @@ def ffhq_template(size: int) -> Tensor:
     return (TEMPLATE_512x512 - 255.5) * (size / 512) + (size - 1) / 2
 
 
-def warp(image: Image, matrix: Matrix, size: tuple[int, int], border: Border = 'black') -> Image:
+def warp(image: Pixels, matrix: Matrix, size: tuple[int, int], border: Border = 'black') -> Pixels:
     """Resamples an image by a similarity, antialiased where it is reduced.
 
     A reduction by up to m (a whole number) is sampled bilinearly on a grid m times as fine as the result's, and the
     mean of each m×m block is its pixel: no pixel of the image is passed over, whatever the turn.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 or float32 (H, W, 3).
         matrix: (2, 3), from a point (x, y, 1) of the image to its place in the result.
         size: Height and width of the result.
         border: What lies beyond the image: ``black``, or the image mirrored at its edge pixels (``reflect``).
 
     Returns:
-        uint8 (*size, 3).
+        as ``image``, (*size, 3).
     """
     height, width = size
     reduction = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
@@ -60,10 +62,12 @@ def warp(image: Image, matrix: Matrix, size: tuple[int, int], border: Border = '
     m = max(1, int(np.ceil(reduction - 1e-6)))
     fine = matrix * m
     fine[:, 2] += (m - 1) / 2
-    sampled = cv2.warpAffine(
+    sampled: Pixels = cv2.warpAffine(
         image, fine, (width * m, height * m), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[border], borderValue=(0, 0, 0)
     )
-    return sampled if m == 1 else cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+    if m > 1:
+        sampled = cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)
+    return sampled
 
 
 def align_to(image: Image, points: Floats, template: Tensor, size: tuple[int, int], border: Border = 'black') -> Image:

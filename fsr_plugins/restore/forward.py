@@ -20,12 +20,13 @@ from fsr_plugins.restore.onnx_engine import missing_packages, onnx_function
 logger = logging.getLogger(__name__)
 
 #: ``auto``: bf16 where the processor has instructions for it, it is measured to be faster and makes the same picture.
-InferencePrecision = Literal['auto', 'fp32', 'bf16']
+#: ``half``: fp16 on a GPU, else bf16.
+InferencePrecision = Literal['auto', 'fp32', 'bf16', 'half']
 #: ``auto``: ONNX Runtime for full precision on a CPU, if it is measured to be faster for many faces.
 Engine = Literal['auto', 'torch', 'onnx']
 #: The file of choices.
 _NAME = 'forward'
-_FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+_FORMATS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 _ONNX = 'onnx'
 #: Faces that are tried, and how far a way may be from fp32: on the average and at most, in levels of 255.
 _TRIED, _MEAN, _MOST = 4, 1.0, 12.0
@@ -57,11 +58,14 @@ class Forward:
         # Code of other programs may look at tensors in one layout alone (GFPGAN's `view`).
         self.layout = torch.channels_last if getattr(net, 'any_layout', True) else torch.contiguous_format
         self.net, self.device = net.to(memory_format=self.layout), device  # type: ignore[call-overload]
+        half = 'fp16' if device.type == 'cuda' else 'bf16'
         self.precision, self.engine = precision, engine
+        self.format: str = half if precision == 'half' else precision
         self._ways: dict[tuple[int, int], str] = {}
         self._graphs: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}
-        if precision == 'bf16' and not computes_bf16(device):
-            raise UserError(f"--precision bf16: {device} has no instructions for it; 'auto' takes what is there.")
+        if self.format == 'bf16' and not computes_bf16(device):
+            option = '--half' if precision == 'half' else '--precision bf16'
+            raise UserError(f"{option}: {device} has no instructions for bf16; '--precision auto' takes what is there.")
         if engine == _ONNX:
             _check_onnx(device, precision)
 
@@ -103,10 +107,8 @@ class Forward:
         """What may be tried for so many faces, fp32 by PyTorch first."""
         if self.engine == _ONNX:
             return [_ONNX]
-        if self.precision != 'auto':
-            ways: list[str] = [self.precision]
-        else:
-            ways = ['fp32', 'bf16'] if computes_bf16(self.device) else ['fp32']
+        tried = ['fp32', 'bf16'] if computes_bf16(self.device) else ['fp32']
+        ways = tried if self.format == 'auto' else [self.format]
         exports = self.engine == 'auto' and self.device.type == 'cpu' and faces >= _MANY and not missing_packages()
         # bf16 is faster than it, where there is bf16.
         return [*ways, _ONNX] if ways == ['fp32'] and exports else ways
@@ -145,8 +147,9 @@ def _alike(found: Tensor, exact: Tensor) -> bool:
 
 def _check_onnx(device: torch.device, precision: InferencePrecision) -> None:
     """Refuses ``--engine onnx`` where it cannot be had."""
-    if precision == 'bf16':
-        raise UserError('--engine onnx runs in full precision: leave out --precision bf16, or take --engine torch.')
+    if precision in ('bf16', 'half'):
+        option = '--half' if precision == 'half' else '--precision bf16'
+        raise UserError(f'--engine onnx runs in full precision: leave out {option}, or take --engine torch.')
     if device.type != 'cpu':
         raise UserError(f'--engine onnx runs on the CPU, not on {device}: give --device cpu, or leave it out.')
     if missing := missing_packages():

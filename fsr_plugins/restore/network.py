@@ -27,6 +27,10 @@ Json = dict[str, Any]
 _TOGETHER, _PIXELS, _UNBOUND = 32, 1 << 18, 1 << 62
 #: Pixels of the largest LR.
 _LARGEST = 1 << 26
+#: Where the checkpoint does not say it: from which share of LR on a face gains, and up to which.
+GAINS = (0.4375, 0.88)
+#: The same of a network whose SR is as large as its LR: whatever has to be enlarged for it.
+GAINS_OF_SAME_SIZE = (0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,7 @@ class FaceNetwork:
         scale: how many times it enlarges.
         size: height and width of the LR faces that it takes; None where that is not known.
         size_given: whether ``size`` was asked for; otherwise the network was trained with it.
+        gains: the smallest and the largest faces of a photograph that gain, as shares of LR.
         points: float32 (5, 2), where their points lie on average, in pixels of LR; None where that is not known.
         device: where it runs.
         name: for messages.
@@ -51,6 +56,7 @@ class FaceNetwork:
     name: str = 'the network'
     size_given: bool = False
     batch_size: int | None = None
+    gains: tuple[float, float] = GAINS
 
     @classmethod
     def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
@@ -68,16 +74,18 @@ class FaceNetwork:
         if not isinstance(scale, int):
             raise UserError(f"'{path}' does not say how many times its network enlarges ('scale' in its 'meta').")
         faces = trained_on(meta)
+        least, most = GAINS if scale > 1 else GAINS_OF_SAME_SIZE
+        gains = meta.get('gains_from', least), meta.get('gains_up_to', most)
         hr, points = faces['size'], faces['points']
         if hr is None:
-            return cls(net.to(device), scale, device=device, name=f"'{path}'")
+            return cls(net.to(device), scale, device=device, name=f"'{path}'", gains=gains)
         size = hr[0] // scale, hr[1] // scale
         if min(size) < 1:
             raise UserError(f"'{path}' says that its network enlarges {scale} times, to no more than {hr[0]}×{hr[1]}.")
         placed = None if points is None else scale_back(np.array(points, np.float32), (hr[0], hr[1]), size)
         if placed is None and meta.get('aligned') == 'ffhq' and size[0] == size[1]:
             placed = ffhq_template(size[0]).numpy()
-        return cls(net.to(device), scale, size, placed, device, f"'{path}'")
+        return cls(net.to(device), scale, size, placed, device, f"'{path}'", gains=gains)
 
     @torch.inference_mode()
     def __call__(self, faces: Images) -> list[Image]:

@@ -17,6 +17,7 @@ from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.background import Background
+from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.photograph import FaceCrop
 from fsr_plugins.stores.opening import open_store
@@ -69,7 +70,7 @@ class Enlarger(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photographs(photograph.FaceChoice):
+class Photographs(FaceChoice):
     """How faces are looked for in photographs and restored.
 
     Attributes:
@@ -182,7 +183,7 @@ class PhotographFaces:
 
     def __init__(self, network: FaceNetwork, how: Photographs) -> None:
         network.known_size()
-        self.network, self.how = network, how
+        self.network, self.how = network, how.of(network.gains)
         self.points = points_in_lr(network, how.like)
         self.background = Background.open(how.background, network)
         # A score below the detector's own lowers that; faces below a higher one are found, left alone and counted.

@@ -52,6 +52,7 @@ class Effort:
         images: size of the data set.
         batches: timed batches of a loader's run; ``warm`` more are taken before.
         iterations: training iterations of a run, on a CPU and on a GPU.
+        recipe_iterations: of a whole training by an option file of BasicSR's.
     """
 
     runs: int = 5
@@ -59,6 +60,7 @@ class Effort:
     warm: int = 6
     batches: int = 60
     iterations: tuple[int, int] = (3, 100)
+    recipe_iterations: int = 30
 
 
 def alternate(ours: Run, basicsr: Run, runs: int) -> Pair:

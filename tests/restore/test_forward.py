@@ -175,3 +175,21 @@ def test_onnx_where_it_cannot_be_had(
     monkeypatch.setattr(forward, 'missing_packages', lambda: missing)
     with pytest.raises(UserError, match=message):
         Forward(Enlarger(), torch.device(device), precision, 'onnx')
+
+
+def test_half_precision_is_what_the_device_has(clock: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for, it is taken without a measurement, and stays within some levels of full precision."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.LeakyReLU(0.2), nn.Conv2d(32, 12, 3, padding=1))
+    net.append(nn.PixelShuffle(2)).eval()
+    ways: list[InferencePrecision] = ['fp32', 'half']
+    with torch.inference_mode():
+        exact, half = (Forward(net, CPU, way)(faces()) for way in ways)
+    apart = (exact - half).abs() * 255
+    assert half.dtype == torch.float32 and 0 < apart.max() < 4 and apart.mean() < 0.5
+    assert Forward(net, torch.device('cuda'), 'half').format == 'fp16'
+    with pytest.raises(UserError, match='leave out --half'):
+        Forward(net, CPU, 'half', 'onnx')
+    monkeypatch.setattr(forward, 'computes_bf16', lambda device: False)
+    with pytest.raises(UserError, match='--half: cpu has no instructions for bf16'):
+        Forward(net, CPU, 'half')

@@ -23,8 +23,8 @@ from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.faces import Detection
 from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, restorers
+from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
-from fsr_plugins.restore.photograph import FaceChoice
 
 HR_POINTS = np.array([[10.0, 12], [21, 12], [15.5, 18], [11, 24], [20, 24]], np.float32)
 POINTS = (HR_POINTS + 0.5) / 4 - 0.5

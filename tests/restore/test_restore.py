@@ -29,8 +29,8 @@ from fsr_plugins.faces import Detection
 from fsr_plugins.images import Header, decode_image
 from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, restorers, run
+from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
-from fsr_plugins.restore.photograph import FaceChoice
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.images import read_image
 from fsr_plugins.stores.lmdb_writer import write_lmdb
@@ -422,10 +422,11 @@ def test_a_networks_shift_of_colours_does_not_show(shift: float) -> None:
 
 
 def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
-    weights = [photograph.faded(size, 1.1) for size in np.linspace(0.5, 1.2, 71)]
-    assert weights[0] == photograph.faded(0.8 * 1.1, 1.1) == 1 and weights[-1] == photograph.faded(1.1, 1.1) == 0
+    weights = [FaceChoice(most=1.1, least=0).faded(size) for size in np.linspace(0.5, 1.2, 71)]
+    faded = FaceChoice(most=1.1, least=0).faded
+    assert weights[0] == faded(0.8 * 1.1) == 1 and weights[-1] == faded(1.1) == 0
     assert (np.diff(weights) <= 0).all() and np.abs(np.diff(weights)).max() < 0.1
-    assert photograph.faded((0.8 + 1) / 2 * 1.1, 1.1) == pytest.approx(0.5)
+    assert faded((0.8 + 1) / 2 * 1.1) == pytest.approx(0.5)
     changes = []
     for size in (0.9, 0.95, 1.0, 1.05, 1.11):
         result, plain = restored(smooth(60, 60), size, most=1.1)
@@ -434,9 +435,10 @@ def test_faces_fade_into_the_untouched_one_near_the_largest() -> None:
 
 
 def test_faces_of_which_nothing_is_there_are_left_alone() -> None:
-    weights = [photograph.faded(size, 1.1, 0.35) for size in np.linspace(0.3, 0.5, 41)]
-    assert weights[0] == photograph.faded(0.35, 1.1, 0.35) == 0 and weights[-1] == 1
-    assert (np.diff(weights) >= 0).all() and photograph.faded(0.4375, 1.1, 0.35) == 1
+    weights = [FaceChoice(most=1.1, least=0.35).faded(size) for size in np.linspace(0.3, 0.5, 41)]
+    faded = FaceChoice(most=1.1, least=0.35).faded
+    assert weights[0] == faded(0.35) == 0 and weights[-1] == 1
+    assert (np.diff(weights) >= 0).all() and faded(0.4375) == 1
     faces = [detection(turned(LR_POINTS, 0, size, (30, 30))) for size in (0.34, 0.36, 0.5)]
     cuts = photograph.cut(smooth(60, 60), faces, (8, 8), LR_POINTS, FaceChoice())
     assert [cut.left_by for cut in cuts] == ['--least', None, None]

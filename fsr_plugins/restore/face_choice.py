@@ -1,0 +1,113 @@
+"""Which faces of a photograph are restored, and how much of that is seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from typing_extensions import Self
+
+from fsr_plugins.errors import UserError
+from fsr_plugins.faces import Detection
+from fsr_plugins.restore.network import GAINS
+
+#: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
+_FROM = 0.8
+#: A face is restored in full from this many times the size on below which it is left alone.
+_UP_TO = 1.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class FaceChoice:
+    """Which faces are restored, and how much of that is seen.
+
+    Attributes:
+        most: a face that is so many times as large as the network's LR is left as it is; from 0.8 times that on
+            the restored face fades into the untouched one. None: as the network gains; 1.1 where that is not known.
+        least: a face that is so many times as large as LR, or smaller, is left as it is, for nothing of it is there
+            to be restored; up to 1.25 times that it fades as well. None: as the network gains; 0.35 where that is not
+            known.
+        score: least confidence of the detector; None: every face that it finds.
+        strength: how much of a restored face is seen over the untouched one, 0 to 1.
+        smallest: the longer side of a face's box, in pixels of the photograph; smaller faces are left as they are.
+        largest: the same of the largest face that is restored; None: without a limit.
+        only_largest: all faces but the one with the largest box are left as they are.
+    """
+
+    most: float | None = None
+    least: float | None = None
+    score: float | None = None
+    strength: float = 1.0
+    smallest: float = 0.0
+    largest: float | None = None
+    only_largest: bool = False
+
+    def __post_init__(self) -> None:
+        if self.most is not None and not self.most > 0:
+            raise UserError(f'--most {self.most}: more than 0 is needed.')
+        least, most = self.range()
+        if not 0 <= least < most:
+            raise UserError(f'--least {least:g}: 0 or more is needed, and less than --most, which is {most:g}.')
+        for option, value in (('score', self.score), ('strength', self.strength)):
+            if value is not None and not 0 <= value <= 1:
+                raise UserError(f'--{option} {value}: 0 to 1 is needed.')
+        if not self.smallest >= 0 or (self.largest is not None and not self.largest >= self.smallest):
+            raise UserError(
+                f'--min-face {self.smallest:g} and --max-face {self.largest}: pixels, 0 or more, in this order.'
+            )
+
+    def range(self) -> tuple[float, float]:
+        """``least`` and ``most``, or what stands for them."""
+        return self.within(GAINS)
+
+    def within(self, gains: tuple[float, float]) -> tuple[float, float]:
+        """``least`` and ``most``; where one is not given, so that a network shows in full where it gains.
+
+        Args:
+            gains: see :class:`~fsr_plugins.restore.network.FaceNetwork`.
+        """
+        most = gains[1] / _FROM if self.most is None else self.most
+        least = min(gains[0] / _UP_TO, most / 2) if self.least is None else self.least
+        return least, most
+
+    def of(self, gains: tuple[float, float]) -> Self:
+        """The choice for a network; see :meth:`within`."""
+        least, most = self.within(gains)
+        return replace(self, least=least, most=most)
+
+    def left_by(self, face: Detection, reduction: float, is_largest: bool) -> str | None:
+        """The option that leaves a face as it is, or None.
+
+        Args:
+            reduction: how many pixels of the photograph make one of LR.
+            is_largest: whether no other face of the photograph has a larger box.
+        """
+        side = box_side(face)
+        least, most = self.range()
+        rules = {
+            '--score': face.score < (self.score or 0.0),
+            '--only-largest': self.only_largest and not is_largest,
+            '--min-face': side < self.smallest,
+            '--max-face': self.largest is not None and side > self.largest,
+            '--most': reduction >= most,
+            '--least': reduction <= least,
+            '--strength': self.strength == 0,
+        }
+        return next((option for option, leaves in rules.items() if leaves), None)
+
+    def faded(self, reduction: float) -> float:
+        """How much of a restored face is seen by its size: 1, falling smoothly to 0 towards ``most`` and ``least``.
+
+        Args:
+            reduction: how many pixels of the photograph make one of LR.
+        """
+        least, most = self.range()
+        large = (most - reduction) / ((1 - _FROM) * most)
+        small = (reduction - least) / ((_UP_TO - 1) * least) if least > 0 else 1.0
+        share = float(np.clip(min(large, small), 0, 1))
+        return share * share * (3 - 2 * share)
+
+
+def box_side(face: Detection) -> float:
+    """The longer side of a face's box, in pixels of the photograph."""
+    return float((face.box[2:] - face.box[:2]).max())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -53,7 +53,7 @@ def _no_requirement(names: list[str]) -> list[str]:
 Side = Annotated[StrictInt, Field(ge=1, le=1 << 14)]
 Coordinate = Annotated[FiniteFloat, Field(ge=-(1 << 15), le=1 << 15)]
 Points = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=5, max_length=5), AfterValidator(_spread)]
-_Names = dict[StrictStr, Any]
+_Names = dict[StrictStr, object]
 
 
 @with_config(ConfigDict(extra='allow'))

@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.config.options import TrainOptions, read_train
 from fsr_plugins.config.settings import option_name
+from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import legacy, networks
 from fsr_plugins.models.compilation import Compilation
@@ -245,7 +246,7 @@ class FSRModel(legacy.Version01, SavedModel):
 
     # ---- validation ------------------------------------------------------------------------------------------------
 
-    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+    def validate(self, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """Figures on one dataset, over all ranks, as the model's :attr:`evaluation` takes them.
 
         Args:

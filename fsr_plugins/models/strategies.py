@@ -34,7 +34,7 @@ _SEED = 0
 class Autocast(Protocol):
     """What evaluation needs of a model's precision."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
         ...
 
@@ -110,7 +110,7 @@ class Evaluation(ABC, Generic[ModelT]):
         return {}
 
 
-def lq_of(model: Evaluated, batch: Mapping[str, Any], name: str) -> Tensor:
+def lq_of(model: Evaluated, batch: Batch, name: str) -> Tensor:
     """Feeds a batch of the dataset ``name`` to the model and gives its LR images.
 
     Raises:

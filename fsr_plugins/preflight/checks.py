@@ -31,6 +31,7 @@ from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.errors import DamagedError, NoRoomError, UserError, shown
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Block
 
 
 def devices(stage: Stage) -> list[str]:
@@ -200,7 +201,7 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
             f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
             "pip install fsr_plugins[wandb], or leave out 'project'."
         )
-    blocks: list[tuple[Keys, str, Any]] = [
+    blocks: list[tuple[Keys, str, Block]] = [
         (('train', key), 'losses', block) for key, block in loss_blocks(stage.opt).items()
     ]
     metrics = stage.options.metrics

@@ -48,7 +48,9 @@ class _Page(gr.Blocks):
     folder: Path
     networks: Sequence[str]
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> Any:
+    async def preprocess_data(
+        self, block_fn: object, inputs: list[object], state: object, explicit_call: bool = False
+    ) -> object:
         """As Gradio does; whatever is wrong with the values is one sentence, without a traceback in the log."""
         try:
             _check(inputs, self.networks, self.folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +156,7 @@ class SuperResolution(Evaluation[ModelT]):
 
     def validate(self, model: ModelT, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """See :meth:`Evaluation.validate`; figures of bicubic, of the networks and of the comparisons."""
-        dataset: Any = loader.dataset
+        dataset = loader.dataset
         name, scale = dataset.opt['name'], model.options.scale
         nets = self.networks(model)
         # A network under two names (`result`, `snet`) runs once.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -111,7 +110,7 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     try:
         with explained(f"the set '{data.name}' cannot be built"):
             if stage.generates_set:
-                dataset: Any = make_source(stage.options)
+                dataset: Sized = make_source(stage.options)
             else:
                 dataset = make_dataset(data, phase.split('_')[0], stage.options)
             if len(dataset) == 0:

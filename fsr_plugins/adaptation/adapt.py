@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_atomically
@@ -199,7 +199,7 @@ def _document(request: Request, source: Record, model_type: str, images: Path) -
     return changed
 
 
-def _at(values: Any, keys: Keys) -> Any:
+def _at(values: object, keys: Keys) -> object:
     for key in keys:
         values = values.get(key) if isinstance(values, dict) else None
     return values

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -39,9 +38,7 @@ HOW = (
 BySplit = Mapping[str, Sequence[Results]]
 
 
-def summary(
-    name: str, todo: Plan, records: Sequence[Mapping[str, Any]], metrics: Mapping[str, Mapping[str, str]]
-) -> Record:
+def summary(name: str, todo: Plan, records: Sequence[Record], metrics: Mapping[str, Mapping[str, str]]) -> Record:
     """What is known after all repeats.
 
     Args:

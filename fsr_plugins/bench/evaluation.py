@@ -75,7 +75,7 @@ class Evaluator:
     def __init__(self, tests: TestSet, metrics: SuiteMetrics) -> None:
         self.tests, self.metrics = tests, metrics
         #: By batch, what metrics computed of HR, which is the same for every network.
-        self._of_hr: dict[int, dict[tuple[object, ...], object]] = {}
+        self._of_hr: dict[int, dict[tuple[str, ...], Tensor]] = {}
 
     def measure(self, candidate: Candidate) -> Measured:
         """Figures of one candidate, or of HR itself by the metrics that rate it.

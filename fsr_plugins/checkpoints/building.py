@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,8 +67,12 @@ class _Undrawn(TorchFunctionMode):
     """Draws no random numbers into tensors, which have no memory: that is most of the time that a sketch takes."""
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         given = kwargs or {}
         if getattr(func, '__name__', '') in _DRAWS:
             return args[0] if args else given['tensor']
@@ -132,8 +135,12 @@ class Modest(TorchDispatchMode):
         self.most = _most_numbers(state)
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: object, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., object],
+        types: object,
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         given = dict(kwargs or {})
         try:
             shapes, how = tree_map_only(Tensor, _outline, (tuple(args), given))

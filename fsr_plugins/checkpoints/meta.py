@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -55,7 +55,7 @@ Coordinate = Annotated[FiniteFloat, Field(ge=-(1 << 15), le=1 << 15)]
 Points = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=5, max_length=5), AfterValidator(_spread)]
 #: The size of a face as a share of LR's.
 Share = Annotated[FiniteFloat, Field(gt=0, le=64)]
-_Names = dict[StrictStr, Any]
+_Names = dict[StrictStr, object]
 
 
 @with_config(ConfigDict(extra='allow'))

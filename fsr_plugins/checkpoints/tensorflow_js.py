@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 
 #: The file of numbers ends so, and its manifest's name is its own without that, and this.
 SUFFIX, MANIFEST = '.bin', '-weights_manifest.json'
@@ -61,7 +62,7 @@ def read_tensorflow_js(file: BinaryIO, path: str | Path) -> dict[str, Tensor]:
     return state
 
 
-def _entry(entry: dict[str, Any]) -> tuple[str, tuple[int, ...], np.dtype[Any], float, float]:
+def _entry(entry: Record) -> tuple[str, tuple[int, ...], np.dtype[np.generic], float, float]:
     """Name, shape, kind, scale and minimum of one tensor."""
     how = entry.get('quantization') or {'dtype': entry['dtype']}
     shape = tuple(int(side) for side in entry['shape'])

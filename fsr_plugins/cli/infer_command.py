@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
 from fsr_plugins.errors import UserError
+from fsr_plugins.values import Record
 
 if TYPE_CHECKING:
     from fsr_plugins.restore import Mode
@@ -150,7 +150,7 @@ def _add_photographs(parser: ArgumentParser) -> None:
     )
 
 
-def _faces(found: Mapping[str, Any]) -> str:
+def _faces(found: Record) -> str:
     """How many faces there are, how many were restored, and which option left the others alone."""
     faces = [face for picture in found['pictures'].values() for face in picture.get('faces', ())]
     if not faces:
@@ -161,7 +161,7 @@ def _faces(found: Mapping[str, Any]) -> str:
     return f'{restored} of {len(faces)} faces restored' + (f' ({why})' if why else '')
 
 
-def _clip(found: Mapping[str, Any]) -> str:
+def _clip(found: Record) -> str:
     """What is to be said of a clip."""
     flicker = found['flicker']
     said = (

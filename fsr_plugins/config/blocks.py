@@ -21,9 +21,9 @@ from fsr_plugins.registry import lookup
 #: registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
 _NESTING = ('losses', 'degradations')
 #: What a block's ``type`` names: a class or a function.
-Target = Callable[..., Any]
+Target = Callable[..., object]
 #: A registry's name, or what finds the target by name and raises UserError.
-Finder = str | Callable[[str], Any]
+Finder = str | Callable[[str], Target]
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -86,7 +86,7 @@ def parameters(target: Target) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def check_arguments(
-    target: Target, arguments: Mapping[str, Any], keys: Keys, problems: Problems, *, given: int = 0
+    target: Target, arguments: Mapping[str, object], keys: Keys, problems: Problems, *, given: int = 0
 ) -> None:
     """Checks names and, where annotated, types of the arguments a block gives to ``target``."""
     named, open_ended = parameters(target)

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,9 +38,9 @@ class _Done(BaseModel):
     iterations: int
     seconds: float
     sha256: str
-    validation: dict[str, Any]
+    validation: dict[str, object]
     options: str
-    inputs: dict[str, Any] | None = None
+    inputs: dict[str, object] | None = None
     checkpoint: str | None = None
     networks: dict[str, _Network] = {}
     files: dict[str, str] = {}

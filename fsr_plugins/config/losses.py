@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, Field, GetCoreSchemaHandler
+from pydantic.config import JsonValue
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
@@ -52,7 +53,7 @@ class Loss:
         return core_schema.no_info_after_validator_function(cls, block)
 
 
-def _listed(needs: str | Sequence[str]) -> list[Any]:
+def _listed(needs: str | Sequence[str]) -> list[JsonValue]:
     return [needs] if isinstance(needs, str) else list(needs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from fsr_plugins.config.renames import renamed_key
 from fsr_plugins.config.yamlfile import DELETE, Document, Keys, parse_value
@@ -41,7 +40,9 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
             places = {key: where for key, where in document.places.items() if key[: len(target)] != target}
             around = (target[:length] for length in range(1, len(target) + 1))
             new = {key: place for key in around if key not in places}
-            document = Document(_put(document.values, target, given), {**places, **new})
+            changed = _put(document.values, target, given)
+            assert isinstance(changed, dict)
+            document = Document(changed, {**places, **new})
     return document
 
 
@@ -76,7 +77,7 @@ def _find(value: object, keys: Keys) -> object:
     return _Nothing if value is None else value
 
 
-def _put(values: Any, keys: Keys, value: Any) -> Any:
+def _put(values: object, keys: Keys, value: object) -> object:
     """A copy of ``values`` with ``value`` at ``keys``; mappings on the way are made where there are none."""
     if not keys:
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -114,18 +114,18 @@ def _table(fields: Mapping[str, FieldInfo], losses: Mapping[str, FieldInfo]) -> 
     return lines
 
 
-def _parts(annotation: Any) -> tuple[Any, ...]:
+def _parts(annotation: object) -> tuple[object, ...]:
     return getattr(annotation, '__args__', ()) or (annotation,)
 
 
-def _is_model(part: object) -> bool:
+def _is_model(part: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(part, type) and issubclass(part, BaseModel)
 
 
-def _said(annotation: Any) -> str:
+def _said(annotation: object) -> str:
     """A type in a word or two."""
-    origin: Any = getattr(annotation, '__origin__', None)
-    parts: tuple[Any, ...] = getattr(annotation, '__args__', ())
+    origin: object = getattr(annotation, '__origin__', None)
+    parts: tuple[object, ...] = getattr(annotation, '__args__', ())
     if annotation is Loss:
         return 'loss'
     if annotation is type(None):
@@ -134,7 +134,13 @@ def _said(annotation: Any) -> str:
         return 'mapping'
     if origin in (list, tuple):
         return f'list of {_said(parts[0])}'
-    names = {bool: 'true or false', int: 'whole number', float: 'number', str: 'text', object: 'anything'}
+    names: dict[object, str] = {
+        bool: 'true or false',
+        int: 'whole number',
+        float: 'number',
+        str: 'text',
+        object: 'anything',
+    }
     if annotation in names:
         return names[annotation]
     if hasattr(annotation, '__metadata__'):

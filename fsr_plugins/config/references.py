@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.checkpoints import network_file
 from fsr_plugins.config.problems import Problems
@@ -16,7 +15,9 @@ from fsr_plugins.values import Options
 PREFIX = 'stage:'
 
 
-def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Problems) -> tuple[Any, tuple[str, ...]]:
+def resolve(
+    opt: Options, folder: Path, stages: Mapping[str, Options], problems: Problems
+) -> tuple[Options, tuple[str, ...]]:
     """Replaces every reference in a stage's options by the path it stands for.
 
     ``stage:a/net_g`` is ``<folder>/a/models/net_g_latest.pth``; ``stage:a/thing`` is ``<folder>/a/thing``.
@@ -48,7 +49,7 @@ def resolve(opt: Any, folder: Path, stages: Mapping[str, Options], problems: Pro
             return str(network_file(folder / stage / 'models', thing))
         return str(folder / stage / thing)
 
-    return walk(opt, ()), tuple(needs)
+    return {key: walk(value, (key,)) for key, value in opt.items()}, tuple(needs)
 
 
 def _problem(stage: str, thing: str, stages: Mapping[str, Options]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from fsr_plugins.data.options import RENAMED
 from fsr_plugins.errors import UserError
@@ -50,12 +49,13 @@ def renamed(values: Options, places: Mapping[_Keys, str], name: str, warn: bool)
                 return (*old[:-1], new, *keys[len(old) :])
         return keys
 
-    def rebuilt(value: Any, keys: _Keys) -> Any:
+    def rebuilt(value: object, keys: _Keys) -> object:
         if isinstance(value, dict):
             return {moved.get((*keys, key), key): rebuilt(item, (*keys, key)) for key, item in value.items()}
         return value
 
-    return rebuilt(values, ()), {current(keys): place for keys, place in places.items()}
+    whole = {moved.get((key,), key): rebuilt(value, (key,)) for key, value in values.items()}
+    return whole, {current(keys): place for keys, place in places.items()}
 
 
 def _old_keys(value: object, keys: _Keys, suite: bool = False) -> Iterator[tuple[_Keys, str]]:
@@ -71,10 +71,10 @@ def _old_keys(value: object, keys: _Keys, suite: bool = False) -> Iterator[tuple
             yield from _old_keys(item, (*keys, key), suite)
 
 
-def renamed_key(keys: _Keys, value: Any, place: str) -> tuple[_Keys, Any]:
+def renamed_key(keys: _Keys, value: object, place: str) -> tuple[_Keys, object]:
     """:func:`renamed` for a single key and its value, as ``--set`` gives them."""
-    nested = value
-    for key in reversed(keys):
+    nested = {keys[-1]: value}
+    for key in reversed(keys[:-1]):
         nested = {key: nested}
     found, _ = renamed(nested, {}, place, True)
     current: list[str] = []

@@ -11,12 +11,18 @@ import torch
 from torch.utils.data import default_collate
 
 from fsr_plugins.data.image_dataset import ImageDataset, Values
+from fsr_plugins.values import ReadBlock
 
 Batch = Values
 
 
 class Samples(Protocol):
     """Any sized dataset of samples, BasicSR's too."""
+
+    @property
+    def opt(self) -> ReadBlock:
+        """Its block."""
+        ...
 
     def __len__(self) -> int:
         """How many samples there are."""

@@ -6,7 +6,7 @@ import math
 import re
 import warnings
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -29,7 +29,7 @@ from fsr_plugins.values import NAME
 from fsr_plugins.wording import wanted
 
 #: A dataset's block.
-Block = Mapping[str, Any]
+Block = Mapping[str, object]
 View = Literal['parsing', 'landmarks', 'identity', 'canny']
 
 

@@ -32,7 +32,7 @@ def seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(before[2])
 
 
-class SeededSamples(Dataset[Any]):
+class SeededSamples(Dataset[Batch]):
     """A dataset's samples by their numbers, epoch · n + index.
 
     Args:
@@ -46,13 +46,13 @@ class SeededSamples(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, number: int) -> Any:
+    def __getitem__(self, number: int) -> Batch:
         epoch, index = divmod(number, len(self.dataset))
         with seeded(mix(self.seed, epoch, index)):
             return self.dataset[index]
 
 
-def _collated(samples: list[Any]) -> Any:
+def _collated(samples: list[object]) -> object:
     """A batch as a worker of torch's lays it out; in the own process its layout would be that of the samples."""
     batch = default_collate(samples)
     if not isinstance(batch, dict):
@@ -82,14 +82,14 @@ class SeededLoader(TrainLoader):
     def __init__(self, dataset: Samples, batch_size: int, *, workers: int, pin_memory: bool, **order: int) -> None:
         super().__init__(dataset, batch_size, pin_memory=pin_memory, **order)
         self._workers = workers
-        self._made: Any = None
+        self._made: Iterator[Batch] | None = None
 
     def in_this_process(self) -> None:
         """Makes the batches without other processes: of one or two, starting them is what takes long."""
         self._workers = 0
 
     def __iter__(self) -> Iterator[Batch]:
-        loader: DataLoader[Any] = DataLoader(
+        loader: DataLoader[Batch] = DataLoader(
             SeededSamples(self.dataset, self.seed),
             batch_sampler=_Numbers(self),
             num_workers=self._workers,
@@ -114,7 +114,7 @@ def _begin_worker(number: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-class OneByOne(DataLoader[Any]):
+class OneByOne(DataLoader[Batch]):
     """BasicSR's own loader for validation: one sample after the other, in this process.
 
     Args:
@@ -127,16 +127,16 @@ class OneByOne(DataLoader[Any]):
         super().__init__(shown, batch_size=1, collate_fn=_collated, generator=torch.Generator())
 
 
-class _Beginning(Dataset[Any]):
+class _Beginning(Dataset[Batch]):
     """The first samples of a dataset that is the same otherwise."""
 
-    def __init__(self, dataset: Any, length: int) -> None:
+    def __init__(self, dataset: Samples, length: int) -> None:
         self.whole, self.length = dataset, min(length, len(dataset))
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Batch:
         return self.whole[index]
 
     def __getattr__(self, name: str) -> Any:

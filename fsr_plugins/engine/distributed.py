@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
@@ -200,11 +201,11 @@ def naming_lost_processes() -> Iterator[None]:
         ) from error
 
 
-def gather(value: Any) -> list[Any]:
+def gather(value: Result) -> list[Result]:
     """``value`` of every rank, in order, on every rank."""
     if not dist.is_initialized():
         return [value]
-    values: list[Any] = [None] * dist.get_world_size()
+    values = [value] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
 
@@ -273,7 +274,9 @@ def check_random_state(state: State) -> None:
         raise UserError('its random numbers are damaged') from error
 
 
-def _as_the_generators_take_them(state: State) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def _as_the_generators_take_them(
+    state: State,
+) -> tuple[tuple[object, ...], tuple[str, npt.NDArray[np.uint32], int, int, float]]:
     version, internal, gauss = state['python']
     name, keys, position, has_gauss, cached = state['numpy']
     numpy = (name, keys.numpy().astype(np.uint32), position, has_gauss, cached)

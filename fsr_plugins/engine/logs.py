@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -21,6 +21,9 @@ from fsr_plugins.engine.plain import json_text
 from fsr_plugins.errors import DiskError, UserError
 from fsr_plugins.models.saved_model import SavedModel
 from fsr_plugins.values import Record
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 logger = logging.getLogger(__name__)
 console = Console(stderr=False)
@@ -129,7 +132,7 @@ class StageLog:
         self._file.setFormatter(logging.Formatter('%(asctime)s %(levelname)s %(message)s'))
         package_logger.addHandler(self._file)
         self._records = folder / 'metrics.jsonl'
-        self._tensorboard: Any = None
+        self._tensorboard: SummaryWriter | None = None
         self._progress: Progress | None = None
 
     def begin(self, resumed_at: int, validation_due: bool = False) -> None:
@@ -205,7 +208,7 @@ class StageLog:
             self._file.close()
 
 
-def _tensorboard(folder: Path, options: LoggerOptions, resumed_at: int, name: str) -> Any:
+def _tensorboard(folder: Path, options: LoggerOptions, resumed_at: int, name: str) -> SummaryWriter | None:
     if options.wandb is not None and options.wandb.project:
         try:
             import wandb

@@ -16,7 +16,7 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: object, indent: int | None = None) -> str:
     """A value as JSON with a line's end; what is NaN or Inf is ``null``."""
     return json.dumps(plain(value), indent=indent, allow_nan=False) + '\n'
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +57,7 @@ def rows(model: FSRModel, loader: EvalLoader, indices: Sequence[int]) -> dict[st
     Returns:
         images (1, 3, H, W) RGB in [0, 1] by name; a network under two names (`result`, `snet`) is there once.
     """
-    dataset: Any = loader.dataset
+    dataset = loader.dataset
     nets = {net: name for name, net in reversed(model.evaluation.networks(model).items())}
     found: dict[str, list[Tensor]] = {}
     with networks.evaluating(*nets), model.precision.autocast():

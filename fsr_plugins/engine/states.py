@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 from pydantic import ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError, with_config
 from torch import Tensor
@@ -33,9 +33,9 @@ class _Model(TypedDict):
 
     nets: Annotated[dict[str, _Tensors], Field(min_length=1)]
     averages: dict[str, _Tensors]
-    optimizers: list[dict[str, Any]]
-    schedulers: list[dict[str, Any]]
-    scaler: dict[str, Any]
+    optimizers: list[State]
+    schedulers: list[State]
+    scaler: State
     log: dict[str, Tensor]
 
 
@@ -70,11 +70,11 @@ class TrainingState(TypedDict):
     validation: dict[str, dict[str, dict[str, float]]]
     validation_due: NotRequired[bool]
     random: Annotated[list[_Random], Field(min_length=1)]
-    own: NotRequired[Annotated[list[dict[str, Any]], Field(min_length=1)]]
+    own: NotRequired[Annotated[list[State], Field(min_length=1)]]
     model: _Model
     inputs: NotRequired[StageInputs]
     history: NotRequired[list[Change]]
-    manifests: NotRequired[dict[str, list[Any]]]
+    manifests: NotRequired[dict[str, list[object]]]
     way: NotRequired[dict[str, str | bool]]
 
 

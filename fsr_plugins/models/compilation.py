@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import nn
@@ -47,6 +47,6 @@ class Compilation:
         if self.mode in _RECORDING:
             torch.compiler.cudagraph_mark_step_begin()
 
-    def eager(self) -> AbstractContextManager[Any]:
+    def eager(self) -> AbstractContextManager[object]:
         """Inside, networks run as they are: a last batch of another size is no reason to compile anew."""
         return nullcontext() if self.mode is None else torch.compiler.set_stance('force_eager')

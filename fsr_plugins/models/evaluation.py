@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import cv2
 from torch import Tensor
@@ -104,7 +104,7 @@ class SetEvaluation:
             self.metrics |= {HR: rating} if rating else {}
 
     def update(
-        self, lq: Tensor, gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None
+        self, lq: Tensor, gt: Tensor | None, meta: Record, cache: dict[tuple[str, ...], Tensor] | None = None
     ) -> dict[str, Tensor]:
         """Runs every network on one batch; returns the quantised images by network.
 
@@ -114,7 +114,11 @@ class SetEvaluation:
         return self.take({name: enlarge(net, lq) for name, net in self.nets.items()}, gt, meta, cache)
 
     def take(
-        self, made: Mapping[str, Tensor], gt: Tensor | None, meta: Record, cache: dict[Any, Any] | None = None
+        self,
+        made: Mapping[str, Tensor],
+        gt: Tensor | None,
+        meta: Record,
+        cache: dict[tuple[str, ...], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Measures a batch of images by the names of what made them; returns them quantised.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
 
 import torch
 from pydantic import Field
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from fsr_plugins.archs.linear import LinearFace
 from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.networks import Net
 from fsr_plugins.registry import MODEL_REGISTRY
 from fsr_plugins.values import State
@@ -115,13 +117,13 @@ class LinearModel(FSRModel):
             net.up.copy_(whitened.t() @ first.float())
         self._is_solved = True
 
-    def validate(self, *args: Any, **kwargs: Any) -> Any:
+    def validate(self, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """As :meth:`FSRModel.validate`, of the solution so far."""
         if self.is_train:
             self.solve()
-        return super().validate(*args, **kwargs)
+        return super().validate(loader, save_to, suffix)
 
-    def save_networks(self, suffix: str) -> Any:
+    def save_networks(self, suffix: str) -> dict[str, Path]:
         """As :meth:`FSRModel.save_networks`, the solution so far."""
         self.solve()
         return super().save_networks(suffix)

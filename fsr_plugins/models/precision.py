@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +29,7 @@ class Precision:
         self.dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[name]
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == 'fp16')
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes and losses run."""
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.name != 'fp32')
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -156,7 +155,10 @@ class SavedModel(StageModel):
     def _check_optimizers(self, state: State) -> None:
         if not self.keeps_optimizers:
             return
-        parts: dict[str, Sequence[Any]] = {'optimizers': self.optimizers, 'schedulers': self.schedulers}
+        parts: dict[str, Sequence[Optimizer | LRScheduler]] = {
+            'optimizers': self.optimizers,
+            'schedulers': self.schedulers,
+        }
         for part, things in parts.items():
             if len(state[part]) != len(things):
                 raise UserError(f'it has {len(state[part])} {part}, the stage has {len(things)}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import quantise
 from fsr_plugins.models.networks import Net
 from fsr_plugins.models.stage_model import StageModel
-from fsr_plugins.models.strategies import Evaluation, NoEvaluation
+from fsr_plugins.models.strategies import Evaluated, Evaluation, NoEvaluation
 from fsr_plugins.registry import MODEL_REGISTRY
 
 
@@ -29,7 +29,9 @@ class SetGeneration(StageModel):
 
     generates_set: ClassVar[bool] = True
     output: ClassVar[str] = 'images.lmdb'
-    evaluation: ClassVar[Evaluation[Any]] = NoEvaluation('A stage that makes images trains nothing to be measured.')
+    evaluation: ClassVar[Evaluation[Evaluated]] = NoEvaluation(
+        'A stage that makes images trains nothing to be measured.'
+    )
 
     @abstractmethod
     def generate(self) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ _SEED = 0
 class Autocast(Protocol):
     """What evaluation needs of a model's precision."""
 
-    def autocast(self) -> AbstractContextManager[Any]:
+    def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes run."""
         ...
 
@@ -110,7 +110,7 @@ class Evaluation(ABC, Generic[ModelT]):
         return {}
 
 
-def lq_of(model: Evaluated, batch: Mapping[str, Any], name: str) -> Tensor:
+def lq_of(model: Evaluated, batch: Batch, name: str) -> Tensor:
     """Feeds a batch of the dataset ``name`` to the model and gives its LR images.
 
     Raises:
@@ -156,7 +156,7 @@ class SuperResolution(Evaluation[ModelT]):
 
     def validate(self, model: ModelT, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """See :meth:`Evaluation.validate`; figures of bicubic, of the networks and of the comparisons."""
-        dataset: Any = loader.dataset
+        dataset = loader.dataset
         name, scale = dataset.opt['name'], model.options.scale
         nets = self.networks(model)
         # A network under two names (`result`, `snet`) runs once.

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -31,6 +30,7 @@ from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.errors import DamagedError, NoRoomError, UserError, shown
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
+from fsr_plugins.values import Block
 
 
 def devices(stage: Stage) -> list[str]:
@@ -110,7 +110,7 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     try:
         with explained(f"the set '{data.name}' cannot be built"):
             if stage.generates_set:
-                dataset: Any = make_source(stage.options)
+                dataset: Sized = make_source(stage.options)
             else:
                 dataset = make_dataset(data, phase.split('_')[0], stage.options)
             if len(dataset) == 0:
@@ -200,7 +200,7 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
             f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
             "pip install fsr_plugins[wandb], or leave out 'project'."
         )
-    blocks: list[tuple[Keys, str, Any]] = [
+    blocks: list[tuple[Keys, str, Block]] = [
         (('train', key), 'losses', block) for key, block in loss_blocks(stage.opt).items()
     ]
     metrics = stage.options.metrics

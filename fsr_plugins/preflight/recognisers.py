@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import texts
@@ -57,7 +56,7 @@ def _trained_with(experiment: Experiment, stage: Stage) -> set[str]:
     return used
 
 
-def _published(value: Any) -> Iterator[Record]:
+def _published(value: object) -> Iterator[Record]:
     """Every block of a recogniser, or of a network whose features are taken, without a file of its own."""
     if isinstance(value, dict):
         for key in ('recogniser', 'features'):

@@ -82,14 +82,14 @@ def _to_pillow(larger: Image, alpha: Image | None, is_grey: bool = False) -> PIL
     return PILImage.fromarray(result[..., 0] if result.shape[2] == 1 else result)
 
 
-def _of_array(picture: npt.NDArray[Any], what: str) -> Opened:
+def _of_array(picture: npt.NDArray[np.generic], what: str) -> Opened:
     if picture.ndim not in (2, 3) or (picture.ndim == 3 and not 1 <= picture.shape[2] <= 4) or picture.size == 0:
         raise UserError(f"'{what}' is an array {picture.shape}: (H, W), or (H, W, C) with 1 to 4 channels is needed.")
     levels = _levels(picture, what)
     rgb, alpha = _split(levels)
     is_flat, is_grey = picture.ndim == 2, picture.ndim == 2 or picture.shape[2] < 3
 
-    def back(larger: Image, clear: Image | None) -> npt.NDArray[Any]:
+    def back(larger: Image, clear: Image | None) -> npt.NDArray[np.generic]:
         result = _joined(larger, clear, is_grey)
         result = result[..., 0] if is_flat else result
         return result if picture.dtype == np.uint8 else (result / np.float32(255)).astype(picture.dtype)
@@ -113,10 +113,10 @@ def _of_tensor(picture: Tensor, what: str) -> Opened:
     return Opened(inside.rgb, inside.alpha, back)
 
 
-def _levels(picture: npt.NDArray[Any], what: str) -> Image:
+def _levels(picture: npt.NDArray[np.generic], what: str) -> Image:
     """An array as uint8."""
     if picture.dtype == np.uint8:
-        return picture
+        return np.asanyarray(picture, np.uint8)
     if not np.issubdtype(picture.dtype, np.floating):
         raise UserError(f"'{what}' is of {picture.dtype}: uint8, or floats in [0, 1], are needed.")
     low, high = float(picture.min()), float(picture.max())

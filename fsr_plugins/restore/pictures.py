@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 #: Kinds of result; ``same``: as the input, or PNG where the input is of a kind that is not written.
 Extension = Literal['png', 'jpg', 'webp', 'same']
 #: By the suffix of a file, Pillow's name and how it is written.
-_WRITTEN: dict[str, tuple[str, dict[str, Any]]] = {
+_WRITTEN: dict[str, tuple[str, dict[str, bytes | int]]] = {
     '.png': ('PNG', {}),
     '.jpg': ('JPEG', {'quality': 95, 'subsampling': 0}),
     '.jpeg': ('JPEG', {'quality': 95, 'subsampling': 0}),

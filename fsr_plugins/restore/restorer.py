@@ -22,10 +22,11 @@ from fsr_plugins.restore.network import FaceNetwork
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import enlarged_alpha
 from fsr_plugins.restore.restorers import PhotographFaces, Photographs
+from fsr_plugins.values import Record
 
 #: A picture: of Pillow; an array (H, W) or (H, W, C) or a tensor (C, H, W), uint8 or float in [0, 1], C being 1 (grey),
 #: 2 (grey and alpha), 3 (RGB) or 4 (RGB and alpha); or the path of a file.
-Picture: TypeAlias = PILImage.Image | npt.NDArray[Any] | Tensor | str | Path
+Picture: TypeAlias = PILImage.Image | npt.NDArray[np.generic] | Tensor | str | Path
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class Restorer:
         return results
 
 
-def _report(about: dict[str, Any]) -> FaceReport:
+def _report(about: Record) -> FaceReport:
     return FaceReport(
         tuple(about['box']),
         about['score'],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,7 +13,7 @@ from fsr_plugins.errors import UserError
 NAME = 'manifest.json'
 
 #: Plain values by name, as JSON holds them.
-Json = dict[str, Any]
+Json = dict[str, object]
 
 Holding = Literal['identity', 'landmarks', 'parsing']
 

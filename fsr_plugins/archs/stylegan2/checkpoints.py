@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,7 +32,7 @@ _DECODER_WORDS = (
 _CRITIC_WORDS = ((r'^convs\.', 'conv_body.'),)
 
 
-def convert(checkpoint: Mapping[str, object], net: Network, source: str = 'the checkpoint') -> StateDict:
+def convert(checkpoint: object, net: Network, source: str = 'the checkpoint') -> StateDict:
     """The state of ``net`` from a checkpoint of BasicSR or of rosinality/stylegan2-pytorch.
 
     BasicSR's keys are those of this toolkit. Filters, which rosinality's files hold, are compared with the network's

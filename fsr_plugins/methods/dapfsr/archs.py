@@ -19,6 +19,7 @@ from fsr_plugins.losses.vgg import MEAN, STD
 from fsr_plugins.methods.dapfsr.backbone import AlignedResNet
 from fsr_plugins.methods.dapfsr.blocks import PooledHead, PyramidHead
 from fsr_plugins.registry import ARCH_REGISTRY, build, lookup
+from fsr_plugins.values import ReadBlock
 
 
 @ARCH_REGISTRY.register()
@@ -157,8 +158,8 @@ class DAPFSR(nn.Module):
 
     def __init__(
         self,
-        encoder: Mapping[str, Any] | DAPEncoder | None = None,
-        decoder: Mapping[str, Any] | StyleGAN2Decoder | None = None,
+        encoder: ReadBlock | DAPEncoder | None = None,
+        decoder: ReadBlock | StyleGAN2Decoder | None = None,
     ) -> None:
         super().__init__()
         self.encoder: DAPEncoder = _made(encoder, 'DAPEncoder')
@@ -176,6 +177,6 @@ class DAPFSR(nn.Module):
         return self.decoder(self.encoder(lq), input_is_latent=True, noise=self.decoder.no_noise())
 
 
-def _made(given: Mapping[str, Any] | nn.Module | None, default: str) -> Any:
+def _made(given: ReadBlock | nn.Module | None, default: str) -> Any:
     """The network, built if it is given as a block."""
     return given if isinstance(given, nn.Module) else build('archs', given or {'type': default})

@@ -123,7 +123,7 @@ def load_own_state(
             part.training = training
 
 
-def _taken(value: Any, aside: set[int]) -> tuple[str, Any]:
+def _taken(value: object, aside: set[int]) -> tuple[str, object]:
     if _keeps_itself(value) or id(value) in aside:
         return _ELSEWHERE
     if isinstance(value, Tensor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
@@ -34,7 +34,11 @@ class Intercepted(BaseModel):
         super().feed_data({key: value.detach() if isinstance(value, Tensor) else value for key, value in data.items()})
 
     def save_network(
-        self, net: nn.Module | Sequence[nn.Module], net_label: str, current_iter: int, param_key: Any = PARAMS
+        self,
+        net: nn.Module | Sequence[nn.Module],
+        net_label: str,
+        current_iter: int,
+        param_key: str | Sequence[str] = PARAMS,
     ) -> None:
         """See BasicSR; nothing is written."""
         nets = list(net) if isinstance(net, list | tuple) else [net]

@@ -132,7 +132,7 @@ class HostedModel(SavedModel):
         with cuda_stays_on(self.device):
             self.model.feed_data({key: _as_floats(value) for key, value in data.items()})
 
-    def check_data(self, dataset: Any) -> None:
+    def check_data(self, dataset: object) -> None:
         """Nothing is known of what the model needs; see :class:`FSRModel`."""
 
     def optimize_parameters(self, current_iter: int) -> None:
@@ -268,7 +268,7 @@ class HostedModel(SavedModel):
         return lines
 
 
-def _as_floats(value: Any) -> Any:
+def _as_floats(value: object) -> object:
     if isinstance(value, Tensor) and value.ndim == 4 and value.dtype == torch.uint8:
         return value.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
     return value
@@ -279,7 +279,7 @@ def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
 
 
 @cache
-def hosted(cls: type[Any]) -> type[Any]:
+def hosted(cls: type[object]) -> type[object]:
     """The class that runs models of ``cls`` here: itself if it is of this toolkit, else an adaptor of its name."""
     if not isinstance(cls, type) or issubclass(cls, StageModel) or not issubclass(cls, BaseModel):
         return cls

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.strategies import Evaluation
@@ -28,13 +28,13 @@ class Figures:
         self.name = name
         self.found: dict[str, float] = {}
 
-    def add_scalar(self, tag: str, value: Any, *_: object, **__: object) -> None:
+    def add_scalar(self, tag: str, value: SupportsFloat, *_: object, **__: object) -> None:
         """Takes ``metrics/<set>/<metric>``, ``metrics/<metric>`` or another name."""
         key = tag.removeprefix(_PREFIX).removeprefix(f'{self.name}/')
         if '/' not in key:
             self.found[key] = float(value)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         """Whatever else such a writer can; nothing is done."""
         if not name.startswith('add_'):
             raise AttributeError(name)

@@ -8,7 +8,6 @@ import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
@@ -37,7 +36,7 @@ CSS = """
 """
 
 
-def _uploaded(payload: Any) -> tuple[str, str]:
+def _uploaded(payload: gr.data_classes.ImageData) -> tuple[str, str]:
     """Path and name of an uploaded file: nothing but this toolkit's own reader decodes it."""
     return payload.path, re.sub(r'[^\w .()-]', '_', Path(payload.orig_name or payload.path).name) or 'picture'
 
@@ -48,7 +47,9 @@ class _Page(gr.Blocks):
     folder: Path
     networks: Sequence[str]
 
-    async def preprocess_data(self, block_fn: Any, inputs: list[Any], state: Any, explicit_call: bool = False) -> Any:
+    async def preprocess_data(
+        self, block_fn: object, inputs: list[object], state: object, explicit_call: bool = False
+    ) -> object:
         """As Gradio does; whatever is wrong with the values is one sentence, without a traceback in the log."""
         try:
             _check(inputs, self.networks, self.folder)
@@ -146,7 +147,7 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
     return page.queue(max_size=WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def _inputs(networks: Sequence[str]) -> tuple[Any, ...]:
+def _inputs(networks: Sequence[str]) -> tuple[gr.Image, gr.Radio, gr.Slider, gr.Radio, gr.Button]:
     """Picture, network, strength, mode, and the button."""
     with gr.Column():
         picture = gr.Image(label='Picture', sources=['upload', 'webcam', 'clipboard'], type='filepath', height=300)
@@ -160,7 +161,7 @@ def _inputs(networks: Sequence[str]) -> tuple[Any, ...]:
     return picture, network, strength, mode, button
 
 
-def _outputs() -> list[Any]:
+def _outputs() -> list[gr.components.Component]:
     """The result's file, the sentence, the table of faces, before and after."""
     said = gr.Markdown(elem_id='said')
     compared = gr.ImageSlider(label='Before and after', format='png', buttons=['fullscreen'], max_height=700)

@@ -15,12 +15,11 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from fsr_plugins.atomic import cannot_be_made
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.restore.page.folder import sweep
-from fsr_plugins.restore.page.guard import Guard
+from fsr_plugins.restore.page.guard import Application, Guard
 from fsr_plugins.restore.page.service import MOST_BYTES, Service
 from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.restore.restorers import Photographs
@@ -131,7 +130,7 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
             await task
 
     page = build(service, worker, folder)
-    app: Any = gr.mount_gradio_app(
+    app: Application = gr.mount_gradio_app(
         FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=cleaned),
         page,
         path='/',
@@ -149,7 +148,7 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
     )
     address, port = listening.getsockname()[:2]
     is_local = ipaddress.ip_address(address).is_loopback
-    guard: Any = Guard(app, folder, MOST_BYTES, _LOCAL | {host.lower()} if is_local else None)
+    guard = Guard(app, folder, MOST_BYTES, _LOCAL | {host.lower()} if is_local else None)
     server = uvicorn.Server(
         uvicorn.Config(
             guard,

@@ -8,7 +8,8 @@ import queue
 import threading
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 T = TypeVar('T')
 #: Seconds that a step of the work may take before the thread is left behind at the end.
@@ -26,7 +27,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
-        self._jobs: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name='restoring', daemon=True)
 
     def __enter__(self) -> Worker:
@@ -42,13 +43,8 @@ class Worker:
     def _work(self) -> None:
         try:
             while (todo := self._jobs.get()) is not None:
-                future, job = todo
-                if future.set_running_or_notify_cancel():
-                    try:
-                        future.set_result(job())
-                    except Exception as error:  # it is raised where the result is waited for
-                        future.set_exception(error)
-                del future, job, todo
+                todo()
+                del todo
         except _Ended:
             pass
 
@@ -59,5 +55,13 @@ class Worker:
             Exception: what the job raises, when the result is waited for.
         """
         future: Future[T] = Future()
-        self._jobs.put((future, job))
+        self._jobs.put(partial(_do, future, job))
         return asyncio.wrap_future(future)
+
+
+def _do(future: Future[T], job: Callable[[], T]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(job())
+        except Exception as error:  # it is raised where the result is waited for
+            future.set_exception(error)

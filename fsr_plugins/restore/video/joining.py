@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.images import shown
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from av.container import InputContainer, OutputContainer
     from av.packet import Packet
     from av.stream import Stream
+    from av.video.stream import VideoStream
 
 #: FFmpeg's names of the kinds of results.
 _MUXERS = {'.mp4': 'mp4', '.mov': 'mov', '.mkv': 'matroska'}
 #: By its time in seconds and its stream, a packet.
-_Timed = tuple[Fraction, int, Any]
+_Timed = tuple[Fraction, int, 'Packet']
 
 
 def check_sounds(header: ClipHeader, source: Path, suffix: str) -> None:
@@ -83,8 +84,11 @@ def join(source: Path, header: ClipHeader, times: int, pieces: Iterable[Pieces],
 _KEPT = frozenset({'title', 'artist', 'date', 'comment', 'creation_time', 'location', 'copyright', 'description'})
 
 
-def _add_video(output: OutputContainer, header: ClipHeader, times: int) -> Any:
-    stream: Any = output.add_stream(encoder_name(), rate=header.rate)
+def _add_video(output: OutputContainer, header: ClipHeader, times: int) -> VideoStream:
+    from av.video.stream import VideoStream
+
+    stream = output.add_stream(encoder_name(), rate=header.rate)
+    assert isinstance(stream, VideoStream)
     configure(stream.codec_context, header, times)
     stream.time_base = header.time_base
     if header.rotation:
@@ -102,7 +106,7 @@ def _add_sounds(output: OutputContainer, container: InputContainer) -> dict[int,
     return copies
 
 
-def _frames(pieces: Iterable[Pieces], video: Any, header: ClipHeader) -> Iterator[_Timed]:
+def _frames(pieces: Iterable[Pieces], video: VideoStream, header: ClipHeader) -> Iterator[_Timed]:
     from av.packet import Packet
 
     for piece in pieces:

@@ -71,7 +71,7 @@ class Parts:
         """Removes the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def write(self, kind: str, number: int, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    def write(self, kind: str, number: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Writes one part, whole.
 
         Raises:

@@ -18,11 +18,13 @@ from documented import ROOT, Shown
 from fsr_plugins import config
 from fsr_plugins.bench import suite as suites
 from fsr_plugins.checkpoints.bundled import bundled
+from fsr_plugins.config.bundled import located
 from fsr_plugins.portraits import render
 
 
 def option_file(name: Path, shown: Shown, folder: Path) -> Path:
-    """The file of ``-opt``: of the repository, beside the page, or a block of the page, which is written down."""
+    """The file of ``-opt``: of the repository, beside the page, or a block of the page, which is written down,
+    or a bundled name."""
     for place in (ROOT, (ROOT / shown.page).parent):
         if (place / name).is_file():
             return place / name
@@ -35,7 +37,9 @@ def option_file(name: Path, shown: Shown, folder: Path) -> Path:
                 (folder / 'options').symlink_to(ROOT / 'options')
             file.write_text('\n'.join(lines) + '\n', encoding='utf-8')
             return file
-    raise AssertionError(f'{shown}: no option file {name}')
+    bundled_file = located(name)
+    assert bundled_file.is_file(), f'{shown}: no option file {name}'
+    return bundled_file
 
 
 def check(arguments: Namespace, shown: Shown, folder: Path) -> None:

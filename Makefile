@@ -23,7 +23,7 @@ BASICSR := basicsr==1.4.2
 BUILD_TOOLS := 'setuptools>=70' wheel Cython 'numpy>=1.26' 'scipy<1.18'
 
 .DELETE_ON_ERROR:
-.PHONY: help setup faces web demo test test-long docs campaign lint clean
+.PHONY: help setup faces web demo test test-fast test-long docs campaign lint clean
 
 help:
 	@echo 'make setup     create .venv and install everything into it (quick when nothing changed)'
@@ -31,6 +31,7 @@ help:
 	@echo 'make web       set up, with MediaPipe, then Gradio and spandrel: the page of fsr serve, networks of others'
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test      set up, then every check and every test, but the long ones'
+	@echo 'make test-fast set up, then the tests of single parts: no processes, no training, below 90 s on two cores'
 	@echo 'make test-long set up, then the long tests alone: the site, the notebook, a browser (Chromium, where there is one)'
 	@echo 'make docs      set up, then the site: open build/site/README.html'
 	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
@@ -102,6 +103,11 @@ lint: setup
 
 test: lint web
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25 -m 'not long'
+
+# Parts alone: what trains or starts processes is left to `make test`.
+FAST := $(addprefix tests/,archs checkpoints config data degradations faces losses measuring metrics portraits stores)
+test-fast: setup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m 'not long and not slow and not gpu' $(FAST) tests/test_links.py
 
 test-long: web docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --durations 25 -m long

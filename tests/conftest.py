@@ -65,6 +65,12 @@ def full_precision(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept of stores between runs lies in the test's own folder."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
 def experiment_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The option file, in the working directory beside its data (10 images to train on: no multiple of the batch)."""
     monkeypatch.chdir(tmp_path)

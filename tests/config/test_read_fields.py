@@ -59,6 +59,7 @@ def run(*arguments: str) -> None:
     assert main(list(arguments)) == 0, arguments
 
 
+@pytest.mark.slow
 def test_every_field_of_a_stage_is_read(experiment_file: Path, reads: set[tuple[type, str]]) -> None:
     for command in ('doctor', 'train', 'test'):
         run(command, '-opt', str(experiment_file))

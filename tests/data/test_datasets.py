@@ -16,10 +16,7 @@ from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.records import Face
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('own_cache')
 
 
 def coordinates(height: int, width: int, number: int = 0) -> np.ndarray:

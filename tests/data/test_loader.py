@@ -20,10 +20,7 @@ from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.records import Face
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('own_cache')
 
 
 @pytest.fixture
@@ -149,6 +146,7 @@ def test_wrong_numbers_are_refused(dataset: FaceDataset) -> None:
         TrainLoader(dataset, 1, rank=2, world_size=2)
 
 
+@pytest.mark.slow
 def test_the_interpreter_ends_while_batches_wait(dataset: FaceDataset) -> None:
     script = f"""
 from fsr_plugins.data import FaceDataset, TrainLoader

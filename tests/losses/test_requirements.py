@@ -54,6 +54,7 @@ def test_absent_vgg_is_one_line(offline: Path, tmp_path: Path) -> None:
         assert part in message
 
 
+@pytest.mark.slow
 def test_a_file_put_where_the_message_says_is_used(
     offline: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

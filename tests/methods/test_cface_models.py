@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from stepping import assert_log, same, train, weights
 from tiny import networks_of, replace_loss
 from torch import Tensor, nn
 
@@ -144,27 +145,6 @@ def l_fr_by_hand(model: CFaceJointModel, data: dict[str, Any]) -> Tensor:
     return (logits.logsumexp(dim=1) - logits[torch.arange(8), labels]).mean()
 
 
-def train(model: Any, data: dict[str, Any], iterations: int = 1, first: int = 1) -> dict[str, float]:
-    for current in range(first, first + iterations):
-        model.feed_data(data)
-        model.optimize_parameters(current)
-    return dict(model.get_current_log())
-
-
-def assert_log(log: dict[str, float], expected: dict[str, Any]) -> None:
-    assert set(log) == set(expected)
-    for name, value in expected.items():
-        assert log[name] == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
-
-
-def weights(net: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return all(torch.equal(first[name], second[name]) for name in first.keys() | second.keys())
-
-
 def learned(model: Any, data: dict[str, Any]) -> set[str]:
     """The networks that one step changes."""
     before = {label: weights(getattr(model, label)) for label in model.networks if getattr(model, label) is not None}
@@ -251,7 +231,7 @@ def test_the_mean_embedding_goes_on_where_it_was(data: dict[str, Any]) -> None:
     resumed.check_training_state(state)
     resumed.load_training_state(state)
     for model in (whole, resumed):
-        train(model, other, first=2)
+        train(model, other, 2)
     assert same(weights(whole.net_g), weights(resumed.net_g))
     mean = torch.nn.functional.normalize(whole.net_r(torch.cat([aligned(image(each['gt']), data['landmarks'])
         for each in (data, other)]))).mean(dim=0)  # fmt: skip
@@ -290,7 +270,7 @@ def test_recogniser_learns_in_the_joint_step_alone(data: dict[str, Any]) -> None
 def test_frozen_recogniser_is_bit_identical(data: dict[str, Any]) -> None:
     model = gan()
     before = weights(model.net_r)
-    train(model, data, iterations=3)
+    train(model, data, 1, 2, 3)
     assert same(before, weights(model.net_r))
     assert 'net_r' not in model.optimizers_by_net
     assert all(p.grad is None and not p.requires_grad for p in model.net_r.parameters())
@@ -308,7 +288,7 @@ def test_identity_loss_never_trains_the_recogniser(data: dict[str, Any]) -> None
 @pytest.mark.parametrize('make', [gan, joint])
 def test_identity_loss_alone_trains_the_generator(data: dict[str, Any], make: Any) -> None:
     model = make({'network_d': None}, gan_opt=None, pixel_opt=None)
-    first, last = train(model, data), train(model, data, iterations=10)
+    first, last = train(model, data), train(model, data, *range(1, 11))
     assert 0 < last['l_cface'] < first['l_cface']
 
 
@@ -338,7 +318,7 @@ def test_recogniser_stays_in_float32_under_bf16(data: dict[str, Any], make: Any,
     model.net_r.register_forward_hook(lambda net, given, output: seen.append((given[0].dtype, output.dtype)))
     generated: list[torch.dtype] = []
     model.net_g.register_forward_hook(lambda net, given, output: generated.append(output.dtype))
-    log = train(model, data, iterations=2)
+    log = train(model, data, 1, 2)
     assert set(seen) == {(torch.float32, torch.float32)}
     assert set(generated) == {torch.bfloat16}
     assert all(np.isfinite(list(log.values())))
@@ -347,12 +327,12 @@ def test_recogniser_stays_in_float32_under_bf16(data: dict[str, Any], make: Any,
 @pytest.mark.parametrize('make', [gan, joint])
 def test_resumed_training_is_that_without_a_break(data: dict[str, Any], make: Any) -> None:
     whole = make()
-    train(whole, data, iterations=4)
+    train(whole, data, 1, 2, 3, 4)
     begun = make()
-    train(begun, data, iterations=2)
+    train(begun, data, 1, 2)
     resumed = make()
     resumed.load_training_state(copy.deepcopy(begun.training_state()))
-    train(resumed, data, iterations=2, first=3)
+    train(resumed, data, 3, 4)
     for label in whole.trainable():
         assert same(weights(getattr(whole, label)), weights(getattr(resumed, label))), label
 

@@ -165,7 +165,7 @@ def test_every_file_has_a_name_of_its_own() -> None:
     ],
 )
 def test_switches(override: str) -> None:
-    stages(PAPER, override)
+    assert stages(PAPER, override) != stages(PAPER)
 
 
 def test_a_switch_that_does_not_exist_is_refused() -> None:

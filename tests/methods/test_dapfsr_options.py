@@ -186,8 +186,11 @@ def test_every_file_has_a_name_of_its_own() -> None:
         'stages.encoder.network_e.backbone=resnet18',
         'stages.encoder.train.backbone_weights=null',
         'stages.encoder.train.perceptual_opt.features={type: MobileFaceNet, layers: [blocks.4], _delete_: true}',
-        'oneshot.exemplars=1',
     ],
 )
 def test_switches(override: str) -> None:
-    stages(PAPER, override)
+    assert stages(PAPER, override) != stages(PAPER)
+
+
+def test_the_number_of_exemplars_is_a_switch() -> None:
+    assert config.load(OPTIONS / PAPER, ['oneshot.exemplars=1']).oneshot.exemplars == 1

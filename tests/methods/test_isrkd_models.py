@@ -12,6 +12,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from stepping import assert_log, train, weights
 from tiny import networks_of
 from torch import Tensor, nn
 
@@ -117,23 +118,6 @@ def kd_by_hand(model: ISRKDIncrementalModel, data: dict[str, Any], scale: float 
     }
 
 
-def train(model: Any, data: dict[str, Any], iterations: int = 1) -> dict[str, float]:
-    for current in range(1, iterations + 1):
-        model.feed_data(data)
-        model.optimize_parameters(current)
-    return dict(model.get_current_log())
-
-
-def assert_log(log: dict[str, float], expected: dict[str, Any]) -> None:
-    assert set(log) == set(expected)
-    for name, value in expected.items():
-        assert log[name] == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
-
-
-def weights(net: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
-
-
 def learned(model: Any, data: dict[str, Any]) -> set[str]:
     """The networks that one step changes."""
     before = {label: weights(getattr(model, label)) for label in model.networks if getattr(model, label) is not None}
@@ -194,7 +178,7 @@ def test_every_network_but_the_teacher_learns(data: dict[str, Any]) -> None:
 def test_teacher_is_bit_identical_and_gets_no_gradient(data: dict[str, Any]) -> None:
     model = incremental()
     before = weights(model.net_t)
-    train(model, data, iterations=3)
+    train(model, data, 1, 2, 3)
     assert all(torch.equal(before[name], tensor) for name, tensor in weights(model.net_t).items())
     assert not model.net_t.training
     assert all(p.grad is None and not p.requires_grad for p in model.net_t.parameters())
@@ -240,7 +224,7 @@ def test_features_can_be_compared_on_the_scale_of_the_images(data: dict[str, Any
 
 def test_distillation_draws_another_network_to_the_teacher(data: dict[str, Any]) -> None:
     model = incremental({'network_d': None}, **NO_PIXELS)
-    first, last = train(model, data), train(model, data, iterations=20)
+    first, last = train(model, data), train(model, data, *range(1, 21))
     assert last['l_response'] < 0.9 * first['l_response']
 
 

@@ -114,7 +114,7 @@ def test_every_file_of_the_paper_has_a_name_of_its_own() -> None:
     ],
 )
 def test_switches(override: str) -> None:
-    stages('isrkd.yml', override)
+    assert stages('paper/isrkd.yml', override) != stages('paper/isrkd.yml')
 
 
 def test_a_range_that_is_none_is_refused() -> None:

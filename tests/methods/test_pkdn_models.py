@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 import torch
+from stepping import assert_log, same, train, weights
 from tiny import networks_of
-from torch import Tensor, nn
+from torch import Tensor
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import load_plugins
@@ -64,27 +65,6 @@ def data() -> dict[str, Any]:
 
 def l1(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).abs().mean()
-
-
-def weights(net: nn.Module) -> list[Tensor]:
-    return [tensor.clone() for tensor in net.state_dict().values()]
-
-
-def same(first: list[Tensor], second: list[Tensor]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
-
-
-def train(model: Any, data: dict[str, Any], *iterations: int) -> dict[str, float]:
-    for iteration in iterations:
-        model.feed_data(data)
-        model.optimize_parameters(iteration)
-    return dict(model.get_current_log())
-
-
-def assert_log(log: dict[str, float], expected: dict[str, Any]) -> None:
-    assert set(log) == set(expected)
-    for name, value in expected.items():
-        assert log[name] == pytest.approx(float(value), rel=1e-4), name
 
 
 @torch.no_grad()

@@ -66,7 +66,7 @@ def for_both(argument: str) -> list[str]:
     ],
 )
 def test_every_row_of_table_2_and_every_silent_point_is_a_switch(overrides: list[str]) -> None:
-    stages(PAPER[0], *overrides)
+    assert stages(PAPER[0], *overrides) != stages(PAPER[0])
 
 
 def test_a_switch_that_does_not_exist_is_refused() -> None:

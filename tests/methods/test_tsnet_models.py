@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from stepping import assert_log, same, weights
 from tiny import networks_of
 from torch import Tensor, nn
 
@@ -86,20 +87,12 @@ def tells(real: Tensor, fake: Tensor) -> Tensor:
     return -torch.sigmoid(real).log().mean() - (1 - torch.sigmoid(fake)).log().mean()
 
 
-def weights(net: nn.Module) -> list[Tensor]:
-    return [tensor.clone() for tensor in net.state_dict().values()]
-
-
 def learned(model: Any, data: dict[str, Any]) -> set[str]:
     """The networks that one step changes."""
     before = {label: weights(getattr(model, label)) for label in model.networks if getattr(model, label) is not None}
     model.feed_data(data)
     model.optimize_parameters(1)
-    return {
-        label
-        for label, old in before.items()
-        if not all(torch.equal(a, b) for a, b in zip(old, weights(getattr(model, label)), strict=True))
-    }
+    return {label for label, old in before.items() if not same(old, weights(getattr(model, label)))}
 
 
 class HalfBrightness(nn.Module):
@@ -130,13 +123,6 @@ def by_hand(model: TSNetJointModel, gt: Tensor, real_lq: Tensor, teacher_lq: Ten
     }
 
 
-def assert_log(model: Any, expected: dict[str, Any]) -> None:
-    log = model.get_current_log()
-    assert set(log) == set(expected)
-    for name, value in expected.items():
-        assert log[name] == pytest.approx(float(value), rel=1e-4, abs=1e-6), name
-
-
 def test_losses_of_the_joint_stage_by_hand(data: dict[str, Any]) -> None:
     model = joint()
     model.net_de = HalfBrightness()
@@ -144,7 +130,7 @@ def test_losses_of_the_joint_stage_by_hand(data: dict[str, Any]) -> None:
     expected = by_hand(model, gt, real_lq, 0.5 * F.avg_pool2d(gt, 4))
     model.feed_data(data)
     model.optimize_parameters(1)
-    assert_log(model, expected)
+    assert_log(model.get_current_log(), expected)
 
 
 def test_teacher_on_bicubic_pairs_by_hand(data: dict[str, Any]) -> None:
@@ -156,7 +142,7 @@ def test_teacher_on_bicubic_pairs_by_hand(data: dict[str, Any]) -> None:
     expected = by_hand(model, gt, real_lq, model.lq)
     model.net_de = None  # type: ignore[assignment]
     model.optimize_parameters(1)
-    assert_log(model, expected)
+    assert_log(model.get_current_log(), expected)
 
 
 def test_noise_on_the_teachers_lr_by_hand(data: dict[str, Any]) -> None:
@@ -169,7 +155,7 @@ def test_noise_on_the_teachers_lr_by_hand(data: dict[str, Any]) -> None:
     torch.manual_seed(3)
     model.feed_data(data)
     model.optimize_parameters(1)
-    assert_log(model, expected)
+    assert_log(model.get_current_log(), expected)
 
 
 def test_losses_of_the_degradation_stage_by_hand(data: dict[str, Any]) -> None:
@@ -188,7 +174,7 @@ def test_losses_of_the_degradation_stage_by_hand(data: dict[str, Any]) -> None:
     torch.testing.assert_close(model.lq[inside], bicubic[inside], rtol=0, atol=0.6 / 255)
     expected['l_pix'] = (generated - model.lq).abs().mean()
     model.optimize_parameters(1)
-    assert_log(model, expected)
+    assert_log(model.get_current_log(), expected)
 
 
 def test_both_networks_of_the_degradation_stage_learn(data: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def test_paper_schedule_counts_20000_hr_images() -> None:
     ],
 )
 def test_every_row_of_table_3_is_a_switch(overrides: list[str]) -> None:
-    stages('tsnet.yml', *overrides)
+    assert stages('tsnet.yml', *overrides) != stages('tsnet.yml')
 
 
 def test_a_switch_that_does_not_exist_is_refused() -> None:

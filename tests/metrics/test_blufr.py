@@ -323,6 +323,7 @@ def _share(rank: int, port: int, protocol: Path, out: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_figure_of_one(tmp_path: Path) -> None:
     """Every other image each, then all in one process and none in the other."""
     path = written(tmp_path, Benchmark().variables())

@@ -50,6 +50,7 @@ def _gather(rank: int, port: int, out: Path) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_figure_of_one(tmp_path: Path) -> None:
     """Shares of 5 and 2 images, then all images in one process and none in the other."""
     with socket.socket() as free:

@@ -26,6 +26,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'losses'), [('EDSR', 20), ('SwinIR', 20), ('MSRGAN', 80), ('ESRGAN', 80), ('MSRGAN, net_d_iters 2', 44)]
 )

@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from stepping import train
 from torch import Tensor, nn
 
 from fsr_plugins.degradations.bicubic import BicubicDown
@@ -32,13 +33,6 @@ def batch() -> dict[str, Any]:
     numbers = torch.Generator().manual_seed(1)
     gt = torch.randint(256, (3, 32, 32, 3), generator=numbers, dtype=torch.uint8)
     return {'gt': gt, 'seed': torch.arange(3), 'gt_path': ['a', 'b', 'c']}
-
-
-def train(model: GANModel, batch: dict[str, Any], *iterations: int) -> dict[str, float]:
-    for iteration in iterations:
-        model.feed_data(batch)
-        model.optimize_parameters(iteration)
-    return dict(model.get_current_log())
 
 
 def weights(net: nn.Module) -> Tensor:

@@ -108,7 +108,8 @@ def test_data_that_is_gone_after_the_end_is_not_missed(experiment_file: Path) ->
 def test_data_that_lies_elsewhere_is_the_same_data(experiment_file: Path) -> None:
     stop_at(experiment_file, 4)
     shutil.move('data/train', 'data/moved')
-    pipeline.run(config.load(experiment_file, ['datasets.train.dataroot_gt=data/moved']))
+    summary = pipeline.run(config.load(experiment_file, ['datasets.train.dataroot_gt=data/moved']))
+    assert set(summary['stages']) == {'first', 'second'}
 
 
 def test_accepted_changes_are_told_by_every_checkpoint(experiment_file: Path) -> None:

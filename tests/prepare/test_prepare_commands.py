@@ -34,7 +34,7 @@ def parsed(command: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize('command', COMMANDS)
 def test_commands_are_understood(command: str) -> None:
-    parsed(command)
+    assert vars(parsed(command))
 
 
 def test_there_are_commands() -> None:

@@ -27,10 +27,7 @@ from fsr_plugins.stores.records import Face
 from fsr_plugins.stores.store import Store
 from fsr_plugins.stores.verify import verify
 
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('own_cache')
 
 
 def make_faces(number: int = 6, size: tuple[int, int] = (20, 16), full: bool = True) -> list[Face]:

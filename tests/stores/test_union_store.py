@@ -26,9 +26,7 @@ from fsr_plugins.stores.verify import verify
 SPECS = ('a.lmdb', 'b', 'c.lmdb')
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+pytestmark = pytest.mark.usefixtures('own_cache')
 
 
 def faces(seed: int, number: int = 3, size: int = 16, lacks: str = '') -> list[Face]:

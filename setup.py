@@ -26,7 +26,7 @@ def long_description() -> str:
     readme = ROOT / 'README.md'
     lines = readme.read_text(encoding='utf-8').splitlines() if readme.exists() else []
     # Pictures lie in the repository only.
-    return '\n'.join(line for line in lines if not line.startswith('!['))
+    return '\n'.join(line for line in lines if '![' not in line)
 
 
 class BuildWithOptions(build_py):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import psutil
 import torch
+from typing_extensions import Self
 
 logger = logging.getLogger(__name__)
 
@@ -46,12 +47,20 @@ class FairThreads:
     """
 
     def __init__(self, wanted: int | Literal['auto'] | None, look: Callable[[], Taken] = taken) -> None:
+        self.own = torch.get_num_threads()
         if isinstance(wanted, int):
             torch.set_num_threads(wanted)
         self.watches = wanted == 'auto' and torch.get_num_threads() > 1
         self.most = torch.get_num_threads()
         self.look = look
         self.before = look() if self.watches else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Puts back the number that was there: the next stage chooses for itself."""
+        torch.set_num_threads(self.own)
 
     def step(self) -> None:
         """Called in each iteration; chooses anew after some seconds."""

@@ -89,7 +89,8 @@ class Trainer:
         if self.world.is_main:
             self.log = StageLog(self.folder, self.options.logger, total=self.total, name=self.options.name)
         try:
-            return self._run()
+            with FairThreads(self.options.threads) as self.threads:
+                return self._run()
         except NotFinite as error:
             raise RunError(f'{error} {self.states.kept()}') from error
         finally:
@@ -98,7 +99,6 @@ class Trainer:
 
     def _run(self) -> StageOutcome:
         distributed.choose_algorithms(self.options.deterministic)
-        self.threads = FairThreads(self.options.threads)
         begun = self.states.newest() if self.options.leaves_to_measure else None
         self.opt, self.way = settled(self.opt, self.world, None if begun is None else begun.get('way'))
         distributed.seed_everything(self.options.manual_seed)

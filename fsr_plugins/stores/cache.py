@@ -13,7 +13,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from typing import TypeVar
 from weakref import WeakKeyDictionary
@@ -80,17 +80,11 @@ class StoreCache:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Keeps other processes out, where the cache can be written at all."""
-        only = only_one(self._record)
-        entered = False
-        if not is_elsewhere(self._path):
-            with suppress(UserError, DiskError):
-                only.__enter__()
-                entered = True
-        try:
+        with ExitStack() as held:
+            if not is_elsewhere(self._path):
+                with suppress(UserError, DiskError):
+                    held.enter_context(only_one(self._record))
             yield
-        finally:
-            if entered:
-                only.__exit__(None, None, None)
 
     def remember(self, finding: object) -> None:
         """Keeps the finding, which JSON can hold; where that is not possible a warning says so.

@@ -74,3 +74,12 @@ def test_what_another_program_takes_is_seen_and_what_this_one_takes_is_not() -> 
     assert alone > -0.1
     assert beside > 0.3
     assert beside > alone - 0.3
+
+
+@pytest.mark.parametrize('wanted', [2, 'auto', None])
+def test_the_next_stage_finds_the_number_that_was_there(wanted: int | None) -> None:
+    looks = iter([Taken(0.0, 0.0), Taken(1.0, 9.0)])
+    with FairThreads(wanted, lambda: next(looks)) as threads:
+        threads.step()
+        assert torch.get_num_threads() == {2: 2, 'auto': 1, None: 4}[wanted]
+    assert torch.get_num_threads() == 4

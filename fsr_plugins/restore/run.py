@@ -30,7 +30,7 @@ from fsr_plugins.stores.images import encode_png
 logger = logging.getLogger(__name__)
 
 #: Pixels of pictures and their results that are held at once.
-IN_FLIGHT = 32_000_000
+IN_FLIGHT = 8_000_000
 #: Pixels of a small picture and its result: a face, not a photograph.
 _SMALL = 1_000_000
 

@@ -74,7 +74,7 @@ def start(file: Path, fault: str, code: str = WITH_A_FAULT) -> list[tuple[int, s
         )
         for rank in ('0', '1')
     ]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     try:
         errors = [process.communicate(timeout=deadline - time.monotonic())[1] for process in processes]
     finally:

@@ -20,13 +20,24 @@ def keep_freed_memory() -> None:
 
 
 def give_back_freed_memory() -> None:
-    """Undoes :func:`keep_freed_memory`, to what glibc itself comes to when it frees large blocks."""
-    _tell_glibc(1 << 25, 1 << 26)
+    """Gives back what is free now, of all threads, and undoes :func:`keep_freed_memory`.
+
+    glibc keeps from now on what it comes to keep by itself when it frees large blocks.
+    """
+    libc = _tell_glibc(1 << 25, 1 << 26)
+    if libc is not None:
+        libc.malloc_trim(0)
 
 
-def _tell_glibc(block: int, spare: int) -> None:
-    """Larger blocks than ``block`` are mapped by themselves; ``spare`` freed bytes at the heap's end are kept."""
-    if platform.libc_ver()[0] == 'glibc':
-        libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, block)
-        libc.mallopt(_M_TRIM_THRESHOLD, spare)
+def _tell_glibc(block: int, spare: int) -> ctypes.CDLL | None:
+    """Larger blocks than ``block`` are mapped by themselves; ``spare`` freed bytes at the heap's end are kept.
+
+    Returns:
+        glibc, if that is this system's library.
+    """
+    if platform.libc_ver()[0] != 'glibc':
+        return None
+    libc = ctypes.CDLL(None)
+    libc.mallopt(_M_MMAP_THRESHOLD, block)
+    libc.mallopt(_M_TRIM_THRESHOLD, spare)
+    return libc

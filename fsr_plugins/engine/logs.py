@@ -25,6 +25,11 @@ from fsr_plugins.values import Record
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+    _TextHandler = logging.StreamHandler[TextIO]
+else:
+    # Takes no parameter in Python 3.10.
+    _TextHandler = logging.StreamHandler
+
 logger = logging.getLogger(__name__)
 console = Console(stderr=False)
 package_logger = logging.getLogger('fsr_plugins')
@@ -54,7 +59,7 @@ def set_up(is_main: bool) -> None:
     package_logger.addHandler(handler)
 
 
-class _Output(logging.StreamHandler[TextIO]):
+class _Output(_TextHandler):
     """Standard output, given up with one line on standard error when it cannot be written any more: the run goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:

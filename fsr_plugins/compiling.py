@@ -1,13 +1,14 @@
-"""Marks for ``torch.compile`` that do not import the compiler, which takes a second, where nothing is compiled."""
+"""Spares processes that compile nothing the import of ``torch.compile``'s compiler, which takes a second."""
 
 from __future__ import annotations
 
 import functools
 import sys
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
+from torch.optim import Optimizer, optimizer
 
 Function = TypeVar('Function', bound=Callable[..., object])
 Parameters = ParamSpec('Parameters')
@@ -34,5 +35,35 @@ def never_compiled(function: Callable[Parameters, Result]) -> Callable[Parameter
         if not disabled:
             disabled.append(torch.compiler.disable(function))
         return disabled[0](*args, **kwargs)
+
+    return call
+
+
+def optimise_without_compiler(kind: type[Optimizer]) -> None:
+    """Optimisers of this class, of torch, import the compiler no longer; once something else does, nothing changes.
+
+    torch marks some of their methods as never compiled, and ``step`` breaks a graph: either imports the compiler when
+    it is called. What another torch does in another way stays as it is.
+    """
+    if 'torch._dynamo' in sys.modules:
+        return
+    marked = torch._disable_dynamo(lambda: None).__code__
+    for name, method in list(vars(Optimizer).items()):
+        if getattr(method, '__code__', None) is marked:
+            setattr(Optimizer, name, never_compiled(method.__wrapped__))
+    breaking = optimizer._use_grad_for_differentiable(lambda: None).__code__
+    if getattr(kind.step, '__code__', None) is breaking:
+        kind.step = _without_graph_breaks(kind.step)  # type: ignore[method-assign]
+
+
+def _without_graph_breaks(step: Callable[..., Any]) -> Callable[..., Any]:
+    inner: Callable[..., Any] = step.__wrapped__  # type: ignore[attr-defined]
+
+    @functools.wraps(inner)
+    def call(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if 'torch._dynamo' in sys.modules:
+            return step(self, *args, **kwargs)
+        with torch.set_grad_enabled(self.defaults['differentiable']):
+            return inner(self, *args, **kwargs)
 
     return call

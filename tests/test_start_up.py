@@ -5,9 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
+import yaml
 
 from fsr_plugins.compiling import constant_when_compiled, never_compiled
 
@@ -15,14 +19,14 @@ from fsr_plugins.compiling import constant_when_compiled, never_compiled
 SLOW = ('basicsr', 'torchvision', 'torch._dynamo', 'scipy')
 
 
-def imported(*arguments: str, of: tuple[str, ...] = (*SLOW, 'torch')) -> list[str]:
-    """Those packages that a command has imported when it ends."""
+def imported(*arguments: str, of: tuple[str, ...] = (*SLOW, 'torch'), folder: Path | None = None) -> list[str]:
+    """Those packages that a command, run in ``folder``, has imported when it ends."""
     code = (
         'import sys\nfrom fsr_plugins.cli import main\n'
         f'try:\n    main({list(arguments)})\n'
         f'finally:\n    print([name for name in {of} if name in sys.modules], file=sys.stderr)'
     )
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120, cwd=folder)
     found: list[str] = ast.literal_eval(done.stderr.strip().splitlines()[-1])
     return found
 
@@ -120,3 +124,50 @@ def test_a_name_of_a_method_is_found_and_another_is_answered_by_the_nearest() ->
     found, said = done.stdout.splitlines()
     assert found == 'fsr_plugins.methods.pkdn.models False'
     assert 'TSNetJointModel' in said
+
+
+def test_a_training_imports_no_compiler(tmp_path: Path) -> None:
+    images = tmp_path / 'faces'
+    images.mkdir()
+    for number in range(4):
+        cv2.imwrite(str(images / f'{number}.png'), np.full((32, 32, 3), 40 * number, np.uint8))
+    data = {'name': 'faces', 'dataroot_gt': str(images), 'batch_size_per_gpu': 2, 'num_worker_per_gpu': 0}
+    network = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 4, 'num_block': 1, 'upscale': 4}
+    options = {
+        'name': 'light', 'model_type': 'SupervisedModel', 'scale': 4, 'num_gpu': 0, 'manual_seed': 0,
+        'degradation': {'type': 'BicubicDown', 'scale': 4}, 'network_g': network, 'path': {},
+        'datasets': {'train': {**data, 'type': 'FaceDataset'}, 'val': {**data, 'type': 'FaceDataset', 'phase': 'val'}},
+        'train': {'total_iter': 2, 'optim': {'type': 'Adam', 'lr': 1e-4}, 'pixel_opt': {'type': 'L1Loss'}},
+        'val': {'val_freq': 1, 'metrics': {'psnr': {'type': 'PSNR'}}}, 'logger': {'use_tb_logger': False},
+    }  # fmt: skip
+    (tmp_path / 'light.yml').write_text(yaml.safe_dump(options))
+    compiler = ('torch._dynamo', 'torch._inductor', 'sympy')
+
+    loaded = imported('train', '-opt', str(tmp_path / 'light.yml'), of=(*compiler, 'torch'), folder=tmp_path)
+
+    assert loaded == ['torch']
+    assert len(list((tmp_path / 'experiments/light').rglob('summary.json'))) == 1
+
+
+@pytest.mark.parametrize('kind', ['Adam', 'AdamW', 'SGD'])
+def test_an_optimiser_without_the_compiler_steps_as_torchs_own_and_can_still_be_compiled(kind: str) -> None:
+    code = (
+        'import sys\nimport torch\nfrom fsr_plugins.models.optim import build_optimizer\n'
+        'def trained(make, compiled=False):\n'
+        '    weight = torch.nn.Parameter(torch.arange(6.0))\n'
+        '    optimizer = make([weight])\n'
+        '    step = torch.compile(optimizer.step, backend="eager") if compiled else optimizer.step\n'
+        '    for _ in range(3):\n'
+        '        optimizer.zero_grad()\n        (weight ** 3).sum().backward()\n        step()\n'
+        '    optimizer.load_state_dict(optimizer.state_dict())\n'
+        '    return weight\n'
+        f"ours = lambda weights: build_optimizer({{'type': {kind!r}, 'lr': 0.1, 'fused': False}}, weights)\n"
+        "light, imported = trained(ours), 'torch._dynamo' in sys.modules\n"
+        'import torch._dynamo\n'
+        'again, compiled = trained(ours), trained(ours, compiled=True)\n'
+        f'theirs = trained(lambda weights: torch.optim.{kind}(weights, lr=0.1, foreach=False, fused=False))\n'
+        'print(imported, *(torch.allclose(theirs, other, rtol=1e-5) for other in (light, again, compiled)))\n'
+        'print(light.requires_grad, torch.is_grad_enabled())'
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ['False', 'True', 'True', 'True', 'True', 'True'], done.stderr

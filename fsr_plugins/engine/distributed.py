@@ -238,7 +238,8 @@ def choose_algorithms(deterministic: bool) -> None:
         deterministic: the option of a stage; an operation that cannot be repeated exactly then raises RuntimeError.
     """
     torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic)
+    if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler: a second
+        torch.use_deterministic_algorithms(deterministic)
 
 
 def seed_everything(seed: int) -> None:

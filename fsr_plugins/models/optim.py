@@ -13,6 +13,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from fsr_plugins.compiling import optimise_without_compiler
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
@@ -25,6 +26,7 @@ def build_optimizer(block: Block, parameters: Iterable[Parameter]) -> Optimizer:
     cls = optimizer_class(arguments.pop('type'))
     if 'fused' in inspect.signature(cls).parameters and not {'fused', 'foreach'} & arguments.keys():
         arguments['fused'] = True
+    optimise_without_compiler(cls)
     return cls(list(parameters), **arguments)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,8 @@ class Forward:
     ) -> None:
         # Code of other programs may look at tensors in one layout alone (GFPGAN's `view`).
         self.layout = torch.channels_last if getattr(net, 'any_layout', True) else torch.contiguous_format
-        self.net, self.device = net.to(memory_format=self.layout), device  # type: ignore[call-overload]
+        layout: dict[str, Any] = {'memory_format': self.layout}  # torch 2.13 has no type for this argument
+        self.net, self.device = net.to(**layout), device
         half = 'fp16' if device.type == 'cuda' else 'bf16'
         self.precision, self.engine = precision, engine
         self.format: str = half if precision == 'half' else precision

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fsr_plugins.atomic import check_writable, write_atomically
+from fsr_plugins.engine.memory import give_back_freed_memory, keep_freed_memory
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, look_at, read_bytes, shown
@@ -29,7 +30,9 @@ from fsr_plugins.stores.images import encode_png
 logger = logging.getLogger(__name__)
 
 #: Pixels of pictures and their results that are held at once.
-IN_FLIGHT = 32_000_000
+IN_FLIGHT = 8_000_000
+#: Pixels of a small picture and its result: a face, not a photograph.
+_SMALL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def restore(request: RestoreRequest) -> Json:
         working = enlarger(network, request.mode, request.photographs, request.fit)
         with ThreadPoolExecutor() as pool:
             for group in _groups(list(todo.pictures), working, failed):
+                _keep_memory(group, working)
                 # A call of its own, so that nothing of a group is held while the next one is worked on.
                 done, wrong = _work_on(group, request, working, every.pictures, pool)
                 pictures |= done
@@ -126,6 +130,14 @@ def restore(request: RestoreRequest) -> Json:
         'skipped': every.total() - todo.total(),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _keep_memory(group: Sequence[_Encoded], working: Enlarger) -> None:
+    """Batches of small pictures reuse memory, which takes a third less time; photographs give back all they can."""
+    if all(working.pixels(picture.header) <= _SMALL for picture in group):
+        keep_freed_memory()
+    else:
+        give_back_freed_memory()
 
 
 def _clips(request: RestoreRequest, todo: Divided, network: FaceNetwork) -> tuple[Json, Wrong]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -77,13 +77,67 @@ def deform_conv2d(
     return found if bias is None else found + bias.view(1, -1, 1, 1)
 
 
+def roi_align(
+    input: Tensor,
+    boxes: Tensor | Sequence[Tensor],
+    output_size: Two,
+    spatial_scale: float = 1.0,
+    sampling_ratio: int = -1,
+    aligned: bool = False,
+) -> Tensor:
+    """As ``torchvision.ops.roi_align``, for a torchvision whose extension does not load beside this torch.
+
+    What torchvision does then keeps every sample of every box at once, tens of gigabytes for a few eyes. The samples of
+    a box lie on a grid, so that their means are a product of three matrices.
+
+    Args:
+        input: (N, C, H, W).
+        boxes: (K, 5), the image's number and x1, y1, x2, y2; or (L, 4) for each image.
+        output_size: of a box, height and width.
+        spatial_scale: of the boxes' coordinates.
+        sampling_ratio: samples along a side of a bin; not above 0: as many as it has pixels.
+        aligned: whether half a pixel is taken from the coordinates, and boxes of less than a pixel stay so small.
+
+    Returns:
+        (K, C, height, width).
+    """
+    if not isinstance(boxes, Tensor):
+        numbers = [torch.full_like(each[:, :1], number) for number, each in enumerate(boxes)]
+        boxes = torch.cat([torch.cat(pair, dim=1) for pair in zip(numbers, boxes, strict=True)])
+    tall, broad = _pair(output_size)
+    height, width = input.shape[-2:]
+    ends = (boxes[:, 1:] * spatial_scale - (0.5 if aligned else 0)).view(-1, 2, 2)
+    starts, sides = ends[:, 0], ends[:, 1] - ends[:, 0]
+    if not aligned:
+        sides = sides.clamp(min=1)
+    found = [
+        _means(start[1], side[1], tall, height, sampling_ratio)
+        @ input[int(number)]
+        @ _means(start[0], side[0], broad, width, sampling_ratio).T
+        for number, start, side in zip(boxes[:, 0], starts, sides, strict=True)
+    ]
+    return torch.stack(found) if found else input.new_zeros(0, input.shape[1], tall, broad)
+
+
+def _means(start: Tensor, side: Tensor, bins: int, pixels: int, samples: int) -> Tensor:
+    """What each pixel of a line counts in the mean of each bin of a box: (bins, pixels)."""
+    samples = samples if samples > 0 else max(0, int((side / bins).ceil()))
+    at = start + (torch.arange(bins * samples, device=side.device) + 0.5) * (side / max(1, bins * samples))
+    # A sample up to a pixel beyond the border is the border's, one further away is 0.
+    inside = (at >= -1) & (at <= pixels)
+    apart = at.clamp(0, pixels - 1)[:, None] - torch.arange(pixels, device=side.device)
+    counts = (1 - apart.abs()).clamp(min=0) * inside[:, None]
+    return counts.view(bins, samples, pixels).sum(dim=1) / max(1, samples)
+
+
 def complete_torchvision() -> None:
-    """Gives torchvision a ``deform_conv2d`` where its extension does not load beside this torch."""
+    """Gives torchvision ``deform_conv2d`` and ``roi_align`` where its extension does not load beside this torch."""
     import torchvision
     from torchvision.extension import _has_ops
 
     if not _has_ops():
         torchvision.ops.deform_conv2d = deform_conv2d
+        torchvision.ops.roi_align = roi_align
 
 
 def torchvisions_deform_conv2d(*args: Any, **kwargs: Any) -> Tensor:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import lmdb
 import numpy as np
 import pytest
 import torch
+import torchvision
 from basicsr.archs.stylegan2_arch import StyleGAN2Discriminator, StyleGAN2Generator
 from basicsr.losses.gan_loss import g_path_regularize, r1_penalty
 from basicsr.models.base_model import BaseModel
@@ -23,7 +26,13 @@ from torch.nn import functional
 
 from fsr_plugins.lmdb_env import release
 from fsr_plugins.stores.lmdb import LmdbStore
-from fsr_plugins.without_cuda import cuda_stays_on, deform_conv2d, fused_leaky_relu
+from fsr_plugins.without_cuda import (
+    complete_torchvision,
+    cuda_stays_on,
+    deform_conv2d,
+    fused_leaky_relu,
+    roi_align,
+)
 
 
 def test_fused_leaky_relu_is_what_it_says() -> None:
@@ -58,6 +67,69 @@ def test_offsets_say_where_it_looks() -> None:
                         expected[y, x] += factor * near * image[0, channel, row, column].item()
     found = deform_conv2d(image, offset, weight)
     np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-5)
+
+
+def mean_of_bin(image: np.ndarray, box: list[float], bins: tuple[int, int], place: tuple[int, int]) -> float:
+    """The mean of one bin of a box, by its definition: bilinear samples, as many along a side as it has pixels."""
+    x1, y1, x2, y2 = box
+    total, count = 0.0, 0
+    high, wide = max(1, y2 - y1) / bins[0], max(1, x2 - x1) / bins[1]
+    rows, columns = math.ceil(high), math.ceil(wide)
+    for row in range(rows):
+        for column in range(columns):
+            y, x = y1 + (place[0] + (row + 0.5) / rows) * high, x1 + (place[1] + (column + 0.5) / columns) * wide
+            count += 1
+            if y < -1 or x < -1 or y > image.shape[0] or x > image.shape[1]:
+                continue
+            y, x = min(max(y, 0), image.shape[0] - 1), min(max(x, 0), image.shape[1] - 1)
+            top, left = int(y), int(x)
+            bottom, right = min(top + 1, image.shape[0] - 1), min(left + 1, image.shape[1] - 1)
+            upper = image[top, left] * (1 - x + left) + image[top, right] * (x - left)
+            lower = image[bottom, left] * (1 - x + left) + image[bottom, right] * (x - left)
+            total += upper * (1 - y + top) + lower * (y - top)
+    return total / count
+
+
+#: Within, with more samples than one a bin; beyond the border, by less and by more than a pixel; less than a pixel.
+BOXES = [[1.2, 2.1, 6.4, 8.9], [-0.7, -2.5, 4.2, 3.0], [5.5, 6.0, 13.0, 12.5], [3.0, 3.0, 3.2, 3.1]]
+
+
+def test_boxes_are_the_means_of_their_samples() -> None:
+    image = torch.randn(2, 2, 9, 8, generator=torch.Generator().manual_seed(0))
+    found = roi_align(image, [torch.tensor(BOXES), torch.tensor(BOXES[:1])], output_size=(3, 2))
+    assert found.shape == (5, 2, 3, 2)
+    for number, (of, box) in enumerate([(0, box) for box in BOXES] + [(1, BOXES[0])]):
+        for channel, row, column in np.ndindex(2, 3, 2):
+            expected = mean_of_bin(image[of, channel].double().numpy(), box, (3, 2), (row, column))
+            assert found[number, channel, row, column].item() == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.skipif(not torchvision.extension._has_ops(), reason="needs torchvision's compiled operators")
+@pytest.mark.parametrize('given', [{}, {'aligned': True}, {'sampling_ratio': 3}, {'spatial_scale': 0.5}])
+def test_boxes_and_their_gradients_are_those_of_torchvisions_extension(given: dict[str, Any]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.tensor([[0.0], [1.0], [1.0], [0.0]])
+    boxes, results = torch.cat([numbers, torch.tensor(BOXES)], dim=1), []
+    weights = torch.randn(4, 2, 5, 4, generator=generator)
+    pixels = torch.randn(2, 2, 9, 8, generator=generator)
+    for function in (roi_align, torchvision.ops.roi_align):
+        image = pixels.clone().requires_grad_()
+        found = function(image, boxes, (5, 4), **given)
+        (found * weights).sum().backward()
+        results.append((found, image.grad))
+    torch.testing.assert_close(results[0], results[1])
+
+
+def test_a_torchvision_without_operators_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('deform_conv2d', 'roi_align'):
+        monkeypatch.setattr(torchvision.ops, name, None)
+    monkeypatch.setattr(torchvision.extension, '_has_ops', lambda: True)
+    complete_torchvision()
+    assert torchvision.ops.roi_align is None
+    monkeypatch.setattr(torchvision.extension, '_has_ops', lambda: False)
+    complete_torchvision()
+    assert (torchvision.ops.roi_align, torchvision.ops.deform_conv2d) == (roi_align, deform_conv2d)
+    assert roi_align(torch.ones(1, 3, 4, 4), torch.zeros(0, 5), 2).shape == (0, 3, 2, 2)
 
 
 @pytest.mark.parametrize('pack', [DeformConvPack, ModulatedDeformConvPack])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import own_hosted
 import pytest
 import tiny
@@ -22,6 +23,10 @@ from fsr_plugins.models.hosted import attributes, hosted
 from fsr_plugins.registry import lookup
 
 TESTS = Path(__file__).parents[1]
+
+
+class Named(str):
+    """A text that a file of plain values cannot hold as what it is."""
 
 
 def own_options() -> dict[str, Any]:
@@ -164,6 +169,31 @@ def test_which_classes_are_hosted() -> None:
     assert hosted(VideoBaseModel) is lookup('models', 'VideoBaseModel')
     assert hosted(VideoBaseModel).hosts is VideoBaseModel
     assert lookup('models', 'SupervisedModel') is SupervisedModel
+
+
+@pytest.mark.parametrize('kind', ['PCG64', 'PCG64DXSM', 'MT19937', 'Philox', 'SFC64'])
+@pytest.mark.parametrize('there', [True, False])
+def test_what_is_kept_can_be_read_again(kind: str, there: bool, tmp_path: Path) -> None:
+    """NumPy's numbers, which metrics give, are floats; a file of weights alone may not hold them."""
+
+    class Model:
+        def __init__(self, seed: int) -> None:
+            self.best = {np.str_('psnr'): {'val': np.float64(31.5), 'iter': np.int64(4)}}
+            self.named, self.told = Named('four'), [np.bool_(True), np.float32(0.25)]
+            self.numbers = np.random.Generator(getattr(np.random, kind)(seed))
+
+    model, other = Model(1), Model(2)
+    expected = copy.deepcopy(model.numbers).random(3)
+    kept, lost = attributes.take(model, set())
+    assert lost == []
+    torch.save(kept, tmp_path / 'kept')
+    other.best, other.named, other.told = {}, Named(''), []
+    if not there:
+        del other.numbers
+    attributes.put_back(other, torch.load(tmp_path / 'kept', weights_only=True), torch.device('cpu'))
+    assert other.best == {'psnr': {'val': 31.5, 'iter': 4}} and type(other.best['psnr']['val']) is float
+    assert (other.named, type(other.named), other.told) == ('four', str, [True, 0.25])
+    assert np.array_equal(other.numbers.random(3), expected)
 
 
 def test_values_come_back_where_they_were() -> None:

@@ -45,13 +45,17 @@ sys.exit(main(['train', *sys.argv[1:]]))
 """
 
 
-def start(file: Path, fault: str) -> list[tuple[int, str]]:
-    """Runs two processes as torchrun would, without its own messages; gives status and errors of each."""
+def start(file: Path, fault: str, code: str = WITH_A_FAULT) -> list[tuple[int, str]]:
+    """Runs two processes as torchrun would, without its own messages; gives status and errors of each.
+
+    Args:
+        code: of the program; its first argument is the fault.
+    """
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     script = file.parent / 'with_a_fault.py'
-    script.write_text(WITH_A_FAULT)
+    script.write_text(code)
     processes = [
         subprocess.Popen(
             [sys.executable, str(script), fault, '-opt', str(file), '--launcher', 'pytorch'],
@@ -70,7 +74,7 @@ def start(file: Path, fault: str) -> list[tuple[int, str]]:
         )
         for rank in ('0', '1')
     ]
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     try:
         errors = [process.communicate(timeout=deadline - time.monotonic())[1] for process in processes]
     finally:

@@ -15,9 +15,14 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.values import Record, State
 
-#: What options and the engine say.
-_ASIDE = frozenset({'opt', 'device'})
-_PLAIN = (bool, int, float, str, bytes, type(None))
+#: What options and the engine say, and what an :class:`Intercepted` notes in the process that writes files.
+_ASIDE = frozenset({'opt', 'device', 'noted'})
+_PLAIN = bool | int | float | str | bytes | None
+#: Kinds of NumPy's generators by name.
+_KINDS: Mapping[str, type[np.random.BitGenerator]] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
 #: Stands for what is kept by its own ``state_dict``.
 _ELSEWHERE = ('elsewhere', None)
 
@@ -128,10 +133,8 @@ def _taken(value: object, aside: set[int]) -> tuple[str, object]:
         return _ELSEWHERE
     if isinstance(value, Tensor):
         return 'tensor', _whole(value.detach())
-    if isinstance(value, _PLAIN):
-        return 'plain', value
-    if isinstance(value, np.generic):
-        return 'plain', value.item()
+    if isinstance(value, _PLAIN | np.generic):
+        return 'plain', _plain(value)
     if isinstance(value, np.ndarray) and value.dtype.kind in 'biuf':
         return 'array', torch.from_numpy(np.ascontiguousarray(value).copy())
     if isinstance(value, deque):
@@ -143,7 +146,8 @@ def _taken(value: object, aside: set[int]) -> tuple[str, object]:
     if isinstance(value, random.Random):
         return 'random', value.getstate()
     if isinstance(value, np.random.Generator):
-        return 'generator', value.bit_generator.state
+        # Some kinds have arrays in it.
+        return 'generator', _taken(dict(value.bit_generator.state), aside)
     if isinstance(value, torch.Generator):
         return 'torch', value.get_state()
     raise NotKept(f'a {type(value).__name__}')
@@ -155,10 +159,18 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor if own else tensor.clone(memory_format=torch.contiguous_format)
 
 
+def _plain(value: Any) -> object:
+    """A value of one of the types that a file may hold: NumPy's numbers are floats too, and none of these."""
+    if isinstance(value, np.generic):
+        return value.item()
+    kinds: tuple[Any, ...] = (bool, int, float, str, bytes)
+    return next((kind(value) for kind in kinds if isinstance(value, kind)), None)
+
+
 def _key(key: object) -> object:
-    if not isinstance(key, _PLAIN):
+    if not isinstance(key, _PLAIN | np.generic):
         raise NotKept(f'a mapping by {type(key).__name__}')
-    return key
+    return _plain(key)
 
 
 def _given(saved: tuple[str, Any], now: Any, device: torch.device) -> Any:
@@ -186,7 +198,8 @@ def _given(saved: tuple[str, Any], now: Any, device: torch.device) -> Any:
     if kind == 'random':
         (now := now or random.Random()).setstate(value)
     elif kind == 'generator':
-        (now := now or np.random.default_rng()).bit_generator.state = value
+        state = _given(value, None, device)
+        (now := now or np.random.Generator(_KINDS[state['bit_generator']]())).bit_generator.state = state
     elif kind == 'torch':
         (now := now or torch.Generator()).set_state(value)
     else:

@@ -21,7 +21,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.hosted import attributes
 from fsr_plugins.models.hosted.interception import intercepted, quieten
-from fsr_plugins.models.hosted.validation import Figures, OwnValidation
+from fsr_plugins.models.hosted.validation import Figures, OwnValidation, unaccompanied
 from fsr_plugins.models.networks import Net, bare
 from fsr_plugins.models.optim import Schedule, fits_parameters
 from fsr_plugins.models.saved_model import SavedModel
@@ -171,7 +171,7 @@ class HostedModel(SavedModel):
         figures = Figures(loader.dataset.opt['name'])
         if isinstance(self.model.opt.get('val'), dict) and not self.is_train:
             self.model.opt['val']['suffix'] = suffix
-        with cuda_stays_on(self.device):
+        with cuda_stays_on(self.device), unaccompanied(attributes.stateful(self.model).values()):
             self.model.validation(loader, self.current_iter, figures, save_to is not None)
         return {'result': figures.found}
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, SupportsFloat
+from unittest.mock import patch
+
+from torch.nn.parallel import DistributedDataParallel
 
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.strategies import Evaluation
@@ -39,6 +43,20 @@ class Figures:
         if not name.startswith('add_'):
             raise AttributeError(name)
         return lambda *_, **__: None
+
+
+@contextmanager
+def unaccompanied(modules: Iterable[object]) -> Iterator[None]:
+    """Inside, one process may use a network by itself, or oftener than the others.
+
+    Its wrapper for several processes hands round the buffers when it is called, and waits for all of them.
+    BasicSR's models validate in the first process alone.
+    """
+    with ExitStack() as stack:
+        for each in modules:
+            if isinstance(each, DistributedDataParallel):
+                stack.enter_context(patch.object(each, 'forward', each.module.__call__))
+        yield
 
 
 class OwnValidation(Evaluation[Any]):

@@ -67,8 +67,8 @@ def cache_folder() -> Path:
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Writes a file under a temporary name, flushes it to the disk and renames it.
 
-    Whoever reads sees the old file or the whole new one, whatever happens in between. What killed processes of this
-    machine left in the folder is removed first; whether those of other machines live cannot be known here.
+    A reader sees the old file or the whole new one, whatever happens in between. Remains of killed processes of this
+    machine are removed from the folder first. Processes of other machines may still run: their files stay.
 
     Raises:
         DiskError: the disk is full or not writable; the temporary file is removed and the old file untouched.

@@ -23,7 +23,7 @@ def recall(name: str, key: str) -> object:
 
 
 def remember(name: str, key: str, choice: object) -> None:
-    """Keeps a choice of plain values; where it cannot be written, that is said."""
+    """Keeps a choice of plain values; logs if it cannot be written."""
     try:
         write_text(cache_folder() / f'{name}.json', json.dumps(_known(name) | {key: choice}))
     except (RunError, UserError) as error:

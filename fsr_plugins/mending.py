@@ -1,7 +1,7 @@
-"""BasicSR and torchvision are mended whoever imports them first, as soon as ``fsr_plugins`` has been imported.
+"""Mends BasicSR and torchvision when they are first imported, by any module, after ``fsr_plugins``.
 
-BasicSR's registries can be had without the rest of it. What the two import for a function that is seldom called is
-imported when it is called.
+BasicSR's registries load without the rest of it. What the two import for a seldom called function is imported when it
+is called.
 """
 
 from __future__ import annotations

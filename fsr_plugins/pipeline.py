@@ -57,7 +57,7 @@ def run(
         logs.set_up(world.is_main)
         with distributed.naming_lost_processes(), ExitStack() as held:
             if not checked:
-                # Rank 0 holds the lock; if it cannot be had, every rank says so.
+                # Rank 0 holds the lock; if it cannot get it, every rank says so.
                 distributed.on_main(lambda: held.enter_context(only_writer(experiment.folder)))
             return _run(experiment, world, checked, accept_changes)
     finally:
@@ -98,7 +98,11 @@ def _put_aside(stage: Stage) -> None:
     """Renames the folder of a stage that is trained anew, as BasicSR does with that of an experiment."""
     kept = stage.folder.with_name(f'{stage.folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}')
     stage.folder.rename(kept)
-    logger.info("Stage '%s' is trained anew, for what it was made of is; what it was is kept in %s.", stage.name, kept)
+    logger.info(
+        "Stage '%s' is trained anew, since a stage before it is trained further; its old results are in %s.",
+        stage.name,
+        kept,
+    )
 
 
 def _measure_again(stage: Stage, record: Record, inputs: StageInputs, world: World) -> Record:

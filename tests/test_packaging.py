@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -106,3 +107,17 @@ load_plugins()
 """
     result = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stderr
+
+
+#: Classes that take a parameter in every Python that is supported. logging.StreamHandler does so from 3.11 on.
+GENERIC = {'Generic', 'Protocol', 'Dataset', 'Sampler', 'DataLoader', 'Architecture'}
+
+
+def test_base_classes_take_parameters_in_the_oldest_python():
+    trees = [ast.parse(path.read_text(encoding='utf-8')) for path in (ROOT / 'fsr_plugins').rglob('*.py')]
+    classes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    taken = {
+        ast.unparse(base.value) for node in classes for base in node.bases if isinstance(base, ast.Subscript)
+    }  # bases are evaluated when a module is imported, unlike annotations
+    assert taken
+    assert taken - {node.name for node in classes} <= GENERIC

@@ -17,8 +17,8 @@ SEED, RESAMPLES, CONFIDENCE = 0, 10_000, 0.95
 HOW = (
     'A difference is between two stages with the same exemplar, on the same test images. Its interval (95 %, '
     'bootstrap) and p (two-sided, random signs) are over the splits, whose exemplars count together, or over the '
-    'exemplars where there is one split. They say how much hangs on which splits and exemplars were taken, not on '
-    'which people the test images are of.'
+    'exemplars where there is one split. They say how much depends on the choice of splits and exemplars, not on '
+    'the people of the test images.'
 )
 
 

@@ -46,8 +46,8 @@ def run(experiment: Experiment) -> Record:
     Returns:
         the content of ``oneshot.json``, see :func:`fsr_plugins.adaptation.report.summary`.
     Raises:
-        UserError: the options or the data do not fit, a stage that is built on is not trained yet or what it left is
-            damaged, or another process works on the experiment.
+        UserError: the options or the data do not fit. A stage that is needed is not trained yet, or its results are
+            damaged. Another process works on the experiment.
         RunError: training could not go on.
     """
     logs.set_up(True)

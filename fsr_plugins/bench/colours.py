@@ -105,7 +105,7 @@ def colours_of_suite(train: Block, lq: str | None, options: Block, cache: Measur
 
     Args:
         train: the block of the suite's training set.
-        lq: a store of LR faces, of whomever; None: the training faces as the suite's degradation makes them.
+        lq: a store of LR faces of any people; None: LR of the training faces by the suite's degradation.
         options: see :meth:`Suite.run_options`.
 
     Raises:

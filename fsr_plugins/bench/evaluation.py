@@ -39,7 +39,7 @@ def available_metrics(blocks: Mapping[str, Block]) -> SuiteMetrics:
     """Looks for the weights of every metric, before anything is trained.
 
     Raises:
-        UserError: a metric's weights are not to be had, and its block does not say ``optional: true``.
+        UserError: a metric's weights are not available, and its block does not say ``optional: true``.
     """
     present: dict[str, Block] = {}
     about: dict[str, MetricResults] = {}

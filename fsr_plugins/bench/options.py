@@ -70,11 +70,11 @@ class SuiteEntry(StrictOptions):
         description='a file that this toolkit wrote or whose network spandrel knows, or the name of a bundled network',
     )
     param_key: Literal['params', 'params_ema'] | None = Field(None, description='none: averaged weights if there are')
-    images: str | None = Field(None, description='a folder with an image of every test face, by whatever program')
-    template: str | None = Field(None, description="how an image is called by its HR's name: {}_x8; none: alike")
+    images: str | None = Field(None, description='a folder with an image of every test face, by any program')
+    template: str | None = Field(None, description="name of an image from its HR's: {}_x8; none: the same")
     title: str | None = Field(None, description='what it is called in the report; none: its name')
     note: str | None = Field(None, description='what a reader should know of it')
-    unfair: str | None = Field(None, description='why other training data or another budget is all the same admitted')
+    unfair: str | None = Field(None, description='reason to admit other training data or another budget')
 
     @model_validator(mode='after')
     def _one_kind(self) -> SuiteEntry:

@@ -1,4 +1,4 @@
-"""The charts of a report: what is drawn of its results, and what is said beneath."""
+"""The charts of a report and their captions."""
 
 from __future__ import annotations
 

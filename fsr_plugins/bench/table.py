@@ -117,7 +117,7 @@ def _marks(results: Results, name: str) -> list[str]:
 
 
 def _not_above(results: Results, name: str) -> str:
-    """Which baselines an entry does not beat by the metric of quality; of a baseline nothing is said."""
+    """The baselines that an entry does not beat by the metric of quality; none for a baseline."""
     about, metric = results['entries'][name], results['quality']
     sign = 1 if results['metrics'][metric]['better'] == 'higher' else -1
     own = _mean(about, metric)

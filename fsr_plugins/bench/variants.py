@@ -85,7 +85,7 @@ def mean_over_seeds(measured: Sequence[Measured]) -> Measured:
         'pairs': {
             name: means([each['pairs'][name] for each in measured])
             for name in first['pairs']
-            # Which pairs are compared may hang on the images.
+            # Which pairs are compared may depend on the images.
             if all(each['pair_keys'].get(name) == first['pair_keys'].get(name) for each in measured)
         },
     }

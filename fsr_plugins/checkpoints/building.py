@@ -54,7 +54,7 @@ def sketch(
     """
     _check_arguments(state, block, source)
     try:
-        # Whoever builds a network twice draws random numbers once.
+        # Building a network twice draws random numbers once.
         with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:

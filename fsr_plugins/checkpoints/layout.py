@@ -41,7 +41,7 @@ def self_described(content: Record) -> Record:
     the attribute ``_metadata``, under the empty name, which is the whole network's. PyTorch reads versions there alone.
 
     Args:
-        content: it may hold ``meta``; without, nothing is said.
+        content: it may hold ``meta``; a missing one is no error.
     """
     if META not in content:
         return dict(content)

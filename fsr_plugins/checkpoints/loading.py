@@ -22,11 +22,11 @@ from fsr_plugins.values import Record
 def load(
     path: str | Path, *, param_key: str | None = None, arch: str | None = None, sha256: str | None = None
 ) -> nn.Module:
-    """The ready network a checkpoint holds: built from what the file says of itself, in evaluation mode.
+    """The network of a checkpoint, ready to use: built from the file's ``meta``, in evaluation mode.
 
-    What it says is checked, and its weights are compared with the network's names and shapes, before anything is
-    allocated. A file that says nothing is another program's: its network is the one that ``spandrel`` knows by its
-    tensors, where that package is installed.
+    ``meta`` is checked before anything is allocated, and the weights are compared with the network's names and shapes.
+    A file without ``meta`` is another program's. If ``spandrel`` is installed, it recognises the network by its
+    tensors.
 
     Args:
         path: a file written by this toolkit (``meta`` inside) or by another program, or the name of a bundled network.
@@ -39,9 +39,8 @@ def load(
         a network from NCHW RGB in [0, 1] to the same; what the file says of itself is its attribute ``meta``.
 
     Raises:
-        UserError: no such file, damaged, saying nothing of itself and of no network that is known, saying what is not
-            understood, of another arch, of one that no installed plugin registers, or with values that are no finite
-            numbers.
+        UserError: there is no such file, or it is damaged. It has no ``meta`` and no known network, or a ``meta`` that
+            is not understood. Its arch is another one, or no installed plugin registers it. Its values are not finite.
     """
     content = load_state(path, sha256=sha256)
     if arch is None and _is_of_others(content, path):

@@ -86,7 +86,7 @@ def register(registry: ArchRegistry = MAIN_REGISTRY) -> list[str]:
     They are asked before spandrel's own, which look at the names of tensors.
 
     Args:
-        registry: the one that a ``ModelLoader`` uses if nothing else is said.
+        registry: by default, the one that a ``ModelLoader`` uses.
 
     Returns:
         the names of those that were added.

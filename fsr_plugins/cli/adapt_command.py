@@ -22,13 +22,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         '-o', '--output', type=given_path, required=True, metavar='FILE',
-        help='the adapted network, *.pth; a preview picture of the same name, *.png, comes beside it',
+        help='the adapted network, *.pth; a preview, *.png, gets the same name',
     )  # fmt: skip
     parser.add_argument(
         '-opt', '--opt', type=given_path, metavar='FILE',
         help="take 'train' from a stage of this option file; default: the model's own settings",
     )  # fmt: skip
-    parser.add_argument('--stage', default='adapt', metavar='NAME', help='which stage of it; default: adapt')
+    parser.add_argument(
+        '--stage', default='adapt', metavar='NAME', help='the stage of that option file; default: adapt'
+    )
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
         help='change a setting, e.g. train.total_iter=100; may be repeated',

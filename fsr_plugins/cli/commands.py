@@ -16,18 +16,18 @@ from fsr_plugins.errors import UserError, why_not_imported
 
 #: The toolkit's own commands and what each does, so that ``fsr --help`` imports none of them.
 COMMANDS = {
-    'train': 'train an experiment, stage by stage; started again, it goes on where it stopped',
-    'test': 'measure a trained experiment again on its validation sets',
-    'infer': 'enlarge faces, or the small faces in photographs, by a trained network',
-    'serve': 'restore pictures by a page in the browser, and by HTTP, on this machine',
-    'export': 'write a trained network as ONNX or for PyTorch alone, to be used without this toolkit',
-    'adapt': 'adapt a trained network to a new domain by one or more of its faces',
-    'oneshot': 'adapt by one exemplar after the other, split by split, and show mean and deviation',
-    'bench': 'one fair table of many networks: trains what is not trained, measures all alike, writes a report',
-    'measure': 'measure images that any program made, against their HR',
-    'prepare': 'make a dataset ready: draw the built-in faces, or unpack a public set',
-    'doctor': 'look for everything that would stop an experiment, one dry training step included; changes nothing',
-    'options': 'print the merged options of an experiment, each with the file and line that it comes from',
+    'train': 'train an experiment, stage by stage; rerunning resumes',
+    'test': 'measure a trained experiment on its validation sets',
+    'infer': 'enlarge faces, or the small faces in photographs, with a trained network',
+    'serve': 'restore pictures in the browser and by HTTP, on this machine',
+    'export': 'write a trained network as ONNX or for PyTorch alone, for use without this toolkit',
+    'adapt': 'adapt a trained network to a new domain, given one or more of its faces',
+    'oneshot': 'adapt to one exemplar after the other, split by split; shows mean and deviation',
+    'bench': 'compare many networks fairly: train missing ones, measure all alike, write a report',
+    'measure': 'measure images of any program against their HR',
+    'prepare': 'prepare a dataset: draw the built-in faces, or convert a public set',
+    'doctor': 'check an experiment before it runs, with one dry training step; changes nothing',
+    'options': 'print the merged options of an experiment, each with its file and line',
     'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
 }
 

@@ -26,7 +26,7 @@ def add_option_file(parser: ArgumentParser, required: bool = True) -> None:
         default=[],
         metavar='KEY=VALUE',
         dest='overrides',
-        help='change an option, e.g. train.total_iter=100, wherever the file has it, or stages.NAME.KEY=VALUE in one '
+        help='change an option everywhere, e.g. train.total_iter=100, or in one stage, stages.NAME.KEY=VALUE; '
         'stage; may be repeated',
     )
     parser.add_argument(
@@ -39,7 +39,7 @@ def add_launcher(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=('none', 'pytorch', 'slurm'), default='none', help='pytorch under torchrun; default: none'
     )
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='taken and not needed')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='accepted and ignored')
 
 
 def load(arguments: Namespace, tests: bool = False) -> Experiment:

@@ -43,19 +43,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, pictures and a folder for the results."""
     parser.add_argument(
         'inputs', type=given_path, nargs='+', metavar='IMAGE',
-        help='images, clips (MP4, MOV, Matroska, AVI …), or folders of them, prepared ones too',
+        help='images, clips (MP4, MOV, Matroska, AVI …), folders of them, or prepared sets',
     )  # fmt: skip
     add_checkpoint(parser, default='face_x4_blind')
     parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument(
         '--aligned', action='store_true',
-        help="every picture is a face; by itself, one no larger than 1.5 times the network's LR is",
+        help="every picture is a face; default: those up to 1.5 times the network's LR are",
     )  # fmt: skip
     kind.add_argument('--photographs', action='store_true', help='every picture is a photograph with faces in it')
     parser.add_argument(
         '--fit', action='store_true',
-        help="every picture is a face, and brought to the size of the network's LR first, bicubically",
+        help="every picture is a face, and is first resized to the network's LR, bicubically",
     )  # fmt: skip
     add_lr_size_and_weights(parser)
     add_plugins(parser)
@@ -63,18 +63,16 @@ def add_arguments(parser: ArgumentParser) -> None:
     precision = parser.add_mutually_exclusive_group()
     precision.add_argument(
         '--precision', choices=('auto', 'fp32', 'bf16'), default='auto',
-        help='of the arithmetic; auto (default): bf16 where that is faster and changes a picture by a level or two',
+        help='of the arithmetic; auto (default): bf16 if it is faster and changes a picture by a level or two at most',
     )  # fmt: skip
     precision.add_argument(
         '--half', action='store_const', dest='precision', const='half', help='fp16 on a GPU, bf16 on a CPU that has it'
     )
     parser.add_argument(
         '--engine', choices=('auto', 'torch', 'onnx'), default='auto',
-        help='what runs the network; auto (default): PyTorch, or ONNX Runtime where that is faster for many faces',
+        help='what runs the network; auto (default): PyTorch, or ONNX Runtime if it is faster for many faces',
     )  # fmt: skip
-    parser.add_argument(
-        '--batch-size', type=int, metavar='N', help='faces that go through the network together; default: 32, or fewer'
-    )
+    parser.add_argument('--batch-size', type=int, metavar='N', help='faces a batch; default: 32, or fewer')
     _add_files(parser)
     _add_photographs(parser)
 
@@ -83,22 +81,22 @@ def _add_files(parser: ArgumentParser) -> None:
     group = parser.add_argument_group('files')
     existing = group.add_mutually_exclusive_group()
     existing.add_argument('--overwrite', action='store_true', help='replace results that exist')
-    existing.add_argument('--skip-existing', action='store_true', help='leave out what has a result, to go on')
+    existing.add_argument('--skip-existing', action='store_true', help='skip pictures that have a result')
+    group.add_argument('--recursive', action='store_true', help='also take subfolders, and keep their structure')
     group.add_argument(
-        '--recursive', action='store_true', help='look into folders in folders, and keep them as they are'
+        '--video',
+        action='store_true',
+        help='the pictures of a folder are the frames of a clip, in order of their names',
     )
-    group.add_argument(
-        '--video', action='store_true', help='the pictures of a folder are the frames of a clip, in the order of names'
-    )
-    group.add_argument('--suffix', default='', metavar='TEXT', help="follows each result's name, such as _x4")
+    group.add_argument('--suffix', default='', metavar='TEXT', help="added to each result's name, e.g. _x4")
     group.add_argument(
         '--ext',
         choices=('png', 'jpg', 'webp', 'same'),
         default='png',
-        help='kind of the results (png), or same as the input',
+        help='format of the results; default: png; same: as the input',
     )
     group.add_argument(
-        '--save-faces', type=given_path, metavar='DIR', help='write each restored face of photographs, before and after'
+        '--save-faces', type=given_path, metavar='DIR', help='also write each face of photographs, before and after'
     )
 
 
@@ -117,36 +115,40 @@ def _add_photographs(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         '--like', metavar='SET',
-        help="cut faces out as those of this set with landmarks are, or 'ffhq'; default: as in the training",
+        help="align faces as in this set with landmarks, or as 'ffhq'; default: as in the training",
     )  # fmt: skip
-    group.add_argument('--enlarge', type=int, metavar='N', help='times; default: as the network, large pictures less')
+    group.add_argument(
+        '--enlarge', type=int, metavar='N', help="factor; default: the network's, less for large pictures"
+    )
     group.add_argument(
         '--background', type=given_path, metavar='FILE',
-        help='a checkpoint whose network enlarges the picture around the faces, in tiles; default: bicubic',
+        help='a checkpoint that enlarges the picture around the faces, in tiles; default: bicubic',
     )  # fmt: skip
     group.add_argument(
         '--most', type=float, metavar='X',
-        help="leave faces alone that are X times as large as the network's LR, and blend those near that; "
-        'default: as the checkpoint says that it gains, else 1.1',
+        help="leave faces alone from X times the network's LR on, and blend those near it; "
+        'default: by the checkpoint, else 1.1',
     )  # fmt: skip
     group.add_argument(
         '--least', type=float, metavar='X',
-        help='leave faces alone that are X times as large as the LR or smaller, and blend those near that; '
-        'default: as the checkpoint says that it gains, else 0.35, or 0 where SR is no larger than LR',
+        help="leave faces alone up to X times the network's LR, and blend those near it; "
+        'default: by the checkpoint, else 0.35, or 0 if SR is no larger than LR',
     )  # fmt: skip
-    group.add_argument('--score', type=float, metavar='X', help="the detector's least confidence; default: its own")
+    group.add_argument('--score', type=float, metavar='X', help='lowest confidence of the detector; default: its own')
+    group.add_argument('--strength', type=float, metavar='X', help='weight of the restored face, 0 to 1 (default)')
     group.add_argument(
-        '--strength', type=float, metavar='X', help='how much of a restored face is seen, 0 to 1 (default)'
-    )
-    group.add_argument(
-        '--only-largest', action='store_true', default=None, help='restore the largest face of a photograph only'
+        '--only-largest', action='store_true', default=None, help='restore only the largest face of a photograph'
     )
     group.add_argument(
         '--min-face', type=float, metavar='N', dest='smallest',
-        help='leave faces alone that are smaller, in pixels of the photograph',
+        help='leave smaller faces alone, in pixels of the photograph',
     )  # fmt: skip
     group.add_argument(
-        '--max-face', type=float, metavar='N', dest='largest', help='leave faces alone that are larger, in pixels'
+        '--max-face',
+        type=float,
+        metavar='N',
+        dest='largest',
+        help='leave larger faces alone, in pixels of the photograph',
     )
 
 

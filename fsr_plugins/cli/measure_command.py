@@ -17,28 +17,26 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Two sets of images, and metrics."""
     parser.add_argument('results', nargs='?', metavar='SR', help='enlarged images: a folder, *.lmdb or another store')
     parser.add_argument(
-        'references', nargs='?', metavar='HR', help='the true images, likewise; without, metrics that need none'
+        'references', nargs='?', metavar='HR', help='the true images, likewise; without HR, only metrics that need none'
     )
     parser.add_argument(
         '--metrics', nargs='+', metavar='NAME',
-        help="by name, or as a block: '{type: PSNR, crop_border: 4}'; default: psnr ssim, without HR niqe",
+        help="names, or blocks: '{type: PSNR, crop_border: 4}'; default: psnr ssim, or niqe without HR",
     )  # fmt: skip
     parser.add_argument(
         '--identity', metavar='WEIGHTS',
-        help='likeness of faces to HR by a recogniser: its weights, or its name where they are fetched; with '
-        'verification over all pairs where HR has identities',
+        help='likeness of faces to HR by a recogniser: its weights, or its name to fetch them; if HR has identities, '
+        'also verification over all pairs',
     )  # fmt: skip
     parser.add_argument('--pairs', type=given_path, metavar='FILE', help='with --identity, verification on this list')
-    parser.add_argument('--csv', type=given_path, metavar='FILE', help='write the values of each image there')
-    parser.add_argument('--list', action='store_true', help='show the metrics that there are, and end')
-    parser.add_argument('--template', metavar='TEXT', help="how a result is called: '{}_x8' of HR's name")
+    parser.add_argument('--csv', type=given_path, metavar='FILE', help='write the values of each image to FILE')
+    parser.add_argument('--list', action='store_true', help='list the metrics and exit')
+    parser.add_argument('--template', metavar='TEXT', help="the results' names, from HR's: '{}_x8'")
     parser.add_argument(
-        '--crop-border', type=int, metavar='N', help='pixels left out at each side, by the metrics that take it'
+        '--crop-border', type=int, metavar='N', help='pixels left out at each side, for metrics that take it'
     )
-    parser.add_argument(
-        '--y', dest='test_y_channel', action='store_true', default=None, help='PSNR and SSIM of the luma'
-    )
-    parser.add_argument('--recursive', action='store_true', help='look into folders in folders, too')
+    parser.add_argument('--y', dest='test_y_channel', action='store_true', default=None, help='PSNR and SSIM of luma')
+    parser.add_argument('--recursive', action='store_true', help='also take subfolders')
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
     add_plugins(parser)
 

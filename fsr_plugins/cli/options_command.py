@@ -17,14 +17,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """The option file, and which of its stages; or all that there is."""
     add_option_file(parser, required=False)
     whole = parser.add_mutually_exclusive_group()
-    whole.add_argument('--reference', action='store_true', help='print all options there are, as Markdown')
+    whole.add_argument('--reference', action='store_true', help='print all options, as Markdown')
     whole.add_argument(
         '--copy',
         nargs=2,
         metavar=('NAME', 'DIR'),
-        help='copy an option file of the package, with all that it inherits, into a folder',
+        help='copy a bundled option file, with all that it inherits, into a folder',
     )
-    whole.add_argument('--names', action='store_true', help='print the names of the option files of the package')
+    whole.add_argument('--names', action='store_true', help='print the names of the bundled option files')
     whole.add_argument('--schema', action='store_true', help='print a JSON schema of option files, for editors')
     parser.add_argument('--stage', metavar='NAME', help='only this stage; default: all')
 

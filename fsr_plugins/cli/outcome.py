@@ -20,5 +20,5 @@ class CommandOutcome:
 def add_json(parser: ArgumentParser) -> None:
     """``--json FILE``; without a default, so that a subcommand's parser leaves alone what was given before it."""
     parser.add_argument(
-        '--json', type=given_path, metavar='FILE', default=SUPPRESS, help='also write what was found to FILE, as JSON'
+        '--json', type=given_path, metavar='FILE', default=SUPPRESS, help='also write the results to FILE, as JSON'
     )

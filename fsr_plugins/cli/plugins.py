@@ -9,7 +9,7 @@ def add_plugins(parser: ArgumentParser) -> None:
     """``--plugins MODULE``, as often as needed."""
     parser.add_argument(
         '--plugins', action='append', default=[], metavar='MODULE',
-        help='import this module first, e.g. one that registers the network of a checkpoint; may be repeated',
+        help='import this module first, e.g. for the network of a checkpoint; may be repeated',
     )  # fmt: skip
 
 

@@ -16,13 +16,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Networks, and where the page is."""
     parser.add_argument(
         '-c', '--checkpoint', type=given_path, nargs='+', action='extend', default=[], metavar='NET',
-        help='networks to choose from, files or names of bundled ones; default: all bundled ones, face_x4_blind first',
+        help='networks to choose from, files or names of bundled ones; default: all bundled, face_x4_blind first',
     )  # fmt: skip
     parser.add_argument(
         '--host', default='127.0.0.1', metavar='NAME',
         help='the address to listen at; default: 127.0.0.1, this machine alone',
     )  # fmt: skip
-    parser.add_argument('--port', type=int, default=7860, metavar='N', help='default: 7860; 0: one that is free')
+    parser.add_argument('--port', type=int, default=7860, metavar='N', help='default: 7860; 0: any free one')
     parser.add_argument('--device', default='auto', metavar='NAME', help='auto (default), cpu, cuda, cuda:1 …')
     parser.add_argument('--detector', metavar='NAME', help='as in `fsr infer`')
     parser.add_argument('--detector-weights', type=given_path, metavar='FILE', help='as in `fsr infer`')

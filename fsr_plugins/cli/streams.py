@@ -96,8 +96,8 @@ def tell_launcher(error: str) -> None:
 def printed(status: int) -> int:
     """The status of a command, once what it has printed has left the process.
 
-    Where it cannot leave, one line on standard error says so, unless the command has failed already or the reader has
-    gone, and the status is 1 or that of SIGPIPE.
+    If it cannot leave, the status is 1, or that of SIGPIPE. One line on standard error says so, unless the command has
+    failed already or the reader has gone.
     """
     try:
         if sys.stdout is not None:

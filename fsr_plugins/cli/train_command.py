@@ -16,13 +16,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     """BasicSR's arguments, and ``--set``."""
     add_option_file(parser)
     add_launcher(parser)
-    parser.add_argument(
-        '--auto_resume', action='store_true', help='accepted as in BasicSR; an unfinished experiment always goes on'
-    )
+    parser.add_argument('--auto_resume', action='store_true', help='accepted as in BasicSR; rerunning always resumes')
     parser.add_argument(
         '--accept-changes',
         action='store_true',
-        help='go on with options or data that are not those a stage was begun with; checkpoints say so',
+        help='continue a stage with changed options or data; checkpoints record it',
     )
 
 

@@ -34,7 +34,7 @@ _ASIDE_IN_DATASETS = {
     'prefetch_mode',
     'num_prefetch_queue',
 }
-#: What a value is said to be where the key is not there.
+#: The value that is shown for a missing key.
 ABSENT = '(absent)'
 
 

@@ -35,7 +35,7 @@ def names_hosted(opt: Options) -> bool:
 
 
 def check_hosted(name: str, opt: Options, problems: Problems, trains: bool) -> None:
-    """Checks the networks, the blocks ``train`` and ``path`` and what cannot be had; the rest is the model's.
+    """Checks the networks, the blocks ``train`` and ``path`` and what is unsupported; the model checks the rest.
 
     Args:
         name: the model's.

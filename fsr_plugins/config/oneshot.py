@@ -26,7 +26,7 @@ class OneShotOptions(StrictOptions):
     exemplars: int = Field(10, ge=1, description='drawn in each split, one a repeat; all where there are fewer')
     seed: Seed = Field(0, description='of the draw')
     set: str | None = Field(None, description="the target: a 'val_…' of 'datasets'; none: the first")
-    keep_networks: bool = Field(True, description='keep in what each adapted network differs from the source')
+    keep_networks: bool = Field(True, description='keep the differences of each adapted network from the source')
 
     @field_validator('splits')
     @classmethod

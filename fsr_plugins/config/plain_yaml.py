@@ -62,7 +62,9 @@ class PlainLoader(yaml.SafeLoader):
         """As PyYAML's, finite."""
         number = float(super().construct_yaml_float(node))
         if not math.isfinite(number):
-            raise _refused(f'{shown(node.value)} is no finite number, and no option takes another', node.start_mark)
+            raise _refused(
+                f'{shown(node.value)} is not a finite number; options take finite numbers only', node.start_mark
+            )
         return number
 
     def construct_yaml_str(self, node: yaml.ScalarNode) -> str:

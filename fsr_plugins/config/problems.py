@@ -68,7 +68,7 @@ class Problems:
             if detail['type'] == 'extra_forbidden':
                 self.add((*keys, *place), f'is not known to {of}.')
             elif detail['type'] == MISFIT:
-                # What does not fit together is said in a sentence of its own.
+                # Options that do not fit together get a sentence of their own.
                 inside = (*keys, *place)
                 where = f' key {shown(".".join(inside))}:' if inside else ''
                 self.lines[f'{self.place(inside)}:{where} {detail["msg"]}.'] = None

@@ -36,13 +36,13 @@ _PATH = {
 }
 _INTRODUCTION = """# Options
 
-`fsr options --reference` writes this page: it is made of the types by which option files are checked. For an editor,
-`fsr options --schema > fsr.schema.json`, and in the option file `# yaml-language-server: $schema=fsr.schema.json`.
-`fsr options -opt FILE` shows what a file comes to, value by value, with file and line.
+`fsr options --reference` writes this page from the types that check option files. An editor takes the schema of
+`fsr options --schema > fsr.schema.json`, named in the option file: `# yaml-language-server: $schema=fsr.schema.json`.
+`fsr options -opt FILE` shows the merged values of a file, each with file and line.
 
-An option file has the keys of a stage, and `stages`: a mapping of names to what is different there. `_base_` names
-files that it is laid over. `stage:<name>/net_<x>` stands for a network that an earlier stage has trained,
-`stage:<name>/<file>` for a file that it has made.
+An option file has the keys of a stage, and `stages`: a mapping of names to what differs there. `_base_` names files
+that it inherits. `stage:<name>/net_<x>` is a network that an earlier stage has trained, `stage:<name>/<file>` a file
+that it has made.
 """
 
 
@@ -57,7 +57,7 @@ def reference() -> str:
         '| `pretrain_network_<x>` | a file of weights for `net_<x>`, or `stage:<name>/net_<y>` |',
         '| `param_key_<x>` | which weights of the file: `params` (default) or `params_ema` |',
         '| `strict_load_<x>` | false: load what fits, and name what does not |',
-        '| `resume_state` | a training state of another experiment to begin with |\n',
+        '| `resume_state` | begin with this training state of another experiment |\n',
     ]
     lines += _section('train', TrainOptions)
     lines += ['`optim_<x>` and `scheduler_<x>` are those of `net_<x>` alone.\n']
@@ -196,7 +196,7 @@ def json_schema() -> Record:
         'type': 'object',
         'properties': {
             **stage,
-            '_base_': {'type': ['string', 'array'], 'description': 'files that this one is laid over'},
+            '_base_': {'type': ['string', 'array'], 'description': 'files that this one inherits'},
             'stages': _mapping(each, 'what is different in each'),
             'oneshot': _block(properties(OneShotOptions)),
         },

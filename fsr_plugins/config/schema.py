@@ -29,7 +29,7 @@ NamedBlocks = dict[str, Block]
 class WandbOptions(StrictOptions):
     """``logger.wandb``; off without a project."""
 
-    project: str | None = Field(None, description='of Weights & Biases; none: nothing is sent there')
+    project: str | None = Field(None, description='of Weights & Biases; none: nothing is sent')
     resume_id: str | None = Field(None, description='the run to go on with')
 
 
@@ -49,7 +49,7 @@ class ValOptions(StrictOptions):
     val_freq: int = Field(5000, ge=1, description='iterations between two validations')
     save_img: bool = Field(False, description='write the pictures of the result')
     pbar: bool | None = Field(False, description='of BasicSR; no effect here')
-    suffix: str | None = Field(None, description='what names of pictures end with that `fsr test` writes')
+    suffix: str | None = Field(None, description='suffix of the names of pictures that `fsr test` writes')
     metrics: NamedBlocks | None = Field(None, description='what is measured: by name, a block of a registered metric')
 
 
@@ -60,18 +60,18 @@ _AUTO = 'auto: {}, what is faster here; measured before the training'
 class StageOptions(StrictOptions):
     """The top level of a stage; ``network_<x>`` and the model's own ``Options`` stand beside these."""
 
-    name: str = Field(description="the experiment's: its folder in experiments/ is called so")
+    name: str = Field(description='of the experiment, and of its folder in experiments/')
     model_type: str = Field(description='a registered model: `fsr list models`')
     scale: int = Field(gt=0, description='how many times the networks enlarge')
     num_gpu: Literal['auto'] | int = Field('auto', description='0: the CPU; auto: what is there')
     manual_seed: Seed = Field(0, description='of everything that is random')
-    plugins: list[str] = Field([], description='modules that are imported first, for what they register')
+    plugins: list[str] = Field([], description='modules to import first, for what they register')
     degradation: Block | None = Field(None, description='makes LR of HR: a block of a registered degradation')
     datasets: dict[str, Block] = Field({}, description='train, and val, test, val_… and test_…')
     path: Options = Field({}, description='weights to begin with')
     train: Options | None = Field(None, description='of stages that train')
     val: Options | None = Field(None, description='validation; none without')
-    logger: Options = Field({}, description='what is said, written and kept')
+    logger: Options = Field({}, description='what is logged, written and kept')
     dist_params: Options | None = Field(None, description="of several processes: 'backend', 'port'")
     precision: Literal['fp32', 'bf16', 'fp16', 'auto'] = Field('fp32', description=_AUTO.format('fp32 or bf16'))
     compile: bool | CompileMode | Literal['auto'] = Field(
@@ -81,9 +81,11 @@ class StageOptions(StrictOptions):
         False, description=f'the layout of images in memory; {_AUTO.format("either")}'
     )
     threads: int | Literal['auto'] | None = Field(
-        None, ge=1, description="that compute on a CPU; auto: fewer while others use the cores; torch's number without"
+        None,
+        ge=1,
+        description="threads that compute on a CPU; auto: fewer while others use the cores; default: torch's number",
     )
-    deterministic: bool = Field(False, description='only algorithms that give the same bits each time')
+    deterministic: bool = Field(False, description='use only algorithms that give the same bits each time')
     find_unused_parameters: bool = Field(False, description="of torch's DistributedDataParallel")
 
 
@@ -132,7 +134,7 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
         _check_train(stage, model, opt, problems)
     refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
     if refusal is not None and opt.get('val') is not None:
-        problems.add(('val',), f'cannot be had: {refusal}')
+        problems.add(('val',), f'is not possible: {refusal}')
 
 
 def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None:

@@ -88,7 +88,7 @@ def _places(node: yaml.Node, keys: Keys, place: Callable[[yaml.Mark], str]) -> I
             if key.value in seen:
                 several = ': merge several by one, <<: [*a, *b]' if is_merge(key) else ''
                 raise UserError(
-                    f'{where}: key {shown(key.value)} stands twice, first in line {seen[key.value]}{several}.'
+                    f'{where}: key {shown(key.value)} occurs twice, first in line {seen[key.value]}{several}.'
                 )
             seen[key.value] = line
             if not is_merge(key):

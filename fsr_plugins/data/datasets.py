@@ -107,8 +107,8 @@ class FaceDataset(HRDataset):
 class UnpairedFaceDataset(HRDataset):
     """HR faces, and real LR of other faces (``real_lq``) in an order of its own.
 
-    Real LR is shuffled anew whenever it has been used up, and goes on where it is while HR begins its next epoch, as
-    in SCGAN (Hou et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
+    Real LR is shuffled anew whenever it has been used up. It goes on while HR begins its next epoch, as in SCGAN (Hou
+    et al., TIP 2023): sample ``i`` takes LR number ``i`` of the endless shuffled sequence. LR larger than
     HR divided by the scale is cropped at random; with ``use_hflip`` it is mirrored independently of HR.
     """
 

@@ -79,7 +79,7 @@ class DatasetOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    name: DatasetName = Field('dataset', description='what the dataset is called in logs and results')
+    name: DatasetName = Field('dataset', description='name of the dataset in logs and results')
     type: str = Field('', description='the registered class')
     phase: str = Field('train', description='train, val or test, perhaps with a suffix as in val_2; set by the engine')
     scale: int | None = Field(None, ge=1, description='set by the engine')
@@ -103,13 +103,13 @@ class DatasetOptions(BaseModel):
 class ImageDatasetOptions(DatasetOptions):
     """Keys of a dataset of images that are numbered."""
 
-    keys: Keys | None = Field(None, description='only images whose keys fit: patterns, or a *.txt with a key a line')
+    keys: Keys | None = Field(None, description='only images whose keys match: patterns, or a *.txt with a key a line')
     exclude_keys: Keys | None = Field(None, description='none whose keys fit; as keys')
-    max_images: int | None = Field(None, ge=1, description='use only so many images of those that the keys leave')
-    subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
-    draw_by: Literal['place', 'key'] = Field('place', description='what the random numbers of an image hang on')
+    max_images: int | None = Field(None, ge=1, description='use at most so many of the images that the keys leave')
+    subset_seed: int | None = Field(None, description='choose them at random by this seed; none: take the first')
+    draw_by: Literal['place', 'key'] = Field('place', description='what the random numbers of an image depend on')
     cache: CacheMode = Field('auto', description='where decoded pixels are kept; auto: those of training sets')
-    recursive: bool = Field(False, description='of folders, the images of all folders below them too, by their paths')
+    recursive: bool = Field(False, description='take the images of subfolders too; keys are then paths')
 
     @model_validator(mode='before')
     @classmethod
@@ -137,7 +137,9 @@ class CannyOptions(BaseModel):
     thresholds: Adaptive | list[float] = Field(
         default='mean_std', description="each image's own, as in edges.canny_image, or [low, high] on the scale of 255"
     )
-    scales: list[int] = Field(default=[1, 2, 4], description='by how much the image is reduced before, one map each')
+    scales: list[int] = Field(
+        default=[1, 2, 4], description='factors that the image is reduced by before, one map each'
+    )
 
     @field_validator('thresholds', mode='before')
     @classmethod
@@ -186,7 +188,7 @@ class HRDatasetOptions(ImageDatasetOptions):
     @model_validator(mode='after')
     def _edges_fit(self) -> HRDatasetOptions:
         if self.canny is not None and 'canny' not in self.views:
-            raise misfit("'canny' says how to find edges, but nobody asks for them: add 'canny' to 'views'")
+            raise misfit("'canny' says how to find edges, but 'views' does not ask for them: add 'canny' to 'views'")
         edges = self.edges
         if edges is not None and self.gt_size is not None and self.gt_size % edges.step:
             raise misfit(f"'gt_size' {self.gt_size} is not a multiple of {edges.step}, as 'canny.scales' need")
@@ -216,7 +218,7 @@ class SourceTargetDatasetOptions(HRDatasetOptions):
 
     dataroot_source: str | None = Field(None, description='HR of the source domain: folder, *.lmdb or portraits://…')
     max_source_images: int | None = Field(None, ge=0, description='use only so many source images; 0: no source')
-    source_subset_seed: int | None = Field(None, description='choose them at random by this seed; none: the first')
+    source_subset_seed: int | None = Field(None, description='choose them at random by this seed; none: take the first')
 
     @model_validator(mode='after')
     def _only_to_train(self) -> SourceTargetDatasetOptions:
@@ -236,7 +238,7 @@ class CompareOptions(BaseModel):
         None, description='{type, path, adapt}: whose embeddings say how much alike two faces are'
     )
     align: Literal['none', 'landmarks'] = Field('none', description='landmarks: faces are aligned by their points')
-    k: int = Field(3, ge=1, description='one of so many most similar faces is drawn anew each time')
+    k: int = Field(3, ge=1, description='draw one of so many most similar faces anew each time')
     random: bool = Field(False, description='any other face of the person instead; needs no recogniser')
 
     @model_validator(mode='after')
@@ -261,7 +263,7 @@ class CompareFaceDatasetOptions(HRDatasetOptions):
 class RealFaceDatasetOptions(ImageDatasetOptions):
     """Keys of :class:`~fsr_plugins.data.real_dataset.RealFaceDataset`."""
 
-    dataroot_lq: str = Field(description='real LR whose HR nobody knows: folder, *.lmdb or portraits://…')
+    dataroot_lq: str = Field(description='real LR without HR: folder, *.lmdb or portraits://…')
 
     @model_validator(mode='after')
     def _never_in_training(self) -> RealFaceDatasetOptions:

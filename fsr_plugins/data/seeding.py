@@ -1,7 +1,7 @@
-"""Random numbers as pure functions of integers, so that order and augmentation can be taken up at any place of a run.
+"""Random numbers as pure functions of integers, so that order and augmentation can resume at any place of a run.
 
-The mixer is splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014), whose
-constants are public and whose results, unlike those of numpy's generators, cannot change with a library's version.
+The mixer is splitmix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). Its
+constants are public. Unlike numpy's generators, it cannot change with a library's version.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def only_writer(folder: Path, otherwise: str = "choose another 'name'") -> Itera
             (folder / NOTE).unlink(missing_ok=True)
         yield
     finally:
-        # Whoever has opened the file meanwhile looks whether it is still there once the lock is his.
+        # A process that has opened the file meanwhile checks, once it has the lock, that the file is still there.
         for name in (NOTE, LOCK):
             (folder / name).unlink(missing_ok=True)
         with suppress(OSError):  # one that is not empty stays

@@ -71,8 +71,8 @@ def read_begun(folder: Path) -> StageInputs | None:
     try:
         return read_inputs(json.loads(file.read_bytes()), f"'{file}'")
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"'{file}' cannot be read: what the parts beside it come from is not known. Remove {parts}, "
-                        'and they are made anew.') from error  # fmt: skip
+        raise UserError(f"'{file}' cannot be read, so the origin of the parts beside it is unknown. Remove {parts}; "
+                        'they are then made anew.') from error  # fmt: skip
 
 
 class SetGenerator:

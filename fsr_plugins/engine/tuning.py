@@ -48,7 +48,7 @@ def settled(opt: Options, world: World, kept: Mapping[str, str | bool] | None = 
 
     Raises:
         RunError: no way can train a step.
-        UserError: the data or the networks cannot be had.
+        UserError: the data or the networks are not available.
     """
     options = read_settings(opt)
     open_keys = options.leaves_to_measure

@@ -130,7 +130,7 @@ def make_features(block: ReadBlock) -> FeatureExtractor:
     try:
         return factory(**arguments)
     except TypeError as error:
-        raise UserError(f"The features of '{block['type']}' cannot be had with {arguments}: {error}.") from error
+        raise UserError(f"The features of '{block['type']}' are not available with {arguments}: {error}.") from error
 
 
 def features_weight(block: ReadBlock) -> WeightFile:

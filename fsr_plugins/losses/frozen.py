@@ -22,7 +22,7 @@ class LossByNetwork(nn.Module, Generic[Network]):
     def __init__(self, net: Network) -> None:
         """
         Args:
-            net: the network, frozen by whoever made it.
+            net: the network, already frozen.
         """
         super().__init__()
         # In a tuple, where nn.Module does not find it.

@@ -77,7 +77,7 @@ def chosen_metrics(words: Sequence[str], options: Mapping[str, object]) -> dict[
         found[f'{name}_{copies + 1}' if copies else name] = metric
     if unused:
         raise UserError(
-            f'{min(unused)} is for none of {", ".join(found)}: leave it out, or name a metric that takes it.'
+            f'None of {", ".join(found)} takes {min(unused)}: leave it out, or name a metric that takes it.'
         )
     return found
 

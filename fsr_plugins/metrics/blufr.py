@@ -38,10 +38,11 @@ NAMED = 5
 class BLUFR(Metric):
     """Benchmark of large-scale unconstrained face recognition (Liao et al., IJCB 2014) by a recogniser's embeddings.
 
-    Of each of the protocol's trials: the verification rate (VR) at a false accept rate over all pairs of its test set,
-    and the rank-1 detection and identification rate (DIR) of its probes at a false accept rate of those outside the
-    gallery. The benchmark ranks by mean minus standard deviation over the trials, MATLAB's ``std`` of n - 1 (0 for a
-    single trial); so does this metric's first value. Values are shares in [0, 1], where publications print per cent.
+    Each trial of the protocol gives two rates. The verification rate (VR) is at a false accept rate over all pairs of
+    its test set. The rank-1 detection and identification rate (DIR) of its probes is at a false accept rate of probes
+    outside the gallery. The benchmark ranks by mean minus standard deviation over the trials, MATLAB's ``std`` of n - 1
+    (0 for a single trial); so does this metric's first value. Values are shares in [0, 1], where publications print per
+    cent.
 
     Images the protocol names and the set lacks leave the trials: their pairs are not counted, and probes of a person
     whose gallery images are all missing count as impostors. A face that cannot be aligned stays and matches nobody.

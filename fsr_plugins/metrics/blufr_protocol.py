@@ -134,7 +134,7 @@ def _text(cell: object) -> str:
     """A MATLAB string, or one in a cell."""
     values = np.asarray(cell).ravel()
     if len(values) != 1 or not isinstance(values[0], str):
-        raise ValueError(f"'imageList' holds what is no file name: {str(cell)[:60]}")
+        raise ValueError(f"'imageList' holds an entry that is no file name: {str(cell)[:60]}")
     return str(values[0])
 
 

@@ -31,7 +31,7 @@ class LPIPS(MeanMetric):
         Args:
             net: ``'alex'``, ``'vgg'`` or ``'squeeze'``.
             weights: local file with torchvision's state dict of the backbone; looked for and downloaded when None.
-            optional: without ``weights``, and where they are not to be had, the metric is absent, which is no error.
+            optional: if ``weights`` are not given and cannot be fetched, the metric is absent; that is no error.
 
         Raises:
             UserError: unknown ``net``; weights that are absent or of another network.

@@ -36,8 +36,8 @@ def open_set_rate(
 
     A probe is genuine if its person is in the gallery, otherwise an impostor. The threshold is the one at which a share
     ``far`` of the impostor probes is accepted by their best score in the gallery. A genuine probe is accepted if its
-    best score with its own person reaches the threshold (``>=``), and identified if that score is among the ``rank``
-    highest of the gallery, ties in the gallery's order. A face that could not be embedded (NaN) is never accepted.
+    best score with its own person reaches the threshold (``>=``). It is identified if that score is among the ``rank``
+    highest of the gallery; ties are in the gallery's order. A face that could not be embedded (NaN) is never accepted.
 
     Conventions are those of BLUFR's evaluation code (``OpenSetROC.m``, version 1.0); for the threshold see
     :func:`~fsr_plugins.metrics.false_accepts.decision_threshold`.

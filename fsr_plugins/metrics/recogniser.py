@@ -73,7 +73,7 @@ class EvaluationRecogniser:
         """Embeddings of unit length, in float32 under mixed precision too; without gradients.
 
         A face whose landmarks are unknown (not finite) or lie in one point cannot be aligned: its embedding is NaN,
-        which whoever counts has to count as a failure.
+        which the caller has to count as a failure.
 
         Args:
             images: (N, 3, H, W) RGB float in [0, 1].

@@ -45,8 +45,8 @@ def fold_accuracies(cosine: npt.ArrayLike, same: npt.ArrayLike, fold: npt.ArrayL
     """LFW's protocol (Huang et al. 2007): each fold's accuracy at the threshold that is best on all others.
 
     A pair is taken for the same person's if its cosine exceeds the threshold, one of :data:`THRESHOLDS`. Of several
-    that are best, the middle one is taken: the lowest, SphereFace's choice, is as near to the impostors of the other
-    folds as it can be, which costs accuracy where pairs are few and the best ones many.
+    best thresholds the middle one is taken. SphereFace takes the lowest, as near to the impostors of the other folds
+    as possible. That costs accuracy if pairs are few and best thresholds many.
 
     Args:
         cosine: (n,) in [-1, 1].

@@ -71,7 +71,7 @@ class FSRModel(legacy.Version01, SavedModel):
             opt: a complete stage, as in an option file, with BasicSR's run-time keys.
 
         Raises:
-            UserError: a network, loss or weight file cannot be had, or options do not fit together.
+            UserError: a network, loss or weight file is not available, or options do not fit together.
         """
         super().__init__(opt)
         self.train_opt = read_train(self.Train, self.options.train)

@@ -30,7 +30,7 @@ class GANModel(SupervisedModel):
         gan_opt: Loss | None = Loss.field('adversarial loss', needs='net_d')
         relativistic: bool = Field(False, description="an image is judged against the other kind's mean, as in ESRGAN")
         net_d_iters: int = Field(1, ge=1, description='iterations of net_d for one of net_g')
-        net_d_init_iters: int = Field(0, ge=0, description='iterations at the beginning in which net_d alone learns')
+        net_d_init_iters: int = Field(0, ge=0, description='first iterations, in which net_d alone learns')
 
         @model_validator(mode='after')
         def _whole_batches(self) -> Self:

@@ -30,7 +30,7 @@ class SavedModel(StageModel):
     Attributes:
         current_iter: the iteration being trained, from 1.
         average: moving averages by network.
-        manifests: by phase, what the stores of each dataset say of themselves; whoever trains sets it, and checkpoints
+        manifests: by phase, what the stores of each dataset say of themselves; the training sets it; checkpoints
             hold it.
         history: what was changed while it was being trained, and accepted; checkpoints hold it.
     """

@@ -12,7 +12,7 @@ from fsr_plugins.errors import RunError
 
 
 class NotFinite(RunError):
-    """A loss or a weight is NaN or Inf. Whoever saves adds to the message what is kept."""
+    """A loss or a weight is NaN or Inf. The caller that saves adds to the message what is kept."""
 
 
 class LossWatch:

@@ -1,8 +1,8 @@
 """Drawing built-in faces by several processes.
 
 Drawing holds Python's lock most of the time, so threads do not help. The processes are started as commands of their
-own, ``python -m``, and not by multiprocessing: spawned children run the caller's main script again, which fails where
-it has no ``__main__`` guard or came from standard input, and forked ones inherit the locks of the caller's threads.
+own, ``python -m``, and not by multiprocessing. Spawned children run the caller's main script again; that fails without
+a ``__main__`` guard, or for a script from standard input. Forked ones inherit the locks of the caller's threads.
 """
 
 from __future__ import annotations

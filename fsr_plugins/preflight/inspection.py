@@ -168,7 +168,7 @@ def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int
         report.stale.add(stage.name)
     if stage.name in report.stale and not accept:
         raise UserError(
-            f"Stage '{stage.name}' was made of what stage '{going_on[0]}' made, which is going to be trained further: "
+            f"Stage '{stage.name}' was made from stage '{going_on[0]}', which will be trained further: "
             "put its options back, choose another 'name', or let --accept-changes train both (what is there is kept)."
         )
     return [f"Stage '{stage.name}' goes on with accepted changes: {line}" for line in stands.changes]

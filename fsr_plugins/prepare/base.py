@@ -34,8 +34,8 @@ class Prepared:
 class Preparer:
     """An entry of ``fsr prepare``: ``add_arguments`` declares what ``run`` takes; ``--help`` shows all the texts.
 
-    Of a public dataset ``where`` says where the official data is to be had, ``terms`` under what terms, and ``layout``
-    in what layout it is expected.
+    For a public dataset ``where`` says where the official data is, ``terms`` under what terms, and ``layout`` which
+    layout is expected.
     """
 
     name: str

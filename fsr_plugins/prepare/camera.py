@@ -133,14 +133,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         default='NeutralCamera',
         help='default: NeutralCamera; fsr list degradations shows all',
     )
-    parser.add_argument('--scale', type=int, default=4, help='by which the sides are divided (default: 4)')
+    parser.add_argument('--scale', type=int, default=4, help='divides the sides (default: 4)')
     parser.add_argument('--seed', type=int, default=0, help='of parameters and noise (default: 0)')
     parser.add_argument(
         '--argument',
         action='append',
         default=[],
         metavar='KEY=VALUE',
-        help='of the degradation, the value as in an option file; may be given several times',
+        help='of the degradation, the value as in an option file; may be repeated',
     )
 
 
@@ -162,7 +162,7 @@ def run(args: Namespace) -> Prepared:
 register(
     Preparer(
         name='camera',
-        summary='small faces as a degradation (by default an unknown camera) makes them of prepared ones',
+        summary='small faces: a degradation applied to prepared faces; default: an unknown camera',
         example='fsr prepare camera datasets/lfw/fit64_b.lmdb datasets/lfw/fit_real_lr16_b.lmdb --scale 4 --seed 0',
         add_arguments=add_arguments,
         run=run,

@@ -60,9 +60,9 @@ def prepare_casia(
             # People listed who are not there do not matter, unless nobody is.
             left_out = people & set(read_names(without, 'list of people to leave out'))
             if not left_out:
-                raise UserError(f"'{without}' lists nobody who is there; it needs names of folders, as 0000045.")
+                raise UserError(f"'{without}' lists none of the people; it needs names of folders, as 0000045.")
             if left_out == people:
-                raise UserError(f"'{without}' lists everybody who is there.")
+                raise UserError(f"'{without}' lists all people.")
         items = [
             Item(key.replace('/', '_'), name, _person(key))
             for key, name in names.items()

@@ -82,7 +82,7 @@ def extract_faces(source: Source, extraction: FaceExtraction) -> Callable[[Seque
     Raises:
         UserError: the detector cannot be opened; found out at once.
     """
-    engine = PerThread(extraction.open)  # of this thread at once: what is wrong with it is said before others begin
+    engine = PerThread(extraction.open)  # opened in this thread at once: its errors come before others begin
     return lambda items: _made(source, extraction, engine, items)
 
 

@@ -146,13 +146,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--ground',
         choices=list(GROUNDS),
         default='black',
-        help='over what pictures with alpha are laid (default: black)',
+        help='background of pictures with alpha (default: black)',
     )
     parser.add_argument('--keep-duplicates', action='store_true', help='keep faces with equal pixels')
     usual = FaceExtraction('box')
     search = parser.add_argument_group('with --align')
-    search.add_argument('--detector', metavar='NAME', help='(default: the best that is there without a download)')
-    search.add_argument('--weights', type=given_path, metavar='FILE', help='local weights; of mediapipe a folder')
+    search.add_argument('--detector', metavar='NAME', help='(default: the best that needs no download)')
+    search.add_argument('--weights', type=given_path, metavar='FILE', help='local weights; for mediapipe a folder')
     search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
     search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
     search.add_argument('--margin', type=float, default=usual.margin, help=f'of box (default: {usual.margin})')
@@ -198,7 +198,7 @@ def run(args: Namespace) -> Prepared:
 register(
     Preparer(
         name='folder',
-        summary='your own pictures, cut in the centre or searched for faces',
+        summary='your own pictures: the centre of each, or the faces found in it',
         example='fsr prepare folder holiday/ datasets/holiday.lmdb --align ffhq --size 128',
         add_arguments=add_arguments,
         run=run,

@@ -137,7 +137,7 @@ def _boxes(source: Source) -> dict[str, _Box | str]:
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_helen`."""
     parser.add_argument(
-        'src', metavar='SRC', type=given_path, help='folder of the zips and lists, or of what is unpacked'
+        'src', metavar='SRC', type=given_path, help='folder of the zips and lists, or of their contents'
     )
     add_output_arguments(parser)
     parser.add_argument(

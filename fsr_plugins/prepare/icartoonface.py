@@ -179,7 +179,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='train and test have no character in common; rectest is the official test set (default: train)',
     )
     parser.add_argument('--held-out', type=float, default=0.02, help='fraction of characters in test (default: 0.02)')
-    parser.add_argument('--seed', type=int, default=0, help='of the choice of these (default: 0)')
+    parser.add_argument('--seed', type=int, default=0, help='of their choice (default: 0)')
     parser.add_argument(
         '--crop', choices=['centre', 'box'], default='centre', help='square that is cut out (default: centre)'
     )

@@ -64,7 +64,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         parser, None, 'mtcnn, mediapipe, mediapipe_full, retinaface_resnet50, retinaface_mobilenet0.25'
     )
     parser.add_argument(
-        '--keep', action='store_true', help='keep images without a face, their points unknown (default: leave them out)'
+        '--keep', action='store_true', help='keep images without a face, with unknown points (default: leave them out)'
     )
 
 
@@ -79,7 +79,7 @@ def run(args: Namespace) -> Prepared:
 register(
     Preparer(
         name='landmarks',
-        summary='adds five points of every face to a prepared dataset',
+        summary='adds the five points of each face to a prepared dataset',
         example='fsr prepare landmarks datasets/lfw/fit.lmdb --engine mediapipe',
         add_arguments=add_arguments,
         run=run,

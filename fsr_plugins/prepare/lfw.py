@@ -147,7 +147,7 @@ def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tu
         listed = set(read_names(people, 'list of people'))
         unknown = sorted(listed - {_person(key) for key in names})
         if unknown:
-            raise UserError(f"'{people}' lists '{unknown[0]}', of whom '{path}' has no image.")
+            raise UserError(f"'{people}' lists '{unknown[0]}', but '{path}' has no image of this person.")
         names = {key: name for key, name in names.items() if _person(key) in listed}
     # A hash of the name is a person's place in [0, 1), so that it does not depend on who else is there.
     digests = {person: hashlib.sha256(person.encode()).digest() for person in map(_person, names)}
@@ -205,7 +205,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         nargs='+',
         default=[],
         metavar='FILE',
-        help='pairs.txt, blufr_lfw_config.mat: images that they name and that are not there go into the report',
+        help='pairs.txt, blufr_lfw_config.mat: the report names the images that these lists have and SRC lacks',
     )
 
 

@@ -139,7 +139,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--illuminations', nargs='+', default=[], metavar='LIGHT', help='only these, for instance 00 07'
     )
     parser.add_argument('--boxes', type=given_path, metavar='CSV', help='image,x0,y0,x1,y1: a face, or all of a camera')
-    parser.add_argument('--margin', type=float, default=0.0, help='added around boxes, in sides of them (default: 0)')
+    parser.add_argument('--margin', type=float, default=0.0, help='added around boxes, in their sides (default: 0)')
 
 
 def run(args: Namespace) -> Prepared:

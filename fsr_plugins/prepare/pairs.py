@@ -60,7 +60,7 @@ def run(args: Namespace) -> Prepared:
 register(
     Preparer(
         name='pairs',
-        summary='a seeded list of verification pairs of any prepared faces with identities',
+        summary='verification pairs, drawn by a seed from prepared faces with identities',
         example='fsr prepare pairs datasets/celeba/test_centre128.lmdb datasets/celeba/pairs.csv --number 300 --seed 0',
         add_arguments=add_arguments,
         run=run,

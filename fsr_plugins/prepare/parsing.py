@@ -49,7 +49,7 @@ def run(args: Namespace) -> Prepared:
 register(
     Preparer(
         name='parsing',
-        summary='adds parsing maps of every face to a prepared dataset',
+        summary='adds the parsing map of each face to a prepared dataset',
         example='fsr prepare parsing datasets/lfw/fit.lmdb --engine mediapipe',
         add_arguments=add_arguments,
         run=run,

@@ -113,7 +113,7 @@ class Parts:
         blobs: list[bytes | memoryview] = []
         for item, results in zip(items, made, strict=True):
             if not results:
-                raise ValueError(f"Nothing is said of '{item.name}': an item gives a face or a reason.")
+                raise ValueError(f"'{item.name}' has neither a face nor a reason: an item needs one.")
             for result in results:
                 if isinstance(result, Skip):
                     skips.append(result)

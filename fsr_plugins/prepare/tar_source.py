@@ -67,8 +67,8 @@ class TarSource(Source):
                         spool.write(block)
                         if spool.tell() > most:
                             raise UserError(
-                                f"'{self.path}' unpacks to more than {_GROWTH} times its size; this is no archive of "
-                                'pictures, it is not unpacked.'
+                                f"'{self.path}' unpacks to more than {_GROWTH} times its size. No archive of "
+                                'pictures does; it is not read.'
                             )
             except BaseException:
                 spool.close()

@@ -152,9 +152,7 @@ def _made(source: Source, size: int, items: Sequence[Item]) -> Iterator[ItemResu
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_widerface`."""
     usual = FaceFilter()
-    parser.add_argument(
-        'src', metavar='SRC', type=given_path, help='folder with the archives, or in which they are unpacked'
-    )
+    parser.add_argument('src', metavar='SRC', type=given_path, help='folder with the archives, or with their contents')
     add_output_arguments(parser)
     parser.add_argument('--split', choices=['train', 'val'], default='train', help='(default: train)')
     parser.add_argument(

@@ -45,7 +45,7 @@ class Forward:
         engine: see :data:`Engine`.
 
     Raises:
-        UserError: what is asked for by name cannot be had here.
+        UserError: a named way does not work here.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Forward:
         lq = lq.contiguous(memory_format=self.layout)
         with torch.autocast(self.device.type, dtype=_FORMATS[way], enabled=way != 'fp32'):
             sr = enlarge(self.net, lq)
-        # Whoever gives something else is told so where the result is looked at.
+        # Anything else is an error where the result is checked.
         return sr.float() if isinstance(sr, Tensor) and sr.is_floating_point() else sr
 
     def _chosen(self, lq: Tensor, size: tuple[int, int]) -> str:
@@ -147,7 +147,7 @@ def _alike(found: Tensor, exact: Tensor) -> bool:
 
 
 def _check_onnx(device: torch.device, precision: InferencePrecision) -> None:
-    """Refuses ``--engine onnx`` where it cannot be had."""
+    """Refuses ``--engine onnx`` where it does not work."""
     if precision in ('bf16', 'half'):
         option = '--half' if precision == 'half' else '--precision bf16'
         raise UserError(f'--engine onnx runs in full precision: leave out {option}, or take --engine torch.')

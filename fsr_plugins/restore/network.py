@@ -92,8 +92,8 @@ class FaceNetwork:
         """Enlarges uint8 (H, W, 3) RGB faces of any sizes, those of one size together; in their order.
 
         Raises:
-            UserError: a face is not uint8 (H, W, 3), the network does not take that size, does not enlarge by its scale
-                (a discriminator, say), or makes values of a face that are no finite numbers.
+            UserError: a face is not uint8 (H, W, 3), or the network does not take its size. The network does not
+                enlarge by its scale (a discriminator, say), or its values are not finite.
         """
         try:
             check_images(faces)

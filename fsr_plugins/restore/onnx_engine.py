@@ -30,7 +30,7 @@ def onnx_function(net: nn.Module, size: tuple[int, int]) -> Callable[[Tensor], T
         what takes and gives float32 tensors as ``net`` does, but clamped to [0, 1].
 
     Raises:
-        UserError: the network cannot be had as a graph, or for one face only.
+        UserError: the network has no graph, or one for a single face only.
     """
     # Tracing imports torch's compiler, which takes a second.
     from fsr_plugins.restore.exporting import FORMATS, Enlargement, trace

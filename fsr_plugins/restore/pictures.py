@@ -104,7 +104,7 @@ def encode(image: Image, extras: Extras, suffix: str) -> bytes:
 
 
 def _exif_bytes(exif: PILImage.Exif, shape: tuple[int, ...]) -> bytes:
-    """Exif for a result of another size; where Pillow cannot write what was there, nothing, which is said."""
+    """Exif for a result of another size; nothing, with a message, if Pillow cannot write it."""
     more = exif.get_ifd(_MORE)
     more |= {tag: side for tag, side in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])) if tag in more}
     try:

@@ -31,7 +31,7 @@ class FolderStore(Store):
     has ``manifest.json``, too.
 
     Args:
-        recursive: the images of all folders below it, too. Without, it is said that they are left out.
+        recursive: take the images of all subfolders too. Otherwise a message says that they are left out.
 
     Raises:
         UserError: no image, two files of one key, a name that is not UTF-8, a table that does not fit the images, or

@@ -1,4 +1,4 @@
-"""Which files of a folder are its images, and what is left out; that is said, not passed over."""
+"""Which files of a folder are its images, and which are left out; a message names these."""
 
 from __future__ import annotations
 

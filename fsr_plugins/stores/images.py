@@ -22,7 +22,7 @@ __all__ = [
 
 #: What a folder may hold; other files are left alone.
 EXTENSIONS = frozenset({'.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.pgm', '.ppm'})
-#: Pictures, too, but not looked for in folders: where some are there it is said that they are left out.
+#: Also pictures, but not read from folders: a message says that they are left out.
 OTHER_EXTENSIONS = frozenset({'.gif', '.heic', '.heif', '.avif', '.jp2', '.jfif', '.jxl', '.tga', '.psd', '.svg'})
 
 

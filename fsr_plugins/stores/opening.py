@@ -1,4 +1,4 @@
-"""Opening a store by its spec: a folder, an LMDB, or ``<scheme>://…`` of whoever registered the scheme."""
+"""Opening a store by its spec: a folder, an LMDB, or ``<scheme>://…`` of a registered scheme."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def _crc(pixels: Image) -> int:
 
 
 def _on_disk(store: Store, sizes: npt.NDArray[np.int32]) -> _Pixels | None:
-    """The file of a store's pixels, made where it is not there; None, with a warning, where it cannot be had."""
+    """The file of a store's pixels, made if it is missing; None, with a warning, if it cannot be made."""
     digest = hashlib.sha256(f'{store_checksum(store)}\n{len(store)}\n'.encode() + sizes.tobytes()).hexdigest()
     path = folder() / f'{digest[:40]}{_SUFFIX}'
     length = len(_MAGIC) + 4 * len(store) + int(sizes.astype(np.int64).prod(axis=1).sum()) * 3

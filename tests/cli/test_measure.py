@@ -137,7 +137,7 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (['sr', '--identity', 'MobileFaceNet'], '--identity compares with HR'),
         (['sr', 'hr', '--pairs', 'pairs.txt'], '--pairs is for --identity'),
         (['named', 'hr'], 'such as {}_x4'),
-        (['sr', 'hr', '--metrics', 'niqe', '--y'], 'test_y_channel is for none of niqe'),
+        (['sr', 'hr', '--metrics', 'niqe', '--y'], 'None of niqe takes test_y_channel'),
         (['sr', 'hr', '--metrics', 'niqe', '--crop-border', '-1'], 'crop_border'),
         (['sr', 'hr', '--device', 'gpu'], '--device gpu'),
         (['sr', 'hr', '--csv', 'sr/a.png/x.csv'], '--csv'),

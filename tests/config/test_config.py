@@ -70,7 +70,7 @@ def test_scalars(text: str, value: Any) -> None:
     ('text', 'line', 'words'),
     [
         ('a: 1\nb: !!python/object/apply:os.system [true]', 2, "'!!python/object/apply:os.system'"),
-        ('a: {b: 1,\n  b: 2}', 2, "'b' stands twice, first in line 1"),
+        ('a: {b: 1,\n  b: 2}', 2, "'b' occurs twice, first in line 1"),
         ('a: 1\n\non: 2', 3, "'on'"),
         ('a: 1\nb: &x [*x]', 2, 'contains itself'),
         ('a: 1\nb: [1, 2\n', 3, 'not readable'),

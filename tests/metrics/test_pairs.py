@@ -117,7 +117,7 @@ def test_all_pairs_of_a_kind_can_be_asked_for_and_no_more() -> None:
     chosen = {frozenset(pair) for pair in zip(pairs.first[:10], pairs.second[:10], strict=True)}
     groups = ([key for key, person in zip(KEYS, PEOPLE, strict=True) if person == wanted] for wanted in range(5))
     assert chosen == {frozenset(pair) for group in groups for pair in itertools.combinations(group, 2)}
-    with pytest.raises(UserError, match='has 10 genuine pairs and 11 are asked for'):
+    with pytest.raises(UserError, match='has 10 genuine pairs, but 11 are asked for'):
         draw_pairs(KEYS, PEOPLE, 11, 1)
     with pytest.raises(UserError, match='has 0 impostor pairs'):
         draw_pairs(KEYS[:3], [7, 7, 7], 1, 2)
@@ -154,7 +154,7 @@ def test_impostors_among_people_who_look_alike() -> None:
         assert len(set(map(frozenset, impostors))) == 10
         drawn |= set(map(frozenset, impostors))
     assert len(drawn) == 21
-    with pytest.raises(UserError, match='has 4 impostor pairs and 5 are asked for'):
+    with pytest.raises(UserError, match='has 4 impostor pairs, but 5 are asked for'):
         draw_pairs(KEYS[:5], [0, 0, 0, 0, 1], 1, 5, nearest=1, embeddings=embeddings[:5])
     with pytest.raises(UserError, match="'nearest' of a list of pairs is 0"):
         draw_pairs(KEYS, PEOPLE, 1, 1, nearest=0, embeddings=embeddings)

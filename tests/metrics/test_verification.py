@@ -200,7 +200,7 @@ def test_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='views: \\[identity\\]'):
         metric.update(IMAGES, None, {'keys': KEYS})
     metric.update(IMAGES, None, meta())
-    with pytest.raises(UserError, match='36 genuine pairs and 3000 are asked for'):
+    with pytest.raises(UserError, match='36 genuine pairs, but 3000 are asked for'):
         metric.compute()
     assert Verification.requirements() == IdentitySimilarity.requirements() == []
 

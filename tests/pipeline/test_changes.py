@@ -170,7 +170,7 @@ def test_a_finished_stage_goes_on_to_what_all_at_once_would_have_given(
     pipeline.run(config.load(experiment_file))
     experiments = Path('experiments')
     before = weights(experiments / 'small/second/models/net_g_latest.pth')
-    with pytest.raises(UserError, match=r"'second' was made of what stage 'first' made.*--accept-changes"):
+    with pytest.raises(UserError, match=r"'second' was made from stage 'first'.*--accept-changes"):
         pipeline.run(config.load(experiment_file, longer))
     summary = pipeline.run(config.load(experiment_file, longer), accept_changes=True)
     assert summary['stages']['first']['iterations'] == 18
@@ -366,8 +366,8 @@ def test_what_was_made_of_what_was_made_anew_is_made_anew(experiment_file: Path)
     pipeline.run(config.load(experiment_file))
     with pytest.raises(UserError) as caught:
         pipeline.run(config.load(experiment_file, longer))
-    assert "'second' was made of what stage 'first'" in str(caught.value)
-    assert "'third' was made of what stage 'second'" in str(caught.value)
+    assert "'second' was made from stage 'first'" in str(caught.value)
+    assert "'third' was made from stage 'second'" in str(caught.value)
     pipeline.run(config.load(experiment_file, longer), accept_changes=True)
     for stage in ('first', 'second', 'third'):
         files = [Path(f'experiments/{name}/{stage}/models/net_g_latest.pth') for name in ('small', 'whole')]

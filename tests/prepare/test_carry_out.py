@@ -63,7 +63,7 @@ def test_every_item_is_accounted_for(tmp_path: Path, dst: str) -> None:
 
 
 def test_an_item_of_which_nothing_is_said_is_a_defect(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"Nothing is said of 'src/0\.jpg'"):
+    with pytest.raises(ValueError, match=r"'src/0\.jpg' has neither a face nor a reason"):
         carry_out(plan(make=lambda items: ([] for _ in items)), tmp_path / 'out')
     with pytest.raises(ValueError, match='zip'):
         carry_out(plan(make=lambda items: [[face('x', 0)]]), tmp_path / 'other')

@@ -53,7 +53,11 @@ def test_people_who_are_left_out(tmp_path: Path) -> None:
     assert store.identities is not None and store.identities.tolist() == [0, 1, 1]
     origin = store.manifest.origin
     assert origin is not None and origin.protocol['people_left_out'] == 1
-    for text, message in (('Somebody', 'lists nobody'), ('\n'.join(PEOPLE), 'lists everybody'), ('\n', 'is empty')):
+    for text, message in (
+        ('Somebody', 'lists none of the people'),
+        ('\n'.join(PEOPLE), 'lists all people'),
+        ('\n', 'is empty'),
+    ):
         without.write_text(text)
         with pytest.raises(UserError, match=message):
             prepare_casia(src, tmp_path / 'other', without=without)

@@ -14,12 +14,19 @@ from fsr_plugins.prepare import PREPARERS
 
 ROOT = OPTIONS.parent
 PAGES = [*sorted(OPTIONS.rglob('*.yml')), ROOT / 'datasets' / 'README.md']
+
+
+def joined(text: str) -> str:
+    """A page on which each command is one line."""
+    return re.sub(r'\\\n(?:#| {4})\s*', '', text)
+
+
 #: A command on a line of its own, as in a block of code or a comment.
 COMMANDS = sorted(
     {
         found.strip()
         for page in PAGES
-        for found in re.findall(r'^(?:#\s+| {4})(fsr prepare .*)$', page.read_text(), re.M)
+        for found in re.findall(r'^(?:#\s+| {4})(fsr prepare .*)$', joined(page.read_text()), re.M)
     }
 )
 ROOTS = {found for page in PAGES for found in re.findall(r'dataroot_\w+: (datasets/\S+)', page.read_text())}

@@ -46,7 +46,7 @@ def test_pairs_of_a_store(store: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_drawn(store: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match='has 10 genuine pairs and 3000 are asked for'):
+    with pytest.raises(UserError, match='has 10 genuine pairs, but 3000 are asked for'):
         prepare(store, tmp_path / 'a.csv')
     assert not (tmp_path / 'a.csv').exists()
     (tmp_path / 'a.csv').write_text('mine')

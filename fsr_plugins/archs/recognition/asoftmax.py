@@ -31,8 +31,8 @@ class ASoftmaxLogits(NamedTuple):
 def psi(cosine: Tensor, margin: int) -> Tensor:
     """``(-1)^k cos(mθ) - 2k`` for θ in [kπ/m, (k+1)π/m] (Eq. 7): cos θ made steeper, falling over the whole of [0, π].
 
-    cos(mθ) is taken as Chebyshev's polynomial of cos θ and k is counted from the borders of the segments, so that no
-    arc cosine, whose slope is infinite at 0 and π, comes into the gradient.
+    cos(mθ) is Chebyshev's polynomial of cos θ, and k is counted from the borders of the segments. So the gradient has
+    no arc cosine, whose slope is infinite at 0 and π.
 
     Args:
         cosine: cos θ, any shape, in [-1, 1].

@@ -61,8 +61,8 @@ class SphereFace20(Recogniser):
         """What training from scratch starts from: signals keep their size, and residual pairs begin small.
 
         Without normalisation both are needed. The strided convolutions and the first of each pair are He's for a PReLU
-        of slope 0.25, so that embeddings, whose length scales A-Softmax's logits, neither vanish nor explode at any
-        width; the second of each pair has a standard deviation of 0.01, as in the published training code.
+        of slope 0.25. So embeddings, whose length scales A-Softmax's logits, neither vanish nor explode at any width.
+        The second of each pair has a standard deviation of 0.01, as in the published training code.
         """
         for name, parameter in self.named_parameters():
             layer, _, kind = name.rpartition('.')

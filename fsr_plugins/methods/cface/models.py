@@ -42,7 +42,7 @@ class CFaceGANModel(GANModel):
         gan_opt: Loss | None = Loss.field('L_GAN, Eq. 1, alpha', needs='net_d')
         content_opt: Loss | None = Loss.field('L_P, Eq. 2, beta')
         cface_opt: Loss | None = Loss.field('L_CF, Eq. 5 and 6: a CompareFaceLoss', needs='net_r')
-        use_compare: bool = Field(True, description='false: no compare faces, so that L_SI is left of L_CF')
+        use_compare: bool = Field(True, description='false: no compare faces; L_CF becomes L_SI')
         align: Align = Field('none', description="landmarks: CNN^R sees faces aligned by HR's points")
         subtract_mean: bool = Field(False, description="angles of L_SI are relative to HR's mean embedding")
         suggested_loss = 'content_opt'

@@ -99,7 +99,7 @@ class DAPEncoderModel(DAPModel):
         """The ResNet's state dict that ``train.backbone_weights`` names.
 
         Raises:
-            UserError: it cannot be had; with how to go without.
+            UserError: it is not available; the message says how to do without.
         """
         name = (self.options.network('net_e').block or {}).get('backbone', 'resnet50')
         try:

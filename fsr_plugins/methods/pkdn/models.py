@@ -132,7 +132,7 @@ class PKDNStudentModel(FSRModel):
         pixel_opt: Loss = Loss.required('L_SR, Eq. 3')
         kd_opt: Loss | None = Loss.field('L_TS and L_FS, Eq. 4 and 5: a DistillationLoss', needs='net_t')
         kd_include_bottleneck: bool = Field(False, description='L_FS compares the bottleneck too')
-        validate_teacher: bool = Field(True, description='validation measures the teacher beside the student')
+        validate_teacher: bool = Field(True, description='validation measures the teacher too')
 
     train_opt: Train
 

@@ -58,7 +58,7 @@ class HostedModel(SavedModel):
             opt: a complete stage, as in an option file, with BasicSR's run-time keys.
 
         Raises:
-            UserError: weights cannot be had.
+            UserError: weights are not available.
         """
         super().__init__(opt)
         self.train_opt = read_train(self.Train, self.options.train)

@@ -131,7 +131,7 @@ class Guard:
         except _Refused:
             pass
         except Exception as error:
-            # Whoever sends what nobody can read must not fill the log.
+            # A client that sends unreadable requests must not fill the log.
             last = traceback.extract_tb(error.__traceback__)[-1]
             logger.warning(
                 '%s %s was not answered: %s (%s:%d).',

@@ -69,7 +69,7 @@ def encoder_name() -> str:
 
 
 def configure(context: VideoCodecContext, header: ClipHeader, times: int) -> None:
-    """Prepares an encoder for the frames of a clip, enlarged; it is opened by whoever uses it."""
+    """Prepares an encoder for the enlarged frames of a clip; the caller opens it."""
     height, width = header.height * times, header.width * times
     if header.rotation % 180:
         height, width = width, height

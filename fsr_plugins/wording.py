@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic_core import ErrorDetails
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 #: By the type of pydantic's error.
 _KINDS = {

@@ -1,5 +1,7 @@
 """Checkpoints: the one place that knows how network files are laid out, read, checked, written and described."""
 
+from typing import TYPE_CHECKING
+
 from fsr_plugins.checkpoints.building import construct, sketch
 from fsr_plugins.checkpoints.bundled import bundled, bundled_file, resolved, summary
 from fsr_plugins.checkpoints.fitting import check_fit, differences, fit, load_weights
@@ -16,11 +18,14 @@ from fsr_plugins.checkpoints.layout import (
     unwrapped,
 )
 from fsr_plugins.checkpoints.loading import about, described, load
-from fsr_plugins.checkpoints.meta import Meta, TrainedOn, meta_in, meta_of, trained_on
+from fsr_plugins.checkpoints.meta import meta_in, meta_of, trained_on
 from fsr_plugins.checkpoints.others import package_versions
 from fsr_plugins.checkpoints.reading import load_state, read_weights
 from fsr_plugins.checkpoints.tensors import all_finite, check_finite, not_finite, tensors_in
 from fsr_plugins.checkpoints.writing import Training, describe, save_network, write_tensors, write_weights
+
+if TYPE_CHECKING:
+    from fsr_plugins.checkpoints.meta_types import Meta, TrainedOn
 
 __all__ = [
     'AVERAGED_FIRST',

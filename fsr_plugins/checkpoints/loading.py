@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from torch import nn
 
 from fsr_plugins.checkpoints.building import construct, sketch
 from fsr_plugins.checkpoints.fitting import check_fit, fit
 from fsr_plugins.checkpoints.layout import AVERAGED_FIRST, META, PARAMS, PARAMS_EMA, listed, state_in
-from fsr_plugins.checkpoints.meta import Meta, meta_in
+from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.others import HOLDERS, OthersNetwork, is_known_to_others, others_network
 from fsr_plugins.checkpoints.reading import load_state, weights_in
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import build_network, load_plugins, lookup
 from fsr_plugins.values import Record
+
+if TYPE_CHECKING:
+    from fsr_plugins.checkpoints.meta_types import Meta
 
 
 def load(

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from fsr_plugins.checkpoints.building import Modest, bounded, reason_of
 from fsr_plugins.checkpoints.layout import StateDict, unwrapped
-from fsr_plugins.checkpoints.meta import Meta
 from fsr_plugins.errors import UserError
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
+
+    from fsr_plugins.checkpoints.meta_types import Meta
 
 #: The package, and the one with archs whose licences it keeps apart (CodeFormer, for one).
 PACKAGE, EXTRA = 'spandrel', 'spandrel_extra_arches'

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA, said_of, self_described
 from fsr_plugins.checkpoints.loading import described, network_in
-from fsr_plugins.checkpoints.meta import Meta, meta_in, meta_of, trained_on
+from fsr_plugins.checkpoints.meta import meta_in, meta_of, trained_on
+from fsr_plugins.checkpoints.meta_types import Meta
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY, load_plugins
 from fsr_plugins.values import Record

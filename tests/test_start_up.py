@@ -86,7 +86,8 @@ def test_what_basicsr_asks_of_scipy_and_of_versions_is_answered() -> None:
 def test_torchvisions_own_question_to_the_compiler_is_answered() -> None:
     code = (
         'import sys\nimport fsr_plugins\nimport torchvision\n'
-        "print('torch._dynamo.utils' in sys.modules)\nprint(sys.modules['torchvision.ops.roi_align'].is_compile_supported('cpu'))\n"
+        "print('torch._dynamo.utils' in sys.modules)\n"
+        "print(sys.modules['torchvision.ops.roi_align'].is_compile_supported('cpu'))\n"
         'from torch._dynamo.utils import counters, is_compile_supported\nprint(is_compile_supported("cpu"))'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)

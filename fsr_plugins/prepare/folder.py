@@ -21,6 +21,7 @@ from fsr_plugins.prepare.source import GROUNDS, Ground, Source, wrong_layout
 from fsr_plugins.prepare.sources import is_archive, open_source
 from fsr_plugins.stores.encoding import Encoding
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
+from fsr_plugins.stores.manifest import NAME as MANIFEST
 from fsr_plugins.stores.records import Face
 
 Crop = Literal['none', 'centre']
@@ -63,13 +64,15 @@ def prepare_folder(
         encoding: Of an LMDB.
 
     Raises:
-        UserError: there are no pictures, no face is left, an argument is out of range, a detector cannot be opened, or
-            ``dst`` lies in ``src``.
+        UserError: ``src`` is a prepared set, there are no pictures, no face is left, an argument is out of range, a
+            detector cannot be opened, or ``dst`` lies in ``src``.
     """
     if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
     if src.is_dir() and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(src)):
         raise UserError(f"'{dst}' lies in '{src}', whose pictures are prepared: write elsewhere.")
+    if (src / MANIFEST).is_file() and (src / 'images').is_dir():
+        raise UserError(f"'{src}' is a prepared set, which may hold maps beside its images: give '{src / 'images'}'.")
     with open_source(src) as source:
         source.ground = ground
         names = [name for name in source.names if is_picture(name)]

@@ -277,3 +277,12 @@ def test_without_a_name_the_detector_needs_no_download(
         run(holiday, tmp_path / best, '--align', 'box', '--size', 16)
         origin = open_store(tmp_path / best).manifest.origin
         assert origin is not None and origin.protocol['detector'] == best
+
+
+def test_a_prepared_set_is_refused_since_its_maps_are_no_pictures(tmp_path: Path) -> None:
+    run(written(tmp_path / 'set', files()), tmp_path / 'prepared', '--size', 48)
+    written(tmp_path / 'prepared' / 'parsing', {'Ada_L_b.png': png(HIGH)})
+
+    with pytest.raises(UserError, match=r"'.*prepared' is a prepared set.*: give '.*prepared/images'"):
+        run(tmp_path / 'prepared', tmp_path / 'again', '--size', 24)
+    assert run(tmp_path / 'prepared' / 'images', tmp_path / 'again', '--size', 24).images == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 import textwrap
@@ -10,6 +12,7 @@ import pytest
 from basicsr.archs.srvgg_arch import SRVGGNetCompact
 from basicsr.utils import registry as basicsrs
 
+import fsr_plugins
 from fsr_plugins import registry
 from fsr_plugins.errors import UserError
 
@@ -162,3 +165,15 @@ def test_what_a_block_holds_is_shown_cut_short() -> None:
         with pytest.raises(UserError) as caught:
             registry.build('archs', block)
         assert len(str(caught.value)) < 500
+
+
+def test_every_name_that_a_package_offers_is_there() -> None:
+    """Names that are brought late are offered too: ``from … import *`` must find them."""
+    offered = 0
+    for found in pkgutil.walk_packages(fsr_plugins.__path__, 'fsr_plugins.'):
+        if found.ispkg:
+            package = importlib.import_module(found.name)
+            names = getattr(package, '__all__', [])
+            assert [name for name in names if not hasattr(package, name)] == [], found.name
+            offered += len(names)
+    assert offered > 100

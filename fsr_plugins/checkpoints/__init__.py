@@ -69,3 +69,12 @@ __all__ = [
     'write_tensors',
     'write_weights',
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Types of pydantic's are brought when they are asked for."""
+    if name not in ('Meta', 'TrainedOn'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from fsr_plugins.checkpoints import meta_types
+
+    return getattr(meta_types, name)

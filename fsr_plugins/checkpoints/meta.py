@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
@@ -63,6 +64,9 @@ def meta_in(content: object, source: str) -> Meta | None:
         raise UserError(
             f'{source} cannot be read: its {shown(place)} {what}. It is damaged, or a newer version wrote it.'
         ) from error
+    low, high = meta.get('gains_from', 0), meta.get('gains_up_to', math.inf)
+    if low > high:
+        raise UserError(f"{source} cannot be read: its 'meta.gains_from' is {low}, above 'gains_up_to', {high}.")
     return cast('Meta', meta)
 
 

@@ -88,6 +88,7 @@ def _found(opt: Options, options: StageSettings, open_keys: Sequence[str]) -> Wa
     tried = candidates(open_keys, device_of(options))
     if len(tried) == 1:
         return tried[0]
+    logger.info('%s: measuring %d ways to train, for some seconds each …', options.name, len(tried))
     seconds = [_seconds_a_step({**alone, **way}, batch) for way in tried]
     best = fastest(seconds)
     if seconds[best] == float('inf'):

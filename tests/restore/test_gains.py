@@ -99,6 +99,17 @@ def test_a_size_that_is_none_is_refused(
     assert 'gains_up_to' in said and 'Traceback' not in said
 
 
+def test_sizes_the_wrong_way_round_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoint(tmp_path / 'net.pth', scale=4, gains_from=2.0, gains_up_to=0.1)
+    written(tmp_path, {'a.png': png(picture(0, 80, 80))})
+
+    assert main(['infer', 'a.png', '-c', 'net.pth', '-o', 'out']) == 2
+    assert "'meta.gains_from' is 2.0, above 'gains_up_to', 0.1" in capsys.readouterr().err
+
+
 def test_what_was_measured_is_written_into_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SCRIPTS))
     from measure_face_sizes import write

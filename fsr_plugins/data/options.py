@@ -137,9 +137,7 @@ class CannyOptions(BaseModel):
     thresholds: Adaptive | list[float] = Field(
         default='mean_std', description="each image's own, as in edges.canny_image, or [low, high] on the scale of 255"
     )
-    scales: list[int] = Field(
-        default=[1, 2, 4], description='factors that the image is reduced by before, one map each'
-    )
+    scales: list[int] = Field(default=[1, 2, 4], description='factors the image is reduced by before, one map each')
 
     @field_validator('thresholds', mode='before')
     @classmethod

@@ -69,10 +69,7 @@ def prepare_folder(
     """
     if extraction is None and size is not None and (crop == 'none' or size < 1):
         raise UserError(f'size {size} does not fit: it is the side of a square, --crop centre or --align makes one.')
-    if src.is_dir() and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(src)):
-        raise UserError(f"'{dst}' lies in '{src}', whose pictures are prepared: write elsewhere.")
-    if (src / MANIFEST).is_file() and (src / 'images').is_dir():
-        raise UserError(f"'{src}' is a prepared set, which may hold maps beside its images: give '{src / 'images'}'.")
+    _check_places(src, dst)
     with open_source(src) as source:
         source.ground = ground
         names = [name for name in source.names if is_picture(name)]
@@ -92,6 +89,13 @@ def prepare_folder(
             make = centre_crops(source, size) if crop == 'centre' else whole
         plan = PreparationPlan('folder', protocol, items, make, skipped, not keep_duplicates, source)
         return carry_out(plan, dst, form=form, encoding=encoding)
+
+
+def _check_places(src: Path, dst: Path) -> None:
+    if src.is_dir() and Path(os.path.realpath(dst)).is_relative_to(os.path.realpath(src)):
+        raise UserError(f"'{dst}' lies in '{src}', whose pictures are prepared: write elsewhere.")
+    if (src / MANIFEST).is_file() and (src / 'images').is_dir():
+        raise UserError(f"'{src}' is a prepared set, which may hold maps beside its images: give '{src / 'images'}'.")
 
 
 def is_picture(name: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -47,13 +48,18 @@ def optimise_without_compiler(kind: type[Optimizer]) -> None:
     """
     if 'torch._dynamo' in sys.modules:
         return
-    marked = torch._disable_dynamo(lambda: None).__code__
     for name, method in list(vars(Optimizer).items()):
-        if getattr(method, '__code__', None) is marked:
+        if _is_made_by(torch, '_disable_dynamo', method):
             setattr(Optimizer, name, never_compiled(method.__wrapped__))
-    breaking = optimizer._use_grad_for_differentiable(lambda: None).__code__
-    if getattr(kind.step, '__code__', None) is breaking:
+    if _is_made_by(optimizer, '_use_grad_for_differentiable', kind.step):
         kind.step = _without_graph_breaks(kind.step)  # type: ignore[method-assign]
+
+
+def _is_made_by(module: ModuleType, decorator: str, method: object) -> bool:
+    """Whether a decorator of torch's own, which another torch may not have, made this method."""
+    decorate = getattr(module, decorator, None)
+    code = getattr(method, '__code__', None)
+    return decorate is not None and code is not None and getattr(decorate(lambda: None), '__code__', None) is code
 
 
 def _without_graph_breaks(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from fsr_plugins import compiling
 from fsr_plugins.compiling import constant_when_compiled, never_compiled
 
 #: What takes a second or more to import, by what nobody needs it for.
@@ -172,3 +174,10 @@ def test_an_optimiser_without_the_compiler_steps_as_torchs_own_and_can_still_be_
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
     assert done.stdout.split() == ['False', 'True', 'True', 'True', 'True', 'True'], done.stderr
+
+
+def test_another_torch_without_these_decorators_is_left_as_it_is() -> None:
+    marked = torch._disable_dynamo(print)
+    assert compiling._is_made_by(torch, '_disable_dynamo', marked)
+    assert not compiling._is_made_by(torch, '_disable_dynamo', print)
+    assert not compiling._is_made_by(ModuleType('other_torch'), '_disable_dynamo', marked)

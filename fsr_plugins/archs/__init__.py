@@ -1,5 +1,5 @@
 """Networks and blocks that two methods share. Importing this room registers its networks."""
 
-from fsr_plugins.archs import lightcnn, linear, recognition, srgan, stylegan2
+from fsr_plugins.archs import espcn, lightcnn, linear, recognition, srgan, stylegan2
 
-__all__ = ['lightcnn', 'linear', 'recognition', 'srgan', 'stylegan2']
+__all__ = ['espcn', 'lightcnn', 'linear', 'recognition', 'srgan', 'stylegan2']

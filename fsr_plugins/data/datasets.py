@@ -80,7 +80,7 @@ class FaceDataset(HRDataset):
             top = left = 0
             if self.gt_size is not None:
                 height, width = self.sizes()[sample.place].tolist()
-                corner = draw_corner(sample.seed, height, width, self.gt_size, self.scale)
+                corner = draw_corner(sample.seed, height, width, self.gt_size, self.gt_step)
                 top, left = corner[0] // self.scale, corner[1] // self.scale
             write(sample.flip, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
         return {**paths, 'lq_path': partners}

@@ -28,6 +28,7 @@ class HRDataset(ImageDataset):
     def __init__(self, opt: Block) -> None:
         super().__init__(opt)
         self.gt_size = self.options.gt_size
+        self.gt_step = self.options.gt_step or self.scale
         edges = self.options.edges
         self.edges = EdgeView(edges) if edges is not None else None
         for part in self.gt.parts:
@@ -101,7 +102,7 @@ class HRDataset(ImageDataset):
             self.edges.fill(cut, sample.place if whole else None, flip, row, out)
 
     def corner(self, sample: Sample, image: Image) -> tuple[int, int]:
-        """Top and left of the sample's crop of its HR image: multiples of the scale, so that LR can be cut alike."""
+        """Top and left of the sample's crop of its HR image: multiples of ``gt_step``, as it comes of the scale."""
         if self.gt_size is None:
             return 0, 0
         height, width = image.shape[:2]
@@ -110,7 +111,7 @@ class HRDataset(ImageDataset):
             raise UserError(
                 f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; remove it or crop less."
             )
-        return draw_corner(sample.seed, height, width, self.gt_size, self.scale)
+        return draw_corner(sample.seed, height, width, self.gt_size, self.gt_step)
 
     @staticmethod
     def cut(image: Image, top: int, left: int, size: int | None) -> Image:

@@ -169,6 +169,9 @@ class HRDatasetOptions(ImageDatasetOptions):
     views: list[View] = Field([], description='what comes with each HR face')
     canny: CannyOptions | None = Field(None, description='of the view canny; none: its defaults')
     gt_size: int | None = Field(None, ge=1, description='random square crop of the HR; none for whole images')
+    gt_step: int | None = Field(
+        None, ge=1, description='corners of these crops are multiples of it; none: of the scale, as stored LR needs'
+    )
     use_hflip: bool = Field(False, description='mirror half of the images')
     use_rot: bool = Field(False, description='turn by quarters and mirror up-down, as BasicSR does')
 
@@ -181,6 +184,8 @@ class HRDatasetOptions(ImageDatasetOptions):
             )
         if self.gt_size is not None and self.scale is not None and self.gt_size % self.scale:
             raise misfit(f"'gt_size' {self.gt_size} is not a multiple of 'scale', which is {self.scale}")
+        if self.gt_step is not None and self.gt_size is None:
+            raise misfit("'gt_step' says where crops lie, but 'gt_size' asks for none: add 'gt_size'")
         return self
 
     @model_validator(mode='after')
@@ -203,6 +208,13 @@ class FaceDatasetOptions(HRDatasetOptions):
 
     dataroot_lq: Roots | None = Field(None, description='stored LR, paired by key; none: LR is made on the device')
     filename_tmpl: str = Field('{}', description="the LR's key from the HR's, e.g. '{}x4'")
+
+    @model_validator(mode='after')
+    def _stored_lr_cut_alike(self) -> FaceDatasetOptions:
+        step, scale = self.gt_step, self.scale
+        if self.dataroot_lq is not None and step is not None and scale is not None and step % scale:
+            raise misfit(f"'gt_step' {step} is not a multiple of 'scale', which is {scale}, as stored LR needs")
+        return self
 
 
 class UnpairedFaceDatasetOptions(HRDatasetOptions):

@@ -79,6 +79,14 @@ def test_augmentation_is_a_function_of_seed_epoch_index(tmp_path: Path) -> None:
     assert len(seeds) == 24
 
 
+@pytest.mark.parametrize(('given', 'step'), [({}, 4), ({'gt_step': 1}, 1), ({'gt_step': 2}, 2), ({'gt_step': 8}, 8)])
+def test_crops_begin_at_multiples_of_their_step(tmp_path: Path, given: dict[str, int], step: int) -> None:
+    dataset = make(write_set(tmp_path / 'gt'), gt_size=16, **given)
+    tops = {int(dataset[number]['gt'][0, 0, 0]) for number in range(300)}
+    lefts = {int(dataset[number]['gt'][0, 0, 1]) for number in range(300)}
+    assert tops == lefts == set(range(0, 17, step))
+
+
 def test_stored_lr_is_cut_and_turned_alike(tmp_path: Path) -> None:
     root = write_set(tmp_path / 'gt')
     lq = [Face(f'k{index}x4', coordinates(32, 32, index)[::4, ::4]) for index in range(5)]
@@ -244,6 +252,8 @@ def test_a_part_of_the_set(tmp_path: Path) -> None:
         ({'mean': [0.5, 0.5, 0.5]}, "unknown key 'mean'"),
         ({'gt_size': '16'}, "'gt_size'"),
         ({'gt_size': 18}, "not a multiple of 'scale', which is 4"),
+        ({'gt_step': 1}, "add 'gt_size'"),
+        ({'gt_size': 16, 'gt_step': 2, 'dataroot_lq': 'lq'}, "'gt_step' 2 is not a multiple of 'scale', which is 4"),
         ({'batch_size_per_gpu': 0}, "'batch_size_per_gpu'"),
         ({'io_backend': {'type': 'disk'}}, 'io_backend'),
         ({'views': ['parsing']}, "'parsing'"),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fsr_plugins.checkpoints import META, PARAMS, PARAMS_EMA, described, load, meta_of, write_weights
+from fsr_plugins.checkpoints import META, PARAMS, PARAMS_EMA, described, load, meta_of, trained_on, write_weights
 from fsr_plugins.checkpoints.bundled import FOLDER, SUMS
 from fsr_plugins.degradations import bicubic_up
 from fsr_plugins.metrics import PSNR
@@ -44,12 +44,11 @@ KEPT = (
 def small(content: Record) -> Record:
     """The averaged weights in half precision, and the description without what only its training needed."""
     meta = content[META]
-    stores = (meta.get('manifests') or {}).get('train', [])
-    faces = [{key: store[key] for key in ('size', 'points') if key in store} for store in stores[:1]]
+    faces = {key: value for key, value in trained_on(meta).items() if value is not None}
     state = content.get(PARAMS_EMA, content.get(PARAMS))
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     kept = {key: meta[key] for key in KEPT if key in meta}
-    return {PARAMS: halves, META: {**kept, 'manifests': {'train': faces}}}
+    return {PARAMS: halves, META: {**kept, 'manifests': {'train': [faces]}}}
 
 
 def measured(net: nn.Module) -> tuple[float, float]:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DEEP, _MANY, _LONG = 32, 100_000, 200
 #: What plain values are.
 _PLAIN = (str, int, float, bool, type(None))
+#: The part of a random crop's side that it is moved by at most and still shows the face where the whole image does.
+_JITTER = 0.125
 
 
 @functools.cache
@@ -99,11 +101,17 @@ def meta_of(net: nn.Module) -> Meta:
 
 
 def trained_on(meta: Meta) -> TrainedOn:
-    """Size and mean points of the HR faces that a network was trained on, as far as its checkpoint says."""
+    """Size and mean points of the HR faces that a network was trained on, as far as its checkpoint says.
+
+    Where crops were a little smaller than the images, the points are those of the crop in the middle, the mean of all.
+    """
     stores = (meta.get('manifests') or {}).get('train') or [{}]
     size, points = stores[0].get('size'), stores[0].get('points')
     crop = (meta.get('sizes') or {}).get('train')
-    if crop is not None and (size is None or tuple(size) != (crop, crop)):
-        # Cut out of the images at random: the points lie anywhere.
+    if crop is None or (size is not None and tuple(size) == (crop, crop)):
+        return {'size': size, 'points': points}
+    # Cut out of the images at random: the points lie anywhere, unless little is cut off.
+    if size is None or points is None or not all(0 <= side - crop <= crop * _JITTER for side in size):
         return {'size': (crop, crop), 'points': None}
-    return {'size': size, 'points': points}
+    down, right = ((side - crop) / 2 for side in size)
+    return {'size': (crop, crop), 'points': [(x - right, y - down) for x, y in points]}

@@ -9,7 +9,7 @@ from typing import TypeGuard, TypeVar
 
 from torch import Tensor
 
-from fsr_plugins.checkpoints.tensors import check_finite, shown
+from fsr_plugins.checkpoints.tensors import check_finite, kind_of, shown
 from fsr_plugins.errors import UserError
 from fsr_plugins.values import Record
 
@@ -95,11 +95,11 @@ def _held(places: Sequence[object]) -> str:
         if isinstance(place, Mapping) and any(isinstance(value, Tensor) for value in place.values()):
             for key, value in place.items():
                 if not isinstance(value, Tensor):
-                    return f'{shown(key)} is a {type(value).__name__}, no tensor.'
+                    return f'{shown(key)} is {kind_of(value)}, no tensor.'
                 if not isinstance(key, str):
                     return f'The name of a tensor in it is no text: {shown(key)}.'
     content = places[-1]
-    return f'Its keys are: {listed(content)}.' if isinstance(content, Mapping) else f'It is a {type(content).__name__}.'
+    return f'Its keys are: {listed(content)}.' if isinstance(content, Mapping) else f'It is {kind_of(content)}.'
 
 
 def listed(keys: Collection[object]) -> str:

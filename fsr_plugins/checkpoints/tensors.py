@@ -19,6 +19,12 @@ def shown(name: object) -> str:
     return text if len(text) <= _LETTERS else f'{text[:_LETTERS]}…'
 
 
+def kind_of(value: object) -> str:
+    """What a value from a file is, for a message."""
+    name = type(value).__name__
+    return 'nothing (None)' if value is None else f'{"an" if name[0] in "aeiou" else "a"} {name}'
+
+
 def tensors_in(content: object) -> Iterator[tuple[str, Tensor]]:
     """Every tensor in nested mappings and sequences, each once, with the dotted name of its place."""
     todo: list[tuple[tuple[object, ...], object]] = [((), content)]

@@ -132,6 +132,7 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     chosen = next((argument for argument in argv if not argument.startswith('-')), '')
     outside = outside_commands()
     command: Command | None = None
+    own: argparse.ArgumentParser = parser
     for name, summary in summaries(outside).items():
         described = parsers.add_parser(
             name,
@@ -146,8 +147,12 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
             described.set_defaults(json=None)
             add_json(described)
             command.add_arguments(described)
-    arguments = parser.parse_args(argv)
+            own = described
+    arguments, left = parser.parse_known_args(argv)
     assert command is not None  # argparse ends otherwise
+    if left:
+        hint = ' (--set takes one KEY=VALUE; repeat it for more)' if '--set' in argv and '=' in left[0] else ''
+        own.error(f'unknown arguments: {" ".join(left)}{hint}')
     return command, arguments
 
 

@@ -11,7 +11,7 @@ from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, many
 from fsr_plugins.values import Record
 
 if TYPE_CHECKING:
@@ -220,17 +220,18 @@ def run(arguments: Namespace) -> CommandOutcome:
     of_them = f', {_faces(found)}' if has_photographs else ''
     for source, clip in found['clips'].items():
         print(f'{shown(source)}: {_clip(clip)}')
-    counted = f'{len(found["clips"])} clips and ' if found['clips'] else ''
-    print(f'{arguments.output}: {counted}{len(found["pictures"])} pictures in {found["seconds"]} s{of_them}')
+    counted = f'{many(len(found["clips"]), "clip")} and ' if found['clips'] else ''
+    print(f'{arguments.output}: {counted}{many(len(found["pictures"]), "picture")} in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)
     reasons: dict[str, list[str]] = {}
     for source, why in found['failed'].items():
         reasons.setdefault(why, []).append(source)
     which = '\n'.join(
-        f'- {why}' if shown(of[0]) in why else f"- {why} ({len(of)} pictures, '{shown(of[0])}' is one)"
+        f'- {why}' if shown(of[0]) in why else f"- {why} ({many(len(of), 'picture')}, '{shown(of[0])}' is one)"
         for why, of in reasons.items()
     )
-    found['error'] = f'{counted}{len(found["pictures"])} pictures are done, {len(found["failed"])} are not:\n{which}'
+    done = f'{counted}{many(len(found["pictures"]), "picture")} done'
+    found['error'] = f'{done}, {len(found["failed"])} failed:\n{which}'
     print(f'fsr: error: {found["error"]}', file=sys.stderr)
     return CommandOutcome(found, 2)

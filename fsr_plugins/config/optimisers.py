@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -21,12 +23,25 @@ def optimizer_class(name: str) -> type[Optimizer]:
     """The class of ``torch.optim`` named so.
 
     Raises:
-        UserError: there is none; the nearest is suggested.
+        UserError: there is none, and the nearest is suggested; or its step needs the loss as a function.
     """
     found = getattr(torch.optim, name, None)
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
-        raise UserError(f'torch.optim has no optimiser {shown(name)}.{near(name, dir(torch.optim))}')
+        raise UserError(f'torch.optim has no optimiser {shown(name)}.{near(name, _usable())}')
+    if not _steps_alone(found):
+        raise UserError(f'{name} works out the loss anew several times in a step, which no training here does.')
     return found
+
+
+def _steps_alone(cls: type[Optimizer]) -> bool:
+    """Whether a step needs gradients alone, and not the loss as a function."""
+    closure = inspect.signature(cls.step).parameters.get('closure')
+    return closure is None or closure.default is not inspect.Parameter.empty
+
+
+def _usable() -> list[str]:
+    found = vars(torch.optim).items()
+    return [name for name, cls in found if isinstance(cls, type) and issubclass(cls, Optimizer) and _steps_alone(cls)]
 
 
 def scheduler_class(name: str) -> type[LRScheduler]:

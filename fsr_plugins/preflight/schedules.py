@@ -67,16 +67,19 @@ def _rehearse(stage: Stage, train: TrainOptions, label: str) -> None:
     if optim is None:
         raise UserError(f"{stage.where(('train',))}: 'train' has neither '{optim_key}' nor 'optim' for {label}.")
     on_cpu = stage.options.num_gpu == 0 or not torch.cuda.is_available()
-    parameter = nn.Parameter(torch.zeros(2, 2, device='cpu' if on_cpu else 'cuda'))
+    device = 'cpu' if on_cpu else 'cuda'
+    # A bias, a matrix, a convolution: there are optimisers that take only some of them.
+    parameters = [nn.Parameter(torch.zeros((2,) * dimensions, device=device)) for dimensions in (1, 2, 4)]
     place = f"{stage.where(('train', optim_key))}: key 'train.{optim_key}'"
     with explained(f'{place}: {optim["type"]} cannot be used'):
-        optimizer = build_optimizer(optim, [parameter])
-        parameter.grad = torch.ones_like(parameter)
+        optimizer = build_optimizer(optim, parameters)
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')
             for _ in range(_STEPS):
                 optimizer.step()
-    if not bool(parameter.isfinite().all()):
+    if not all(bool(parameter.isfinite().all()) for parameter in parameters):
         raise UserError(f"{place}: after {_STEPS} steps the weights are not finite: lower 'lr'.")
     scheduler: LRScheduler | None = None
     if block:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsr_plugins.atomic import NAME_BYTES, check_writable
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, many
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
 from fsr_plugins.restore.pictures import Extension, suffix_of
@@ -171,9 +171,9 @@ def _inside(
     if folders or others:
         left_out[str(folder)] = {'other_kinds': others, 'folders': [each.name for each in folders]}
         one = f" ('{shown(others[0])}' is one; name it to try it, or convert it)" if others else ''
-        parts = [f'{len(others)} pictures of kinds that are not looked for in folders{one}'] if others else []
+        parts = [f'{many(len(others), "picture")} of kinds that are not looked for in folders{one}'] if others else []
         how = 'name it' if recursive else '--recursive takes them'
-        parts += [f"{len(folders)} folders in it ('{shown(folders[0].name)}' is one; {how})"] if folders else []
+        parts += [f"{many(len(folders), 'folder')} in it ('{shown(folders[0].name)}' is one; {how})"] if folders else []
         logger.warning("'%s': left out are %s.", shown(folder), ', and '.join(parts))
     for each in deeper:
         try:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fsr_plugins.atomic import check_writable, write_atomically
 from fsr_plugins.engine.memory import give_back_freed_memory, keep_freed_memory
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, many
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, look_at, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
@@ -236,12 +236,14 @@ def _warn(pictures: Json) -> None:
     opaque = [source for source, about in pictures.items() if 'alpha' in about]
     if opaque:
         logger.warning(
-            'Alpha of %d pictures was dropped, for a JPEG has none: what it hid shows (%s is one).',
-            len(opaque), shown(opaque[0]),
-        )  # fmt: skip
+            'Alpha of %s was dropped, for a JPEG has none: what it hid shows (%s is one).',
+            many(len(opaque), 'picture'),
+            shown(opaque[0]),
+        )
     bare = [source for source, about in pictures.items() if about.get('faces') == []]
     if bare:
-        logger.warning('0 faces were found in %d of %d pictures (%s is one).', len(bare), len(pictures), shown(bare[0]))
+        among = many(len(pictures), 'picture')
+        logger.warning('0 faces were found in %d of %s (%s is one).', len(bare), among, shown(bare[0]))
 
 
 class _Encoded(NamedTuple):

@@ -80,9 +80,24 @@ def test_a_schedule_that_breaks_later(folder: Path, total: int, scheduler: str, 
     assert '--set train.scheduler' in message
 
 
-@pytest.mark.parametrize('optim', ['{type: Adamax, betas: [2, 0.9]}', '{type: SGD, lr: 1.0e300}', '{type: LBFGS}'])
+@pytest.mark.parametrize(
+    'optim', ['{type: Adamax, betas: [2, 0.9]}', '{type: SGD, lr: 1.0e300}', '{type: SparseAdam}', '{type: Muon}']
+)
 def test_an_optimiser_that_cannot_work(folder: Path, optim: str) -> None:
+    if 'Muon' in optim and not hasattr(torch.optim, 'Muon'):
+        pytest.skip('this torch has no Muon, which takes matrices alone')
     assert "key 'train.optim_g': " in problem(folder, tiny.options(), f'train.optim_g={optim}')
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [('LBFGS', "'LBFGS': LBFGS works out the loss anew"), ('LBFG', "'LBFG': torch.optim has no optimiser 'LBFG'.")],
+)
+def test_an_optimiser_that_needs_the_loss_is_not_taken_nor_proposed(folder: Path, name: str, words: str) -> None:
+    path = tiny.write_options(folder / 'o.yml', tiny.options())
+    with pytest.raises(UserError) as caught:
+        config.load(path, [f'train.optim_g={{type: {name}}}'])
+    assert f"key 'train.optim_g.type' is {words}" in str(caught.value) and "mean 'LBFGS'" not in str(caught.value)
 
 
 @pytest.mark.parametrize('scheduler', ['{type: MultiStepLR, milestones: [200000, 350000], gamma: 0.5}',

@@ -192,7 +192,7 @@ def test_names_that_collide_and_folders_in_folders(infer, capsys: pytest.Capture
     Path('photos/deep/a.png').write_bytes(photo)
     status, found = infer({'a.png': photo, 'a.jpg': photo, 'b.png': photo})
     assert status == 0 and set(os.listdir('out')) == {'a.png.png', 'a.jpg.png', 'b.png'}
-    assert "1 folders in it ('deep' is one; --recursive takes them)" in capsys.readouterr().out
+    assert "1 folder in it ('deep' is one; --recursive takes them)" in capsys.readouterr().out
     status, found = infer({}, '--recursive', '--overwrite')
     assert status == 0 and len(found) == 4 and Path('out/deep/a.png').is_file()
     capsys.readouterr()
@@ -207,4 +207,4 @@ def test_a_photograph_without_faces_is_enlarged_and_said(infer, monkeypatch, cap
     assert status == 0 and found['photos/a.png']['faces'] == []
     assert (np.array(PILImage.open('out/a.png')) == photograph.enlarged(image, 4)).all()
     printed = capsys.readouterr().out
-    assert '0 faces found' in printed and '0 faces were found in 1 of 1 pictures' in printed
+    assert '0 faces found' in printed and '0 faces were found in 1 of 1 picture' in printed

@@ -88,7 +88,7 @@ def test_faces_are_what_the_network_makes_of_them(folder: Path) -> None:
 def test_other_sizes_are_fitted_or_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     written(folder / 'more', {'large.png': png(picture(7, 32, 32)), 'right.png': png(picture(8, 8, 8))})
     error = refused(capsys, 'more', '--aligned')
-    assert '1 pictures are done, 1 are not' in error and "'more/large.png' is 32×32" in error and '--fit' in error
+    assert '1 picture done, 1 failed' in error and "'more/large.png' is 32×32" in error and '--fit' in error
     assert Path('out/right.png').exists() and not Path('out/large.png').exists()
     assert (
         main(['infer', 'more', '-c', 'net.pth', '-o', 'out', '--fit', '--skip-existing', '--json', 'found.json']) == 0
@@ -168,7 +168,7 @@ def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
         (['lr', '--fit', '--detector-weights', 'w.pth'], '--detector-weights is for photographs'),
         (['lr', '--photographs', '--fit'], '--fit is for pictures that are faces'),
         (['lr', '-c', 'judge.pth', '--size', '8', '8'], "enlarge faces 2 times. (3 pictures, 'lr/0.png' is one)"),
-        (['lr/1.png', '-c', 'judge.pth', '--size', '8', '8'], "2 times. (1 pictures, 'lr/1.png' is one)"),
+        (['lr/1.png', '-c', 'judge.pth', '--size', '8', '8'], "2 times. (1 picture, 'lr/1.png' is one)"),
         (['lr', '--device', 'meta'], '--device meta: not here'),
         (['lr', '--device', 'abacus'], '--device abacus'),
         (['lr', '--size', '0', '8'], '--size 0 8'),
@@ -176,7 +176,7 @@ def test_faces_of_many_sizes_keep_their_order(folder: Path) -> None:
         (['lr', '--photographs', '--detector', 'retinaface'], "No detector is named 'retinaface'"),
         (['lr', '--photographs', '--like', 'lr'], 'has no landmarks'),
         (['lr', '--photographs', '--like', 'nowhere'], "'nowhere' does not exist"),
-        (['broken'], "1 pictures are done, 1 are not:\n- 'broken/0.png' cannot be decoded"),
+        (['broken'], "1 picture done, 1 failed:\n- 'broken/0.png' cannot be decoded"),
     ],
 )  # fmt: skip
 def test_bad_input(folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
@@ -215,14 +215,14 @@ def test_one_odd_file_takes_no_other_with_it(folder: Path, capsys: pytest.Captur
         written(folder / name, good)
         Path(os.fsdecode(name.encode() + b'/\xff\xfe.png')).write_bytes(good['0.png'])
         make(Path(name, 'odd.png'))
-        assert f"8 pictures are done, 1 are not:\n- '{name}/odd.png' " in refused(
+        assert f"8 pictures done, 1 failed:\n- '{name}/odd.png' " in refused(
             capsys, name, '-o', f'out_{name}', '--json', 'found.json'
         )
         found = json.loads(Path('found.json').read_text())
         assert len(found['pictures']) == len(os.listdir(f'out_{name}')) == 8 and list(found['failed']) == [
             f'{name}/odd.png'
         ]
-        assert found['error'].startswith('8 pictures are done')
+        assert found['error'].startswith('8 pictures done')
 
 
 def test_names_that_differ_in_their_ending_alone_keep_it(folder: Path) -> None:
@@ -263,8 +263,8 @@ def test_what_infer_leaves_out_or_drops_is_said(folder: Path, capsys: pytest.Cap
     assert found['left_out'] == {'mixed': {'other_kinds': ['c.gif'], 'folders': ['deep']}}
     assert found['pictures']['mixed/a.png']['alpha'] == 'dropped' and 'alpha' not in found['pictures']['mixed/b.png']
     printed = capsys.readouterr().out
-    assert "'mixed/c.gif'" not in printed and 'c.gif' in printed and 'Alpha of 1 pictures was dropped' in printed
-    assert "1 folders in it ('deep' is one; --recursive takes them)" in printed
+    assert "'mixed/c.gif'" not in printed and 'c.gif' in printed and 'Alpha of 1 picture was dropped' in printed
+    assert "1 folder in it ('deep' is one; --recursive takes them)" in printed
 
 
 def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -557,7 +557,7 @@ def test_faces_left_alone_are_counted_with_the_option_that_left_them(
         assert main(['infer', 'photos', '-c', 'net.pth', '--photographs', '-o', 'out', *options]) == 0
     told = capsys.readouterr()
     assert said in told.out
-    assert ('0 faces were found in 1 of 1 pictures' in caplog.text + told.out + told.err) == (not faces)
+    assert ('0 faces were found in 1 of 1 picture' in caplog.text + told.out + told.err) == (not faces)
 
 
 def test_the_score_that_is_asked_for_reaches_the_detector(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,7 @@ def test_the_others_of_a_folder_are_done(folder: Path, capsys: pytest.CaptureFix
     clip(folder, 'in/a.mp4')
     assert main(['infer', 'in', '-c', 'net.pth', '-o', 'out']) == 2
     printed = capsys.readouterr()
-    assert '1 clips and 1 pictures are done, 1 are not' in printed.err and "'in/b.mp4' cannot be read" in printed.err
+    assert '1 clip and 1 picture done, 1 failed' in printed.err and "'in/b.mp4' cannot be read" in printed.err
     assert sorted(os.listdir('out')) == ['a.mp4', 'face.png']
 
 

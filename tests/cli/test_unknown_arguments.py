@@ -1,0 +1,25 @@
+"""Arguments that a command does not know: it names itself, its usage, and what was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from fsr_plugins.cli import main
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (
+            ['train', '-opt', 'a.yml', '--set', 'a=1', 'b=2'],
+            'unknown arguments: b=2 (--set takes one KEY=VALUE;',
+        ),
+        (['train', '-opt', 'a.yml', '--sets', 'a=1'], 'unknown arguments: --sets a=1\n'),
+        (['list', 'archs', 'more'], 'unknown arguments: more\n'),
+    ],
+)
+def test_the_command_says_so_itself(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr().err
+    assert f'fsr {arguments[0]}: error: {words}' in printed
+    assert printed.startswith(f'usage: fsr {arguments[0]} ')

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.config.schema import LoggerOptions
+from fsr_plugins.engine.diverging import Course
 from fsr_plugins.engine.plain import json_text
 from fsr_plugins.errors import DiskError, UserError
 from fsr_plugins.models.saved_model import SavedModel
@@ -129,6 +130,7 @@ class StageLog:
             DiskError: the log cannot be written.
         """
         self.folder, self.options, self.name, self.total = folder, options, name, total
+        self._course = Course(name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = _LogFile(folder / 'train.log')
@@ -188,6 +190,7 @@ class StageLog:
 
     def losses(self, iteration: int, epoch: int, rates: list[float], losses: Mapping[str, float]) -> None:
         """Records the losses of an iteration and shows them with speed and time left."""
+        self._course.see(iteration, losses)
         self.record(iteration, {'epoch': epoch, 'lrs': rates, 'losses': dict(losses)})
         self.scalars(iteration, 'losses', losses)
         self.scalars(iteration, 'lr', {str(number): rate for number, rate in enumerate(rates)})

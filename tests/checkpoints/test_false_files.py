@@ -141,7 +141,6 @@ ODD: dict[str, tuple[Callable[[Tensor], object], str]] = {
     'whole numbers': (lambda tensor: tensor.long(), 'torch.int64 in the file, torch.float32 in the network'),
     'complex': (lambda tensor: tensor.to(torch.complex64), 'torch.complex64 in the file'),
     'no tensor': (lambda tensor: 3, 'is an int, no tensor'),
-    'None': (lambda tensor: None, r'is nothing \(None\), no tensor'),
 }
 
 

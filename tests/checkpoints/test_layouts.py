@@ -107,6 +107,8 @@ def test_a_file_without_weights_lists_its_keys(tmp_path: Path) -> None:
         state_in([1, 2], 'this')
     with pytest.raises(UserError, match="'note' is a str, no tensor"):
         state_in({'params': {'weight': torch.zeros(1), 'note': 'x'}}, 'this')
+    with pytest.raises(UserError, match=r"'note' is nothing \(None\), no tensor"):
+        state_in({'params': {'weight': torch.zeros(1), 'note': None}}, 'this')
 
 
 def test_a_file_of_which_nothing_fits_lists_its_keys() -> None:

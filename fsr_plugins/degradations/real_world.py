@@ -19,7 +19,7 @@ from fsr_plugins.degradations.random import integers, normal, uniform
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DEGRADATION_REGISTRY
 
-_BLUR, _REDUCTION, _COLOUR, _NOISE_LEVEL, _NOISE, _QUALITY = range(6)
+_BLUR, _REDUCTION, _COLOUR, _NOISE_LEVEL, _NOISE, _QUALITY, _CLEAN = range(7)
 
 #: The ways to reduce, in the order of the drawn number.
 REDUCTIONS = ('area', 'bilinear', 'bicubic')
@@ -59,9 +59,10 @@ class RealWorldCamera(Degradation):
         read_noise: standard deviation of the noise in black, for values in [0, 1].
         shot_noise: variance of the noise of a white pixel beyond read noise.
         jpeg_quality: whole numbers from 1 to 100; None leaves the compression out.
+        clean: the share of images that are blurred and reduced alone.
 
     Raises:
-        UserError: a range that is none.
+        UserError: a range that is none, or a share that is none.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class RealWorldCamera(Degradation):
         read_noise: Sequence[float] = (0.004, 0.02),
         shot_noise: Sequence[float] = (0.0, 0.0005),
         jpeg_quality: Sequence[float] | None = (60, 95),
+        clean: float = 0.0,
     ) -> None:
         super().__init__()
         owner = type(self).__name__
@@ -88,13 +90,18 @@ class RealWorldCamera(Degradation):
         if self.jpeg_quality and any(value % 1 for value in self.jpeg_quality):
             raise UserError(f"{owner}: 'jpeg_quality' is {list(self.jpeg_quality)}; give whole numbers.")
 
+        self.clean = check_range(owner, 'clean', (clean, clean), 0.0, 1.0)[0]
+
     def degrade(self, gt: Tensor, seeds: Tensor) -> Tensor:
-        x = self._reduce(self._blur(gt, seeds), seeds)
-        x = to_8bit(self._add_noise(self._recolour(x, seeds), seeds))
-        if self.jpeg_quality is None:
+        reduced = self._reduce(self._blur(gt, seeds), seeds)
+        x = to_8bit(self._add_noise(self._recolour(reduced, seeds), seeds))
+        if self.jpeg_quality is not None:
+            low, high = (int(value) for value in self.jpeg_quality)
+            x = jpeg(x, integers(seeds, 1, _QUALITY, low, high + 1)[:, 0])
+        if self.clean == 0:
             return x
-        low, high = (int(value) for value in self.jpeg_quality)
-        return jpeg(x, integers(seeds, 1, _QUALITY, low, high + 1)[:, 0])
+        is_clean = uniform(seeds, 1, _CLEAN)[:, :, None, None] < self.clean
+        return torch.where(is_clean, to_8bit(reduced), x)
 
     def _blur(self, x: Tensor, seeds: Tensor) -> Tensor:
         low, high = (value * self.scale for value in self.blur)
@@ -147,5 +154,6 @@ class NeutralCamera(RealWorldCamera):
         read_noise: Sequence[float] = (0.004, 0.02),
         shot_noise: Sequence[float] = (0.0, 0.0005),
         jpeg_quality: Sequence[float] | None = (60, 95),
+        clean: float = 0.0,
     ) -> None:
-        super().__init__(scale, blur, gain, cast, gamma, read_noise, shot_noise, jpeg_quality)
+        super().__init__(scale, blur, gain, cast, gamma, read_noise, shot_noise, jpeg_quality, clean)

@@ -183,3 +183,21 @@ def test_without_seeds_torch_decides():
 def test_impossible_ranges_are_refused(options):
     with pytest.raises(UserError, match=next(iter(options))):
         RealWorldCamera(4, **options)
+
+
+def test_a_share_of_the_images_is_blurred_and_reduced_alone():
+    gt = tensor([picture(32, 32, seed) for seed in range(40)])
+    seeds = torch.arange(40)
+    worn = RealWorldCamera(4)(gt, seeds)
+    mixed = RealWorldCamera(4, clean=0.4)(gt, seeds)
+    # Without colours, noise and compression the camera gives the same blur and reduction.
+    without = RealWorldCamera(4, **{key: value for key, value in NO_CAMERA.items() if key != 'blur'})(gt, seeds)
+    is_clean = (mixed == without).flatten(1).all(dim=1)
+    assert 8 <= int(is_clean.sum()) <= 24
+    assert torch.equal(mixed[~is_clean], worn[~is_clean]) and not (worn == without).flatten(1).all(dim=1).any()
+    assert torch.equal(RealWorldCamera(4, clean=1)(gt, seeds), without)
+
+
+def test_a_share_that_is_none_is_refused():
+    with pytest.raises(UserError, match="'clean'"):
+        NeutralCamera(4, clean=1.5)

@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             say(_INTERRUPTED)
         status = 128 + signal.SIGINT
     except Ended as end:
+        say(f'fsr: ended by {signal.Signals(end.number).name}.')
         status = 128 + end.number
     except BrokenPipeError:
         return reader_gone()

@@ -13,6 +13,7 @@ import tiny
 import fsr_plugins
 from fsr_plugins import pipeline
 from fsr_plugins.cli import COMMANDS, main
+from fsr_plugins.cli.streams import Ended
 from fsr_plugins.errors import Interrupted, RunError, UserError
 
 PACKAGE = Path(fsr_plugins.__file__).parent
@@ -97,6 +98,7 @@ def test_test_script_is_fsr_test(tmp_path: Path) -> None:
         (RunError('failed'), 1, 'fsr: error: failed\n'),
         (Interrupted('stopped', 15), 143, 'fsr: error: stopped\n'),
         (KeyboardInterrupt(), 130, 'fsr: error: ended at once by Ctrl-C, without saving: '),
+        (Ended(15), 143, 'fsr: ended by SIGTERM.\n'),
     ],
 )
 def test_status(
@@ -116,7 +118,7 @@ def test_status(
     signal.signal(signal.SIGINT, handler)
     said = capsys.readouterr().err
     assert said.startswith(printed) and len(said.splitlines()) == 1
-    if status != 130:
+    if isinstance(error, Exception):
         assert found(folder) == {'error': str(error)}
 
 

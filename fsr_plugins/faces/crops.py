@@ -28,6 +28,9 @@ TEMPLATE_512x512 = torch.tensor(
 )
 
 Border = Literal['black', 'reflect']
+#: Between pixels: of two by two, or of four by four.
+Kernel = Literal['linear', 'cubic']
+_KERNELS = {'linear': cv2.INTER_LINEAR, 'cubic': cv2.INTER_CUBIC}
 _BORDERS = {'black': cv2.BORDER_CONSTANT, 'reflect': cv2.BORDER_REFLECT_101}
 
 Matrix = npt.NDArray[np.float64]
@@ -41,10 +44,12 @@ def ffhq_template(size: int) -> Tensor:
     return (TEMPLATE_512x512 - 255.5) * (size / 512) + (size - 1) / 2
 
 
-def warp(image: Pixels, matrix: Matrix, size: tuple[int, int], border: Border = 'black') -> Pixels:
+def warp(
+    image: Pixels, matrix: Matrix, size: tuple[int, int], border: Border = 'black', kernel: Kernel = 'linear'
+) -> Pixels:
     """Resamples an image by a similarity, antialiased where it is reduced.
 
-    A reduction by up to m (a whole number) is sampled bilinearly on a grid m times as fine as the result's, and the
+    A reduction by up to m (a whole number) is sampled on a grid m times as fine as the result's, and the
     mean of each m×m block is its pixel: no pixel of the image is passed over, whatever the turn.
 
     Args:
@@ -52,6 +57,7 @@ def warp(image: Pixels, matrix: Matrix, size: tuple[int, int], border: Border = 
         matrix: (2, 3), from a point (x, y, 1) of the image to its place in the result.
         size: Height and width of the result.
         border: What lies beyond the image: ``black``, or the image mirrored at its edge pixels (``reflect``).
+        kernel: What samples it: ``linear`` smooths by up to half a pixel, ``cubic`` keeps more of what the image has.
 
     Returns:
         as ``image``, (*size, 3).
@@ -63,7 +69,7 @@ def warp(image: Pixels, matrix: Matrix, size: tuple[int, int], border: Border = 
     fine = matrix * m
     fine[:, 2] += (m - 1) / 2
     sampled: Pixels = cv2.warpAffine(
-        image, fine, (width * m, height * m), flags=cv2.INTER_LINEAR, borderMode=_BORDERS[border], borderValue=(0, 0, 0)
+        image, fine, (width * m, height * m), flags=_KERNELS[kernel], borderMode=_BORDERS[border], borderValue=(0, 0, 0)
     )
     if m > 1:
         sampled = cv2.resize(sampled, (width, height), interpolation=cv2.INTER_AREA)

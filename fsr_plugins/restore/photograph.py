@@ -82,7 +82,7 @@ def cut(
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))
         left_by = choice.left_by(face, reduction, face is largest)
         weight = choice.strength * choice.faded(reduction) if left_by is None else 0.0
-        lr = warp(photograph, matrix, size, 'reflect') if left_by is None else None
+        lr = warp(photograph, matrix, size, 'reflect', 'cubic') if left_by is None else None
         cuts.append(FaceCrop(face, matrix, reduction, lr, left_by, weight))
     return cuts
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 import pytest
@@ -103,3 +105,18 @@ def test_points_that_are_none_are_refused(points: np.ndarray) -> None:
         align_ffhq(image, points)
     with pytest.raises(ValueError, match='landmarks'):
         align_to(image, points, ffhq_template(64), (64, 64))
+
+
+@pytest.mark.parametrize(
+    ('kernel', 'kept'),
+    [
+        ('linear', np.cos(np.pi / 4)),  # the mean of two neighbours
+        ('cubic', 2 * (19 / 32 * np.cos(np.pi / 4) - 3 / 32 * np.cos(3 * np.pi / 4))),  # Keys' kernel, a = -3/4, at 1/2
+    ],
+)
+def test_what_a_shift_by_half_a_pixel_leaves_of_a_fine_pattern(kernel: Literal['linear', 'cubic'], kept: float) -> None:
+    x = np.arange(64)
+    image = np.repeat(np.sin(np.pi / 2 * x + np.pi / 4)[None, :, None], 8, axis=0).repeat(3, axis=2).astype(np.float32)
+    shifted = warp(image, np.array([[1, 0, 0.5], [0, 1, 0]], np.float64), (8, 64), 'reflect', kernel)
+    expected = kept * np.sin(np.pi / 2 * (x - 0.5) + np.pi / 4)
+    np.testing.assert_allclose(shifted[:, 4:-4, 0], np.broadcast_to(expected, (8, 64))[:, 4:-4], atol=1e-3)

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
@@ -114,7 +114,17 @@ def _named(problem: UserError | RunError | OSError) -> UserError | RunError:
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse passes over a help that cannot be written."""
+    """argparse passes over a help that cannot be written, and shows a command's unknown arguments as its own."""
+
+    own: argparse.ArgumentParser | None = None
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with the usage of the command that does not know its arguments."""
+        unknown = message.removeprefix('unrecognized arguments: ')
+        if self.own is None or unknown == message:
+            super().error(message)
+        hint = ' (--set takes one KEY=VALUE; repeat it for more)' if '=' in unknown and '--' not in unknown else ''
+        self.own.error(f'unknown arguments: {unknown}{hint}')
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
         """Prints the help; what the output does not take is raised."""
@@ -133,7 +143,6 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     chosen = next((argument for argument in argv if not argument.startswith('-')), '')
     outside = outside_commands()
     command: Command | None = None
-    own: argparse.ArgumentParser = parser
     for name, summary in summaries(outside).items():
         described = parsers.add_parser(
             name,
@@ -148,12 +157,9 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
             described.set_defaults(json=None)
             add_json(described)
             command.add_arguments(described)
-            own = described
-    arguments, left = parser.parse_known_args(argv)
+            parser.own = described
+    arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
-    if left:
-        hint = ' (--set takes one KEY=VALUE; repeat it for more)' if '--set' in argv and '=' in left[0] else ''
-        own.error(f'unknown arguments: {" ".join(left)}{hint}')
     return command, arguments
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from fsr_plugins.errors import many
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -45,5 +47,5 @@ def wanted(detail: ErrorDetails) -> str:
         number = about['min_length' if kind == 'too_short' else 'max_length']
         # A tuple has as many values as it has types.
         bound = '' if about['field_type'] == 'Tuple' else 'at least ' if kind == 'too_short' else 'at most '
-        return f'a list of {bound}{number} value{"" if number == 1 else "s"}'
+        return f'a list of {bound}{many(number, "value")}'
     return detail['msg'].removeprefix('Value error, ').removeprefix('Input should be ')

@@ -10,11 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fsr_plugins.archs.srgan import SRResNetBlock
+from fsr_plugins.archs.srgan import SLOPE, SRResNetBlock, initialise
 from fsr_plugins.registry import ARCH_REGISTRY
-
-#: The slope with which a PReLU begins.
-_SLOPE = 0.25
 
 
 @ARCH_REGISTRY.register()
@@ -56,7 +53,7 @@ class ResidualESPCN(nn.Module):
             raise ValueError(f'kernel_size={kernel_size}: ResidualESPCN takes an odd number, so that sizes stay.')
         self.scale = scale
         self.head = nn.Sequential(
-            nn.Conv2d(num_in_ch, num_feat, kernel_size, padding=kernel_size // 2), nn.PReLU(num_feat, init=_SLOPE)
+            nn.Conv2d(num_in_ch, num_feat, kernel_size, padding=kernel_size // 2), nn.PReLU(num_feat, init=SLOPE)
         )
         self.body = nn.Sequential(
             *(SRResNetBlock(num_feat, use_bn=False) for _ in range(num_block)),
@@ -64,20 +61,13 @@ class ResidualESPCN(nn.Module):
         )
         self.up = nn.Conv2d(num_feat, num_in_ch * scale**2, 3, padding=1)
         self.shuffle = nn.PixelShuffle(scale)
-        self._initialise()
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, a=_SLOPE)
-                assert module.bias is not None
-                nn.init.zeros_(module.bias)
-        for module in self.body:
-            if isinstance(module, SRResNetBlock):
-                module.conv2.weight.mul_(0.1)
-        alike = self.up.weight[:: self.scale**2].repeat_interleave(self.scale**2, dim=0)
-        self.up.weight.copy_(0.1 * alike)
+        initialise(self, SLOPE)
+        with torch.no_grad():
+            for module in self.body:
+                if isinstance(module, SRResNetBlock):
+                    module.conv2.weight.mul_(0.1)
+            alike = self.up.weight[:: scale**2].repeat_interleave(scale**2, dim=0)
+            self.up.weight.copy_(0.1 * alike)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, num_in_ch, h, w) to (N, num_in_ch, scale * h, scale * w)."""

@@ -14,7 +14,7 @@ from fsr_plugins.registry import ARCH_REGISTRY
 #: Channels of the discriminator's convolutions in multiples of ``num_feat``; every second one halves the image.
 _WIDTHS = (1, 1, 2, 2, 4, 4, 8, 8)
 #: The slope with which a PReLU begins.
-_SLOPE = 0.25
+SLOPE = 0.25
 _LEAK = 0.2
 
 
@@ -28,7 +28,7 @@ class SRResNetBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
         self.bn1 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
-        self.act = nn.PReLU(num_feat, init=_SLOPE)
+        self.act = nn.PReLU(num_feat, init=SLOPE)
         self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
         self.bn2 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
 
@@ -44,7 +44,7 @@ class UpsamplingBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(num_feat, 4 * num_feat, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.PReLU(num_feat, init=_SLOPE)
+        self.act = nn.PReLU(num_feat, init=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 2H, 2W)."""
@@ -95,7 +95,7 @@ class SRGANGenerator(nn.Module):
             raise ValueError(f'SRGANGenerator enlarges by 2, 4 or 8, not by scale={scale}.')
         self.scale = scale
         self.add_bicubic = add_bicubic
-        self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU(num_feat, init=_SLOPE))
+        self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU(num_feat, init=SLOPE))
         self.body = nn.Sequential(
             *(SRResNetBlock(num_feat, use_bn) for _ in range(num_block)),
             nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn),
@@ -104,7 +104,7 @@ class SRGANGenerator(nn.Module):
         doublings = [UpsamplingBlock(num_feat) for _ in range(scale.bit_length() - 1)]
         self.up = nn.Sequential(*doublings)
         self.tail = nn.Conv2d(num_feat, num_out_ch, 9, padding=4)
-        _initialise(self, _SLOPE)
+        initialise(self, SLOPE)
         with torch.no_grad():
             for doubling in doublings:
                 weight = doubling.conv.weight
@@ -163,7 +163,7 @@ class SRGANDiscriminator(nn.Module):
         self.fc = nn.Linear(num_in * side * side, num_fc)
         self.act = nn.LeakyReLU(_LEAK)
         self.logit = nn.Linear(num_fc, 1)
-        _initialise(self, _LEAK)
+        initialise(self, _LEAK)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, num_in_ch, input_size, input_size) to (N, 1).
@@ -179,7 +179,7 @@ class SRGANDiscriminator(nn.Module):
         return self.logit(self.act(self.fc(self.features(x).flatten(1))))
 
 
-def _initialise(net: nn.Module, slope: float) -> None:
+def initialise(net: nn.Module, slope: float) -> None:
     """He's normal weights for a (leaky) ReLU of that slope, no bias; BN keeps scale 1 and shift 0."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):

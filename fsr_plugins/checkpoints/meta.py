@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from torch import nn
 
 from fsr_plugins.checkpoints.layout import META, PARAMS, PARAMS_EMA
-from fsr_plugins.checkpoints.tensors import shown
+from fsr_plugins.checkpoints.tensors import kind_of, shown
 from fsr_plugins.errors import UserError
 from fsr_plugins.wording import wanted
 
@@ -61,7 +61,7 @@ def meta_in(content: object, source: str) -> Meta | None:
         first = error.errors(include_url=False)[0]
         place = '.'.join(str(step) for step in (META, *first['loc']))
         value = first['input']
-        value = shown(value) if isinstance(value, _PLAIN) else f'a {type(value).__name__}'
+        value = shown(value) if isinstance(value, _PLAIN) else kind_of(value)
         what = 'is missing' if first['type'] == 'missing' else f'is {value}, but must be {wanted(first)}'
         raise UserError(
             f'{source} cannot be read: its {shown(place)} {what}. It is damaged, or a newer version wrote it.'
@@ -84,14 +84,14 @@ def _not_plain(meta: object) -> str | None:
             continue
         if isinstance(value, Mapping):
             if odd := [key for key in value if type(key) not in _PLAIN]:
-                return f'has a key that is a {type(odd[0]).__name__}'
+                return f'has a key that is {kind_of(odd[0])}'
             if any(isinstance(key, str) and len(key) > _LONG for key in value):
                 return f'has a key of more than {_LONG} letters'
             todo += [(item, depth + 1) for item in value.values()]
         elif isinstance(value, (list, tuple)):
             todo += [(item, depth + 1) for item in value]
         else:
-            return f'holds a {type(value).__name__}; only plain values are read'
+            return f'holds {kind_of(value)}; only plain values are read'
     return None
 
 

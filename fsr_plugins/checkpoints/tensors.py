@@ -59,7 +59,7 @@ def _oddity(tensor: Tensor) -> str | None:
     if tensor.is_quantized:
         return 'a quantised tensor'
     if type(tensor) not in (Tensor, nn.Parameter):
-        return f'a {type(tensor).__name__}'
+        return kind_of(tensor)
     if tensor.device.type != 'cpu':
         return f'a tensor without data ({tensor.device.type})'
     # Strides of zero make a terabyte of one byte.

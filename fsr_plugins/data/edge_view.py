@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.augment import Flip
+from fsr_plugins.data.edge_options import CannyOptions
 from fsr_plugins.data.image_dataset import Arrays, Slot
-from fsr_plugins.data.options import CannyOptions
 from fsr_plugins.edges import canny_image
 from fsr_plugins.stores.images import Image
 

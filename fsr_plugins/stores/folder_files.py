@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, many
 from fsr_plugins.images import shown
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 
@@ -87,15 +87,17 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
     if beside is not None and (
         there := sum(Path(name).suffix.lower() in EXTENSIONS for name in next(_walk(beside))[2])
     ):
-        left_out.append(f"{there} images beside the folder '{folder.name}'")
+        left_out.append(f"{many(there, 'image')} beside the folder '{folder.name}'")
     if others:
         left_out.append(
-            f"{len(others)} pictures of kinds that are not read ('{shown(others[0])}' is one; convert them)"
+            f"{many(len(others), 'picture')} of kinds that are not read ('{shown(others[0])}' is one; convert them)"
         )
     if archives:
-        left_out.append(f"{len(archives)} archives ('{shown(archives[0])}' is one; `fsr prepare folder` reads them)")
+        left_out.append(
+            f"{many(len(archives), 'archive')} ('{shown(archives[0])}' is one; `fsr prepare folder` reads them)"
+        )
     if linked and recursive:
-        left_out.append(f"{len(linked)} links to folders ('{shown(linked[0])}' is one)")
+        left_out.append(f"{many(len(linked), 'link')} to folders ('{shown(linked[0])}' is one)")
     return FolderFiles(found, left_out)
 
 

@@ -39,7 +39,7 @@ def test_what_is_left_out_is_said_once(folder: Path, told: list[str]) -> None:
         assert open_store(folder).keys == ['a', 'b']
     (said,) = told
     assert '2 images in folders below it' in said and 'recursive: true' in said
-    assert '1 archives' in said and 'e.gif' in said
+    assert '1 archive (' in said and 'e.gif' in said
     for name in ('a.png', 'b.png'):
         (folder / name).unlink()
     with pytest.raises(UserError, match='holds no images.*2 images in folders below it'):

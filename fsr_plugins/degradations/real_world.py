@@ -89,7 +89,6 @@ class RealWorldCamera(Degradation):
         self.jpeg_quality = None if jpeg_quality is None else check_range(owner, 'jpeg_quality', jpeg_quality, 1, 100)
         if self.jpeg_quality and any(value % 1 for value in self.jpeg_quality):
             raise UserError(f"{owner}: 'jpeg_quality' is {list(self.jpeg_quality)}; give whole numbers.")
-
         self.clean = check_range(owner, 'clean', (clean, clean), 0.0, 1.0)[0]
 
     def degrade(self, gt: Tensor, seeds: Tensor) -> Tensor:

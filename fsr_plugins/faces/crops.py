@@ -49,8 +49,8 @@ def warp(
 ) -> Pixels:
     """Resamples an image by a similarity, antialiased where it is reduced.
 
-    A reduction by up to m (a whole number) is sampled on a grid m times as fine as the result's, and the
-    mean of each m×m block is its pixel: no pixel of the image is passed over, whatever the turn.
+    A reduction by up to m (a whole number) is sampled on a grid m times as fine as the result's, and the mean
+    of each m×m block is its pixel: no pixel of the image is passed over, whatever the turn.
 
     Args:
         image: uint8 or float32 (H, W, 3).

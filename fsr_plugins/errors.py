@@ -69,11 +69,6 @@ def shown(value: object) -> str:
     return f'{text[: _VALUE - 20]}…{text[-10:]}' if cut else text
 
 
-def many(number: int, noun: str) -> str:
-    """A number of things as a message says it: '1 picture', '2 pictures'."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
-
-
 def misfit(reason: str) -> PydanticCustomError:
     """What a validator of options raises when several of them do not fit together.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fsr_plugins.errors import many
-
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -34,6 +32,11 @@ _BOUNDS = {
     'string_too_long': 'text of at most {max_length} characters',
     'string_pattern_mismatch': "text of the form '{pattern}'",
 }
+
+
+def many(number: int, noun: str) -> str:
+    """A number of things as a message says it: '1 picture', '2 pictures'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def wanted(detail: ErrorDetails) -> str:

@@ -11,8 +11,9 @@ from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint, add_lr_size_and_weights
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
-from fsr_plugins.errors import UserError, many
+from fsr_plugins.errors import UserError
 from fsr_plugins.values import Record
+from fsr_plugins.wording import many
 
 if TYPE_CHECKING:
     from fsr_plugins.restore import Mode

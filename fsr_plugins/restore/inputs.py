@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fsr_plugins.atomic import NAME_BYTES, check_writable
-from fsr_plugins.errors import UserError, many
+from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.restore.network import Json
 from fsr_plugins.restore.pictures import Extension, suffix_of
 from fsr_plugins.restore.video.kinds import CLIPS, beside_frames, clip_suffix, installed, is_clip, parts_of
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
 from fsr_plugins.stores.manifest import NAME as MANIFEST
+from fsr_plugins.wording import many
 
 logger = logging.getLogger(__name__)
 

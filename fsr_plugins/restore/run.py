@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from fsr_plugins.atomic import check_writable, write_atomically
 from fsr_plugins.engine.memory import give_back_freed_memory, keep_freed_memory
-from fsr_plugins.errors import UserError, many
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, look_at, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
@@ -26,6 +26,7 @@ from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
 from fsr_plugins.restore.video.kinds import Divided, divided
 from fsr_plugins.restore.video.run import ClipJobs, restore_clips
 from fsr_plugins.stores.images import encode_png
+from fsr_plugins.wording import many
 
 logger = logging.getLogger(__name__)
 

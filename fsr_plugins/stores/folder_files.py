@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from fsr_plugins.errors import UserError, many
+from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.stores.images import EXTENSIONS, OTHER_EXTENSIONS
+from fsr_plugins.wording import many
 
 logger = logging.getLogger(__name__)
 

@@ -150,7 +150,7 @@ def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
     write_weights(out / f'{run.name}.pth', small(load_state(folder / stage / 'models' / f'{net}_latest.pth')))
     said = {
         'training': run.name,
-        'minutes': round(minutes, 1),
+        'minutes': round(minutes, 3),
         'device': torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU',
         'summary': json.loads((folder / 'summary.json').read_text(encoding='utf-8')),
     }

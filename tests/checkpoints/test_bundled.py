@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+from option_files import OPTIONS, stages
 
 import fsr_plugins
 from fsr_plugins.checkpoints import META, PARAMS, bundled, bundled_file, described, summary, write_weights
 from fsr_plugins.checkpoints import bundled as names
 from fsr_plugins.cli import main
 from fsr_plugins.errors import UserError
+from fsr_plugins.registry import build_network
 
 BUNDLED = importlib.import_module('fsr_plugins.checkpoints.bundled')
 SCRIPT = Path(__file__).parents[2] / 'scripts' / 'bundle_weights.py'
@@ -105,6 +108,27 @@ def test_the_folder_is_small_whole_and_says_its_terms() -> None:
     expected = {f'{name}.{suffix}' for name in bundled() for suffix in ('pth', 'md')}
     assert files == expected | {'LICENSE'} | ({'SHA256SUMS'} if expected else set())
     assert sum(bundled_file(name).stat().st_size for name in bundled()) <= 15e6
+
+
+def begun_with_a_bundled_network() -> Iterator[tuple[str, str, str, str]]:
+    """Option file, stage, network and the bundled network that it begins with."""
+    for file in sorted(str(path.relative_to(OPTIONS)) for path in OPTIONS.glob('*/*.yml')):
+        if file.startswith(('_base_', 'bench')):
+            continue
+        for stage, opt in stages(file).items():
+            for key, value in opt['path'].items():
+                if key.startswith('pretrain_network_') and value in bundled():
+                    yield file, stage, key.removeprefix('pretrain_'), value
+
+
+@pytest.mark.parametrize(('file', 'stage', 'key', 'name'), begun_with_a_bundled_network())
+def test_an_option_file_begins_with_a_bundled_network_that_fits(file: str, stage: str, key: str, name: str) -> None:
+    net = build_network(dict(stages(file)[stage][key]))
+    net.load_state_dict(described(name)[PARAMS])
+
+
+def test_some_option_file_begins_with_one() -> None:
+    assert ('zoo/cface_x8.yml', 'train', 'network_g', 'face_x8') in list(begun_with_a_bundled_network())
 
 
 @pytest.mark.parametrize('name', sorted(bundled()))

@@ -9,6 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from fsr_plugins.errors import UserError, shown
+from fsr_plugins.muon import MuonAdam
 from fsr_plugins.registry import near
 
 #: BasicSR's names beside torch's own; ``MultiStepLR`` means BasicSR's, which also restarts.
@@ -18,14 +19,17 @@ BASICSR_SCHEDULERS = {
     'CosineAnnealingRestartLR': 'CosineAnnealingRestartLR',
 }
 
+#: What torch has not.
+OWN: dict[str, type[Optimizer]] = {'MuonAdam': MuonAdam}
+
 
 def optimizer_class(name: str) -> type[Optimizer]:
-    """The class of ``torch.optim`` named so.
+    """The class of ``torch.optim`` named so, or of :data:`OWN`.
 
     Raises:
         UserError: there is none, and the nearest is suggested; or its step needs the loss as a function.
     """
-    found = getattr(torch.optim, name, None)
+    found = OWN.get(name) or getattr(torch.optim, name, None)
     if not (isinstance(found, type) and issubclass(found, Optimizer)):
         raise UserError(f'torch.optim has no optimiser {shown(name)}.{near(name, _usable())}')
     if not _steps_alone(found):
@@ -40,7 +44,7 @@ def _steps_alone(cls: type[Optimizer]) -> bool:
 
 
 def _usable() -> list[str]:
-    found = vars(torch.optim).items()
+    found = (*OWN.items(), *vars(torch.optim).items())
     return [name for name, cls in found if isinstance(cls, type) and issubclass(cls, Optimizer) and _steps_alone(cls)]
 
 

@@ -34,7 +34,9 @@ class TrainOptions(StrictOptions):
 
     total_iter: int = Field(gt=0, description='iterations, each one batch per process')
     warmup_iter: int = Field(-1, description='linear warm-up; -1 for none')
-    optim: Block | None = Field(None, description='any torch.optim class, for every network without its own optim_<x>')
+    optim: Block | None = Field(
+        None, description='any torch.optim class or MuonAdam, for every network without its own optim_<x>'
+    )
     scheduler: Block | None = Field(None, description="BasicSR's or torch's schedulers, for networks without their own")
     ema_decay: float = Field(0.0, ge=0, lt=1, description='moving average of the result network; 0 for none')
     accumulate: int = Field(1, ge=1, description='batches a step')

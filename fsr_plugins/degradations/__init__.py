@@ -6,6 +6,7 @@ from fsr_plugins.degradations.bicubic import BicubicDown, bicubic_up, imresize, 
 from fsr_plugins.degradations.cascaded import CascadedBilinearDown
 from fsr_plugins.degradations.compose import Compose
 from fsr_plugins.degradations.jpeg import JpegCompression, jpeg
+from fsr_plugins.degradations.photographed import PhotographedFace
 from fsr_plugins.degradations.real_world import NeutralCamera, RealWorldCamera
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     'Degradation',
     'JpegCompression',
     'NeutralCamera',
+    'PhotographedFace',
     'RealWorldCamera',
     'bicubic_up',
     'imresize',

@@ -23,11 +23,11 @@ from fsr_plugins.registry import DEGRADATION_REGISTRY
 _WHOLE = 1 << 24
 
 
-def _keys(x: Tensor) -> Tensor:
-    """Keys's cubic convolution kernel, a = -0.5 (eq. 15)."""
+def keys(x: Tensor, a: float = -0.5) -> Tensor:
+    """Keys's cubic convolution kernel (eq. 15 with a = -0.5) at distances in pixels."""
     x = x.abs()
-    near = (1.5 * x - 2.5) * x * x + 1.0
-    far = ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0
+    near = ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    far = ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a
     return torch.where(x <= 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
@@ -40,7 +40,7 @@ def _cached_matrix(n_in: int, n_out: int, scale: float, device: torch.device, dt
         centre = (torch.arange(n_out, dtype=torch.float64) + 0.5) / scale - 0.5
         taps = math.ceil(4 * stretch) + 2
         index = torch.floor(centre - 2 * stretch)[:, None] + torch.arange(taps, dtype=torch.float64)
-        weight = _keys((centre[:, None] - index) / stretch)
+        weight = keys((centre[:, None] - index) / stretch)
         weight = weight / weight.sum(dim=1, keepdim=True)
         folded = index.long() % (2 * n_in)
         folded = torch.minimum(folded, 2 * n_in - 1 - folded)

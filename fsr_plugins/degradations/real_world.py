@@ -92,7 +92,10 @@ class RealWorldCamera(Degradation):
         self.clean = check_range(owner, 'clean', (clean, clean), 0.0, 1.0)[0]
 
     def degrade(self, gt: Tensor, seeds: Tensor) -> Tensor:
-        reduced = self._reduce(self._blur(gt, seeds), seeds)
+        return self.exposed(self._reduce(self.blurred(gt, seeds, self.scale), seeds), seeds)
+
+    def exposed(self, reduced: Tensor, seeds: Tensor) -> Tensor:
+        """Reduced images, NCHW in [0, 1], with colour, noise and compression, but for the share that stays clean."""
         x = to_8bit(self._add_noise(self._recolour(reduced, seeds), seeds))
         if self.jpeg_quality is not None:
             low, high = (int(value) for value in self.jpeg_quality)
@@ -102,8 +105,9 @@ class RealWorldCamera(Degradation):
         is_clean = uniform(seeds, 1, _CLEAN)[:, :, None, None] < self.clean
         return torch.where(is_clean, to_8bit(reduced), x)
 
-    def _blur(self, x: Tensor, seeds: Tensor) -> Tensor:
-        low, high = (value * self.scale for value in self.blur)
+    def blurred(self, x: Tensor, seeds: Tensor, pixel: float) -> Tensor:
+        """Images, NCHW, with the blur of their seeds; a pixel of the small image is ``pixel`` of theirs."""
+        low, high = (value * pixel for value in self.blur)
         if high == 0:
             return x
         sigma_angle = uniform(seeds, 3, _BLUR)

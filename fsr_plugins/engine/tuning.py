@@ -20,8 +20,8 @@ from fsr_plugins.engine.loaders import make_train_loader
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.errors import RunError
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.precision import computes_bf16
 from fsr_plugins.models.stage_model import device_of
+from fsr_plugins.number_formats import computes_bf16
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Options
 

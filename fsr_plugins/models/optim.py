@@ -113,30 +113,37 @@ def alike(ours: object, theirs: object) -> bool:
 
 
 def fits_parameters(optimizer: Optimizer, state: object) -> bool:
-    """Whether what an optimiser has saved of its parameters is the same kind of thing for all, and of their shapes."""
+    """Whether what an optimiser has saved is of its parameters' shapes, and the same kind of thing for all alike.
+
+    Matrices are alike, and so is all else: an optimiser may treat them in two ways.
+    """
     parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
     if not isinstance(state, Mapping) or not state.keys() <= set(range(len(parameters))):
         return False
     # These keep other things than numbers and moments.
     if type(optimizer).__name__ in ('Adafactor', 'LBFGS', 'Muon'):
         return True
-    forms = set()
+    forms: dict[bool, set[object]] = {True: set(), False: set()}
     for number, values in state.items():
         if not isinstance(values, Mapping):
             return False
         shapes = [value.shape for value in values.values() if isinstance(value, Tensor)]
         if any(shape not in ((), parameters[number].shape) for shape in shapes):
             return False
-        forms.add(tuple((key, 'tensor' if isinstance(value, Tensor) else type(value)) for key, value in values.items()))
-    return len(forms) <= 1
+        form = tuple((key, 'tensor' if isinstance(value, Tensor) else type(value)) for key, value in values.items())
+        forms[parameters[number].ndim > 1].add(form)
+    return all(len(alike) <= 1 for alike in forms.values())
 
 
 def needs_of(optimizer: Optimizer) -> set[str]:
-    """What an optimiser keeps of a parameter, by name: as one of its class and settings does after a step."""
+    """What an optimiser keeps of its parameters, by name: as one of its class and settings does after a step."""
     taken = inspect.signature(type(optimizer)).parameters
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key in taken and key != 'params'}
-    parameter = Parameter(torch.ones(2, 2, device=optimizer.param_groups[0]['params'][0].device))
-    other = type(optimizer)([parameter], **settings)
-    parameter.grad = torch.ones_like(parameter)
+    shapes = {(2,) * parameter.ndim for parameter in optimizer.param_groups[0]['params']}
+    device = optimizer.param_groups[0]['params'][0].device
+    parameters = [Parameter(torch.ones(shape, device=device)) for shape in shapes]
+    other = type(optimizer)(parameters, **settings)
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
     other.step()
-    return set(other.state[parameter])
+    return {key for parameter in parameters for key in other.state[parameter]}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+
+from fsr_plugins.number_formats import computes_bf16
 
 FORMATS = ('fp32', 'bf16', 'fp16', 'auto')
 
@@ -48,17 +49,3 @@ class Precision:
     def update(self) -> None:
         """Adapts the loss scale; after the steps of a phase."""
         self.scaler.update()
-
-
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for bf16; a CPU without them is many times slower in it."""
-    if device.type == 'cuda':
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type != 'cpu':
-        return False
-    has: list[Callable[[], bool]] = [
-        getattr(torch.cpu, name)
-        for name in ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
-        if hasattr(torch.cpu, name)
-    ]
-    return any(supported() for supported in has)

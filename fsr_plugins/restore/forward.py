@@ -14,7 +14,7 @@ from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.choices import key_of, recall, remember
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.errors import UserError
-from fsr_plugins.models.precision import computes_bf16
+from fsr_plugins.number_formats import computes_bf16
 from fsr_plugins.restore.onnx_engine import missing_packages, onnx_function
 
 logger = logging.getLogger(__name__)

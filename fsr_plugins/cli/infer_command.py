@@ -30,6 +30,8 @@ _WITHIN = {
     'like': 'like',
     'enlarge': 'enlarge',
     'background': 'background',
+    'seam': 'seam',
+    'seam_weights': 'seam-weights',
     'most': 'most',
     'least': 'least',
     'score': 'score',
@@ -125,6 +127,13 @@ def _add_photographs(parser: ArgumentParser) -> None:
         '--background', type=given_path, metavar='FILE',
         help='a checkpoint that enlarges the picture around the faces, in tiles; default: bicubic',
     )  # fmt: skip
+    group.add_argument(
+        '--seam', metavar='NAME',
+        help="mediapipe, bisenet or parsenet: a restored face ends at the outline that it finds; default: an ellipse",
+    )  # fmt: skip
+    group.add_argument(
+        '--seam-weights', type=given_path, metavar='FILE', help='a local file (or folder) instead of the published one'
+    )
     group.add_argument(
         '--most', type=float, metavar='X',
         help="leave faces alone from X times the network's LR on, and blend those near it; "

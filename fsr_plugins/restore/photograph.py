@@ -14,9 +14,9 @@ import torch
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, alignable, similarity
 from fsr_plugins.faces.crops import Matrix, warp
-from fsr_plugins.faces.protocol import Floats, Image
+from fsr_plugins.faces.protocol import Floats, Image, Parser
 from fsr_plugins.restore.face_choice import FaceChoice, box_side
-from fsr_plugins.restore.seam import face_mask
+from fsr_plugins.restore.seam import face_masks
 
 #: Pixels of a result beyond which a photograph is enlarged less, but twice up to four times as many.
 MOST_PIXELS = 32_000_000
@@ -128,16 +128,20 @@ def enlarged(photograph: Image, times: int) -> Image:
     return result
 
 
-def put_back(result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequence[Image]) -> None:
+def put_back(
+    result: Image, times: int, cuts: Sequence[FaceCrop], restored: Sequence[Image], parser: Parser | None = None
+) -> None:
     """Lays enlarged faces over their places.
 
     Args:
         result: the photograph :func:`enlarged` by ``times``; it is changed.
         cuts: those faces that were enlarged by the network; the later ones lie above.
         restored: their SR faces.
+        parser: see :func:`~fsr_plugins.restore.seam.face_masks`.
     """
+    masks = face_masks(restored, [_points_in(sr, face) for face, sr in zip(cuts, restored, strict=True)], parser)
     # All are made of the untouched photograph, so that nothing of a lower one shines through an upper one.
-    patches = [_patch(result, times, face, sr) for face, sr in zip(cuts, restored, strict=True)]
+    patches = [_patch(result, times, *each) for each in zip(cuts, restored, masks, strict=True)]
     for patch in filter(None, patches):
         place = result[patch.place]
         place[...] = np.rint(place + patch.weight * (patch.face.astype(np.float32) - place)).astype(np.uint8)
@@ -180,14 +184,25 @@ class _Patch(NamedTuple):
     weight: Floats
 
 
-def _patch(result: Image, times: int, face: FaceCrop, sr: Image) -> _Patch | None:
+def _scale(sr: Image, face: FaceCrop) -> float:
+    assert face.lr is not None  # who was enlarged
+    return sr.shape[0] / face.lr.shape[0]
+
+
+def _points_in(sr: Image, face: FaceCrop) -> Floats:
+    """The points of a face in the pixels of its SR."""
+    in_lr = face.found.points @ face.matrix[:, :2].T + face.matrix[:, 2]
+    places: Floats = (in_lr + 0.5) * _scale(sr, face) - 0.5
+    return places
+
+
+def _patch(result: Image, times: int, face: FaceCrop, sr: Image, mask: Image) -> _Patch | None:
     """The photograph with a face's detail added, where the face is; None: it lies beyond the photograph.
 
     SR itself is not laid there: resampling would take from it what the photograph has.
     """
-    assert face.lr is not None  # who was enlarged
     height, width = sr.shape[:2]
-    scale = height / face.lr.shape[0]
+    scale = _scale(sr, face)
     matrix = np.linalg.inv(into_sr(face, times, scale)).astype(np.float64)
     corners = np.array([[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]])
     places = corners @ matrix[:2, :2].T + matrix[:2, 2]
@@ -201,7 +216,5 @@ def _patch(result: Image, times: int, face: FaceCrop, sr: Image) -> _Patch | Non
     size = (int(bottom - top), int(right - left))
     place = (slice(top, bottom), slice(left, right))
     added = result[place] + warp(_detail(sr, under, _COARSE * scale), moved, size, 'reflect')
-    in_lr = face.found.points @ face.matrix[:, :2].T + face.matrix[:, 2]
-    mask = face_mask(height, width, (in_lr + 0.5) * scale - 0.5)
     weight = warp(np.repeat(mask[..., None], 3, axis=2), moved, size)[..., :1] * np.float32(face.weight / 255)
     return _Patch(place, np.rint(added.clip(0, 255)).astype(np.uint8), weight)

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, tiled
+from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, open_parser, tiled
 from fsr_plugins.faces.protocol import Detection, Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
@@ -80,6 +80,8 @@ class Photographs(FaceChoice):
             ``portraits://…``), or ``ffhq``; None: as the checkpoint says.
         enlarge: how many times the photograph is enlarged; None: see :func:`photograph.times`.
         background: a checkpoint of a network that enlarges the picture around the faces; None: bicubic.
+        seam: what finds the outlines of the restored faces, one of :data:`fsr_plugins.faces.PARSERS`; None: ellipses.
+        seam_weights: a local file (or folder) of its weights; None: the published ones.
     """
 
     detector: str | None = None
@@ -87,8 +89,12 @@ class Photographs(FaceChoice):
     like: str | None = None
     enlarge: int | None = None
     background: Path | None = None
+    seam: str | None = None
+    seam_weights: Path | None = None
 
     def __post_init__(self) -> None:
+        if self.seam is None and self.seam_weights is not None:
+            raise UserError('--seam-weights without --seam: name what the weights are of.')
         if self.enlarge is not None and self.enlarge < 1:
             raise UserError(f'--enlarge {self.enlarge}: at least 1 is needed.')
         super().__post_init__()
@@ -175,8 +181,8 @@ class PhotographFaces:
     """Faces are looked for, enlarged and put back; see :class:`Enlarger`.
 
     Raises:
-        UserError: the detector or the network for the background cannot be opened, or it is not known how faces are
-            cut out for the network.
+        UserError: the detector, the parser or the network for the background cannot be opened, or it is not known
+            how faces are cut out for the network.
     """
 
     together = 4
@@ -190,6 +196,7 @@ class PhotographFaces:
         name = how.detector or best_without_download(how.weights)
         opened = open_detector(name, how.weights, network.device, how.score)
         logger.info('Faces are looked for by %s.', name)
+        self.parser = None if how.seam is None else open_parser(how.seam, how.seam_weights, network.device)
         # Faces that gain are as large as the network's LR: too small for most detectors before they are enlarged.
         self.detector = tiled(name, opened, photograph.power_of_two(network.scale))
 
@@ -239,7 +246,7 @@ class PhotographFaces:
                 result = self.background.enlarged(image, times)
             except UserError as error:
                 return made, {each: str(error) for each in read if each not in made}
-            photograph.put_back(result, times, chosen[source], [larger for _, larger in pairs])
+            photograph.put_back(result, times, chosen[source], [larger for _, larger in pairs], self.parser)
             about = {'enlarged': times, 'faces': [face.as_dict() for face in cuts[source]]}
             made[source] = Result(result, about, pairs)
         return made, {}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from fsr_plugins.faces.protocol import Floats
+from fsr_plugins.faces.parts import PARTS
+from fsr_plugins.faces.protocol import Floats, Image, Parser
 
 #: Share of a crop's side over which it fades at its border.
 _FADE = 0.15
@@ -14,6 +18,49 @@ _FADE = 0.15
 _WIDE, _HIGH, _BELOW = 1.25, 1.6, 0.35
 #: Where the border of the ellipse begins and ends, as shares of its radius.
 _INSIDE, _OUTSIDE = 0.9, 1.3
+#: Share of a crop's side over which a face fades beyond its outline in a parsing map.
+_BEYOND = 0.12
+#: What of a parsing map is a head, by id.
+_HEAD = np.array([part not in ('background', 'neck', 'neck_l', 'cloth') for part in PARTS])
+
+
+def face_masks(
+    faces: Sequence[Image], points: Sequence[Floats], parser: Parser | None = None
+) -> list[npt.NDArray[np.uint8]]:
+    """Weights of the pixels of some faces, uint8 (height, width) each.
+
+    Args:
+        faces: uint8 (height, width, 3) each.
+        points: (5, 2) each, of the faces in their pixels.
+        parser: what finds the outline of a face; where it sees none, and without one, see :func:`face_mask`.
+    """
+    maps = [None] * len(faces) if parser is None else parser.parse(faces)
+    return [
+        face_mask(face.shape[0], face.shape[1], place)
+        if parts is None or not _HEAD[parts].any()
+        else outline_mask(parts)
+        for face, place, parts in zip(faces, points, maps, strict=True)
+    ]
+
+
+def outline_mask(parts: Image) -> npt.NDArray[np.uint8]:
+    """Weights of a crop's pixels by its parsing map, uint8 (height, width): 255 in the head, falling smoothly to 0.
+
+    Args:
+        parts: uint8 (height, width), ids of :data:`~fsr_plugins.faces.parts.PARTS`.
+    """
+    outside = np.where(_HEAD[parts], 0, 255).astype(np.uint8)
+    away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return _rounded(np.minimum(_border(*parts.shape), _smooth(1 - away / (_BEYOND * max(parts.shape)))))
+
+
+def _border(height: int, width: int) -> npt.NDArray[np.float64]:
+    """Weights that fall to 0 at a crop's border."""
+    rows, columns = (
+        _smooth(np.minimum(np.arange(side), np.arange(side)[::-1]) / (_FADE * side)) for side in (height, width)
+    )
+    weights: npt.NDArray[np.float64] = np.minimum(rows[:, None], columns)
+    return weights
 
 
 def face_mask(height: int, width: int, points: Floats) -> npt.NDArray[np.uint8]:
@@ -26,8 +73,7 @@ def face_mask(height: int, width: int, points: Floats) -> npt.NDArray[np.uint8]:
         points: (5, 2), the face's points in pixels of the crop. Where eyes and mouth lie in one point, the whole crop
             is the face.
     """
-    ramps = [_smooth(np.minimum(np.arange(side), np.arange(side)[::-1]) / (_FADE * side)) for side in (height, width)]
-    mask = np.minimum(ramps[0][:, None], ramps[1])
+    mask = _border(height, width)
     left, right, _, mouth_left, mouth_right = np.asarray(points, np.float64)
     eyes, mouth = (left + right) / 2, (mouth_left + mouth_right) / 2
     unit = max(np.hypot(*(right - left)), np.hypot(*(mouth - eyes)))
@@ -41,6 +87,10 @@ def face_mask(height: int, width: int, points: Floats) -> npt.NDArray[np.uint8]:
         across = (y - middle[1]) * down[0] - (x - middle[0]) * down[1]
         radius = np.hypot(across / (_WIDE * unit), along / (_HIGH * unit))
         mask = np.minimum(mask, _smooth((_OUTSIDE - radius) / (_OUTSIDE - _INSIDE)))
+    return _rounded(mask)
+
+
+def _rounded(mask: npt.NDArray[np.float64]) -> npt.NDArray[np.uint8]:
     weights: npt.NDArray[np.uint8] = np.rint(255 * mask).astype(np.uint8)
     return weights
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from prepared import picture
 
 from fsr_plugins.degradations.bicubic import bicubic_up
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, ffhq_template
+from fsr_plugins.faces.parts import PARTS
+from fsr_plugins.faces.protocol import Image, Images
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
-from fsr_plugins.restore.seam import face_mask
+from fsr_plugins.restore.restorers import Photographs
+from fsr_plugins.restore.seam import face_mask, face_masks
 
 POINTS = ffhq_template(64).numpy()
 
@@ -62,3 +68,60 @@ def test_a_photograph_loses_no_detail_by_a_network_that_only_enlarges(times: int
     inside = slice(28 * times, 32 * times)
     changed, detail = (result.astype(float) - plain)[inside, inside], plain[inside, inside].astype(float)
     assert np.abs(changed).mean() < 0.15 * detail.std(axis=(0, 1)).mean()
+
+
+class OneFace:
+    """Sees the head of every first image of two as a box of hair over skin, with a neck below; of others nothing."""
+
+    def parse(self, images: Images) -> list[Image | None]:
+        maps: list[Image | None] = []
+        for place, image in enumerate(images):
+            parts = np.zeros(image.shape[:2], np.uint8)
+            parts[16:24, 20:44] = PARTS.index('hair')
+            parts[24:44, 20:44] = PARTS.index('skin')
+            parts[44:, 26:38] = PARTS.index('neck')
+            maps.append(None if place % 2 else parts)
+        return maps
+
+
+def test_the_seam_follows_the_outline_that_a_parser_finds() -> None:
+    images = [picture(seed, 64, 64) for seed in (1, 2)]
+    seen, unseen = face_masks(images, [POINTS, POINTS], OneFace())
+    assert (seen[16:44, 20:44] == 255).all() and not seen[:6].any() and not seen[56:].any()
+    # The neck is the photograph's, and the edge falls evenly to all sides: 8 pixels are an eighth of the side.
+    assert not seen[53:, 26:38].any() and seen[46, 32] == seen[30, 17] == seen[30, 46] == seen[13, 32]
+    assert 0 < seen[46, 32] < 255
+    assert (unseen == face_mask(64, 64, POINTS)).all()
+    assert all((mask == face_mask(64, 64, POINTS)).all() for mask in face_masks(images, [POINTS, POINTS]))
+
+
+def test_a_parser_that_sees_no_head_leaves_the_ellipse() -> None:
+    class Background:
+        def parse(self, images: Images) -> list[Image | None]:
+            return [np.full(image.shape[:2], PARTS.index('cloth'), np.uint8) for image in images]
+
+    assert (face_masks([picture(1, 64, 64)], [POINTS], Background())[0] == face_mask(64, 64, POINTS)).all()
+
+
+def test_a_photograph_shows_a_face_within_the_outline_alone() -> None:
+    """A network that makes all white shows where the parser saw a head, and nowhere else."""
+    points = (POINTS + (40, 40)).astype(np.float32)
+    found = Detection(np.array([50, 50, 94, 94], np.float32), 0.9, points)
+    network = FaceNetwork(lambda lq: (bicubic_up(lq, 1) > 0.5).float(), 1, (64, 64), POINTS)
+    image = picture(3, 144, 144)
+    cuts = photograph.cut(image, [found], (64, 64), POINTS, FaceChoice(most=2.0))
+    lr = [cut.lr for cut in cuts if cut.lr is not None]
+    changed = []
+    for parser in (None, OneFace()):
+        result = image.copy()
+        photograph.put_back(result, 1, cuts, network(lr), parser)
+        changed.append((result != image).any(axis=2))
+    ellipse, outline = changed
+    # The box begins at row 56 of the photograph; its seam ends 8 pixels above, and below it lies the neck.
+    assert outline[56:84, 60:84].mean() > 0.9 and not outline[94:].any() and not outline[:48].any()
+    assert ellipse[94:100].any()
+
+
+def test_weights_of_a_seam_need_its_name() -> None:
+    with pytest.raises(UserError, match='--seam-weights without --seam'):
+        Photographs(seam_weights=Path('x.pth'))

@@ -100,11 +100,15 @@ def _restored(place: Path, jobs: ClipJobs, faces: PhotographFaces, way: str | No
 
 def _made_by(source: Source, jobs: ClipJobs, way: str | None) -> Record:
     """All that a result depends on, as plain values."""
-    files = {'checkpoint': resolved(jobs.checkpoint)[0], 'detector_weights': jobs.how.weights}
+    files = {
+        'checkpoint': resolved(jobs.checkpoint)[0],
+        'detector_weights': jobs.how.weights,
+        'seam_weights': jobs.how.seam_weights,
+    }
     files['background'] = None if jobs.how.background is None else resolved(jobs.how.background)[0]
     digests = {name: file_sha256(file) for name, file in files.items() if file is not None and file.is_file()}
     options = asdict(jobs.how)
-    for name in ('weights', 'background'):
+    for name in ('weights', 'background', 'seam_weights'):
         options[name] = None if options[name] is None else str(options[name])
     return {
         'clip': source.digest(),

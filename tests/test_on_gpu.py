@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -19,12 +20,13 @@ from option_files import stages
 import fsr_plugins
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.degradations import BicubicDown, RealWorldCamera
+from fsr_plugins.degradations import BicubicDown, PhotographedFace, RealWorldCamera
 from fsr_plugins.degradations.random import bits
 from fsr_plugins.edges import canny, canny_cv2, dog
 from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.metrics.psnr_ssim import PSNR, SSIM
 from fsr_plugins.models import SupervisedModel
+from fsr_plugins.muon import MuonAdam
 from fsr_plugins.registry import lookup
 
 pytestmark = [
@@ -48,10 +50,32 @@ def test_lr_images_are_those_of_the_cpu() -> None:
     gt, seeds = faces(), torch.arange(4)
     exact = BicubicDown(4, quantize=False)
     torch.testing.assert_close(exact(gt.cuda()).cpu(), exact(gt), atol=1e-5, rtol=0)
-    camera = RealWorldCamera(4)
-    different = (camera(gt.cuda(), seeds.cuda()).cpu() - camera(gt, seeds)).abs()
-    assert (different > 1e-4).float().mean() < 0.01
-    assert different.max() < 0.05
+    for camera in (RealWorldCamera(4), PhotographedFace(4)):
+        different = (camera(gt.cuda(), seeds.cuda()).cpu() - camera(gt, seeds)).abs()
+        assert (different > 1e-4).float().mean() < 0.01
+        assert different.max() < 0.05
+
+
+def test_muon_learns_as_on_the_cpu() -> None:
+    torch.manual_seed(0)
+    start = torch.nn.Conv2d(16, 24, 3)
+    gradients = [[torch.randn_like(parameter) for parameter in start.parameters()] for _ in range(3)]
+    learnt = []
+    for device in ('cpu', 'cuda'):
+        net = copy.deepcopy(start).to(device, memory_format=torch.channels_last)
+        optimizer = MuonAdam(net.parameters(), lr=1e-2)
+        for step in gradients:
+            for parameter, gradient in zip(net.parameters(), step, strict=True):
+                parameter.grad = gradient.to(device)
+            optimizer.step()
+        learnt.append(
+            [
+                parameter.detach().cpu() - old
+                for parameter, old in zip(net.parameters(), start.parameters(), strict=True)
+            ]
+        )
+    for ours, theirs in zip(*learnt, strict=True):
+        assert (ours - theirs).norm() < 0.03 * ours.norm()  # three digits of bf16
 
 
 def test_edges_are_those_of_the_cpu() -> None:

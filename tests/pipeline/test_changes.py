@@ -425,6 +425,7 @@ def test_a_prepared_set_is_looked_at_and_not_its_manifest(single: Path, what: st
         (['train.optim.amsgrad=true'], True),
         (['train.optim={type: SGD, lr: 0.001}'], True),
         (['train.optim={type: SGD, lr: 0.001, momentum: 0.9}'], True),
+        (['train.optim={type: MuonAdam, lr: 0.001}'], True),
         (['train.optim.betas=[0.8, 0.99]'], False),
         (['train.optim.type=AdamW'], False),
         (['precision=bf16'], False),
@@ -436,6 +437,19 @@ def test_an_accepted_optimiser_keeps_the_moments_that_serve(single: Path, overri
     ((change,),) = [summary['stages']['train']['history']]
     assert any('began anew' in line for line in change['changes']) == anew
     assert change['after'] == 8 and len(change['changes']) > anew
+
+
+def test_muon_stopped_and_continued_ends_in_the_same_weights(single: Path) -> None:
+    muon = ['train.optim={type: MuonAdam, lr: 0.001}']
+    whole = config.load(single, [*muon, 'name=whole'])
+    pipeline.run(whole)
+    stop_at(single, 8, muon, 'train')
+    broken = config.load(single, muon)
+    pipeline.run(broken)
+    last = [
+        weights(Path('experiments', name, 'train', 'models', 'net_g_latest.pth')) for name in ('whole', broken.name)
+    ]
+    assert last[0].keys() == last[1].keys() and all(torch.equal(value, last[1][key]) for key, value in last[0].items())
 
 
 @pytest.mark.parametrize(

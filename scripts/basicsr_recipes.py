@@ -28,6 +28,7 @@ from typing import Any
 
 import torch
 import yaml
+from messages import says_what_is_wrong
 
 from fsr_plugins.cli import main as fsr
 from fsr_plugins.config.basicsr import MODELS
@@ -211,6 +212,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
     return '\n'.join(lines) + '\n'
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; the exit status is 1 if a file does not run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,4 +240,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    sys.exit(main())

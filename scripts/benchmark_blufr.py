@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
+from messages import says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -98,6 +99,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
         console.print(f'{name}: {peak:.2f}, of which before the first trial {figures["before"][name]:.2f}')
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from benchmark.report import machine, versions
+from messages import says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 
@@ -89,6 +90,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, writes the file."""
     options = parse(arguments)

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
+from messages import says_what_is_wrong
 from rich.console import Console
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
@@ -29,8 +30,6 @@ from basicsr.utils import get_root_logger  # isort: skip
 from benchmark import faces, loaders, recipes, report, start_up, training, validation
 from benchmark.process import unwinding_when_ended
 from benchmark.timing import Comparison, Effort
-
-from fsr_plugins.errors import UserError
 
 Benchmark = Callable[[faces.Faces, torch.device, Effort], Comparison | None]
 
@@ -88,6 +87,7 @@ def measure(options: argparse.Namespace, console: Console) -> Iterator[tuple[str
             yield name, found
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes the file."""
     options = parse(arguments)
@@ -97,16 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     console = Console()
     results: dict[str, Comparison | None] = {}
-    try:
-        for name, found in measure(options, console):
-            results[name] = found
-            content = report.content(results, 1 if options.quick else options.runs)
-            if options.json:  # after each, so that a run that is ended keeps what it found
-                options.json.write_text(json.dumps(content, indent=2) + '\n')
-            console.print(f'{name}: {content["ratios"][name]}', highlight=False)
-    except UserError as error:
-        console.print(f'error: {error}', style='red', markup=False)
-        return 2
+    for name, found in measure(options, console):
+        results[name] = found
+        content = report.content(results, 1 if options.quick else options.runs)
+        if options.json:  # after each, so that a run that is ended keeps what it found
+            options.json.write_text(json.dumps(content, indent=2) + '\n')
+        console.print(f'{name}: {content["ratios"][name]}', highlight=False)
     console.print(report.table(results))
     console.print(', '.join(f'{key}: {value}' for key, value in content['machine'].items()), highlight=False)
     return 0

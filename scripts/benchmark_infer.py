@@ -22,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import torch
+from messages import says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 
@@ -131,16 +132,13 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, fl
     }
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints the table, writes the file."""
     options = parse(arguments)
     console = Console()
-    try:
-        with tempfile.TemporaryDirectory(prefix='benchmark_infer_') as folder:
-            figures = measure(options, Path(folder))
-    except UserError as error:
-        console.print(f'error: {error}', style='red', markup=False)
-        return 2
+    with tempfile.TemporaryDirectory(prefix='benchmark_infer_') as folder:
+        figures = measure(options, Path(folder))
     table = Table('way', 'faces/s, whole command', 'without its start', title=f'fsr infer, {options.faces} faces')
     for way, rates in figures.items():
         table.add_row(way, f'{rates["command"]:.1f}', f'{rates["restoring"]:.1f}')

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from messages import says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 
@@ -114,6 +115,7 @@ def fair_share(threads: int, cores: int, neighbours: int) -> float:
     return min(1.0, cores / (threads + neighbours))
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures in turns, prints the table, writes the file."""
     options = parse(arguments)

@@ -26,6 +26,8 @@ import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+from messages import says_what_is_wrong
+
 from fsr_plugins import compat  # noqa: F401  before BasicSR
 
 import cv2  # isort: skip
@@ -40,6 +42,7 @@ from fsr_plugins.threads import available_cores  # isort: skip
 CROP, SIZE, OFFSET = 128, 64, 61
 
 
+@says_what_is_wrong
 def main() -> int:
     """Measures, prints a table, checks that both sides made the same pixels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,4 +136,4 @@ def check(root: Path) -> None:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    sys.exit(main())

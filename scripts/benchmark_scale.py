@@ -31,6 +31,7 @@ import psutil
 from benchmark.memory import peak_bytes
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
+from messages import says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 from simulate_dataset import LAYOUTS, simulate
@@ -39,7 +40,6 @@ from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
 from fsr_plugins.atomic import write_text
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.errors import UserError
 from fsr_plugins.stores.checksum import faces_checksum
 
 BATCH = 16
@@ -159,24 +159,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, writes the file after each row, prints the table."""
     options = parse(arguments)
     console = Console()
     rows: dict[str, dict[str, float]] = {}
     table = Table('images, layout, processes', *COLUMNS.values())
-    try:
-        with unwinding_when_ended():
-            for name, found in measure(options):
-                rows[name] = found
-                table.add_row(name, *(f'{found[key]:.3g}' if found[key] < 1000 else f'{found[key]:.0f}'
-                                      for key in COLUMNS))  # fmt: skip
-                if options.json:
-                    content = {'machine': machine(), 'versions': versions(), 'figures': rows}
-                    write_text(options.json, json.dumps(content, indent=2) + '\n')
-    except UserError as error:
-        console.print(f'error: {error}', style='red', markup=False)
-        return 2
+    with unwinding_when_ended():
+        for name, found in measure(options):
+            rows[name] = found
+            table.add_row(name, *(f'{found[key]:.3g}' if found[key] < 1000 else f'{found[key]:.0f}'
+                                  for key in COLUMNS))  # fmt: skip
+            if options.json:
+                content = {'machine': machine(), 'versions': versions(), 'figures': rows}
+                write_text(options.json, json.dumps(content, indent=2) + '\n')
     console.print(table)
     console.print(', '.join(f'{key}: {value}' for key, value in machine().items()), highlight=False)
     return 0

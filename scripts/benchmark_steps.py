@@ -32,6 +32,7 @@ from basicsr.utils import get_root_logger  # isort: skip
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
 from benchmark.stage import StageRun
+from messages import says_what_is_wrong
 
 from fsr_plugins import config
 from fsr_plugins.errors import UserError
@@ -124,18 +125,15 @@ def show(figures: dict[str, dict[str, Any]], console: Console) -> None:
             console.print(table)
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, writes the file."""
     options = parse(arguments)
     warnings.filterwarnings('ignore', module='torch')
     get_root_logger(log_level=logging.WARNING)
     console = Console()
-    try:
-        with unwinding_when_ended():
-            figures = measure(options)
-    except UserError as error:
-        console.print(f'error: {error}', style='red', markup=False)
-        return 2
+    with unwinding_when_ended():
+        figures = measure(options)
     show(figures, console)
     about = {'machine': machine(), 'versions': versions(), 'overrides': options.overrides, 'figures': figures}
     console.print(', '.join(f'{key}: {value}' for key, value in about['machine'].items()), highlight=False)

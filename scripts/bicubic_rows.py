@@ -13,8 +13,10 @@ that reduced HR has, as the entry `{type: bicubic_matched}` of a suite does.
 from __future__ import annotations
 
 import argparse
+import sys
 
 import torch
+from messages import says_what_is_wrong
 from torch import Tensor
 
 from fsr_plugins.bench.colours import colours_of_stores, stored_batches
@@ -28,6 +30,7 @@ def images(spec: str) -> Tensor:
     return torch.cat(list(stored_batches(open_store(spec))))
 
 
+@says_what_is_wrong
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -52,4 +55,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -9,10 +9,13 @@ the check on the built-in faces. The card is written by hand.
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from messages import says_what_is_wrong
 from torch import Tensor, nn
 
 from fsr_plugins.checkpoints import META, PARAMS, PARAMS_EMA, described, load, meta_of, trained_on, write_weights
@@ -76,12 +79,13 @@ def check_line(psnr: float, bicubic: float) -> str:
     return f'Check on 24 built-in faces: {psnr:.2f} dB (bicubic {bicubic:.2f} dB).'
 
 
-def main() -> None:
+@says_what_is_wrong
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('name')
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     path = FOLDER / f'{arguments.name}.pth'
     digest = write_weights(path, small(described(arguments.checkpoint)))
     sums = FOLDER / SUMS
@@ -93,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -28,6 +28,7 @@ import cv2
 import numpy as np
 import scenes
 import torch
+from messages import says_what_is_wrong
 
 from fsr_plugins.faces import Detection, open_detector
 from fsr_plugins.faces.protocol import Image
@@ -100,6 +101,7 @@ def drawn(scene: scenes.Scene, plain: Image, result: Image, times: int) -> Image
     return np.hstack([np.vstack(rows[:half]), np.vstack(rows[half : 2 * half])]) if half else rows[0]
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path, metavar='CHECKPOINT', help='a network for aligned faces')
@@ -146,4 +148,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

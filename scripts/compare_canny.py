@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from messages import says_what_is_wrong
 from torch import Tensor
 
 from fsr_plugins.edges import canny, canny_cv2
@@ -59,6 +61,7 @@ def compare_speed(x: Tensor) -> tuple[float, float]:
     return statistics.median(first), statistics.median(second)
 
 
+@says_what_is_wrong
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=Path, help='folder of images; searched with its subfolders')
@@ -81,4 +84,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from messages import says_what_is_wrong
 from torch import Tensor
 
 import fsr_plugins
@@ -60,14 +61,11 @@ def picture(options: argparse.Namespace) -> np.ndarray:
     return grid({**rows, 'HR': hr})
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the picture; the exit status."""
     options = parse(arguments)
-    try:
-        image = picture(options)
-    except UserError as error:
-        print(f'compare_checkpoints: {error}', file=sys.stderr)
-        return 2
+    image = picture(options)
     if not cv2.imwrite(str(options.output), image):
         print(f"compare_checkpoints: '{options.output}' cannot be written.", file=sys.stderr)
         return 2

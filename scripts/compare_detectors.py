@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from messages import says_what_is_wrong
 
 from fsr_plugins.faces import PARTS, Detection, nearest_centre, open_detector, open_landmarker, open_parser
 from fsr_plugins.stores.opening import open_store
@@ -144,6 +146,7 @@ def installed(name: str) -> str:
         return f'no {name}'
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('store', metavar='STORE')
@@ -171,4 +174,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from messages import says_what_is_wrong
 from torch import Tensor, nn
 
 from fsr_plugins.config.basicsr import translate
@@ -211,6 +213,7 @@ def _detached(net: nn.Module) -> list[Tensor]:
     return [parameter.detach().double() for parameter in net.parameters()]
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a line a recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -236,4 +239,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    sys.exit(main())

@@ -6,10 +6,12 @@ python scripts/contact_sheet.py [--out docs/portraits.png] [--size 84] [--column
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+from messages import says_what_is_wrong
 
 from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, render
 
@@ -62,6 +64,7 @@ def sheet(size: int, columns: int, seed: int) -> np.ndarray:
     return np.vstack(parts)
 
 
+@says_what_is_wrong
 def main() -> None:
     """Writes the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -78,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -15,6 +15,7 @@ import argparse
 import multiprocessing
 import platform
 import resource
+import sys
 import time
 import zipfile
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from messages import says_what_is_wrong
 from scenes import GAP, GROUND, scattered
 
 from fsr_plugins.faces import Detector, nearest_centre, open_detector, tiled
@@ -102,6 +104,7 @@ def look(scene: Scene) -> tuple[int, int, int, int, int, float, float]:
     return len(corners), once, twice, inside - middle, len(found) - inside, seconds, memory
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('faces', type=Path, metavar='FACES', help='zip archive of face images of one size')
@@ -132,4 +135,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -25,6 +26,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from messages import says_what_is_wrong
 
 from fsr_plugins.faces import open_detector
 from fsr_plugins.faces.crops import warp
@@ -124,6 +126,7 @@ def write_clip(file: Path, images: Iterator[Image], size: tuple[int, int], rate:
         output.mux(sound.encode(None))
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, metavar='CLIP', help='the file, .mp4 or .mkv')
@@ -166,4 +169,4 @@ def _face(points: Floats) -> float:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

@@ -14,6 +14,7 @@ clean and degraded faces gain on the average; ``fsr infer`` reads it there. Set 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import scenes
 import torch
+from messages import says_what_is_wrong
 
 from fsr_plugins.checkpoints import META, described, write_weights
 from fsr_plugins.faces import open_detector, tiled
@@ -75,6 +77,7 @@ def write(file: Path, checkpoint: str, gains_from: float, gains_up_to: float) ->
     print(f'\n{file}: gains from {gains_from:.3g} to {gains_up_to:.3g} times LR.')
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', metavar='CHECKPOINT', help='a network for aligned faces')
@@ -128,4 +131,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main())

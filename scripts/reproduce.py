@@ -26,6 +26,7 @@ from pathlib import Path
 import torch
 import yaml
 from bundle_weights import small
+from messages import says_what_is_wrong
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, write_weights
@@ -211,6 +212,7 @@ def is_done(run: Run, out: Path) -> bool:
     return (out / f'{run.name}.pth').is_file()
 
 
+@says_what_is_wrong
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -224,16 +226,12 @@ def main() -> int:
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', help='an option, in every training')
     parser.add_argument('--list', action='store_true', help='show the trainings and end')
     arguments = parser.parse_args()
-    try:
-        runs = chosen(read_runs(arguments.runs), arguments.claims)
-        if arguments.list:
-            for run in runs:
-                print(f'{run.name:12} {run.claim or "control":8} {run.opt}')
-            return 0
-        failed = work(runs, arguments)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    runs = chosen(read_runs(arguments.runs), arguments.claims)
+    if arguments.list:
+        for run in runs:
+            print(f'{run.name:12} {run.claim or "control":8} {run.opt}')
+        return 0
+    failed = work(runs, arguments)
     left = [run.name for run in runs if not is_done(run, arguments.out)]
     print(f'left: {", ".join(left)}' if left else 'all done')
     return 1 if failed else 0

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from messages import says_what_is_wrong
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.encoding import EncodedFace
@@ -120,15 +121,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@says_what_is_wrong
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes the set and says how long it took."""
     options = parse(arguments)
     started = time.perf_counter()
-    try:
-        simulate(options.path, options.layout, options.images, options.size, options.people, options.seed)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    simulate(options.path, options.layout, options.images, options.size, options.people, options.seed)
     print(f'{options.path}: {options.images} images in {time.perf_counter() - started:.1f} s')
     return 0
 

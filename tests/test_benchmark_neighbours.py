@@ -51,4 +51,4 @@ def test_a_stage_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch, caps
     infer = script('benchmark_infer', monkeypatch)
     options = Path(__file__).parents[1] / 'options' / 'pkdn.yml'
     assert infer.main(['-opt', str(options), '--stage', 'nobody']) == 2
-    assert 'teacher, alone, student' in capsys.readouterr().out.replace('\n', '')
+    assert 'teacher, alone, student' in capsys.readouterr().err

@@ -1,0 +1,73 @@
+"""Scripts say what is wrong with their input in one line, with status 2."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from fsr_plugins.errors import RunError, UserError
+
+SCRIPTS = Path(__file__).parents[1] / 'scripts'
+#: A row that fails is a result of the first; the others are run by the Makefile alone.
+OWN_WAY = {'benchmark_gpu', 'run_notebook', 'site_pages'}
+
+MISSING = [
+    ('measure_face_sizes', ['none.pth', '--images', 'none.zip'], 'none.pth'),
+    ('measure_face_sizes', ['face_x4_blind', '--images', 'none.zip'], 'none.zip'),
+    ('bundle_weights', ['none.pth', 'name'], 'none.pth'),
+    ('find_small_faces', ['none.zip', '--weights', 'none.pth'], 'none.pth'),
+]
+
+
+@pytest.fixture(autouse=True)
+def found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts import each other."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+
+
+@pytest.mark.parametrize(('script', 'arguments', 'named'), MISSING)
+def test_a_missing_file_is_one_line(
+    script: str,
+    arguments: list[str],
+    named: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main = importlib.import_module(script).main
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['scripts/some_script.py'])
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and lines[0].startswith('some_script: error: ') and named in lines[0]
+
+
+def test_what_a_script_ends_with(capsys: pytest.CaptureFixture[str]) -> None:
+    says_what_is_wrong = importlib.import_module('messages').says_what_is_wrong
+
+    def ending(problem: BaseException | int | None) -> int:
+        @says_what_is_wrong
+        def main() -> int | None:
+            if isinstance(problem, BaseException):
+                raise problem
+            return problem
+
+        return main()
+
+    assert [ending(None), ending(0), ending(3)] == [0, 0, 3]
+    assert [ending(UserError('a')), ending(RunError('b'))] == [2, 1]
+    assert [line.partition(': ')[2] for line in capsys.readouterr().err.splitlines()] == ['error: a', 'error: b']
+    with pytest.raises(ZeroDivisionError):
+        ending(ZeroDivisionError())
+
+
+def test_every_script_that_takes_arguments_does_so() -> None:
+    for script in SCRIPTS.glob('*.py'):
+        tree = ast.parse(script.read_text(encoding='utf-8'))
+        mains = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == 'main']
+        if mains and 'argparse' in script.read_text(encoding='utf-8') and script.stem not in OWN_WAY:
+            assert [ast.unparse(each) for each in mains[0].decorator_list] == ['says_what_is_wrong'], script.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, overload
 
@@ -77,12 +78,12 @@ class MuonAdam(Optimizer):
                 torch._foreach_mul_(learnt, 1 - group['lr'] * group['weight_decay'])
             alike: dict[object, list[Tensor]] = {}
             for parameter in learnt:
-                if parameter.ndim > 1:
+                if is_matrix(parameter):
                     kind = parameter.shape, parameter.stride(), parameter.dtype, parameter.device
                     alike.setdefault(kind, []).append(parameter)
             for matrices in alike.values():
                 self._muon(matrices, group)
-            vectors = [parameter for parameter in learnt if parameter.ndim <= 1]
+            vectors = [parameter for parameter in learnt if not is_matrix(parameter)]
             if vectors:
                 self._adam(vectors, group)
         return loss
@@ -90,7 +91,8 @@ class MuonAdam(Optimizer):
     def _muon(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Parameters of one shape, all at once."""
         for matrix in matrices:
-            self.state[matrix].setdefault('momentum', torch.zeros_like(matrix))
+            if not self.state[matrix]:
+                self.state[matrix]['momentum'] = torch.zeros_like(matrix)
         means = [self.state[matrix]['momentum'] for matrix in matrices]
         gradients = [matrix.grad for matrix in matrices if matrix.grad is not None]
         torch._foreach_lerp_(means, gradients, 1 - group['momentum'])
@@ -99,7 +101,7 @@ class MuonAdam(Optimizer):
         # no singular value, and once they are back in their places no singular vector.
         order = (0, 2, 3, 1) if matrices[0].ndim == 4 and not matrices[0].is_contiguous() else range(matrices[0].ndim)
         shape = [len(matrices), *(matrices[0].shape[axis] for axis in order)]
-        stacked = torch.stack([each.permute(*order) for each in ahead]).flatten(2)
+        stacked = torch.stack([each.permute(*order) for each in ahead]).view(len(matrices), *_sides(matrices[0]))
         rate = _LIKE_ADAM * max(stacked.shape[1:]) ** 0.5 * group['lr']
         back = (0, 3, 1, 2) if order == (0, 2, 3, 1) else order
         updates = [update.permute(*back) for update in orthogonalised(stacked).view(shape).unbind()]
@@ -128,10 +130,24 @@ class MuonAdam(Optimizer):
         torch._foreach_addcdiv_(vectors, means, divisors, [-group['lr'] / (1 - first**count) for count in counts])
 
 
+def is_matrix(parameter: Tensor) -> bool:
+    """Whether a parameter has more than one row and more than one column."""
+    return min(_sides(parameter)) > 1
+
+
+def _sides(parameter: Tensor) -> tuple[int, int]:
+    """Rows and columns: (out, in, …) has ``out`` rows, and so has (1, out, in, h, w), StyleGAN2's kernel."""
+    shape = parameter.shape
+    if len(shape) in (3, 5) and shape[0] == 1:
+        shape = shape[1:]
+    return (shape[0], math.prod(shape[1:])) if len(shape) > 1 else (parameter.numel(), 1)
+
+
 def orthogonalised(matrices: Tensor) -> Tensor:
     """Matrices whose singular values are brought near to 1 (0.7 to 1.2), while their singular vectors stay.
 
-    Newton and Schulz's iteration with Jordan's quintic, in bf16 where the device computes it.
+    Newton and Schulz's iteration with Jordan's quintic, in bf16 where the device computes it; on the CPUs of
+    several processes in float32, that all come to the same.
 
     Args:
         matrices: (N, rows, columns), float. A matrix of zeros stays one.
@@ -142,7 +158,9 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     wide = matrices.shape[1] <= matrices.shape[2]
     x = matrices if wide else matrices.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
-    x = x.bfloat16() if computes_bf16(x.device) else x.float()
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
+    coarse = computes_bf16(x.device) and (x.is_cuda or not several)
+    x = x.bfloat16() if coarse else x.float()
     a, b, c = _QUINTIC
     for _ in range(_ROUNDS):
         square = x @ x.mT

@@ -72,4 +72,4 @@ def test_an_unknown_stage_is_named(option_file: Path, capsys: pytest.CaptureFixt
     import benchmark_steps
 
     assert benchmark_steps.main(['-opt', str(option_file), '--stage', 'joint']) == 2
-    assert "no stage 'joint'" in capsys.rea.errerr().out
+    assert "no stage 'joint'" in capsys.readouterr().err

@@ -26,6 +26,7 @@ from fsr_plugins.edges import canny, canny_cv2, dog
 from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.metrics.psnr_ssim import PSNR, SSIM
 from fsr_plugins.models import SupervisedModel
+from fsr_plugins.models.embedding import Embedder
 from fsr_plugins.muon import MuonAdam
 from fsr_plugins.registry import lookup
 
@@ -54,6 +55,18 @@ def test_lr_images_are_those_of_the_cpu() -> None:
         different = (camera(gt.cuda(), seeds.cuda()).cpu() - camera(gt, seeds)).abs()
         assert (different > 1e-4).float().mean() < 0.01
         assert different.max() < 0.05
+
+
+def test_the_mean_embedding_stays_on_the_device() -> None:
+    embeddings = [torch.randn(4, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1)]
+    found = []
+    for device in ('cpu', 'cuda'):
+        embedder = Embedder(subtract_mean=True)
+        first = embedder.relative(*(each.to(device) for each in embeddings))
+        embedder.load(embedder.state(), torch.device(device))
+        found.append([*first, *embedder.relative(*(each.to(device) for each in embeddings))])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(theirs.cpu(), ours)
 
 
 def test_muon_learns_as_on_the_cpu() -> None:

@@ -59,7 +59,8 @@ def _quiet() -> Iterator[None]:
 def speed(net: Network, size: tuple[int, int], options: Cost, device: torch.device) -> dict[str, Speed]:
     """Images a second and the most memory that tensors took, by batch size.
 
-    A pass warms up, and is the one whose memory is looked at; the median of the others counts.
+    A pass warms up, and the median of the others counts. Memory is looked at in a pass of its own: on a GPU after the
+    first, which tries algorithms; on a CPU it is the first.
 
     ``peak_bytes`` holds weights, input and all that lives at once of what lies between: on a GPU by the allocator's
     account, on a CPU the outputs of operations, without what an operation needs inside.
@@ -70,10 +71,10 @@ def speed(net: Network, size: tuple[int, int], options: Cost, device: torch.devi
 def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, device: torch.device) -> Speed:
     lq = torch.rand((batch, 3, *size), generator=torch.Generator().manual_seed(0)).to(device)
     weights = sum(_bytes(tensor) for tensor in net.state_dict().values()) if isinstance(net, nn.Module) else 0
+    if device.type == 'cuda':
+        net(lq)
     with PeakMemory(device) as memory:
         net(lq)
-    if device.type == 'cuda':
-        net(lq)  # the first pass chose the convolutions' algorithms
     times: list[float] = []
     begun, elapsed = time.perf_counter(), 0.0
     while (len(times) < options.repeats or elapsed < _LEAST_SECONDS) and elapsed < options.seconds:
@@ -85,7 +86,7 @@ def _of_batch(net: Network, size: tuple[int, int], batch: int, options: Cost, de
         elapsed = time.perf_counter() - begun
     return {
         'images_per_second': batch / statistics.median(times),
-        'peak_bytes': memory.peak if device.type == 'cuda' else memory.peak + weights + _bytes(lq),
+        'peak_bytes': memory.peak + weights + _bytes(lq),
         'repeats': len(times),
     }
 

@@ -100,8 +100,10 @@ def _compared(
     options, people = suite.statistics, tests.people
     tested = summary.against(reference, measured, taken, options, people) if reference else {}
     ablations = {
-        name: summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
-                              people).get(name, {})
+        name: tested.get(name, {})  # the same comparison, which counts once
+        if entry.of == reference
+        else summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
+                             people).get(name, {})
         for name, entry in suite.entries.items()
         if entry.of in suite.entries
     }  # fmt: skip

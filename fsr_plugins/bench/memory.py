@@ -15,18 +15,19 @@ from torch.utils._pytree import tree_leaves
 class PeakMemory:
     """Inside, memory is watched; afterwards :attr:`peak` has the bytes.
 
-    On a GPU the allocator's own account, with all that was there before; on a CPU, whose allocator keeps none, the
-    storages that operations give, from when they are made until they are let go.
+    What was there before is not counted. On a GPU it is the allocator's own account; on a CPU, whose allocator keeps
+    none, the storages that operations give, from when they are made until they are let go.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.peak = 0
+        self.peak = self._before = 0
         self._mode: _Storages | None = None
 
     def __enter__(self) -> PeakMemory:
         if self.device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats(self.device)
+            self._before = torch.cuda.memory_allocated(self.device)
         else:
             self._mode = _Storages()
             self._mode.__enter__()
@@ -36,7 +37,7 @@ class PeakMemory:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self._mode is None:
-            self.peak = torch.cuda.max_memory_allocated(self.device)
+            self.peak = torch.cuda.max_memory_allocated(self.device) - self._before
         else:
             self._mode.__exit__(kind, error, traceback)
             self.peak = self._mode.peak

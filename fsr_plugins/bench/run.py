@@ -21,9 +21,11 @@ from fsr_plugins.bench.suite import Suite
 from fsr_plugins.bench.train_entries import train_entries
 from fsr_plugins.bench.variants import mean_over_seeds, spread_over_seeds
 from fsr_plugins.checkpoints import about, resolved
+from fsr_plugins.config.inputs import content_named_in
 from fsr_plugins.engine import distributed, logs
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.models.evaluation import HR
+from fsr_plugins.stores.checksum import faces_checksum
 
 
 def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
@@ -89,6 +91,9 @@ def _measure(
     measured: dict[str, Measured] = {}
     costs: dict[str, EntryCost] = {}
     everybody = {**candidates, HR: Candidate(HR)}
+    # Points and identities beside the images, lists of pairs, weights of recognisers.
+    faces = [faces_checksum(store) for store in tests.dataset.stores]
+    files = content_named_in(metrics.blocks)
     for name, candidate in everybody.items():
         key: dict[str, object] = {
             'network': candidate.cache_key(),
@@ -96,6 +101,8 @@ def _measure(
             'test': {**suite.test, **tests.fingerprint.as_dict()},
             'options': suite.run_options(),
             'metrics': metrics.blocks,
+            'faces': faces,
+            'files': files,
             'conventions': {name: about['convention'] for name, about in metrics.about.items()},
             'device': device_name(tests.device),
         }
@@ -108,6 +115,7 @@ def _measure(
                 'scale': suite.options.scale,
                 'how': suite.cost.model_dump(),
                 'machine': machine(),
+                'device': device_name(tests.device),
             }
             costs[name] = cache.get_or_measure('cost', key, partial(_cost, suite, tests, candidate))
     return measured, costs

@@ -158,12 +158,16 @@ def _differences(
 
 
 def correct(groups: Sequence[PairedDifferences]) -> None:
-    """Corrects all p-values of a report by Holm, those of a metric together, whatever is compared with what."""
-    by_metric: dict[str, list[PairedDifference]] = {}
+    """Corrects all p-values of a report by Holm, those of a metric together, whatever is compared with what.
+
+    A comparison that stands in two groups counts once.
+    """
+    by_metric: dict[str, dict[int, PairedDifference]] = {}
     for found in (found for group in groups for found in group.values()):
         for metric, difference in found.items():
-            by_metric.setdefault(metric, []).append(difference)
-    for differences in by_metric.values():
+            by_metric.setdefault(metric, {})[id(difference)] = difference
+    for once in by_metric.values():
+        differences = list(once.values())
         raw = {place: difference['p'] for place, difference in enumerate(differences)}
         for place, p in holm({place: p for place, p in raw.items() if p is not None}).items():
             differences[place]['p_holm'] = _finite(p)

@@ -109,6 +109,20 @@ def _digest(text: str, keys: Keys, opt: Options) -> str | None:
         return _listing(path) if is_folder else None
 
 
+def content_named_in(values: Options) -> dict[str, str]:
+    """By dotted key, the digests of the files, and of the names and lengths in the folders, that plain values name."""
+    found: dict[str, list[str]] = {}
+    for keys, value in leaves(values):
+        for text in value if isinstance(value, list) else [value]:
+            if not isinstance(text, str) or '\0' in text or not (os.sep in text or '.' in text):
+                continue
+            path = Path(text).expanduser()
+            if path.is_file() or path.is_dir():
+                digest = file_sha256(path) if path.is_file() else _listing(path)
+                found.setdefault('.'.join(keys), []).append(digest)
+    return {key: ' '.join(digests) for key, digests in found.items()}
+
+
 def _listing(folder: Path) -> str:
     """Over the names and lengths of all files below a folder."""
     digest = hashlib.sha256()

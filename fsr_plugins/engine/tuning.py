@@ -89,7 +89,10 @@ def _found(opt: Options, options: StageSettings, open_keys: Sequence[str]) -> Wa
     if len(tried) == 1:
         return tried[0]
     logger.info('%s: measuring %d ways to train, for some seconds each …', options.name, len(tried))
-    seconds = [_seconds_a_step({**alone, **way}, batch) for way in tried]
+    seconds = []
+    for way in tried:
+        with _given_back():
+            seconds.append(_seconds_a_step({**alone, **way}, batch))
     best = fastest(seconds)
     if seconds[best] == float('inf'):
         raise RunError(f'{options.name}: no step can be trained in any of {"; ".join(map(shown, tried))}.')
@@ -129,22 +132,21 @@ def _key(options: StageSettings, open_keys: Sequence[str]) -> str:
 
 def _seconds_a_step(opt: Options, batch: Batch) -> float:
     """Seconds that a training step takes, the median; infinite where this way cannot train one."""
-    with _given_back():
-        distributed.seed_everything(read_settings(opt).manual_seed)
-        model: FSRModel = lookup('models', opt['model_type'])(opt)
-        taken: list[float] = []
-        try:
-            while len(taken) < _WARM + _FEWEST or (len(taken) < _WARM + _MOST and sum(taken[_WARM:]) < _SECONDS):
-                started = time.perf_counter()
-                model.feed_data(batch)
-                model.optimize_parameters(len(taken) + 1)
-                if model.device.type == 'cuda':
-                    torch.cuda.synchronize(model.device)
-                taken.append(time.perf_counter() - started)
-            model.watch.check()
-        except (RunError, RuntimeError) as error:
-            logger.info('Not taken, %s: %s', shown({key: opt[key] for key in MEASURED if key in opt}), error)
-            return float('inf')
+    distributed.seed_everything(read_settings(opt).manual_seed)
+    model: FSRModel = lookup('models', opt['model_type'])(opt)
+    taken: list[float] = []
+    try:
+        while len(taken) < _WARM + _FEWEST or (len(taken) < _WARM + _MOST and sum(taken[_WARM:]) < _SECONDS):
+            started = time.perf_counter()
+            model.feed_data(batch)
+            model.optimize_parameters(len(taken) + 1)
+            if model.device.type == 'cuda':
+                torch.cuda.synchronize(model.device)
+            taken.append(time.perf_counter() - started)
+        model.watch.check()
+    except (RunError, RuntimeError) as error:
+        logger.info('Not taken, %s: %s', shown({key: opt[key] for key in MEASURED if key in opt}), error)
+        return float('inf')
     return sorted(taken[_WARM:])[len(taken[_WARM:]) // 2]
 
 

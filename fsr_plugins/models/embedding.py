@@ -13,7 +13,6 @@ from fsr_plugins.data.batches import Batch
 from fsr_plugins.data.compare_index import check_alignable
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import aligned_for
-from fsr_plugins.metrics.base import all_reduce_sum
 from fsr_plugins.metrics.recogniser import Align
 from fsr_plugins.models.networks import bare
 
@@ -79,7 +78,9 @@ class Embedder:
         if not self.subtract_mean:
             return [hr, *others]
         one = F.normalize(hr.detach())
-        total = all_reduce_sum(torch.cat([one.sum(dim=0), one.new_tensor([len(one)])]))
+        total = torch.cat([one.sum(dim=0), one.new_tensor([len(one)])])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.all_reduce(total)
         mean = total[:-1] / total[-1]
         self.batches = min(self.batches + 1, _REMEMBERED)
         self.mean = mean if self.mean is None else self.mean + (mean - self.mean) / self.batches

@@ -17,6 +17,7 @@ from fsr_plugins.compiling import optimise_without_compiler
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.errors import UserError
+from fsr_plugins.muon import is_matrix
 from fsr_plugins.values import Block
 
 
@@ -131,7 +132,7 @@ def fits_parameters(optimizer: Optimizer, state: object) -> bool:
         if any(shape not in ((), parameters[number].shape) for shape in shapes):
             return False
         form = tuple((key, 'tensor' if isinstance(value, Tensor) else type(value)) for key, value in values.items())
-        forms[parameters[number].ndim > 1].add(form)
+        forms[is_matrix(parameters[number])].add(form)
     return all(len(alike) <= 1 for alike in forms.values())
 
 
@@ -139,7 +140,7 @@ def needs_of(optimizer: Optimizer) -> set[str]:
     """What an optimiser keeps of its parameters, by name: as one of its class and settings does after a step."""
     taken = inspect.signature(type(optimizer)).parameters
     settings = {key: value for key, value in optimizer.param_groups[0].items() if key in taken and key != 'params'}
-    shapes = {(2,) * parameter.ndim for parameter in optimizer.param_groups[0]['params']}
+    shapes = {(2, 2) if is_matrix(parameter) else (2,) for parameter in optimizer.param_groups[0]['params']}
     device = optimizer.param_groups[0]['params'][0].device
     parameters = [Parameter(torch.ones(shape, device=device)) for shape in shapes]
     other = type(optimizer)(parameters, **settings)

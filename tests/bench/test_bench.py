@@ -142,6 +142,41 @@ def test_done_is_done(finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_p
     assert before == {path: path.read_bytes() for path in before}
 
 
+@pytest.mark.parametrize('changed', ['identities', 'pairs'])
+def test_figures_are_found_anew_where_points_people_or_lists_have_changed(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, changed: str
+) -> None:
+    folder = tmp_path / 'copy'
+    shutil.copytree(finished[0], folder)
+    monkeypatch.chdir(folder)
+    pairs = 'fold,first,second,same\n0,0,1,{}\n0,0,2,{}\n1,2,3,1\n1,3,4,0\n'
+    Path('pairs.csv').write_text(pairs.format(1, 0))
+    net = build_network({key: value for key, value in RECOGNISER.items() if key != 'path'})
+    torch.save({'params': net.state_dict()}, 'recogniser.pth')
+    metric = {'type': 'Verification', 'recogniser': RECOGNISER, 'pairs': 'pairs.csv'}
+    write_suite(folder, metrics={'psnr': {'type': 'PSNR'}, 'verification': metric})
+    measure, measured = evaluation.Evaluator.measure, []
+
+    def counted(self: Any, candidate: Any) -> Any:
+        measured.append(candidate.name)
+        return measure(self, candidate)
+
+    monkeypatch.setattr(evaluation.Evaluator, 'measure', counted)
+    bench('--evaluate-only', '--entries', 'bicubic')
+    assert measured == ['bicubic', 'HR']
+    bench('--evaluate-only', '--entries', 'bicubic')
+    assert measured == ['bicubic', 'HR']
+    if changed == 'pairs':
+        Path('pairs.csv').write_text(pairs.format(0, 1))
+    else:
+        store = open_store('test.lmdb')
+        faces = [Face(key, store.image(key), 7) for key in store.keys]
+        shutil.rmtree('test.lmdb')
+        write_lmdb('test.lmdb', faces, 'raw')
+    bench('--evaluate-only', '--entries', 'bicubic')
+    assert measured == ['bicubic', 'HR'] * 2
+
+
 def test_two_evaluations_give_the_same_figures(
     finished: Finished, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

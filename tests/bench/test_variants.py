@@ -17,6 +17,7 @@ from fsr_plugins.bench.table import quality
 from fsr_plugins.bench.variants import mean_over_seeds, spread_over_seeds
 from fsr_plugins.cli import main
 from fsr_plugins.errors import UserError
+from fsr_plugins.measuring.statistics import holm
 
 LINEAR = {
     'name': 'linear', 'scale': 2, 'degradation': {'type': 'BicubicDown', 'scale': 2}, 'model_type': 'LinearModel',
@@ -117,6 +118,16 @@ def test_a_suite_with_ablations_seeds_and_baselines(suite: Path, folder: Path) -
     assert small['ridge'] == small['mean'] == '' and small['Base'].startswith('not above bicubic')
     assert '2 seeds' in {row.name: row.marks for row in quality(results).rows}['Base']
     assert '<small>not above bicubic' in page and '<sub>not above bicubic' in report
+    # An ablation of the reference is compared with it once, in two tables.
+    again = write_suite(folder, entries=ENTRIES, papers={}, curves=None, reference='base')
+    assert main(['bench', '-opt', str(again), '--evaluate-only']) == 0
+    entries = json.loads((out / 'results.json').read_text())['entries']
+    assert entries['wide']['against_of'] == entries['wide']['against_reference'] != {}
+    raw = {
+        name: entries[name]['against_reference']['psnr']['p'] for name in ('bicubic', 'wide', 'slow', 'ridge', 'mean')
+    }
+    raw |= {f'{name} of': entries[name]['against_of']['psnr']['p'] for name in ('slow', 'mean')}
+    assert entries['wide']['against_of']['psnr']['p_holm'] == pytest.approx(holm(raw)['wide'])
 
 
 def test_the_mean_over_seeds_is_value_by_value() -> None:
@@ -142,3 +153,7 @@ def test_all_p_values_of_a_metric_are_corrected_together() -> None:
     # Holm by hand: 3 × .01, 2 × .03, then .04 raised to the one before.
     found = [first['a']['psnr']['p_holm'], second['a']['psnr']['p_holm'], first['b']['psnr']['p_holm']]
     assert found == pytest.approx([0.03, 0.06, 0.06])
+    # One comparison in two tables is one.
+    once = group(a=0.01, b=0.04)
+    correct([once, {'other': once['b']}])
+    assert [once[name]['psnr']['p_holm'] for name in 'ab'] == pytest.approx([0.02, 0.04])

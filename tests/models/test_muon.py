@@ -113,3 +113,33 @@ def test_arguments_are_refused_by_name():
     for wrong in ({'momentum': 1.0}, {'betas': [0.9]}, {'lr': -1.0}, {'eps': 0.0}, {'weight_decay': -1.0}):
         with pytest.raises(UserError, match='MuonAdam: '):
             MuonAdam(small_net().parameters(), **wrong)
+
+
+@pytest.mark.parametrize('shape', [(1, 8, 4, 3, 3), (1, 8, 36)])
+def test_a_leading_side_of_one_is_no_row(shape):
+    """StyleGAN2's kernels, and learnt positions."""
+    gradient = torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))
+    learnt = []
+    for form in ((8, 4, 3, 3), shape):
+        parameter = nn.Parameter(torch.zeros(form))
+        optimizer = MuonAdam([parameter], lr=1.0)
+        parameter.grad = gradient.reshape(form)
+        optimizer.step()
+        learnt.append(parameter.detach().reshape(8, 36))
+    torch.testing.assert_close(*learnt)
+    assert torch.linalg.svdvals(learnt[0])[-1] > 0.5 * torch.linalg.svdvals(learnt[0])[0]
+
+
+def test_scales_of_channels_and_single_rows_learn_by_adam():
+    parameters = [nn.Parameter(torch.ones(shape)) for shape in ((1, 5, 1, 1), (5, 1, 1), (1, 4, 3, 3), (6,), ())]
+    optimizer = MuonAdam(parameters, lr=0.1)
+    twins = [nn.Parameter(torch.ones_like(parameter)) for parameter in parameters]
+    adam = torch.optim.Adam(twins, lr=0.1, betas=(0.9, 0.99))
+    for parameter, twin in zip(parameters, twins, strict=True):
+        parameter.grad = twin.grad = torch.linspace(-1, 2, parameter.numel()).view(parameter.shape)
+    optimizer.step()
+    adam.step()
+    for parameter, twin in zip(parameters, twins, strict=True):
+        torch.testing.assert_close(parameter, twin)
+    kept = {key for state in optimizer.state.values() for key in state}
+    assert kept == needs_of(optimizer) == {'step', 'exp_avg', 'exp_avg_sq'}

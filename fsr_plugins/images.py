@@ -197,7 +197,9 @@ def _other_header(data: bytes | memoryview) -> Header:
             said = image.tag_v2.get(_TIFF_BITS, bits)
             bits = max(said) if isinstance(said, tuple) else int(said)
         alpha = image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info
-        return Header(str(image.format), height, width, bits, alpha)
+        # Pillow has turned the sides of a TIFF already; of the others OpenCV turns WebP alone.
+        orientation = _orientation(image.info.get('exif', b'')) if image.format == 'WEBP' else 1
+        return Header(str(image.format), height, width, bits, alpha, orientation)
 
 
 def decode_image(data: bytes | memoryview, what: str) -> Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from fsr_plugins.arguments import given_path
@@ -22,24 +23,6 @@ EXAMPLE = """fsr infer party.jpg -o results
          fsr infer -c experiments/tsnet/joint/models/net_s_latest.pth lr_faces/ -o results
          fsr infer clip.mp4 -o results
          fsr infer -c net_g.pth party.jpg -o results --ext same --save-faces faces"""
-
-#: Options of photographs by the name that :class:`~fsr_plugins.restore.restorers.Photographs` has for them.
-_WITHIN = {
-    'detector': 'detector',
-    'weights': 'detector-weights',
-    'like': 'like',
-    'enlarge': 'enlarge',
-    'background': 'background',
-    'seam': 'seam',
-    'seam_weights': 'seam-weights',
-    'most': 'most',
-    'least': 'least',
-    'score': 'score',
-    'strength': 'strength',
-    'only_largest': 'only-largest',
-    'smallest': 'min-face',
-    'largest': 'max-face',
-}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -192,18 +175,20 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.engine import logs
     from fsr_plugins.images import shown
     from fsr_plugins.restore.inputs import Naming
+    from fsr_plugins.restore.option_names import option_of
     from fsr_plugins.restore.restorers import Photographs
     from fsr_plugins.restore.run import RestoreRequest, restore
 
     logs.set_up(True)
     # What is not given is left to the class's own defaults.
-    given = {name: value for name in _WITHIN if (value := getattr(arguments, name)) is not None}
+    names = [field.name for field in fields(Photographs)]
+    given = {name: value for name in names if (value := getattr(arguments, name)) is not None}
     if arguments.photographs and arguments.fit:
         raise UserError('--fit is for pictures that are faces; those in --photographs are fitted anyway: leave it out.')
     mode: Mode = 'photograph' if arguments.photographs else 'face' if arguments.aligned or arguments.fit else 'auto'
     if given and mode == 'face':
         raise UserError(
-            f'--{_WITHIN[next(iter(given))]} is for photographs, and every picture is a face by --aligned or --fit: '
+            f'{option_of(next(iter(given)))} is for photographs, and every picture is a face by --aligned or --fit: '
             'leave one of them out.'
         )
     found = restore(

@@ -70,10 +70,28 @@ def check_range(owner: str, name: str, limits: Sequence[float], low: float, high
     Raises:
         UserError: not two ascending numbers within the bounds.
     """
-    values = tuple(float(value) for value in limits)
+    try:
+        values = tuple(float(value) for value in limits)
+    except (TypeError, ValueError):  # an option file may have anything there
+        values = ()
     if len(values) != 2 or not low <= values[0] <= values[1] <= high:
-        raise UserError(f"{owner}: '{name}' is {list(limits)}; give two ascending numbers between {low} and {high}.")
+        raise UserError(f"{owner}: '{name}' is {_plain(limits)}; give two ascending numbers between {low} and {high}.")
     return values[0], values[1]
+
+
+def _plain(limits: object) -> object:
+    return list(limits) if isinstance(limits, tuple) else limits
+
+
+def check_share(owner: str, name: str, share: float) -> float:
+    """``share``, if it is a number from 0 to 1.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise UserError(f"{owner}: '{name}' is {share!r}; give a number from 0 to 1.")
+    return float(share)
 
 
 def check_scale(owner: str, scale: int) -> int:

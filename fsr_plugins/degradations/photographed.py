@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr_plugins.degradations.base import check_range, to_8bit
+from fsr_plugins.degradations.base import check_range, check_share, to_8bit
 from fsr_plugins.degradations.bicubic import keys
 from fsr_plugins.degradations.random import integers, uniform
 from fsr_plugins.degradations.real_world import REDUCTIONS, RealWorldCamera
@@ -56,7 +56,7 @@ class PhotographedFace(RealWorldCamera):
         super().__init__(scale, blur, gain, cast, gamma, read_noise, shot_noise, jpeg_quality, clean)
         owner = type(self).__name__
         self.size = check_range(owner, 'size', size, 0.05, 4.0)
-        self.aligned = check_range(owner, 'aligned', (aligned, aligned), 0.0, 1.0)[0]
+        self.aligned = check_share(owner, 'aligned', aligned)
 
     def sizes_and_places(self, seeds: Tensor) -> tuple[Tensor, Tensor]:
         """Of each face: its size over that in LR, float32 (N,), and how far it lies off the photograph's grid.

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fsr_plugins.compiling import constant_when_compiled
-from fsr_plugins.degradations.base import Degradation, check_range, check_scale, to_8bit
+from fsr_plugins.degradations.base import Degradation, check_range, check_scale, check_share, to_8bit
 from fsr_plugins.degradations.bicubic import resize_matrix
 from fsr_plugins.degradations.blur import covariance, gaussian_blur
 from fsr_plugins.degradations.jpeg import jpeg
@@ -89,7 +89,7 @@ class RealWorldCamera(Degradation):
         self.jpeg_quality = None if jpeg_quality is None else check_range(owner, 'jpeg_quality', jpeg_quality, 1, 100)
         if self.jpeg_quality and any(value % 1 for value in self.jpeg_quality):
             raise UserError(f"{owner}: 'jpeg_quality' is {list(self.jpeg_quality)}; give whole numbers.")
-        self.clean = check_range(owner, 'clean', (clean, clean), 0.0, 1.0)[0]
+        self.clean = check_share(owner, 'clean', clean)
 
     def degrade(self, gt: Tensor, seeds: Tensor) -> Tensor:
         return self.exposed(self._reduce(self.blurred(gt, seeds, self.scale), seeds), seeds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -12,6 +13,7 @@ from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image, Size
 from fsr_plugins.images import Header
 from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore.option_names import option_of
 from fsr_plugins.restore.restorers import AlignedFaces, Enlarger, Made, PhotographFaces, Photographs, Wrong
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,8 @@ class ByPicture:
 
     def __init__(self, network: FaceNetwork, how: Photographs) -> None:
         self.network, self.how = network, how
-        self.faces = AlignedFaces(network, fit=network.size is not None)
+        of_one_size = network.size is not None
+        self.faces = AlignedFaces(network, of_one_size, None if of_one_size else how.enlarge)
 
     def kind(self, size: Size) -> Literal['face', 'photograph']:
         """``face``: no larger than 1.5 times LR; or any picture, where the network does not say how large LR is."""
@@ -87,8 +90,26 @@ def enlarger(network: FaceNetwork, mode: Mode, how: Photographs, fit: bool) -> E
         fit: for faces; see :class:`~fsr_plugins.restore.restorers.AlignedFaces`.
 
     Raises:
-        UserError: the network does not fit the mode, or the detector cannot be opened.
+        UserError: the network does not fit the mode, an option of photographs has no effect, or the detector cannot
+            be opened.
     """
     if mode == 'face':
         return AlignedFaces(network, fit)
+    if mode == 'auto' and network.size is None:
+        _refuse_options_of_faces(network, how)
+    how.of(network.gains)  # whose limits have to fit each other
     return PhotographFaces(network, how) if mode == 'photograph' else ByPicture(network, how)
+
+
+def _refuse_options_of_faces(network: FaceNetwork, how: Photographs) -> None:
+    """Refuses what says how faces are looked for and restored, where none will be; ``enlarge`` has its effect.
+
+    Raises:
+        UserError: such an option is given.
+    """
+    for field in fields(how):
+        if field.name != 'enlarge' and getattr(how, field.name) != field.default:
+            raise UserError(
+                f'{option_of(field.name)}: {network.name} does not say how large its LR is, so it enlarges pictures as '
+                'a whole and looks for no faces: leave out the option, or give --size and --photographs.'
+            )

@@ -45,9 +45,11 @@ class FaceChoice:
     def __post_init__(self) -> None:
         if self.most is not None and not self.most > 0:
             raise UserError(f'--most {self.most}: more than 0 is needed.')
-        least, most = self.range()
-        if not 0 <= least < most:
-            raise UserError(f'--least {least:g}: 0 or more is needed, and less than --most, which is {most:g}.')
+        if self.least is not None and not 0 <= self.least < np.inf:
+            raise UserError(f'--least {self.least:g}: 0 or more is needed.')
+        # Where one of them is not given, the network says what it is.
+        if self.least is not None and self.most is not None and self.least >= self.most:
+            raise UserError(f'--least {self.least:g}: less than --most is needed, which is {self.most:g}.')
         for option, value in (('score', self.score), ('strength', self.strength)):
             if value is not None and not 0 <= value <= 1:
                 raise UserError(f'--{option} {value}: 0 to 1 is needed.')
@@ -75,20 +77,28 @@ class FaceChoice:
         least, most = self.within(gains)
         return replace(self, least=least, most=most)
 
+    def left_out_by(self, face: Detection) -> str | None:
+        """The option by which a face does not count at all, or None."""
+        side = box_side(face)
+        rules = {
+            '--score': face.score < (self.score or 0.0),
+            '--min-face': side < self.smallest,
+            '--max-face': self.largest is not None and side > self.largest,
+        }
+        return next((option for option, leaves in rules.items() if leaves), None)
+
     def left_by(self, face: Detection, reduction: float, is_largest: bool) -> str | None:
         """The option that leaves a face as it is, or None.
 
         Args:
             reduction: how many pixels of the photograph make one of LR.
-            is_largest: whether no other face of the photograph has a larger box.
+            is_largest: whether no other face of the photograph that counts (:meth:`left_out_by`) has a larger box.
         """
-        side = box_side(face)
+        if (option := self.left_out_by(face)) is not None:
+            return option
         least, most = self.range()
         rules = {
-            '--score': face.score < (self.score or 0.0),
             '--only-largest': self.only_largest and not is_largest,
-            '--min-face': side < self.smallest,
-            '--max-face': self.largest is not None and side > self.largest,
             '--most': reduction >= most,
             '--least': reduction <= least,
             '--strength': self.strength == 0,
@@ -102,7 +112,7 @@ class FaceChoice:
             reduction: how many pixels of the photograph make one of LR.
         """
         least, most = self.range()
-        large = (most - reduction) / ((1 - _FROM) * most)
+        large = (most - reduction) / ((1 - _FROM) * most) if most < np.inf else 1.0
         small = (reduction - least) / ((_UP_TO - 1) * least) if least > 0 else 1.0
         share = float(np.clip(min(large, small), 0, 1))
         return share * share * (3 - 2 * share)

@@ -76,7 +76,7 @@ def cut(
     marks = torch.from_numpy(np.array([face.points for face in found], np.float64).reshape(-1, 5, 2))
     good = alignable(marks, template)
     faces = list(compress(found, good.tolist()))
-    largest = max(faces, key=box_side, default=None)
+    largest = max((face for face in faces if choice.left_out_by(face) is None), key=box_side, default=None)
     cuts = []
     for face, matrix in zip(faces, similarity(marks[good], template).numpy(), strict=True):
         reduction = float(1 / np.sqrt(np.linalg.det(matrix[:, :2])))

@@ -31,6 +31,14 @@ NO_ALPHA = frozenset({'.jpg', '.jpeg'})
 #: Longest side of a WebP and a JPEG.
 _LONGEST = {'WEBP': 16383, 'JPEG': 65500}
 _ORIENTATION, _MORE, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
+#: Tags of a TIFF that say how its pixels are stored, in strips or tiles; of another file they are wrong.
+_LAYOUT = (
+    *(0x00FE, 0x00FF, 0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x010A, 0x0111, 0x0115, 0x0116, 0x0117, 0x011C, 0x013D),
+    *(0x0140, 0x0142, 0x0143, 0x0144, 0x0145, 0x014A, 0x0152, 0x0153, 0x015B, 0x0201, 0x0202, 0x0211, 0x0212, 0x0213),
+    *(0x0214, 0x8773),
+)
+#: Bytes of the largest Exif of a JPEG, whose segments have 16 bits for their length.
+_MOST_EXIF = 65533
 
 
 class Extras(NamedTuple):
@@ -76,8 +84,9 @@ def _extras(data: bytes, has_alpha: bool, size: tuple[int, ...]) -> Extras:
         # A profile of grey or CMYK is none of the result, which is RGB.
         profile = profile if isinstance(profile, bytes) and profile[16:20] == b'RGB ' else None
         exif = image.getexif()
-        if _ORIENTATION in exif:
-            del exif[_ORIENTATION]
+        for tag in (_ORIENTATION, *(_LAYOUT if image.format == 'TIFF' else ())):
+            if tag in exif:
+                del exif[tag]
         return Extras(alpha, exif if len(exif) else None, profile)
 
 
@@ -97,21 +106,25 @@ def encode(image: Image, extras: Extras, suffix: str) -> bytes:
     if extras.profile is not None:
         how = how | {'icc_profile': extras.profile}
     if extras.exif is not None:
-        how = how | {'exif': _exif_bytes(extras.exif, image.shape)}
+        how = how | {'exif': _exif_bytes(extras.exif, image.shape, kind)}
     file = io.BytesIO()
     PILImage.fromarray(image).save(file, kind, **how)
     return file.getvalue()
 
 
-def _exif_bytes(exif: PILImage.Exif, shape: tuple[int, ...]) -> bytes:
-    """Exif for a result of another size; nothing, with a message, if Pillow cannot write it."""
-    more = exif.get_ifd(_MORE)
-    more |= {tag: side for tag, side in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])) if tag in more}
+def _exif_bytes(exif: PILImage.Exif, shape: tuple[int, ...], kind: str) -> bytes:
+    """Exif for a result of another size; nothing, with a message, if Pillow or the kind of file cannot hold it."""
     try:
-        return exif.tobytes()
+        more = exif.get_ifd(_MORE) if _MORE in exif else {}
+        more |= {tag: side for tag, side in ((_WIDTH, shape[1]), (_HEIGHT, shape[0])) if tag in more}
+        found = exif.tobytes()
     except Exception as error:  # damaged tags are anybody's bytes, and keep nobody from the picture
         logger.warning('Exif of a picture cannot be written and is left out (%s).', error)
         return b''
+    if kind == 'JPEG' and len(found) > _MOST_EXIF:
+        logger.warning('Exif of a picture is left out: it has %d bytes, and a JPEG holds %d.', len(found), _MOST_EXIF)
+        return b''
+    return found
 
 
 def enlarged_alpha(alpha: Image, shape: tuple[int, ...]) -> Image:

@@ -107,6 +107,7 @@ class AlignedFaces:
 
     Args:
         fit: bring it to the size of the network's LR first; without, one of another size has no result.
+        times: how many times pictures of any size are enlarged; None: as the network does.
 
     Raises:
         UserError: ``fit``, and the size is not known.
@@ -114,15 +115,16 @@ class AlignedFaces:
 
     together = 256
 
-    def __init__(self, network: FaceNetwork, fit: bool) -> None:
+    def __init__(self, network: FaceNetwork, fit: bool, times: int | None = None) -> None:
         self.network, self.fit = network, fit
+        self.times = times or network.scale
         if fit:
             network.known_size()
 
     def pixels(self, header: Header) -> int:
         """See :class:`Enlarger`."""
         height, width = self.network.known_size() if self.fit else header.shape
-        return header.height * header.width + height * width * self.network.scale**2
+        return header.height * header.width + height * width * max(self.times, self.network.scale) ** 2
 
     def unfit(self, header: Header) -> str | None:
         """See :class:`Enlarger`."""
@@ -132,9 +134,9 @@ class AlignedFaces:
         # Whether the pixels are turned is the decoder's to say; the sides are known.
         if self.network.size is not None and sorted(self.network.size) != sorted((height, width)):
             return self._other_size(header.shape)
-        if height * width * self.network.scale**2 > MOST_RESULT_PIXELS:
+        if height * width * self.times**2 > MOST_RESULT_PIXELS:
             return (
-                f'is {height}×{width}, and {self.network.scale} times as large it would have more than '
+                f'is {height}×{width}, and {self.times} times as large it would have more than '
                 f'{MOST_RESULT_PIXELS // 10**6} million pixels.'
             )
         return None
@@ -171,10 +173,11 @@ class AlignedFaces:
     def _enlarged(self, images: list[Image]) -> list[Image]:
         """Images of one size, enlarged."""
         height, width = images[0].shape[:2]
-        if self.network.size is not None or height * width <= MOST_AT_ONCE:
+        at_once = self.network.size is not None or height * width <= MOST_AT_ONCE
+        if at_once and self.times == self.network.scale:
             return self.network(images)
         whole = Background(self.network, option='')
-        return [whole.enlarged(image, self.network.scale) for image in images]
+        return [whole.enlarged(image, self.times) for image in images]
 
 
 class PhotographFaces:

@@ -23,9 +23,9 @@ from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import NO_ALPHA, Extras, decode, encode, unfit
 from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
+from fsr_plugins.restore.saved_faces import SavedFaces
 from fsr_plugins.restore.video.kinds import Divided, divided
 from fsr_plugins.restore.video.run import ClipJobs, restore_clips
-from fsr_plugins.stores.images import encode_png
 from fsr_plugins.wording import many
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ def restore(request: RestoreRequest) -> Json:
     wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing, request.naming)
     if request.save_faces is not None:
         check_writable(request.save_faces, '--save-faces')
+        if not request.overwrite:
+            SavedFaces(request.save_faces, request.out).check_free(wanted.results.values())
     network = open_network(
         request.checkpoint,
         request.device,
@@ -205,16 +207,8 @@ def _write(request: RestoreRequest, job: _Job) -> str | None:
     write_atomically(job.file, lambda handle: handle.write(data))
     if request.save_faces is None:
         return None
-    folder = request.save_faces / job.file.parent.relative_to(request.out)
-    for number, pair in enumerate(job.made.faces):
-        folder.mkdir(parents=True, exist_ok=True)
-        for which, face in zip(('before', 'after'), pair, strict=True):
-            _write_png(folder / f'{job.file.name}_{number}_{which}.png', encode_png(face))
+    SavedFaces(request.save_faces, request.out).write(job.file, job.made.faces)
     return None
-
-
-def _write_png(file: Path, data: bytes) -> None:
-    write_atomically(file, lambda handle: handle.write(data))
 
 
 def _about(job: _Job) -> Json:

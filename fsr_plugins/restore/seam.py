@@ -32,26 +32,37 @@ def face_masks(
     Args:
         faces: uint8 (height, width, 3) each.
         points: (5, 2) each, of the faces in their pixels.
-        parser: what finds the outline of a face; where it sees none, and without one, see :func:`face_mask`.
+        parser: what finds the outline of a face; where it sees no head that holds the face's eyes and nose, and
+            without one, see :func:`face_mask`.
     """
     maps = [None] * len(faces) if parser is None else parser.parse(faces)
+    heads = [None if parts is None else _head(parts, place) for parts, place in zip(maps, points, strict=True)]
     return [
-        face_mask(face.shape[0], face.shape[1], place)
-        if parts is None or not _HEAD[parts].any()
-        else outline_mask(parts)
-        for face, place, parts in zip(faces, points, maps, strict=True)
+        face_mask(face.shape[0], face.shape[1], place) if head is None else outline_mask(head)
+        for face, place, head in zip(faces, points, heads, strict=True)
     ]
 
 
-def outline_mask(parts: Image) -> npt.NDArray[np.uint8]:
-    """Weights of a crop's pixels by its parsing map, uint8 (height, width): 255 in the head, falling smoothly to 0.
+def _head(parts: Image, points: Floats) -> npt.NDArray[np.bool_] | None:
+    """The head in a parsing map that holds both eyes and the nose, bool (height, width); None: there is none."""
+    _, heads = cv2.connectedComponents(_HEAD[parts].astype(np.uint8))
+    places = np.rint(points[:3]).astype(int)
+    if (places < 0).any() or (places >= parts.shape[::-1]).any():
+        return None
+    x, y = places.T
+    found = heads[y, x]
+    return None if found[0] == 0 or (found != found[0]).any() else heads == found[0]
+
+
+def outline_mask(head: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
+    """Weights of a crop's pixels, uint8 (height, width): 255 in the head, falling smoothly to 0.
 
     Args:
-        parts: uint8 (height, width), ids of :data:`~fsr_plugins.faces.parts.PARTS`.
+        head: (height, width).
     """
-    outside = np.where(_HEAD[parts], 0, 255).astype(np.uint8)
+    outside = np.where(head, 0, 255).astype(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return _rounded(np.minimum(_border(*parts.shape), _smooth(1 - away / (_BEYOND * max(parts.shape)))))
+    return _rounded(np.minimum(_border(*head.shape), _smooth(1 - away / (_BEYOND * max(head.shape)))))
 
 
 def _border(height: int, width: int) -> npt.NDArray[np.float64]:

@@ -95,5 +95,7 @@ def test_sizes_are_refused_by_name():
     for size in ((0.0, 1.0), (2.0, 1.0), (1.0, 5.0)):
         with pytest.raises(UserError, match=r"PhotographedFace: 'size'"):
             PhotographedFace(4, size=size)
-    with pytest.raises(UserError, match=r"PhotographedFace: 'aligned'"):
+    with pytest.raises(UserError, match=r"PhotographedFace: 'size' is 0.5; give two ascending numbers"):
+        PhotographedFace(4, size=0.5)
+    with pytest.raises(UserError, match=r"PhotographedFace: 'aligned' is 1.5; give a number from 0 to 1"):
         PhotographedFace(4, aligned=1.5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fsr_plugins.cli import main
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.faces import Detection
+from fsr_plugins.images import look_at
 from fsr_plugins.registry import build_network
 from fsr_plugins.restore import photograph, restorers
 from fsr_plugins.restore.face_choice import FaceChoice
@@ -162,7 +164,7 @@ def test_sixteen_bits_are_refused_and_keep_no_other_out(infer, capsys: pytest.Ca
     )
 
 
-@pytest.mark.parametrize('kind', ['JPEG', 'PNG'])
+@pytest.mark.parametrize('kind', ['JPEG', 'PNG', 'WEBP'])
 def test_photographs_are_turned_as_their_exif_says(infer, kind: str) -> None:
     """Of a photograph stored in each of the eight ways the same comes out, and nothing says that it is to be turned."""
     upright = PILImage.fromarray(smooth(36, 44))
@@ -174,8 +176,9 @@ def test_photographs_are_turned_as_their_exif_says(infer, kind: str) -> None:
         exif = PILImage.Exif()
         exif[0x0112], exif[0x010F] = orientation, 'a maker'
         image = upright if orientation == 1 else upright.transpose(stored[orientation])
-        how = {'quality': 98, 'subsampling': 0} if kind == 'JPEG' else {}
+        how = {'JPEG': {'quality': 98, 'subsampling': 0}, 'WEBP': {'lossless': True}}.get(kind, {})
         files[f'{orientation}.{kind.lower()}'] = saved(image, kind, exif=exif, **how)
+    assert {look_at(data, name).shape for name, data in files.items()} == {(36, 44)}
     status, found = infer(files)
     assert status == 0 and len(found) == 8
     first = np.array(PILImage.open('out/1.png')).astype(int)
@@ -208,3 +211,58 @@ def test_a_photograph_without_faces_is_enlarged_and_said(infer, monkeypatch, cap
     assert (np.array(PILImage.open('out/a.png')) == photograph.enlarged(image, 4)).all()
     printed = capsys.readouterr().out
     assert '0 faces found' in printed and '0 faces were found in 1 of 1 picture' in printed
+
+
+def test_exif_that_a_result_cannot_hold_keeps_nobody_from_the_picture(
+    infer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Too long for a JPEG, damaged, or about the strips of a TIFF."""
+    image = PILImage.fromarray(smooth(36, 44))
+    long, tiff = PILImage.Exif(), io.BytesIO()
+    long[0x010F], long[0x9286] = 'a maker', b'x' * 70000
+    # One tag, a signed number that says where more tags lie.
+    damaged = b'Exif\0\0MM\0*' + struct.pack('>IHHHIii', 8, 1, 0x8769, 9, 1, -5, 0)
+    image.save(tiff, 'TIFF', tiffinfo={0x010F: 'a maker'})
+    files = {
+        'long.png': saved(image, 'PNG', exif=long),
+        'damaged.png': saved(image, 'PNG', exif=damaged),
+        'stored.tif': tiff.getvalue(),
+    }
+    status, found = infer(files, '--ext', 'jpg')
+    assert status == 0 and len(found) == 3
+    exif = {name: PILImage.open(f'out/{name}.jpg').getexif() for name in ('long', 'damaged', 'stored')}
+    assert not exif['long'] and not exif['damaged']
+    assert dict(exif['stored']) == {0x010F: 'a maker'}
+    said = capsys.readouterr()
+    assert 'a JPEG holds 65533' in said.out + said.err and 'cannot be written and is left out' in said.out + said.err
+
+
+def test_saved_faces_are_not_replaced_unasked(infer, capsys: pytest.CaptureFixture[str]) -> None:
+    photo = {'a.png': png(smooth(36, 44))}
+    assert infer(photo, '--save-faces', 'faces')[0] == 0
+    before = {file: file.read_bytes() for file in Path('faces').iterdir()}
+    assert sorted(file.name for file in before) == ['a.png_0_after.png', 'a.png_0_before.png']
+    Path('out/a.png').unlink()
+    assert main(['infer', 'photos', '-c', 'net.pth', '-o', 'out', '--photographs', '--save-faces', 'faces']) == 2
+    assert "--save-faces: 'faces/a.png_0_before.png' exists already" in capsys.readouterr().err
+    assert not Path('out/a.png').exists()
+    for which in ('before', 'after'):  # of a face that is not there any more
+        Path(f'faces/a.png_1_{which}.png').write_bytes(b'')
+    assert infer(photo, '--save-faces', 'faces', '--overwrite')[0] == 0
+    assert {file: file.read_bytes() for file in Path('faces').iterdir()} == before
+
+
+def test_a_network_of_any_size_looks_for_no_faces_and_says_so(
+    infer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta = describe('net_g', tiny.EDSR, 4, read_settings(tiny.options()).training({}))
+    meta['sizes'] = {}
+    save_network(Path('whole.pth'), {'params': build_network(tiny.EDSR)}, meta)
+    written(Path('photos'), {'a.png': png(smooth(36, 44))})
+    command = ['infer', 'photos', '-c', 'whole.pth', '-o', 'out', '--overwrite']
+    for option in (['--seam', 'mediapipe'], ['--strength', '0'], ['--min-face', '9'], ['--only-largest']):
+        assert main([*command, *option]) == 2
+        assert f"{option[0]}: 'whole.pth' does not say how large its LR is" in capsys.readouterr().err
+    for times in (1, 2, 4):
+        assert main([*command, '--enlarge', str(times)]) == 0
+        assert PILImage.open('out/a.png').size == (44 * times, 36 * times)

@@ -443,8 +443,36 @@ def test_faces_of_which_nothing_is_there_are_left_alone() -> None:
     cuts = photograph.cut(smooth(60, 60), faces, (8, 8), LR_POINTS, FaceChoice())
     assert [cut.left_by for cut in cuts] == ['--least', None, None]
     assert cuts[0].weight == 0 < cuts[1].weight < 0.1 and cuts[2].weight == 1
-    with pytest.raises(UserError, match='--least 1.2: .* less than --most'):
-        FaceChoice(least=1.2)
+    with pytest.raises(UserError, match='--least 1.2: less than --most is needed, which is 1.1'):
+        FaceChoice(least=1.2).of((0.4375, 0.88))
+    # Of a network that gains up to as large as LR it is no such limit.
+    assert FaceChoice(least=1.2).of((0.0, 1.0)).range() == (1.2, 1.25)
+    with pytest.raises(UserError, match='--least -1: 0 or more'):
+        FaceChoice(least=-1)
+
+
+def test_no_largest_size_is_no_limit() -> None:
+    endless = FaceChoice(most=float('inf')).of((0.4375, 0.88))
+    assert [endless.faded(size) for size in (0.5, 1.0, 100.0)] == [1, 1, 1]
+    result, plain = restored(smooth(60, 60), 1.0, most=float('inf'))
+    assert (result == restored(smooth(60, 60), 1.0, most=9.0)[0]).all() and (result != plain).any()
+
+
+def test_the_largest_is_one_of_those_that_count() -> None:
+    """A large face that is none, by its score, does not keep the largest real one from being restored."""
+    faces = [
+        detection(turned(LR_POINTS, 0, size, (30, 30)), score) for size, score in ((1.2, 0.5), (1.0, 0.9), (0.8, 0.9))
+    ]
+    only = {'only_largest': True, 'most': 2.0}
+
+    def left(**how: float) -> list[str | None]:
+        cuts = photograph.cut(smooth(60, 60), faces, (8, 8), LR_POINTS, FaceChoice(**only, **how))
+        return [cut.left_by for cut in cuts]
+
+    assert left() == [None, '--only-largest', '--only-largest']
+    assert left(score=0.8) == ['--score', None, '--only-largest']
+    sides = [float((each.box[2:] - each.box[:2]).max()) for each in faces]
+    assert left(largest=sides[1]) == ['--max-face', None, '--only-largest']
 
 
 def test_strength_blends_restored_and_untouched() -> None:

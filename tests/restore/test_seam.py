@@ -103,6 +103,33 @@ def test_a_parser_that_sees_no_head_leaves_the_ellipse() -> None:
     assert (face_masks([picture(1, 64, 64)], [POINTS], Background())[0] == face_mask(64, 64, POINTS)).all()
 
 
+@pytest.mark.parametrize(
+    'where', [(slice(0, 3), slice(0, 2)), (slice(4, 14), slice(8, 56)), (slice(30, 60), slice(0, 8))]
+)
+def test_a_head_that_does_not_hold_the_face_leaves_the_ellipse(where: tuple[slice, slice]) -> None:
+    """Stray pixels, hair alone, a neighbour."""
+
+    class Elsewhere:
+        def parse(self, images: Images) -> list[Image | None]:
+            parts = np.zeros((64, 64), np.uint8)
+            parts[where] = PARTS.index('hair')
+            return [parts]
+
+    assert (face_masks([picture(1, 64, 64)], [POINTS], Elsewhere())[0] == face_mask(64, 64, POINTS)).all()
+
+
+def test_a_neighbours_head_is_not_this_faces() -> None:
+    class Two:
+        def parse(self, images: Images) -> list[Image | None]:
+            parts = np.zeros((64, 64), np.uint8)
+            parts[14:50, 16:46] = PARTS.index('skin')
+            parts[20:50, 52:60] = PARTS.index('skin')
+            return [parts]
+
+    mask = face_masks([picture(1, 64, 64)], [POINTS], Two())[0]
+    assert mask[30, 30] == 255 and not mask[20:50, 55:].any()
+
+
 def test_a_photograph_shows_a_face_within_the_outline_alone() -> None:
     """A network that makes all white shows where the parser saw a head, and nowhere else."""
     points = (POINTS + (40, 40)).astype(np.float32)

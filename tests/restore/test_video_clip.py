@@ -15,7 +15,6 @@ from tiny_clips import RedSquares, frame, frames_of, place, sound_of, times_of, 
 
 from fsr_plugins.cli import main
 from fsr_plugins.engine.lock import only_writer
-from fsr_plugins.images import read_image
 from fsr_plugins.restore import restorers
 from fsr_plugins.restore.video import restoring
 from fsr_plugins.restore.video.flicker import Flicker, figures
@@ -34,6 +33,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def infer(*arguments: str, out: str = 'out') -> int:
     return main(['infer', '-c', 'net.pth', '-o', out, '--most', '3', '--json', 'found.json', *arguments])
+
+
+def stopped_at(monkeypatch: pytest.MonkeyPatch, kind: str, number: int, *arguments: str) -> None:
+    """Begins a run that is stopped before a part is written."""
+    write = Parts.write
+
+    def stopping(self: Parts, this: str, place: int, arrays: dict[str, np.ndarray]) -> None:
+        if (this, place) == (kind, number):
+            raise KeyboardInterrupt
+        write(self, this, place, arrays)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Parts, 'write', stopping)
+        assert infer(*arguments) == 130
 
 
 def found() -> dict[str, dict[str, dict[str, object]]]:
@@ -171,39 +184,6 @@ def test_a_result_that_another_process_makes_is_left_to_it(folder: Path, capsys:
     assert "out/a.mp4.parts' is in use" in error and 'choose another folder for the results' in error
     assert not (folder / 'out/a.mp4').exists()
     assert infer('a.mp4') == 0 and os.listdir('out') == ['a.mp4']
-
-
-def test_a_folder_of_frames_is_a_clip(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    written(folder / 'shot', {f'{number:04d}.png': png(frame(number, 2)) for number in range(20)})
-    assert infer('shot', '--video', out='whole') == 0
-    about = found()['clips']['shot']
-    assert (about['frames'], about['tracks'], about['restored']) == (20, 2, 40)
-    assert sorted(os.listdir('whole')) == sorted(os.listdir('shot'))
-    assert read_image('whole/0003.png').shape == (480, 640, 3)
-    write = Parts.write
-
-    def stopping(self: Parts, kind: str, number: int, arrays: dict[str, np.ndarray]) -> None:
-        if (kind, number) == ('made', 1):
-            raise KeyboardInterrupt
-        write(self, kind, number, arrays)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Parts, 'write', stopping)
-        assert infer('shot', '--video') == 130
-    assert infer('shot', '--video') == 0
-    assert {name: Path('out', name).read_bytes() for name in os.listdir('out')} == {
-        name: Path('whole', name).read_bytes() for name in os.listdir('whole')
-    }
-    capsys.readouterr()
-    assert infer('shot', '--video') == 2 and 'exists already' in capsys.readouterr().err
-    assert infer('shot', '--video', '--skip-existing') == 0 and found()['skipped'] == 1
-    assert infer('shot/0000.png', '--video', out='other') == 2
-    assert 'a folder with the frames of one' in capsys.readouterr().err
-    written(folder / 'shot', {'0007.png': png(picture(0, 50, 50))})
-    assert infer('shot', '--video', out='other') == 2
-    assert "'shot/0007.png' is 50x50, and the first frame 160x120" in capsys.readouterr().err
 
 
 def test_faces_one_by_one_are_no_clips(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from tiny_clips import POINTS, SIDE, RedSquares, frame, place
@@ -103,6 +105,43 @@ def test_a_face_that_came_in_between_is_followed_back() -> None:
     assert all(len(track.boxes) + track.first == 24 for track in tracks)
 
 
+class Missing(RedSquares):
+    """Misses all in the next views when ``misses`` is set."""
+
+    misses = False
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        if self.misses and images[0].shape[:2] == (192, 192):
+            self.misses = False
+            return [[] for _ in images]
+        return super().detect(images)
+
+
+@pytest.mark.parametrize('first', [16, 15, 12])
+def test_a_known_face_that_was_missed_is_followed_back_to_where_it_was_seen(first: int) -> None:
+    detector = Missing()
+    looker, looked = Looker(TiledDetector(detector)), Looked()
+    for number in range(30):
+        detector.misses = first <= number <= 16
+        looker.look(number, frame(number, 2), number in (0, 16), looked)
+    rows = looked.table()
+    assert np.bincount(rows[:, 0].astype(int)).tolist() == [2] * 30
+    tracks = linked(rows, 30)
+    assert [(track.first, track.seen) for track in tracks] == [(0, 30), (0, 30)]
+
+
+def test_two_faces_that_are_followed_back_to_one_place_are_one_there() -> None:
+    looker, looked = Looker(TiledDetector(RedSquares())), Looked()
+    for number in range(24):
+        image = frame(number, 0)
+        corners = [] if number < 10 else [50] if number < 16 else [43, 54]
+        for x in corners:
+            image[60:70, x : x + SIDE] = (220, 20, 30)
+        looker.look(number, image, number in (0, 16), looked)
+    assert np.bincount(looked.table()[:, 0].astype(int)).tolist() == [0] * 10 + [1] * 6 + [2] * 8
+    assert sorted(track.first for track in linked(looked.table(), 24)) == [10, 16]
+
+
 def test_another_scene_is_looked_at_as_a_whole() -> None:
     looker, looked = Looker(TiledDetector(RedSquares())), Looked()
     for number in range(12):
@@ -120,11 +159,11 @@ def test_one_who_goes_on_sees_what_one_who_was_not_stopped_sees() -> None:
     states = {}
     for number in range(30):
         if number == 16:
-            states = {'carried': looker.carried, 'held': looker.held}
+            states = {'carried': looker.carried, 'held': looker.held, 'rows': whole.table()}
         looker.look(number, frame(number, 2 if number >= 12 else 1), number in (0, 16), whole)
     again, rest = Looker(TiledDetector(RedSquares())), Looked()
     for number in range(16 - states['held'], 16):
-        again.hold(number, frame(number, 2 if number >= 12 else 1))
+        again.hold(number, frame(number, 2 if number >= 12 else 1), states['rows'][states['rows'][:, 0] == number])
     again.go_on(states['carried'])
     for number in range(16, 30):
         again.look(number, frame(number, 2), number == 16, rest)

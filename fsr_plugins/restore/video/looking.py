@@ -15,7 +15,7 @@ import numpy as np
 
 from fsr_plugins.faces.crops import warp
 from fsr_plugins.faces.overlap import shared
-from fsr_plugins.faces.protocol import Detection, Detector, Image
+from fsr_plugins.faces.protocol import Detection, Detector, Floats, Image
 from fsr_plugins.faces.tiling import TiledDetector, merged
 from fsr_plugins.restore.video.tracks import COLUMNS, Rows, row
 
@@ -50,6 +50,15 @@ class Looked:
         return np.stack(self.rows) if self.rows else np.empty((0, COLUMNS))
 
 
+@dataclass(frozen=True)
+class _Held:
+    """A frame, to follow faces back over it, and the boxes of those that were seen in it."""
+
+    number: int
+    image: Image
+    boxes: list[Floats]
+
+
 class Looker:
     """Looks at frame after frame; what it goes on with is ``carried``.
 
@@ -62,7 +71,7 @@ class Looker:
         self.near: Detector = detector.detector
         self._faces: list[Detection] = []
         self._missed: list[int] = []
-        self._held: deque[tuple[int, Image]] = deque()
+        self._held: deque[_Held] = deque()
         self._small: Image | None = None
 
     @property
@@ -84,9 +93,13 @@ class Looker:
             for one in carried
         ]
 
-    def hold(self, number: int, image: Image) -> None:
-        """Holds a frame, to follow faces back over it."""
-        self._held.append((number, image))
+    def hold(self, number: int, image: Image, rows: Rows | Sequence[Rows]) -> None:
+        """Holds a frame, to follow faces back over it.
+
+        Args:
+            rows: (N, 16), the faces that were seen in it.
+        """
+        self._held.append(_Held(number, image, [one[1:5].astype(np.float32) for one in rows]))
         while len(self._held) > max(1, _HELD // (image.shape[0] * image.shape[1])):
             self._held.popleft()
         self._small = _reduced(image)
@@ -105,31 +118,40 @@ class Looker:
         found = self.near_to(image, self._faces)
         new: list[Detection] = []
         if whole:
-            seen = [face for face in found if face is not None]
+            seen = [face.box for face in found if face is not None]
             new = [face for face in self.whole.detect([image])[0] if not _among(face, seen)]
         # A place that has just been found anew is not looked for as a missed one.
         old = [
             (face or before, 0 if face else missed + 1)
             for face, before, missed in zip(found, self._faces, self._missed, strict=True)
-            if face or (missed < _MISSES and not _among(before, new))
+            if face or (missed < _MISSES and not _among(before, [one.box for one in new]))
         ]
         exact = [again or face for again, face in zip(self.near_to(image, new), new, strict=True)]
         both = old + [(face, 0) for face in exact]
         kept = merged([face for face, _ in both], np.zeros(len(both), bool), _ONE)
         self._faces, self._missed = [both[place][0] for place in kept], [both[place][1] for place in kept]
-        looked.rows += [row(number, face) for face, missed in zip(self._faces, self._missed, strict=True) if not missed]
+        rows = [row(number, face) for face, missed in zip(self._faces, self._missed, strict=True) if not missed]
+        looked.rows += rows
         starting = [face for place, face in enumerate(exact, len(old)) if place in kept]
         if number and starting:
             self._back(starting, looked)
-        self.hold(number, image)
+        self.hold(number, image, rows)
 
     def _back(self, faces: list[Detection], looked: Looked) -> None:
-        """Follows faces over the frames before, until they are not seen."""
-        for number, image in reversed(self._held):
-            faces = [face for face in self.near_to(image, faces) if face is not None]
+        """Follows faces over the frames before, until they are not seen, or where one was seen already.
+
+        There it is a face that was missed meanwhile: its rows from before and those from now on are one's over time.
+        """
+        for held in reversed(self._held):
+            found = [face for face in self.near_to(held.image, faces) if face is not None]
+            faces = []
+            for face in sorted(found, key=lambda one: -one.score):
+                if not _among(face, held.boxes, _ONE):
+                    held.boxes.append(face.box)
+                    faces.append(face)
             if not faces:
                 return
-            looked.rows += [row(number, face) for face in faces]
+            looked.rows += [row(held.number, face) for face in faces]
 
     def near_to(self, image: Image, faces: Sequence[Detection]) -> list[Detection | None]:
         """Of each face the one that is seen at its place now."""
@@ -155,8 +177,9 @@ def _reduced(image: Image) -> Image:
     return small
 
 
-def _among(face: Detection, others: Sequence[Detection]) -> bool:
-    return bool(others) and float(shared(face.box, np.stack([one.box for one in others])).max()) > _SAME
+def _among(face: Detection, boxes: Sequence[Floats], least: float = _SAME) -> bool:
+    """Whether a face shares more than ``least`` with one of the boxes."""
+    return bool(boxes) and float(shared(face.box, np.stack(boxes)).max()) > least
 
 
 def _view(face: Detection) -> np.ndarray:

@@ -108,8 +108,9 @@ class ClipRestorer:
         looker = Looker(self.faces.detector)
         held = 0 if last is None else int(last['held'])
         frames = self.source.frames(done * STRETCH - held)
+        rows = np.concatenate([Looked().table(), *(self._part(LOOKED, number)['rows'] for number in range(done))])
         for frame in islice(frames, held):
-            looker.hold(frame.number, frame.image)
+            looker.hold(frame.number, frame.image, rows[rows[:, 0] == frame.number])
         if last is not None:
             looker.go_on(last['carried'])
         progress = _Progress('Looked for faces in', done * STRETCH)
@@ -128,17 +129,18 @@ class ClipRestorer:
 
     def _make(self, count: int, tracks: Sequence[Track]) -> int:
         """Makes the frames that are not made, and says how many these were."""
-        done = self._whole(MADE)
+        stretches = [range(start, min(count, start + STRETCH)) for start in range(0, count, STRETCH)]
+        kept = stretches[: self._whole(MADE)]
+        done = next((number for number, stretch in enumerate(kept) if not self.source.there(stretch)), len(kept))
         first = min(count, done * STRETCH)
         frames = self.source.frames(first)
         progress = _Progress('Restored', first, count)
-        for number in range(done, _stretches(count)):
-            stretch = range(number * STRETCH, min(count, (number + 1) * STRETCH))
+        for number, stretch in enumerate(stretches[done:], done):
             near = [track for track in tracks if track.first < stretch.stop]
             flicker, faces = Flicker(), np.zeros(2, np.int64)
             made = self._made(islice(frames, len(stretch)), near, flicker, faces)
-            kept = self.source.write(self.times, made)
-            self.parts.write(MADE, number, {**kept, 'flicker': flicker.sums, 'faces': faces})
+            written = self.source.write(self.times, made)
+            self.parts.write(MADE, number, {**written, 'flicker': flicker.sums, 'faces': faces})
             progress.say(stretch.stop)
         return count - first
 

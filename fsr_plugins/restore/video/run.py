@@ -112,6 +112,7 @@ def _made_by(source: Source, jobs: ClipJobs, way: str | None) -> Record:
         options[name] = None if options[name] is None else str(options[name])
     return {
         'clip': source.digest(),
+        'results': source.named(),
         'size': list(source.size),
         'options': options,
         'files': digests,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +29,12 @@ class Source(Protocol):
 
     def digest(self) -> str:
         """What tells it from every other clip."""
+
+    def named(self) -> list[str]:
+        """How its results are named: the first one's name, and what tells all names from others."""
+
+    def there(self, frames: range) -> bool:
+        """Whether the results of frames that were written are still there, beside what parts keep."""
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """Its frames from one on."""
@@ -71,6 +78,14 @@ class ClipFile:
     def digest(self) -> str:
         """See :class:`Source`."""
         return file_sha256(self.file)
+
+    def named(self) -> list[str]:
+        """See :class:`Source`."""
+        return [self.result.name]
+
+    def there(self, frames: range) -> bool:
+        """See :class:`Source`; parts keep all of it."""
+        return True
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`Source`."""
@@ -119,6 +134,18 @@ class FrameFolder:
         for file, _ in self.results:
             digest.update(f'{file.name}\0{hashlib.sha256(read_bytes(file)).hexdigest()}\n'.encode())
         return digest.hexdigest()
+
+    def named(self) -> list[str]:
+        """See :class:`Source`; they may lie in other folders than the first one."""
+        first = self.results[0][1]
+        digest = hashlib.sha256()
+        for _, result in self.results:
+            digest.update(os.fsencode(os.path.relpath(result, first.parent)) + b'\0')
+        return [shown(first.name), digest.hexdigest()]
+
+    def there(self, frames: range) -> bool:
+        """See :class:`Source`."""
+        return all(self.results[number][1].is_file() for number in frames)
 
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """See :class:`Source`."""

@@ -11,13 +11,13 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from fsr_plugins import config, preflight
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints import META, PARAMS_EMA, described, load, write_weights
+from fsr_plugins.checkpoints import META, PARAMS_EMA, described, load, resolved, write_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import named_stages, unfinished_stage
@@ -104,6 +104,7 @@ def adapt(request: Request) -> Record:
         UserError: something of the request does not fit.
         RunError: training could not go on, or there is no room for what it writes beside ``out``.
     """
+    request = replace(request, checkpoint=resolved(request.checkpoint)[0])
     _check_place(request)
     load_plugins()
     source = described(request.checkpoint)

@@ -22,7 +22,7 @@ from torch.export import Dim, ExportedProgram
 
 import fsr_plugins
 from fsr_plugins.atomic import write_atomically
-from fsr_plugins.checkpoints import meta_of
+from fsr_plugins.checkpoints import meta_of, resolved
 from fsr_plugins.config.problems import explained
 from fsr_plugins.errors import UserError
 from fsr_plugins.restore.network import FaceNetwork, Json, check_size
@@ -160,7 +160,7 @@ def export(request: ExportRequest) -> Json:
             'experiment': meta.get('experiment'),
             'net': meta.get('net'),
             'iteration': meta.get('iteration'),
-            'sha256': file_sha256(request.checkpoint),
+            'sha256': file_sha256(resolved(request.checkpoint)[0]),
             'versions': {'fsr_plugins': fsr_plugins.__version__, 'torch': str(torch.__version__)},
         }
         content = form.write(graph, json.dumps(about))

@@ -69,3 +69,16 @@ def test_every_parameter_learns() -> None:
 def test_wrong_sizes_are_named(options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ResidualESPCN(**options)
+
+
+def test_a_mirrored_face_is_enlarged_alike_where_that_is_asked_for():
+    torch.manual_seed(0)
+    lq = torch.rand(2, 3, 7, 10)
+    net = ResidualESPCN(4, num_feat=8, num_block=2, mirror=True)
+    plain = ResidualESPCN(4, num_feat=8, num_block=2)
+    plain.load_state_dict(net.state_dict())
+    assert torch.equal(net(lq), plain(lq))
+    net.eval()
+    torch.testing.assert_close(net(lq.flip(3)), net(lq).flip(3))
+    assert not torch.allclose(plain(lq.flip(3)), plain(lq).flip(3), atol=1e-4)
+    torch.testing.assert_close(net(lq), torch.stack([plain(lq), plain(lq.flip(3)).flip(3)]).mean(dim=0))

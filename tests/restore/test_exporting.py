@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import fsr_plugins
 from fsr_plugins.checkpoints import save_network
+from fsr_plugins.checkpoints.bundled import bundled
 from fsr_plugins.cli import main
 from fsr_plugins.edges import canny_cv2
 from fsr_plugins.registry import ARCH_REGISTRY, build_network
@@ -264,3 +265,9 @@ def test_what_makes_no_finite_numbers_is_not_written(file: str, capsys: pytest.C
 def test_a_size_beyond_any_picture_is_refused(size: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     checkpoint(tiny.EDSR)
     assert 'together at most' in refused(capsys, '-o', 'net.pt2', '--size', *size)
+
+
+@pytest.mark.parametrize('name', list(bundled()))
+def test_a_bundled_network_is_exported_by_its_name(name: str) -> None:
+    assert main(['export', '-c', name, '-o', 'net.pt2', '--json', 'found.json']) == 0
+    assert json.loads(Path('found.json').read_text())['sha256'] == bundled()[name]

@@ -4,20 +4,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from test_camera import NO_CAMERA
 
 from fsr_plugins.degradations import BicubicDown, PhotographedFace
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.crops import warp
-
-NO_CAMERA = {
-    'blur': (0, 0),
-    'gain': (1, 1),
-    'cast': (0, 0),
-    'gamma': (1, 1),
-    'read_noise': (0, 0),
-    'shot_noise': (0, 0),
-    'jpeg_quality': None,
-}
 
 
 def picture(side: int, seed: int = 0) -> np.ndarray:

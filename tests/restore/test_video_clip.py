@@ -10,25 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prepared import picture, png, written
-from test_restore import POINTS, write_checkpoint
-from tiny_clips import RedSquares, frame, frames_of, place, sound_of, times_of, write_clip
+from tiny_clips import frame, frames_of, place, sound_of, times_of, write_clip
 
 from fsr_plugins.cli import main
 from fsr_plugins.engine.lock import only_writer
-from fsr_plugins.restore import restorers
 from fsr_plugins.restore.video import restoring
 from fsr_plugins.restore.video.flicker import Flicker, figures
 from fsr_plugins.restore.video.parts import Parts
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with ``net.pth``; the detector sees red squares, and stretches have eight frames."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restorers, 'open_detector', lambda *_: RedSquares())
-    monkeypatch.setattr(restoring, 'STRETCH', 8)
-    write_checkpoint(tmp_path / 'net.pth', [{'size': [32, 32], 'points': POINTS.tolist()}])
-    return tmp_path
 
 
 def infer(*arguments: str, out: str = 'out') -> int:

@@ -9,24 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prepared import picture, png, written
-from test_restore import POINTS, write_checkpoint
 from test_video_clip import found, infer, stopped_at
 from tiny_clips import RedSquares, frame
 
 from fsr_plugins.faces import Detection
 from fsr_plugins.images import read_image
 from fsr_plugins.restore import restorers
-from fsr_plugins.restore.video import restoring
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with ``net.pth``; the detector sees red squares, and stretches have eight frames."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(restorers, 'open_detector', lambda *_: RedSquares())
-    monkeypatch.setattr(restoring, 'STRETCH', 8)
-    write_checkpoint(tmp_path / 'net.pth', [{'size': [32, 32], 'points': POINTS.tolist()}])
-    return tmp_path
 
 
 def test_a_folder_of_frames_is_a_clip(

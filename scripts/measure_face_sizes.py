@@ -8,7 +8,8 @@ pixels. The photograph is clean, or blurred, noisy and compressed. Faces are fou
 enlarged bicubically, in the position and size of the network's SR. ``gain`` is the mean difference where every face is
 restored in full, ``worse`` the share of faces that lose. ``by default`` is the gain with ``--least``, ``--most`` and
 the fading between them, ``worst`` its least. ``--write`` makes a copy of the checkpoint that says between which sizes
-clean and degraded faces gain on the average; ``fsr infer`` reads it there. Set ``OMP_NUM_THREADS``.
+clean and degraded faces gain on the average; ``fsr infer`` reads it there. ``--recogniser`` adds the likeness, the mean
+cosine of embeddings with the true face's: untouched, and restored by default. Set ``OMP_NUM_THREADS``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from messages import says_what_is_wrong
 from fsr_plugins.checkpoints import META, described, write_weights
 from fsr_plugins.faces import open_detector, tiled
 from fsr_plugins.faces.protocol import Detection, Image
+from fsr_plugins.metrics.recogniser import EvaluationRecogniser
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.face_choice import FaceChoice
 from fsr_plugins.restore.network import FaceNetwork
@@ -38,12 +40,16 @@ EVERY = 1e9
 
 
 class Row(NamedTuple):
-    """Of the faces found of one size: PSNR untouched, gains in full and by default in dB, (N,) each."""
+    """Of the faces found of one size: PSNR untouched, gains in full and by default in dB, (N,) each.
+
+    ``likeness`` is that of the untouched and of those restored by default, if a recogniser was given.
+    """
 
     faces: int
     untouched: np.ndarray
     full: np.ndarray
     default: np.ndarray
+    likeness: tuple[float, float] | None = None
 
 
 def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: FaceChoice) -> Image:
@@ -57,17 +63,26 @@ def put(image: Image, found: Sequence[Detection], network: FaceNetwork, choice: 
 
 
 def measured(
-    image: Image, scene: scenes.Scene, found: list[Detection], network: FaceNetwork, most: float | None = None
+    image: Image,
+    scene: scenes.Scene,
+    found: list[Detection],
+    network: FaceNetwork,
+    most: float | None = None,
+    recogniser: EvaluationRecogniser | None = None,
 ) -> Row:
     """One size; ``image`` is the scene's photograph, clean or not."""
     hit = scenes.matches(scene, found) >= 0
     choices = (FaceChoice(most=EVERY, least=0), FaceChoice(most=most).of(network.gains))
-    untouched = scenes.psnr(scene, photograph.enlarged(image, network.scale), network.scale, network)[hit]
-    full, default = (
-        scenes.psnr(scene, put(image, found, network, choice), network.scale, network)[hit] - untouched
-        for choice in choices
-    )
-    return Row(len(hit), untouched, full, default)
+    results = [photograph.enlarged(image, network.scale), *(put(image, found, network, choice) for choice in choices)]
+    untouched, full, default = (scenes.psnr(scene, result, network.scale, network)[hit] for result in results)
+    likeness = None
+    if recogniser is not None:
+        before, after = (
+            float(np.nanmean(scenes.likeness(scene, result, network.scale, network, recogniser)[hit]))
+            for result in (results[0], results[2])
+        )
+        likeness = before, after
+    return Row(len(hit), untouched, full - untouched, default - untouched, likeness)
 
 
 def write(file: Path, checkpoint: str, gains_from: float, gains_up_to: float) -> None:
@@ -89,10 +104,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--detector', default='mtcnn', metavar='NAME')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='of the detector, instead of the published ones')
     parser.add_argument('--most', type=float, metavar='X', help='as of fsr infer')
+    parser.add_argument(
+        '--recogniser', type=Path, metavar='FILE', help="MobileFaceNet's weights, to measure likeness by"
+    )
     parser.add_argument('--write', type=Path, metavar='FILE', help='a copy of the checkpoint that says what was found')
     args = parser.parse_args(arguments)
 
     network = open_network(args.checkpoint)
+    block = {'type': 'MobileFaceNet', 'path': str(args.recogniser)}
+    recogniser = None if args.recogniser is None else EvaluationRecogniser(block, 'landmarks')
     if network.points is None:
         parser.error(f'{args.checkpoint} does not say where the points of its faces lie.')
     if args.write is not None and META not in described(args.checkpoint):
@@ -103,14 +123,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     side = max(network.known_size())
     at_hand = scenes.window(people, network) * side
     print(f'{len(people)} people, LR of {side} pixels, {args.detector}, {torch.get_num_threads()} thread(s)\n')
-    print('| pixels | of LR | photograph | found | untouched dB | gain dB | worse | by default dB | worst dB |')
-    print('|---|---|---|---|---|---|---|---|---|')
+    more = '' if recogniser is None else ' untouched likeness | by default |'
+    print(f'| pixels | of LR | photograph | found | untouched dB | gain dB | worse | by default dB | worst dB |{more}')
+    print('|---|---|---|---|---|---|---|---|---|' + ('' if recogniser is None else '---|---|'))
     gains: dict[str, list[int]] = {'clean': [], 'degraded': []}
     for pixels in args.sizes:
         scene = scenes.laid_out(people, None, at_hand / pixels)
         for kind in gains:
             image = scene.photograph if kind == 'clean' else scenes.degraded(scene.photograph)
-            row = measured(image, scene, looking.detect([image])[0], network, args.most)
+            row = measured(image, scene, looking.detect([image])[0], network, args.most, recogniser)
             if not len(row.full):
                 print(f'| {pixels} | {pixels / side:.2f} | {kind} | 0 of {row.faces} | | | | | |', flush=True)
                 continue
@@ -118,7 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(
                 f'| {pixels} | {pixels / side:.2f} | {kind} | {len(row.full)} of {row.faces} '
                 f'| {row.untouched.mean():.2f} | {row.full.mean():+.2f} | {100 * (row.full < 0).mean():.0f} % '
-                f'| {row.default.mean():+.2f} | {row.default.min():+.2f} |',
+                f'| {row.default.mean():+.2f} | {row.default.min():+.2f} |'
+                + ('' if row.likeness is None else ''.join(f' {value:.3f} |' for value in row.likeness)),
                 flush=True,
             )
     for kind, sizes in gains.items():

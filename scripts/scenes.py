@@ -18,6 +18,7 @@ from fsr_plugins.faces.crops import warp
 from fsr_plugins.faces.protocol import Floats, Image
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import decode_image
+from fsr_plugins.metrics.recogniser import EvaluationRecogniser
 from fsr_plugins.restore.network import FaceNetwork
 
 #: Level of the ground; pixels between two images on it.
@@ -143,8 +144,8 @@ def matches(scene: Scene, found: Sequence[Detection]) -> npt.NDArray[np.int64]:
     return np.where(away.min(axis=1) < scene.side / 4, away.argmin(axis=1), -1)
 
 
-def psnr(scene: Scene, result: Image, times: int, network: FaceNetwork) -> npt.NDArray[np.float64]:
-    """(N,): PSNR in dB of each face of an enlarged scene against the image that it was reduced from.
+def beside_truth(scene: Scene, result: Image, times: int, network: FaceNetwork) -> tuple[Image, Image]:
+    """Each face of an enlarged scene, and the image that it was reduced from: two of uint8 (N, H, W, 3).
 
     Both are brought to where the network's faces lie, in the size of its SR, by the true points.
 
@@ -159,7 +160,23 @@ def psnr(scene: Scene, result: Image, times: int, network: FaceNetwork) -> npt.N
     larger = (scene.points + 0.5) * times - 0.5
     to_result = similarity(torch.from_numpy(larger).double(), goal).numpy()
     truth = np.stack([warp(one.image, to, size) for one, to in zip(scene.people, to_truth, strict=True)])
-    made = np.stack([warp(result, to, size) for to in to_result])
+    return np.stack([warp(result, to, size) for to in to_result]), truth
+
+
+def psnr(scene: Scene, result: Image, times: int, network: FaceNetwork) -> npt.NDArray[np.float64]:
+    """(N,): PSNR in dB of each face, as :func:`beside_truth` has them."""
+    made, truth = beside_truth(scene, result, times, network)
     errors = np.square(truth.astype(np.float32) - made).mean(axis=(1, 2, 3), dtype=np.float64)
     decibels: npt.NDArray[np.float64] = 10 * np.log10(255**2 / errors)
     return decibels
+
+
+def likeness(
+    scene: Scene, result: Image, times: int, network: FaceNetwork, recogniser: EvaluationRecogniser
+) -> npt.NDArray[np.float64]:
+    """(N,): the cosine of each face's embedding and the true one's, of what :func:`beside_truth` gives."""
+    marks = template(network, network.scale).float()
+    faces = (torch.from_numpy(each).permute(0, 3, 1, 2) / 255 for each in beside_truth(scene, result, times, network))
+    made, truth = (recogniser.embed(each, marks.expand(len(each), 5, 2)) for each in faces)
+    cosines: npt.NDArray[np.float64] = (made * truth).sum(dim=1).double().numpy()
+    return cosines

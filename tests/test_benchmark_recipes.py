@@ -57,7 +57,7 @@ def test_what_is_not_there_is_said(script: ModuleType, arguments: list[str], tmp
     assert script.main([*arguments, '--json', str(result)]) == 0
     assert json.loads(result.read_text())['ratios'] == {'recipe_edsr': None}
     assert script.main([*arguments, '--recipes', str(tmp_path)]) == 2
-    assert 'train_EDSR_Mx2.yml' in capsys.readouterr().out
+    assert 'train_EDSR_Mx2.yml' in capsys.readouterr().err
 
 
 def test_a_training_that_fails_ends_the_measurement(script: ModuleType, tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 import torch
 from prepared import png
 
+from fsr_plugins.archs.recognition import SphereFace20
 from fsr_plugins.faces import Detection
+from fsr_plugins.metrics.recogniser import EvaluationRecogniser
 from fsr_plugins.restore import photograph
 from fsr_plugins.restore.network import FaceNetwork
 
@@ -52,6 +54,12 @@ def test_scenes_say_where_their_faces_are(tmp_path: Path, monkeypatch: pytest.Mo
 
     network = FaceNetwork(twice, 2, (8, 8), POINTS)
     assert scenes.window(seen, network) == pytest.approx(4.0, abs=1e-4)
+    # What was not reduced is the truth, and like itself alone.
+    whole = scenes.laid_out(seen, None, 1.0)
+    torch.manual_seed(0)
+    recogniser = EvaluationRecogniser(SphereFace20().eval(), 'landmarks')
+    np.testing.assert_allclose(scenes.likeness(whole, whole.photograph, 1, network, recogniser), 1, atol=1e-5)
+    assert (scenes.likeness(whole, whole.photograph[::-1], 1, network, recogniser) < 1 - 1e-4).all()
     # Enlarged as far as it was reduced, the photograph itself has the network's size.
     scene = scenes.laid_out(seen, None, 4.0)
     for (x, y), points in zip(scene.corners, scene.points, strict=True):

@@ -100,14 +100,13 @@ def _compared(
     options, people = suite.statistics, tests.people
     tested = summary.against(reference, measured, taken, options, people) if reference else {}
     ablations = {
-        name: tested.get(name, {})  # the same comparison, which counts once
-        if entry.of == reference
-        else summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
-                             people).get(name, {})
+        name: summary.against(entry.of, {each: measured[each] for each in (entry.of, name)}, taken, options,
+                              people).get(name, {})
         for name, entry in suite.entries.items()
         if entry.of in suite.entries
     }  # fmt: skip
-    summary.correct([tested, ablations])
+    others = [(suite.entries[name].of or '', {name: found}) for name, found in ablations.items()]
+    summary.correct([(reference or '', tested), *others])
     return tested, ablations
 
 

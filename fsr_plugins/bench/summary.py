@@ -157,17 +157,20 @@ def _differences(
         }
 
 
-def correct(groups: Sequence[PairedDifferences]) -> None:
+def correct(compared: Sequence[tuple[str, PairedDifferences]]) -> None:
     """Corrects all p-values of a report by Holm, those of a metric together, whatever is compared with what.
 
-    A comparison that stands in two groups counts once.
+    Two entries are one comparison, in however many tables it stands and whichever comes first.
+
+    Args:
+        compared: an entry, and by name those that were compared with it.
     """
-    by_metric: dict[str, dict[int, PairedDifference]] = {}
-    for found in (found for group in groups for found in group.values()):
+    by_metric: dict[str, dict[frozenset[str], list[PairedDifference]]] = {}
+    for base, name, found in ((base, name, found) for base, group in compared for name, found in group.items()):
         for metric, difference in found.items():
-            by_metric.setdefault(metric, {})[id(difference)] = difference
-    for once in by_metric.values():
-        differences = list(once.values())
-        raw = {place: difference['p'] for place, difference in enumerate(differences)}
-        for place, p in holm({place: p for place, p in raw.items() if p is not None}).items():
-            differences[place]['p_holm'] = _finite(p)
+            by_metric.setdefault(metric, {}).setdefault(frozenset((base, name)), []).append(difference)
+    for pairs in by_metric.values():
+        raw = {pair: differences[0]['p'] for pair, differences in pairs.items()}
+        for pair, p in holm({pair: p for pair, p in raw.items() if p is not None}).items():
+            for difference in pairs[pair]:
+                difference['p_holm'] = _finite(p)

@@ -163,7 +163,7 @@ def results_of(people: TestPeople, entries: dict[str, Any]) -> Any:
     options = Statistics(resamples=200)
     figures = summary.figures({**entries, 'HR': measured([])}, ['psnr'], options, people)
     tested = summary.against('a', entries, ['psnr'], options, people)
-    summary.correct([tested])
+    summary.correct([('a', tested)])
     about = {'type': 'PSNR', 'better': 'higher', 'absent': None, 'convention': 'RGB'}
     return {
         'metrics': {'psnr': about},

@@ -149,11 +149,12 @@ def test_all_p_values_of_a_metric_are_corrected_together() -> None:
         return {name: {'psnr': {'p': value, 'p_holm': value}} for name, value in p.items()}
 
     first, second = group(a=0.01, b=0.04), group(a=0.03)
-    correct([first, second])
+    correct([('base', first), ('other', second)])
     # Holm by hand: 3 × .01, 2 × .03, then .04 raised to the one before.
     found = [first['a']['psnr']['p_holm'], second['a']['psnr']['p_holm'], first['b']['psnr']['p_holm']]
     assert found == pytest.approx([0.03, 0.06, 0.06])
     # One comparison in two tables is one.
-    once = group(a=0.01, b=0.04)
-    correct([once, {'other': once['b']}])
-    assert [once[name]['psnr']['p_holm'] for name in 'ab'] == pytest.approx([0.02, 0.04])
+    once, turned = group(a=0.01, b=0.04), group(base=0.04)
+    correct([('base', once), ('b', turned)])
+    found = [each['psnr']['p_holm'] for each in (once['a'], once['b'], turned['base'])]
+    assert found == pytest.approx([0.02, 0.04, 0.04])

@@ -101,10 +101,10 @@ class MuonAdam(Optimizer):
         # no singular value, and once they are back in their places no singular vector.
         order = (0, 2, 3, 1) if matrices[0].ndim == 4 and not matrices[0].is_contiguous() else range(matrices[0].ndim)
         shape = [len(matrices), *(matrices[0].shape[axis] for axis in order)]
-        stacked = torch.stack([each.permute(*order) for each in ahead]).view(len(matrices), *_sides(matrices[0]))
+        stacked = torch.stack([each.permute(*order) for each in ahead]).reshape(len(matrices), *_sides(matrices[0]))
         rate = _LIKE_ADAM * max(stacked.shape[1:]) ** 0.5 * group['lr']
         back = (0, 3, 1, 2) if order == (0, 2, 3, 1) else order
-        updates = [update.permute(*back) for update in orthogonalised(stacked).view(shape).unbind()]
+        updates = [update.permute(*back) for update in orthogonalised(stacked).reshape(shape).unbind()]
         torch._foreach_add_(matrices, updates, alpha=-rate)
 
     def _adam(self, vectors: list[Tensor], group: dict[str, Any]) -> None:

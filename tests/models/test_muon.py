@@ -19,7 +19,8 @@ def gradients(net: nn.Module, seed: int) -> None:
 
 def small_net() -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 12, 3))
+    # Of the last but one more rows than columns.
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.PReLU(8), nn.Conv2d(8, 8, 3), nn.Conv2d(8, 99, 3), nn.Conv2d(99, 2, 1))
 
 
 @pytest.mark.parametrize('shape', [(5, 24, 24), (1, 16, 48), (3, 48, 16)])
@@ -73,7 +74,9 @@ def test_biases_learn_as_by_adam_and_kernels_as_their_matrices():
         torch.testing.assert_close(a.flatten(1), b, rtol=1e-5, atol=1e-7)
 
 
-def test_channels_last_learns_alike():
+@pytest.mark.parametrize('coarse', [False, True])
+def test_channels_last_learns_alike(coarse, monkeypatch):
+    monkeypatch.setattr('fsr_plugins.muon.computes_bf16', lambda device: coarse)
     nets = [small_net(), small_net().to(memory_format=torch.channels_last)]
     for net in nets:
         optimizer = MuonAdam(net.parameters(), lr=1e-3)

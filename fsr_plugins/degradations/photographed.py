@@ -11,7 +11,7 @@ from torch import Tensor
 from fsr_plugins.degradations.base import check_range, check_share, to_8bit
 from fsr_plugins.degradations.bicubic import keys
 from fsr_plugins.degradations.random import integers, uniform
-from fsr_plugins.degradations.real_world import REDUCTIONS, RealWorldCamera
+from fsr_plugins.degradations.real_world import REDUCTIONS, RealWorldCamera, each_by_its_own
 from fsr_plugins.registry import DEGRADATION_REGISTRY
 
 # Beside the camera's own streams, 0 to 6.
@@ -76,9 +76,9 @@ class PhotographedFace(RealWorldCamera):
             _Line(side, side // self.scale, max(*self.size, 1.0), size, place[:, axis])
             for side, axis in ((gt.shape[2], 1), (gt.shape[3], 0))
         )
-        photograph = _both(rows.reduced(kind), gt, columns.reduced(kind)).clamp(0.0, 1.0)
+        photograph = each_by_its_own(rows.reduced(kind), gt, columns.reduced(kind)).clamp(0.0, 1.0)
         photograph = self.exposed(self.blurred(photograph, seeds, 1), seeds)
-        return to_8bit(_both(rows.cut_out(), photograph, columns.cut_out()))
+        return to_8bit(each_by_its_own(rows.cut_out(), photograph, columns.cut_out()))
 
     def extra_repr(self) -> str:
         return f'scale={self.scale}, size={self.size}, aligned={self.aligned}'
@@ -141,10 +141,3 @@ def _by_kind(away: Tensor, pixel: Tensor, kind: Tensor) -> Tensor:
     area = (0.5 * pixel + 0.5 - away).clamp(min=0.0, max=1.0)
     bilinear = (1.0 - away).clamp(min=0.0)
     return torch.where(kind == 0, area, torch.where(kind == 1, bilinear, keys(away / pixel)))
-
-
-def _both(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
-    """Each image of NCHW by its own matrix of rows and of columns."""
-    n, c, h, w = x.shape
-    narrow = torch.matmul(x.reshape(n, -1, w), columns.transpose(1, 2))
-    return torch.matmul(rows[:, None], narrow.view(n, c, h, -1))

@@ -40,6 +40,22 @@ def _reductions(n_in: int, n_out: int, device: torch.device) -> Tensor:
     return _cached_reductions(n_in, n_out, device)
 
 
+def each_by_its_own(rows: Tensor, x: Tensor, columns: Tensor) -> Tensor:
+    """Images resampled by matrices of their own, ``rows @ x @ columns.T`` for each channel.
+
+    Args:
+        rows: (N, H', H).
+        x: NCHW.
+        columns: (N, W', W).
+
+    Returns:
+        (N, C, H', W').
+    """
+    n, c, h, w = x.shape
+    narrow = torch.matmul(x.reshape(n, -1, w), columns.transpose(1, 2))
+    return torch.matmul(rows[:, None], narrow.view(n, c, h, -1))
+
+
 @DEGRADATION_REGISTRY.register()
 class RealWorldCamera(Degradation):
     """Blur, reduction, colour, noise and JPEG compression, every parameter drawn per image from its seed.
@@ -120,8 +136,7 @@ class RealWorldCamera(Degradation):
         kind = integers(seeds, 1, _REDUCTION, 0, len(REDUCTIONS))[:, 0]
         rows = _reductions(h, h // self.scale, x.device)[kind]
         columns = _reductions(w, w // self.scale, x.device)[kind]
-        narrow = torch.matmul(x.reshape(x.shape[0], -1, w), columns.transpose(1, 2))
-        return torch.matmul(rows[:, None], narrow.view(*x.shape[:3], -1)).clamp(0.0, 1.0)
+        return each_by_its_own(rows, x, columns).clamp(0.0, 1.0)
 
     def _recolour(self, x: Tensor, seeds: Tensor) -> Tensor:
         channels = x.shape[1]

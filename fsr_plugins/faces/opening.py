@@ -166,6 +166,18 @@ def open_parser(name: str = 'bisenet', weights: str | Path | None = None, device
     return _choose('parser', PARSERS, name)(_path(weights), torch.device(device))
 
 
+def check_names(detector: str | None = None, parser: str | None = None) -> None:
+    """Sees that what will be opened later is there.
+
+    Raises:
+        UserError: no such name.
+    """
+    if detector is not None:
+        _choose('detector', DETECTORS, detector)
+    if parser is not None:
+        _choose('parser', PARSERS, parser)
+
+
 def _choose(kind: str, engines: Mapping[str, T], name: str) -> T:
     if name not in engines:
         raise UserError(f"No {kind} is named '{name}': there are {', '.join(engines)}.{near(name, engines)}")

@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import best_without_download, ffhq_template, open_detector, open_parser, tiled
+from fsr_plugins.faces import best_without_download, check_names, ffhq_template, open_detector, open_parser, tiled
 from fsr_plugins.faces.protocol import Detection, Floats, Image, Size
 from fsr_plugins.faces.scaling import scale_back
 from fsr_plugins.images import Header, shown
@@ -93,6 +93,8 @@ class Photographs(FaceChoice):
     seam_weights: Path | None = None
 
     def __post_init__(self) -> None:
+        # Either is opened with the first photograph, which may come late.
+        check_names(self.detector, self.seam)
         if self.seam is None and self.seam_weights is not None:
             raise UserError('--seam-weights without --seam: name what the weights are of.')
         if self.enlarge is not None and self.enlarge < 1:

@@ -149,6 +149,13 @@ def test_a_photograph_shows_a_face_within_the_outline_alone() -> None:
     assert ellipse[94:100].any()
 
 
+def test_unknown_names_are_found_before_the_first_photograph() -> None:
+    with pytest.raises(UserError, match="No parser is named 'bisnet'.*Did you mean 'bisenet'"):
+        Photographs(seam='bisnet')
+    with pytest.raises(UserError, match="No detector is named 'retinaface'"):
+        Photographs(detector='retinaface')
+
+
 def test_weights_of_a_seam_need_its_name() -> None:
     with pytest.raises(UserError, match='--seam-weights without --seam'):
         Photographs(seam_weights=Path('x.pth'))

@@ -11,6 +11,7 @@ import importlib
 import inspect
 import sys
 import types
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
 
 #: Options of BasicSR, and arguments by their names.
 Options = dict[str, Any]
-
-_kept: list[object] = []
 
 
 def _explain_missing_libraries() -> None:
@@ -248,6 +247,11 @@ def _give_adam_floats() -> None:
     BaseModel.get_optimizer = get_optimizer
 
 
+def _silence_meshgrid() -> None:
+    """SwinIR's ``torch.meshgrid`` names no ``indexing``, of which torch warns. Needed with BasicSR 1.4.2."""
+    warnings.filterwarnings('ignore', 'torch.meshgrid', UserWarning)
+
+
 def _share_lmdbs() -> None:
     """``LmdbBackend`` opens an environment for each set, and py-lmdb 2 and later refuse to open one twice in a process,
     or in a child of one that has it open. All share those of :mod:`fsr_plugins.lmdb_env`. Needed with BasicSR 1.4.2."""
@@ -279,15 +283,14 @@ MENDS: tuple[Callable[[], None], ...] = (
     _give_ops_without_extensions,
     _lay_out_compressed_images,
     _give_adam_floats,
+    _silence_meshgrid,
     _share_lmdbs,
 )
 
 
+@functools.cache
 def apply() -> None:
     """Applies every mend, in the order they need each other; calling it again does nothing."""
-    if _kept:
-        return
-    _kept.append(True)
     for mend in MENDS:
         mend()
 

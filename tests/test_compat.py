@@ -248,6 +248,22 @@ def test_basicsrs_metrics_work_on_this_stack():
     assert np.isfinite(calculate_metric({'img': image}, {'type': 'calculate_niqe', 'crop_border': 0}))
 
 
+def test_swinir_is_built_without_a_warning_of_torch():
+    build = """
+        from fsr_plugins.registry import build
+        {}
+        build('archs', {{'type': 'SwinIR', 'img_size': 8, 'window_size': 8, 'depths': [1], 'embed_dim': 6,
+                        'num_heads': [1]}})
+    """
+    command = [sys.executable, '-c']
+    said = [
+        subprocess.run([*command, textwrap.dedent(build.format(extra))], capture_output=True, text=True, timeout=120)
+        for extra in ('from fsr_plugins import compat; import warnings; warnings.resetwarnings()', '')
+    ]
+    assert [result.returncode for result in said] == [0, 0], said
+    assert ['meshgrid' in result.stderr for result in said] == [True, False], said
+
+
 def test_nothing_is_imported_before_it_is_used():
     code = "import sys, json, fsr_plugins; print(json.dumps([fsr_plugins.__version__, 'torch' in sys.modules]))"
     version, torch_loaded = json.loads(run(code).stdout)

@@ -65,10 +65,16 @@ def draw_flip(seed: int, use_hflip: bool, use_rot: bool) -> Flip:
     return Flip(use_hflip and bool(bits & 1), use_rot and bool(bits & 2), use_rot and bool(bits & 4))
 
 
-def draw_corner(seed: int, height: int, width: int, size: int, step: int) -> tuple[int, int]:
-    """Top and left of a random square of ``size`` in an image, both multiples of ``step``; uniform over those."""
+def draw_corner(seed: int, image: tuple[int, int], size: tuple[int, int], step: int) -> tuple[int, int]:
+    """Top and left of a random part of an image, both multiples of ``step``; uniform over those.
+
+    Args:
+        image: its height and width.
+        size: height and width of the part, no larger.
+    """
+    (height, width), (rows, columns) = image, size
     bits = splitmix64(seed ^ 0x63726F70)
-    rows, columns = (height - size) // step + 1, (width - size) // step + 1
+    rows, columns = (height - rows) // step + 1, (width - columns) // step + 1
     # High bits times the number of places: no modulo bias worth the name for any image size.
     return (bits >> 33) * rows // _HALVES * step, (bits & (_HALVES - 1)) * columns // _HALVES * step
 

@@ -55,7 +55,7 @@ class CompareFaceDataset(HRDataset):
             assert self.gt.identities is not None
             self.others = AllOthers(self.gt.identities[self.chosen])
         else:
-            same = {'name': self.name, 'phase': 'test', 'dataroot_gt': self.options.dataroot_gt, **self.options.choice}
+            same = {'name': self.name, 'phase': 'test', **self.options.choice}
             if compare.align == 'landmarks':
                 same['views'] = ['landmarks']
             images = HRDataset(same)
@@ -92,7 +92,7 @@ class CompareFaceDataset(HRDataset):
         keys = [self._keys[place] for place in places]
         flips = self.options.use_hflip, self.options.use_rot
         for row, (place, key, seed) in enumerate(zip(places, keys, seeds, strict=True)):
-            placed = write_apart(read(key), seed, flips, self.gt_size, out['compare_gt'][row], self.gt, key)
+            placed = write_apart(read(key), seed, flips, self.gt_size is not None, out['compare_gt'][row], self.gt, key)
             if 'compare_landmarks' in out and self.gt.landmarks is not None:
                 out['compare_landmarks'][row] = placed.points(self.gt.landmarks[self.chosen[place]])
         return {**paths, 'compare_gt_path': keys}

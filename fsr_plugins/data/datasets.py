@@ -80,7 +80,7 @@ class FaceDataset(HRDataset):
             top = left = 0
             if self.gt_size is not None:
                 height, width = self.sizes()[sample.place].tolist()
-                corner = draw_corner(sample.seed, height, width, self.gt_size, self.gt_step)
+                corner = draw_corner(sample.seed, (height, width), (self.gt_size, self.gt_size), self.gt_step)
                 top, left = corner[0] // self.scale, corner[1] // self.scale
             write(sample.flip, self.cut(read(key), top, left, size), out['lq'][row], self.lq, key)
         return {**paths, 'lq_path': partners}
@@ -133,9 +133,7 @@ class UnpairedFaceDataset(HRDataset):
     def fill_samples(self, samples: Sequence[Sample], out: Arrays, stack: ExitStack) -> dict[str, list[str]]:
         """See :meth:`ImageDataset.fill_samples`."""
         paths = super().fill_samples(samples, out, stack)
-        height, width = out['real_lq'].shape[1:3]
-        crop = height if height == width else None
-        return {**paths, 'real_lq_path': self.real_lq.fill(samples, out['real_lq'], stack, crop)}
+        return {**paths, 'real_lq_path': self.real_lq.fill(samples, out['real_lq'], stack, crops=True)}
 
     def check(self, scale: int) -> None:
         """See :meth:`HRDataset.check`; no real LR may be smaller than HR divided by the scale."""
@@ -185,7 +183,7 @@ class SourceTargetDataset(HRDataset):
         paths = super().fill_samples(samples, out, stack)
         if self.source is None:
             return paths
-        return {**paths, 'source_gt_path': self.source.fill(samples, out['source_gt'], stack, self.gt_size)}
+        return {**paths, 'source_gt_path': self.source.fill(samples, out['source_gt'], stack, self.gt_size is not None)}
 
     def check(self, scale: int) -> None:
         """See :meth:`HRDataset.check`; source images are as large as the target's, or at least ``gt_size``."""

@@ -85,14 +85,16 @@ class HRDataset(ImageDataset):
         return {'gt_path': keys}
 
     def _fill_face(self, sample: Sample, image: Image, row: int, out: Arrays) -> None:
-        key, flip = self._keys[sample.place], sample.flip
+        key, flip, stored = self._keys[sample.place], sample.flip, image.shape[:2]
+        image = self.used(sample.place, image)
         top, left = self.corner(sample, image)
         cut = self.cut(image, top, left, self.gt_size)
         write(flip, cut, out['gt'][row], self.gt, key)
         if 'parsing' in out:
             labels = self.gt.parsing(key)
-            if labels.shape != image.shape[:2]:
+            if labels.shape != stored:
                 raise UserError(f"The parsing map of '{self.gt.where(key)}' is not of its image's size; make it again.")
+            labels = self.used(sample.place, labels)
             flip.write_labels(self.cut(labels, top, left, self.gt_size), out['parsing'][row])
         if 'landmarks' in out and self.gt.landmarks is not None:
             points = self.gt.landmarks[self.chosen[sample.place]] - np.array([left, top], np.float32)
@@ -100,6 +102,10 @@ class HRDataset(ImageDataset):
         if self.edges is not None:
             whole = cut.shape == image.shape
             self.edges.fill(cut, sample.place if whole else None, flip, row, out)
+
+    def used(self, place: int, image: Image) -> Image:
+        """The part of a stored image, or of its parsing map, that is handed out or cropped: all of it."""
+        return image
 
     def corner(self, sample: Sample, image: Image) -> tuple[int, int]:
         """Top and left of the sample's crop of its HR image: multiples of ``gt_step``, as it comes of the scale."""
@@ -111,7 +117,7 @@ class HRDataset(ImageDataset):
             raise UserError(
                 f"'{where}' is {width}x{height}, smaller than gt_size {self.gt_size}; remove it or crop less."
             )
-        return draw_corner(sample.seed, height, width, self.gt_size, self.gt_step)
+        return draw_corner(sample.seed, (height, width), (self.gt_size, self.gt_size), self.gt_step)
 
     @staticmethod
     def cut(image: Image, top: int, left: int, size: int | None) -> Image:
@@ -130,15 +136,23 @@ class HRDataset(ImageDataset):
                 )
             return
         sizes = self.sizes()
-        edges = self.options.edges
-        if edges is not None:
-            why = f"which is not a multiple of {edges.step}, as 'canny.scales' need; crop or resize it"
-            self._refuse((sizes % edges.step).any(axis=1), why)
+        self.check_edges()
         self._refuse((sizes % scale).any(axis=1), f'which is not a multiple of the scale {scale}; crop or resize it')
         if self.options.training:
             self._refuse((sizes != sizes[:1]).any(axis=1), "unlike the first image; set 'gt_size' to crop")
         if self.options.use_rot:
             self._refuse(sizes[:, 0] != sizes[:, 1], "but 'use_rot' needs squares; set 'gt_size' to crop")
+
+    def check_edges(self) -> None:
+        """Whether the images can be reduced as the view canny needs.
+
+        Raises:
+            UserError: one cannot.
+        """
+        edges = self.options.edges
+        if edges is not None:
+            why = f"which is not a multiple of {edges.step}, as 'canny.scales' need; crop or resize it"
+            self._refuse((self.sizes() % edges.step).any(axis=1), why)
 
     def _refuse(self, wrong: npt.ArrayLike, why: str) -> None:
         found = np.flatnonzero(wrong)

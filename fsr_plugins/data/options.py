@@ -123,8 +123,9 @@ class ImageDatasetOptions(DatasetOptions):
 
     @property
     def choice(self) -> dict[str, object]:
-        """The keys of the block that choose among the store's images."""
-        return self.model_dump(include={'keys', 'exclude_keys', 'max_images', 'subset_seed'})
+        """The keys of the block that say which images these are."""
+        wanted = {'dataroot_gt', 'recursive', 'keys', 'exclude_keys', 'max_images', 'subset_seed'}
+        return self.model_dump(include=wanted)
 
 
 class HRDatasetOptions(ImageDatasetOptions):

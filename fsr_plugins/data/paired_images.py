@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.data.datasets import FaceDataset
-from fsr_plugins.data.image_dataset import Arrays, Sample
 from fsr_plugins.data.options import Keys
 from fsr_plugins.data.paired_options import PairedImagesOptions, SingleImagesOptions
 from fsr_plugins.data.real_dataset import RealFaceDataset
@@ -62,11 +61,12 @@ class PairedImages(FaceDataset):
             self._sizes = self._lq_sizes() * np.int32(self.scale)
         return super().sizes()
 
-    def _fill_face(self, sample: Sample, image: Image, row: int, out: Arrays) -> None:
-        if self._cuts:
-            height, width = self.shape(sample.place)
-            image = image[:height, :width]
-        super()._fill_face(sample, image, row, out)
+    def used(self, place: int, image: Image) -> Image:
+        """See :meth:`HRDataset.used`; as much as the LR shows, where HR is cut."""
+        if not self._cuts:
+            return image
+        height, width = self.shape(place)
+        return image[:height, :width]
 
     def check(self, scale: int) -> None:
         """See :meth:`FaceDataset.check`; where HR is cut, it must be large enough."""
@@ -83,6 +83,7 @@ class PairedImages(FaceDataset):
                 f"'{self.gt.where(key)}' is smaller than its LR '{self.lq.where(self._partner(key))}' times the scale "
                 f'{scale}, {width}x{height} (width x height); make it again, or correct the scale.'
             )
+        self.check_edges()
 
 
 @DATASET_REGISTRY.register()

@@ -50,14 +50,12 @@ class UnpairedSource:
         epoch, place = divmod(number, len(self.keys))
         return self.keys[permutation(self._seed, epoch, len(self.keys))[place]]
 
-    def fill(
-        self, samples: Sequence[Sample], out: npt.NDArray[np.uint8], stack: ExitStack, crop: int | None
-    ) -> list[str]:
+    def fill(self, samples: Sequence[Sample], out: npt.NDArray[np.uint8], stack: ExitStack, crops: bool) -> list[str]:
         """Writes the samples' images into ``out``, uint8 NHWC, and returns their keys.
 
         Args:
             stack: Closes what is opened for it.
-            crop: Side of a random square to cut from images that are larger; none for whole images.
+            crops: Whether a random part of ``out``'s size is cut from images that are larger.
 
         Raises:
             UserError: an image does not decode, or is not of the batch's size.
@@ -65,7 +63,7 @@ class UnpairedSource:
         read = stack.enter_context(self.store.reader())
         keys = [self.key(sample.number) for sample in samples]
         for row, (sample, key) in enumerate(zip(samples, keys, strict=True)):
-            write_apart(read(key), mix(sample.seed, _STREAM), self._flips, crop, out[row], self.store, key)
+            write_apart(read(key), mix(sample.seed, _STREAM), self._flips, crops, out[row], self.store, key)
         return keys
 
 
@@ -84,7 +82,7 @@ class Placement(NamedTuple):
 
 
 def write_apart(
-    image: Image, seed: int, flips: Flips, crop: int | None, out: npt.NDArray[np.uint8], store: Store, key: str
+    image: Image, seed: int, flips: Flips, crops: bool, out: npt.NDArray[np.uint8], store: Store, key: str
 ) -> Placement:
     """Writes an image into its place in a batch, cut and turned by draws of its own, whatever its sample's are.
 
@@ -92,7 +90,8 @@ def write_apart(
         image: uint8 HWC.
         seed: Of the draws.
         flips: Whether it may be mirrored, and whether it may be turned by quarters and mirrored up-down.
-        crop: Side of a random square to cut from images that are as large; none for whole images.
+        crops: Whether a random part of ``out``'s size is cut from images that are as large.
+        out: Its place, uint8 HWC.
 
     Returns:
         What was drawn.
@@ -101,9 +100,10 @@ def write_apart(
         UserError: it is not of the batch's size.
     """
     top = left = 0
-    if crop is not None and min(image.shape[:2]) >= crop:
-        top, left = draw_corner(seed, image.shape[0], image.shape[1], crop, 1)
-        image = image[top : top + crop, left : left + crop]
+    (height, width), (rows, columns) = image.shape[:2], out.shape[:2]
+    if crops and height >= rows and width >= columns:
+        top, left = draw_corner(seed, (height, width), (rows, columns), 1)
+        image = image[top : top + rows, left : left + columns]
     flip = draw_flip(seed, *flips)
     write(flip, image, out, store, key)
     return Placement(top, left, image.shape[0], image.shape[1], flip)

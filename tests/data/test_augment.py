@@ -49,7 +49,7 @@ def test_draws_are_uniform() -> None:
     counts = np.bincount(turns @ [1, 2, 4], minlength=8)
     assert ((counts - 500) ** 2 / 500).sum() < 24.3  # 7 degrees of freedom, p = 0.001
     assert not any(draw_flip(seed, True, False)[1:] != (False, False) for seed in range(50))
-    corners = np.array([draw_corner(seed, 24, 20, 12, 4) for seed in range(4000)])
+    corners = np.array([draw_corner(seed, (24, 20), (12, 12), 4) for seed in range(4000)])
     assert set(corners[:, 0]) == {0, 4, 8, 12} and set(corners[:, 1]) == {0, 4, 8}
     counts = np.bincount(corners[:, 0] // 4 * 3 + corners[:, 1] // 4, minlength=12)
     assert ((counts - 4000 / 12) ** 2 / (4000 / 12)).sum() < 31.3  # 11 degrees of freedom

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from fsr_plugins.data import CompareFaceDataset
 from fsr_plugins.data.loader import TrainLoader
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY
+from fsr_plugins.stores.folder import HEADER, TABLE
 from fsr_plugins.stores.folder_writer import write_folder
 from fsr_plugins.stores.lmdb_writer import write_lmdb
 from fsr_plugins.stores.records import Face
@@ -240,3 +242,14 @@ def test_points_go_with_the_compare_face(tmp_path: Path) -> None:
         assert sorted(values) == [0, 50] and eyes[0, 0] < eyes[1, 0]  # the left eye of the image comes first
         mirrored += values == [50, 0]
     assert 15 < mirrored < 45
+
+
+def test_the_index_reads_subfolders_as_the_set_does(tmp_path: Path) -> None:
+    for key, (value, _) in zip('abcd', FACES, strict=False):
+        (tmp_path / 'set/images' / key).mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / 'set/images' / key / '0.png'), np.full((8, 8, 3), value, np.uint8))
+    rows = [','.join([f'{key}/0', '0', *[''] * 10]) for key in 'abcd']
+    (tmp_path / 'set' / TABLE).write_text('\n'.join([','.join(HEADER), *rows]) + '\n')
+    dataset = make(tmp_path, {'k': 1}, dataroot_gt=str(tmp_path / 'set'), recursive=True)
+    # 10, 200, 14, 100: the nearest by brightness.
+    assert [dataset[number]['compare_gt_path'] for number in range(4)] == ['c/0', 'd/0', 'a/0', 'c/0']

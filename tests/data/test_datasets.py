@@ -294,3 +294,17 @@ def test_torchs_own_loader_takes_it(tmp_path: Path) -> None:
     batches = list(DataLoader(dataset, batch_size=2, num_workers=2))
     assert [batch['gt'].shape[0] for batch in batches] == [2, 2, 1]
     assert sorted(key for batch in batches for key in batch['gt_path']) == [f'k{index}' for index in range(5)]
+
+
+def test_unpaired_lr_is_cropped_to_hr_that_is_no_square(tmp_path: Path) -> None:
+    hr, lq = str(tmp_path / 'hr'), write_set(tmp_path / 'lq', size=20)
+    write_folder(Path(hr), [Face(f'k{index}', coordinates(64, 32, index)) for index in range(4)])
+    dataset = make(hr, UnpairedFaceDataset, dataroot_real_lq=lq)
+    dataset.check(4)
+    corners = set()
+    for number in range(40):
+        image = dataset[number]['real_lq']
+        top, left = image[0, 0, :2].tolist()
+        assert np.array_equal(image[..., :2], coordinates(20, 20)[top : top + 16, left : left + 8, :2])
+        corners.add((top, left))
+    assert {top for top, _ in corners} == set(range(5)) and {left for _, left in corners} == set(range(13))

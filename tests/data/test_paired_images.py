@@ -150,3 +150,22 @@ def test_luma_is_made_on_the_device_as_basicsr_makes_it(folders: dict[str, str])
     model = SupervisedModel(tiny.stage(train, network_g=network, datasets=mixed))
     with pytest.raises(UserError, match="'datasets.val' not"):
         model.feed_data(next(iter(EvalLoader(ours, 3))))
+
+
+def test_maps_of_hr_that_is_cut_are_cut_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    gt, lq = write(tmp_path / 'gt/images', ['0001'], 66, 67), write(tmp_path / 'lq', ['0001'], 16, 16)
+    labels = np.random.default_rng(0).integers(0, 19, (66, 67), dtype=np.uint8)
+    (tmp_path / 'gt/parsing').mkdir()
+    cv2.imwrite(str(tmp_path / 'gt/parsing/0001.png'), labels)
+    pairs = make(PairedImages, dataroot_gt=str(gt.parent), dataroot_lq=str(lq), views=['parsing'])
+    pairs.check(4)
+    assert np.array_equal(pairs[0]['parsing'], labels[:64, :64])
+
+
+def test_hr_that_is_cut_must_be_reduced_as_canny_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    gt, lq = write(tmp_path / 'gt', ['0001'], 70, 70), write(tmp_path / 'lq', ['0001'], 17, 17)
+    pairs = make(PairedImages, scale=2, dataroot_gt=str(gt), dataroot_lq=str(lq), views=['canny'])
+    with pytest.raises(UserError, match='34x34 .*not a multiple of 4'):
+        pairs.check(2)

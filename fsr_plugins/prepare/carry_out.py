@@ -52,18 +52,22 @@ def carry_out(
         threads: that make faces; None: one a core.
 
     Raises:
-        UserError: ``dst`` exists, another process is at it, nothing is left, or faces have the same key.
+        UserError: ``dst`` exists, another process is at it, nothing is left, faces have the same key, or one that is
+            no name of a file.
         RunError: the disk is full.
         Interrupted: by Ctrl-C.
     """
     form = chosen_format(dst, form)
     if form == 'folder':
         encoding = 'png'
+        path = next((item.key for item in plan.items if '/' in item.key), None)
+        if path is not None:
+            raise UserError(f"The key '{path}' is a path, which an image of a folder cannot be called: write an LMDB.")
     parts = Parts(dst, plan.fingerprint(f'{form} {encoding}'))
-    if os.path.lexists(dst):
-        raise UserError(f"'{dst}' exists already; remove it or choose another place.")
+    chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
+    if os.path.lexists(dst) and not parts.are_there(len(chunks)):
+        raise _exists(dst)
     with parts.held():
-        chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
         try:
             _make(plan, chunks, parts, encoding, threads or available_cores())
         except KeyboardInterrupt:
@@ -138,13 +142,29 @@ def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, enc
     )
     documents = {REPORT: _report(origin, len(people), skipped)}
     shown = progress(faces, len(people), 'writing')
-    if form == 'lmdb':
+    if os.path.lexists(parts.dst):
+        # All parts are there, and so is what they are for: the process ended before it could remove them.
+        if not _is_report(parts.dst / REPORT, documents[REPORT]):
+            raise _exists(parts.dst)
+    elif form == 'lmdb':
         with LmdbWriter(parts.dst, encoding, origin=origin, documents=documents) as writer:
             for face in shown:
                 writer.add_encoded(face)
     else:
         write_encoded_folder(parts.dst, shown, origin=origin, documents=documents)
     return Prepared(str(parts.dst), len(people), len(labels), len(skipped), origin.skipped)
+
+
+def _exists(dst: Path) -> UserError:
+    return UserError(f"'{dst}' exists already; remove it or choose another place.")
+
+
+def _is_report(path: Path, text: str) -> bool:
+    """Whether a prepared set's account is this one."""
+    try:
+        return path.read_text(encoding='utf-8') == text
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _labels(people: Iterable[str | int | None]) -> dict[str | int | None, int]:

@@ -2,7 +2,7 @@
 
 ISR-KD says neither how the pictures, which vary in size, become 128x128 nor which are its test set: the centre square
 and the characters held out are ours. How many of the pictures are trained with (20,000 or 50,000) is said in the option
-files, by ``number`` and ``number_seed``.
+files, by ``max_images`` and ``subset_seed``.
 """
 
 from __future__ import annotations

@@ -91,6 +91,10 @@ class Parts:
         """Where part ``number`` lies once it is made."""
         return self.folder / f'{number:06d}.npz'
 
+    def are_there(self, count: int) -> bool:
+        """Whether there are so many parts, one at least."""
+        return count > 0 and all(self.file(number).exists() for number in range(count))
+
     def write(
         self,
         number: int,

@@ -254,3 +254,46 @@ def test_a_full_disk_leaves_what_is_done(tmp_path: Path, monkeypatch: pytest.Mon
     assert len(kept) == 2 and module.REPORT == 'report.json'
     assert all((tmp_path / '.out.parts' / name).stat().st_mtime_ns == time_ for name, time_ in kept.items())
     assert carry_out(plan(), tmp_path / 'out').images == 150
+
+
+@pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
+def test_a_process_that_dies_when_all_is_written_leaves_what_the_next_one_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dst: str
+) -> None:
+    def die(self: Parts) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Parts, 'remove', die)
+        with pytest.raises(SystemExit):
+            carry_out(plan(), tmp_path / dst)
+    assert {path.name for path in tmp_path.iterdir()} == {dst, f'.{dst}.parts'}
+    before = {path: path.read_bytes() for path in (tmp_path / dst).rglob('*') if path.is_file()}
+    assert carry_out(plan(), tmp_path / dst).images == 150
+    assert {path.name for path in tmp_path.iterdir()} == {dst}
+    assert before == {path: path.read_bytes() for path in (tmp_path / dst).rglob('*') if path.is_file()}
+
+
+def test_something_else_in_its_place_is_never_taken_for_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, 'write_encoded_folder', fail)
+        with pytest.raises(RuntimeError):
+            carry_out(plan(), tmp_path / 'out')
+    (tmp_path / 'out').mkdir()
+    with pytest.raises(UserError, match='exists already'):
+        carry_out(plan(), tmp_path / 'out')
+    assert list((tmp_path / 'out').iterdir()) == [] and (tmp_path / '.out.parts').is_dir()
+
+
+def test_keys_that_are_paths_need_an_lmdb(tmp_path: Path) -> None:
+    items = [Item('a/0', 'src/0.jpg', None, 1)]
+    nested = PreparationPlan('test', {}, items, make)
+    with pytest.raises(UserError, match="'a/0' is a path"):
+        carry_out(nested, tmp_path / 'out')
+    assert list(tmp_path.iterdir()) == []
+    assert carry_out(nested, tmp_path / 'out.lmdb').images == 1

@@ -36,6 +36,10 @@ class DeclaredEvaluation(Protocol):
     def refusal(self) -> str | None:
         """Why there can be none."""
 
+    @property
+    def has_pairs(self) -> bool:
+        """Whether what it measures is made of the set's images, each of one."""
+
 
 class DeclaredModel(Protocol):
     """A class of :mod:`fsr_plugins.models`, as the registry gives it."""

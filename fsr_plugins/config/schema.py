@@ -12,6 +12,7 @@ from pydantic import Field
 from fsr_plugins.config.blocks import check_block, find_type
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.declared import DeclaredModel
+from fsr_plugins.config.evaluated import check_evaluation
 from fsr_plugins.config.hosted import check_hosted, check_metric, is_hosted
 from fsr_plugins.config.losses import loss_fields
 from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
@@ -123,7 +124,7 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
     if hosted:
         check_hosted(model.__name__, opt, problems, trains)
         return
-    _check_networks(stage, model, opt, problems)
+    _check_networks(stage, model, opt, problems, trains)
     _check_path(opt.get('path'), model, problems)
     if generates_set(model):
         for key in ('train', 'val'):
@@ -132,9 +133,7 @@ def check_stage(stage: str, opt: Options, problems: Problems, trains: bool = Tru
         return
     if trains:
         _check_train(stage, model, opt, problems)
-    refusal = getattr(getattr(model, 'evaluation', None), 'refusal', None)
-    if refusal is not None and opt.get('val') is not None:
-        problems.add(('val',), f'is not possible: {refusal}')
+    check_evaluation(model, opt, problems)
 
 
 def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None:
@@ -155,7 +154,7 @@ def _model(stage: str, opt: Options, problems: Problems) -> DeclaredModel | None
     return model
 
 
-def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Problems) -> None:
+def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Problems, trains: bool) -> None:
     known = {'network_' + label.removeprefix('net_') for label in model.networks}
     for key, block in opt.items():
         if not key.startswith('network_'):
@@ -166,7 +165,8 @@ def _check_networks(stage: str, model: DeclaredModel, opt: Options, problems: Pr
             check_block(block, (key,), problems, 'archs')
     for label, net in model.networks.items():
         key = 'network_' + label.removeprefix('net_')
-        if opt.get(key) is None and not net.optional:
+        wanted = trains or not net.train_only
+        if wanted and opt.get(key) is None and not net.optional:
             problems.add((key,), f"is missing: {model.__name__} of stage '{stage}' needs it.")
 
 

@@ -166,13 +166,15 @@ class StageSettings(StageOptions):
         )
 
     def training(self, manifests: Record | None = None, history: Sequence[Change] = ()) -> Training:
-        """What the checkpoints of the stage say of it."""
+        """What the checkpoints of the stage say of it; of its degradation nothing where its LR is stored."""
+        train = self.sets.get('train')
+        stored = train is not None and train.block.get('dataroot_lq') is not None
         return Training(
             self.name,
             self.scale,
             {phase: data.gt_size for phase, data in self.sets.items()},
             {phase: data.name for phase, data in self.sets.items()},
-            self.degradation,
+            None if stored else self.degradation,
             manifests or {},
             history,
             {key: getattr(self, key) for key in MEASURED},

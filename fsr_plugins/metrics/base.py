@@ -48,6 +48,8 @@ class Metric(ABC):
         convention: how the value is taken, e.g. ``'RGB, border 0, uint8'``; printed beside the name.
         better: the direction of improvement.
         needs_gt: whether ``update`` wants a reference image for each image.
+        by_image: whether an image is compared with another one of its own, its HR or others of its person; a generated
+            face has none.
         rates_gt: whether the value of the reference images themselves says something (recognition does): validation
             then gives it too.
         last: per-image values (N,) of the latest update by name, on the device; empty where a metric has none.
@@ -59,6 +61,7 @@ class Metric(ABC):
 
     better: ClassVar[Literal['higher', 'lower']]
     needs_gt: ClassVar[bool]
+    by_image: ClassVar[bool] = True
     rates_gt: ClassVar[bool] = False
 
     def __init__(self, convention: str) -> None:

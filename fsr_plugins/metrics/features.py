@@ -126,6 +126,7 @@ class FrechetDistance(Metric):
 
     better = 'lower'
     needs_gt = True
+    by_image = False
 
     #: Arguments that are blocks of another kind than metrics: what finds the target of their key ``type``.
     nested: ClassVar[Mapping[str, Callable[[str], object]]] = {'features': features_of}

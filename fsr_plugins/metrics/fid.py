@@ -63,6 +63,7 @@ class FID(Metric):
     """
 
     better = 'lower'
+    by_image = False
 
     def __init__(self, reference: str = 'hr', weights: str | None = None, extractor: nn.Module | None = None) -> None:
         """

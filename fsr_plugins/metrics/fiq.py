@@ -26,6 +26,7 @@ class FIQ(MeanMetric):
     name = 'fiq'
     better = 'higher'
     needs_gt = False
+    by_image = False
 
     def __init__(self, weights: str | None = None, model: str = 'faceqnet_v1') -> None:
         """

@@ -37,6 +37,7 @@ class NIQE(MeanMetric):
     name = 'niqe'
     better = 'lower'
     needs_gt = False
+    by_image = False
 
     def __init__(self, crop_border: int = 0, convert_to: Literal['y', 'gray'] = 'y') -> None:
         """

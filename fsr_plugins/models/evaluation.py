@@ -54,7 +54,7 @@ def build_metrics(blocks: Mapping[str, Block]) -> dict[str, Metric]:
 
 
 def write_images(folder: Path, keys: Iterable[str], suffix: str, images: Tensor) -> None:
-    """Writes a batch as PNG files ``<key>_<suffix>.png``.
+    """Writes a batch as PNG files ``<key>_<suffix>.png``; a key that is a path goes into folders of its own.
 
     Raises:
         DiskError: they cannot be written.
@@ -62,9 +62,11 @@ def write_images(folder: Path, keys: Iterable[str], suffix: str, images: Tensor)
     pixels = images.mul(255).round_().byte().permute(0, 2, 3, 1).flip(3).cpu().numpy()
     for key, image in zip(keys, pixels, strict=True):
         png = cv2.imencode('.png', image)[1].tobytes()
-        path = folder / f'{key.replace("/", "_")}_{suffix}.png'
+        # A key is whatever a store says: it must not lead out of the folder.
+        parts = ['_' if part in ('', '.', '..') else part for part in key.split('/')]
+        path = folder.joinpath(*parts[:-1], f'{parts[-1]}_{suffix}.png')
         with writing(path):
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(png)
 
 

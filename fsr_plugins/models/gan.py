@@ -33,6 +33,18 @@ class GANModel(SupervisedModel):
         net_d_init_iters: int = Field(0, ge=0, description='first iterations, in which net_d alone learns')
 
         @model_validator(mode='after')
+        def _net_g_learns(self) -> Self:
+            if 'gan_opt' not in self.losses and (self.net_d_iters > 1 or self.net_d_init_iters):
+                key = 'net_d_iters' if self.net_d_iters > 1 else 'net_d_init_iters'
+                raise misfit(f"'{key}' leaves iterations to net_d, which learns by 'gan_opt' only: give that loss too")
+            if self.net_d_init_iters and self.net_d_init_iters >= self.total_iter:
+                raise misfit(
+                    f"net_g begins to learn after 'net_d_init_iters' of {self.net_d_init_iters}, and 'total_iter' is "
+                    f'{self.total_iter}: it would learn nothing'
+                )
+            return self
+
+        @model_validator(mode='after')
         def _whole_batches(self) -> Self:
             if self.accumulate > 1 and (self.net_d_iters > 1 or self.net_d_init_iters):
                 raise misfit(

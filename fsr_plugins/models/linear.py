@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
+from typing_extensions import Self
 
 from fsr_plugins.archs.linear import LinearFace
 from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.data.loader import EvalLoader
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, misfit
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import Results
 from fsr_plugins.models.networks import Net
@@ -40,20 +41,25 @@ class LinearModel(FSRModel):
 
         ridge: float = Field(1e-2, gt=0, description="regularisation, in parts of the mean variance of LR's values")
 
+        @model_validator(mode='after')
+        def _has_no_steps(self) -> Self:
+            for key, field in TrainOptions.model_fields.items():
+                if key != 'total_iter' and getattr(self, key) != field.default:
+                    raise misfit(f"LinearModel averages all batches and takes no steps: leave out '{key}'")
+            return self
+
     train_opt: Train
 
     def prepare_training(self) -> None:
         """Makes room for the moments.
 
         Raises:
-            UserError: another network than LinearFace, several processes, or a moving average.
+            UserError: another network than LinearFace, or several processes.
         """
         if not isinstance(self.net_g, LinearFace):
             raise UserError(f'LinearModel fits a LinearFace, not a {type(self.net_g).__name__}.')
         if self.options.dist:
             raise UserError('LinearModel runs in one process: start it without a launcher.')
-        if self.train_opt.ema_decay:
-            raise UserError("LinearModel averages all batches: leave out 'train.ema_decay'.")
         inputs, outputs = self.net_g.mean_lq.numel(), self.net_g.mean_gt.numel()
         if self.net_g.rank == 0:
             inputs = 0

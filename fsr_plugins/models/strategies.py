@@ -82,6 +82,8 @@ class Evaluation(ABC, Generic[ModelT]):
     shows_images: ClassVar[bool] = False
     #: Why a stage cannot be validated at all; the options are checked by it.
     refusal: str | None = None
+    #: Whether what is measured is made of the set's images, each of one; metrics that compare them need it.
+    has_pairs: ClassVar[bool] = True
 
     @abstractmethod
     def validate(self, model: ModelT, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
@@ -189,6 +191,8 @@ class SuperResolution(Evaluation[ModelT]):
 
 class GeneratedFaces(Evaluation[MakesFaces]):
     """As many generated faces as the dataset has, by metrics that need no pairs (FID); no image is written."""
+
+    has_pairs = False
 
     def validate(self, model: MakesFaces, loader: EvalLoader, save_to: Path | None = None, suffix: str = '') -> Results:
         """See :meth:`Evaluation.validate`."""

@@ -121,6 +121,11 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
         raise  # without the place of the key, which is not wrong: said once of all that name the set
     except UserError as error:
         raise UserError(f"{place}: key 'datasets.{phase}': {error}") from error
+    if phase == 'train' and stage.options.degradation and data.block.get('dataroot_lq') is not None:
+        return [
+            f"{stage.where(('degradation',))}: 'degradation' makes no LR of the set '{data.name}', which has its own "
+            "('dataroot_lq'): remove one of them."
+        ]
     return []
 
 

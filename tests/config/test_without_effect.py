@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
+import yaml
+from option_files import OPTIONS
 
 from fsr_plugins import config, pipeline, preflight
+from fsr_plugins.config.evaluated import check_evaluation
+from fsr_plugins.config.problems import Problems
+from fsr_plugins.config.schema import check_stage
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.errors import UserError
+from fsr_plugins.models.evaluation import write_images
 from fsr_plugins.portraits.spec import parse_spec
-from fsr_plugins.registry import build_network
+from fsr_plugins.registry import build_network, lookup
 
 KEYS = {
     'datasets.train.use_shuffle': 'false',
@@ -84,3 +92,61 @@ def test_two_sets_of_one_name_are_refused(experiment_file: Path) -> None:
 def test_a_value_that_cannot_be_is_said_in_words() -> None:
     with pytest.raises(UserError, match=r"The option 'scale' must be a whole number.*, not None"):
         read_settings({'scale': None})
+
+
+def test_a_degradation_beside_stored_lr_is_named_and_no_checkpoint_claims_it(experiment_file: Path) -> None:
+    tiny.write_faces(Path('data/lr'), 10, 8)
+    changes = ['datasets.train.dataroot_lq=data/lr', 'train.total_iter=2']
+    experiment = config.load(experiment_file, changes)
+    found = preflight.inspect(experiment, dry_steps=False)
+    warnings = [finding.message for finding in found.findings if finding.level == 'warning']
+    assert [line for line in warnings if "'degradation' makes no LR of the set 'faces'" in line], warnings
+    plain = config.load(experiment_file)
+    assert [each.stages['first'].options.training().degradation for each in (experiment, plain)] == [
+        None, {'type': 'BicubicDown', 'scale': 2},
+    ]  # fmt: skip
+
+
+def test_pictures_of_keys_that_are_paths_stay_apart(experiment_file: Path) -> None:
+    for place in ('a/b', 'a_b'):
+        Path('nested', place).parent.mkdir(parents=True, exist_ok=True)
+    for name in ('a/b.png', 'a_b.png'):
+        shutil.copy('data/val/0.png', Path('nested', name))
+    pipeline.run(config.load(experiment_file))
+    nested = ['datasets.val.dataroot_gt=nested', 'datasets.val.recursive=true', 'val.save_img=true']
+    pipeline.evaluate(config.load(experiment_file, nested))
+    folder = Path('results/small/second/visualization/held_out')
+    written = sorted(str(path.relative_to(folder)) for path in folder.rglob('*.png'))
+    assert written == ['a/b_test.png', 'a_b_test.png']
+
+
+@pytest.mark.parametrize('key', ['../x', '/x', '..'])
+def test_no_key_leads_out_of_the_folder_of_pictures(tmp_path: Path, key: str) -> None:
+    write_images(tmp_path / 'in', [key], 'test', torch.zeros(1, 3, 4, 4))
+    (written,) = [path for path in tmp_path.rglob('*') if path.is_file()]
+    assert (tmp_path / 'in') in written.parents
+
+
+def test_a_generator_is_not_measured_against_hr_of_nobody() -> None:
+    block = yaml.safe_load((OPTIONS / '_base_/dapfsr.yml').read_text())['stages']['decoder']
+    for metrics, wrong in (
+        ({'psnr': {'type': 'PSNR'}}, ['val.metrics.psnr']),
+        ({'frechet': {'type': 'FrechetDistance'}, 'niqe': {'type': 'NIQE'}}, []),
+        (
+            {'identity': {'type': 'IdentitySimilarity', 'recogniser': {'type': 'MobileFaceNet'}}},
+            ['val.metrics.identity'],
+        ),
+    ):
+        said: dict[str, None] = {}
+        check_evaluation(
+            lookup('models', 'DAPDecoderModel'), {**block, 'val': {'metrics': metrics}}, Problems('.'.join, said)
+        )
+        assert [line.split(':')[0] for line in said] == wrong
+
+
+def test_networks_that_only_training_needs_are_not_asked_for_in_a_test() -> None:
+    opt = {'model_type': 'RecogniserModel', 'network_r': {'type': 'MobileFaceNet'}, 'datasets': {}}
+    for trains, missing in ((False, []), (True, ['network_h'])):
+        said: dict[str, None] = {}
+        check_stage('main', opt, Problems('.'.join, said), trains)
+        assert [line.split(':')[0] for line in said if line.startswith('network_')] == missing

@@ -71,7 +71,7 @@ def test_the_two_kinds_differ(batch: dict[str, Any]) -> None:
 @pytest.mark.filterwarnings('error')
 def test_the_generator_learns_when_it_is_due(batch: dict[str, Any]) -> None:
     scheduler = {'type': 'MultiStepLR', 'milestones': [6], 'gamma': 0.5}
-    model = made(net_d_iters=2, net_d_init_iters=3, scheduler=scheduler)
+    model = made(net_d_iters=2, net_d_init_iters=3, scheduler=scheduler, total_iter=8)
     moved = []
     for iteration in range(1, 9):
         before = {label: weights(net) for label, net in model.trainable().items()}
@@ -112,7 +112,10 @@ def test_resumed_training_is_that_without_a_break(batch: dict[str, Any]) -> None
     [
         ({'network_d': None}, "'train.gan_opt'.*'network_d'"),
         ({'accumulate': 2, 'net_d_iters': 2}, 'accumulate'),
-        ({'accumulate': 2, 'net_d_init_iters': 3}, 'accumulate'),
+        ({'accumulate': 2, 'net_d_init_iters': 3, 'total_iter': 8}, 'accumulate'),
+        ({'net_d_init_iters': 8, 'total_iter': 8}, 'it would learn nothing'),
+        ({'net_d_init_iters': 3, 'total_iter': 8, 'gan_opt': None}, "'net_d_init_iters' leaves iterations to net_d"),
+        ({'net_d_iters': 2, 'gan_opt': None}, "'net_d_iters' leaves iterations to net_d"),
         ({'net_d_iters': 0}, 'net_d_iters'),
     ],
 )

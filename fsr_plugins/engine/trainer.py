@@ -205,16 +205,17 @@ class Trainer:
             self.seconds = before + time.perf_counter() - started
             self.threads.step()
             self._report()
-            validate = self._due(self.options.val_freq) or bool(self.options.val_freq and self.iteration == self.total)
-            # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end.
-            boundary = self.iteration % self.accumulate == 0 or self.iteration == self.total
+            # A state in the middle of an accumulated step would lose its gradients: it waits for the step's end, and
+            # a validation for the state.
+            last = self.iteration == self.total
+            boundary = self.iteration % self.accumulate == 0 or last
+            frequency = self.options.val_freq
+            validate = boundary and bool(frequency) and (last or self._due(frequency, self.accumulate))
             stop = boundary and bool(self.stop.number)
             if boundary and self.world.is_distributed:
                 # Ranks must agree on the iteration; asking each other costs a round, so they do it now and then.
                 stop = self.iteration % 10 == 0 and distributed.any_rank(stop)
-            checkpoint = (
-                self._due(self.options.logger.save_checkpoint_freq, self.accumulate) or self.iteration == self.total
-            )
+            checkpoint = last or self._due(self.options.logger.save_checkpoint_freq, self.accumulate)
             # Whatever goes wrong in validation, the training up to it is kept.
             if boundary and (stop or checkpoint or validate):
                 self._save(validation_due=validate, networks=stop or checkpoint)

@@ -84,8 +84,8 @@ def pair_rates(
     labels, one = labels[order], faces[order]
     other = one if gallery is None else gallery[order]
     found = [
-        (part.scores[part.same], part.pairs[:, part.same])
-        for part in _people(one, other, labels, gallery is None, block)
+        (part.scores[part.same], part.same.nonzero().T + corner)
+        for part, corner in _people(one, other, labels, gallery is None, block)
     ]
     genuine, ranks = torch.cat([scores for scores, _ in found]).sort()
     pairs = order[torch.cat([pairs for _, pairs in found], dim=1)]
@@ -116,12 +116,11 @@ def pair_rates(
 
 
 class _Part(NamedTuple):
-    """Some rows and columns of all scores: which are of a pair of one person, which of two, and their faces' places."""
+    """Some rows and columns of all scores, and which of them are of a pair of one person, which of two."""
 
     scores: Tensor
     same: Tensor
     strangers: Tensor
-    pairs: Tensor
 
 
 def _blocks(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[_Part]:
@@ -130,13 +129,17 @@ def _blocks(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) 
         yield _part(one, other, labels, once, slice(start, start + block), slice(start if once else 0, len(labels)))
 
 
-def _people(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[_Part]:
-    """As :func:`_blocks`, of the columns only in which the rows' people are; labels are in ascending order."""
+def _people(one: Tensor, other: Tensor, labels: Tensor, once: bool, block: int) -> Iterator[tuple[_Part, Tensor]]:
+    """As :func:`_blocks`, of the columns only in which the rows' people are, with the place (2, 1) of each first score.
+
+    Labels are in ascending order.
+    """
     for start in range(0, len(labels), block):
         mine = labels[start : start + block]
         begin = start if once else int(torch.searchsorted(labels, mine[0]))
         end = int(torch.searchsorted(labels, mine[-1], right=True))
-        yield _part(one, other, labels, once, slice(start, start + block), slice(begin, end))
+        part = _part(one, other, labels, once, slice(start, start + block), slice(begin, end))
+        yield part, torch.tensor([[start], [begin]], device=labels.device)
 
 
 def _part(one: Tensor, other: Tensor, labels: Tensor, once: bool, rows: slice, columns: slice) -> _Part:
@@ -144,8 +147,7 @@ def _part(one: Tensor, other: Tensor, labels: Tensor, once: bool, rows: slice, c
     here, there = place[rows, None], place[None, columns]
     counts = here < there if once else here != there
     same = labels[rows, None] == labels[None, columns]
-    pairs = torch.stack([each.expand(same.shape) for each in (here, there)])
-    return _Part(cosines(one[rows], other[columns]), counts & same, counts & ~same, pairs)
+    return _Part(cosines(one[rows], other[columns]), counts & same, counts & ~same)
 
 
 @METRIC_REGISTRY.register()

@@ -156,6 +156,7 @@ class FSRModel(legacy.Version01, SavedModel):
         self.current_iter = current_iter
         self.step()
         if self._at_boundary():
+            self.precision.update()
             for label, average in self.average.items():
                 average.update(bare(getattr(self, label)))
 
@@ -190,7 +191,6 @@ class FSRModel(legacy.Version01, SavedModel):
             for label in nets:
                 self.precision.step(self.optimizers_by_net[label], self.train_opt.clip_grad_norm)
                 self.optimizers_by_net[label].zero_grad(set_to_none=True)
-            self.precision.update()
 
     def log(self, name: str, value: Tensor) -> None:
         """Adds a scalar that is not a loss to the log, without waiting for the device."""

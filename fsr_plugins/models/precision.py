@@ -47,5 +47,5 @@ class Precision:
         self.scaler.step(optimizer)
 
     def update(self) -> None:
-        """Adapts the loss scale; after the steps of a phase."""
+        """Adapts the loss scale, after all phases: gradients that add up over iterations need one scale."""
         self.scaler.update()

@@ -400,3 +400,16 @@ def test_what_a_batch_lacks_is_named(data: dict[str, Any], missing: str, message
     del data[missing]
     with pytest.raises(UserError, match=message):
         train(incremental(), data)
+
+
+def test_source_images_are_left_alone_when_nothing_is_learned_from_them(data: dict[str, Any]) -> None:
+    kd = {'type': 'DistillationLoss', 'criterion': 'mse', 'schedule': 'kdfsrnet', 'epochs': 1, 'iters_per_epoch': 2}
+    model = incremental(kd_opt=kd)
+    seen = []
+    model.net_g.register_forward_hook(lambda *_: seen.append(1))
+    passes = []
+    for iteration in range(1, 5):
+        seen.clear()
+        train(model, data, iteration)
+        passes.append(len(seen))
+    assert passes[0] == 2 and passes[-1] == 1, passes

@@ -276,3 +276,10 @@ def test_batch_of_one(data: dict[str, Any]) -> None:
 def test_what_the_switches_need_is_named(blocks: dict[str, Any], train: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         joint(blocks=blocks, **train)
+
+
+def test_tnet_alone_can_be_tested() -> None:
+    opt = {**stage({}, network_t=SR), 'is_train': False, 'train': None}
+    model = TSNetJointModel(opt)
+    nets = networks_of(model)
+    assert set(nets) == {'result', 'tnet'} and nets['result'] is nets['tnet'] is model.net_t

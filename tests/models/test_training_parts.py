@@ -6,18 +6,20 @@ import math
 from pathlib import Path
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
 from fsr_plugins import atomic
 from fsr_plugins.errors import RunError, UserError
-from fsr_plugins.models import networks
+from fsr_plugins.models import SupervisedModel, networks
 from fsr_plugins.models.ema import MovingAverage
 from fsr_plugins.models.optim import Schedule, build_optimizer, build_scheduler, optimizer_class, scheduler_class
 from fsr_plugins.models.precision import Precision
 from fsr_plugins.models.watch import LossWatch
 
 CPU = torch.device('cpu')
+LEARNING = {'pixel_opt': {'type': 'L1Loss'}, 'optim': {'type': 'SGD', 'lr': 1.0}}
 
 
 def test_moving_average_follows_its_formula_and_copies_buffers() -> None:
@@ -145,3 +147,29 @@ def test_clipping_bounds_the_norm() -> None:
     precision.backward((parameter * 10).sum())
     precision.step(optimizer, clip_grad_norm=0.5)
     assert parameter.detach().norm().item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_phases_that_add_up_gradients_share_one_fp16_scale() -> None:
+    """A first phase that overflows changes the scale after the second one's step, whose gradients have the old one."""
+    model = SupervisedModel(tiny.stage({'accumulate': 2, **LEARNING}, network_g=tiny.EDSR))
+    model.precision = Precision('fp16', CPU)
+    first, second = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    for label, parameter in (('net_first', first), ('net_second', second)):
+        setattr(model, label, nn.ParameterList([parameter]))
+        model.learning[label] = [parameter]
+        model.optimizers_by_net[label] = torch.optim.SGD([parameter], lr=1.0)
+
+    def step() -> None:
+        overflows = math.inf if model.current_iter == 2 else 1.0
+        for label, parameter, factor in (('net_first', first, overflows), ('net_second', second, 1.0)):
+            with model.phase(label) as losses:
+                losses['l'] = parameter.sum() * factor
+
+    model.step = step  # type: ignore[method-assign]
+    model.files = []
+    model.watch.add = lambda *_: None  # type: ignore[method-assign]
+    scale = model.precision.scaler.get_scale()
+    for iteration in (1, 2):
+        model.optimize_parameters(iteration)
+    assert (first.item(), second.item()) == (0, -1)
+    assert model.precision.scaler.get_scale() == scale / 2

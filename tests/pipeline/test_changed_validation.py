@@ -12,6 +12,7 @@ import torch
 from test_pipeline import newest_state
 
 from fsr_plugins import config, pipeline
+from fsr_plugins.engine.trainer import Trainer
 from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models import SupervisedModel
 
@@ -94,3 +95,21 @@ def test_a_rhythm_that_has_changed_changes_no_figure(experiment_file: Path, caps
     capsys.readouterr()
     assert pipeline.run(config.load(experiment_file, ['val.val_freq=5'])) == summary
     assert 'measured again' not in capsys.readouterr().out
+
+
+def test_a_validation_waits_for_the_end_of_an_accumulated_step(
+    experiment_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[tuple[int, int]] = []
+    validate = Trainer._validate
+
+    def noting(self: Trainer) -> None:
+        saved = max(int(path.stem) for path in self.states.folder.glob('*.state'))
+        validated.append((self.iteration, saved))
+        validate(self)
+
+    monkeypatch.setattr(Trainer, '_validate', noting)
+    changes = ['train.accumulate=3', 'val.val_freq=4', 'logger.save_checkpoint_freq=100']
+    changes.append('stages.second.train.total_iter=6')
+    pipeline.run(config.load(experiment_file, changes))
+    assert validated == [(6, 6), (9, 9), (12, 12), (6, 6)]

@@ -221,8 +221,11 @@ class ISRKDIncrementalModel(ISRKDPretrainModel):
                 "The batch has no source images, which 'train.kd_opt' and 'train.supervise_source' need: take "
                 "SourceTargetDataset with 'max_source_images' above 0, or leave both out."
             )
+        distils = 'kd_opt' in self.losses and self.distillation.active(self.current_iter)
+        if not (distils or self.train_opt.supervise_source):
+            return
         student = self.net_g(self.source_lq, details=True)
-        if 'kd_opt' in self.losses and self.distillation.active(self.current_iter):
+        if distils:
             with torch.no_grad():
                 teacher = self.net_t(self.source_lq, details=True)
             scale = self.train_opt.loss_range

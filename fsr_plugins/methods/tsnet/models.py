@@ -61,7 +61,8 @@ class StudentAndTeacher(SuperResolution['TSNetJointModel']):
     def networks(self, model: TSNetJointModel) -> dict[str, nn.Module]:
         """See the class."""
         nets = {'result': model.evaluated(model.result_label(model.opt)), 'tnet': model.evaluated('net_t')}
-        return {**nets, 'snet': model.evaluated('net_s')} if model.train_opt.train_mode == 'kd' else nets
+        student = model.train_opt.train_mode == 'kd' and model.net_s is not None
+        return {**nets, 'snet': model.evaluated('net_s')} if student else nets
 
 
 @MODEL_REGISTRY.register()
@@ -172,7 +173,7 @@ class TSNetJointModel(FSRModel):
 
     @classmethod
     def result_label(cls, opt: Options) -> str:
-        """SNet, or TNet where ``train.eval_net`` says so or nothing but TNet is trained."""
+        """SNet, or TNet where ``train.eval_net`` says so or there is nothing but TNet."""
         train = read_train(cls.Train, opt.get('train'))
-        student = train.train_mode == 'kd' and train.eval_net == 's'
+        student = train.train_mode == 'kd' and train.eval_net == 's' and opt.get('network_s') is not None
         return 'net_s' if student else 'net_t'

@@ -283,3 +283,21 @@ def test_tnet_alone_can_be_tested() -> None:
     model = TSNetJointModel(opt)
     nets = networks_of(model)
     assert set(nets) == {'result', 'tnet'} and nets['result'] is nets['tnet'] is model.net_t
+
+
+def test_tnet_alone_learns_by_its_pairs(data: dict[str, Any]) -> None:
+    others = dict.fromkeys(['network_s', 'network_ds', 'network_d_s', 'network_d_ds', 'network_d_t'])
+    losses = dict.fromkeys(['pixel_opt_s', 'cycle_opt', 'gan_opt_t', 'gan_opt_s', 'gan_opt_ds'])
+    model = joint(train_mode='teacher', use_cycle=False, blocks=others, **losses)
+    model.net_de = HalfBrightness()
+    gt = image(data['gt'])
+    with torch.no_grad():
+        taught = copy.deepcopy(model.net_t)(0.5 * F.avg_pool2d(gt, 4), all_iterations=True)
+    model.feed_data(data)
+    model.optimize_parameters(1)
+    assert_log(model.get_current_log(), {'l_pix_t': sum(((made - gt) ** 2).mean() for made in taught) / 3})
+    assert learned(model, data) == {'net_t'} and model.result_label(model.opt) == 'net_t'
+    with pytest.raises(UserError, match="needs 'use_cycle: false'"):
+        joint(train_mode='teacher')
+    with pytest.raises(UserError, match="'train.lr_source: denet'"):
+        joint(train_mode='teacher', use_cycle=False, blocks={'network_de': None})

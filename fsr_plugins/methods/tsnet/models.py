@@ -97,7 +97,9 @@ class TSNetJointModel(FSRModel):
         lr_source: Literal['denet', 'bicubic'] = Field('denet', description="what makes TNet's LR")
         lr_noise: float = Field(0.0, ge=0, le=1, description="deviation of white noise on TNet's LR, which DeNet lacks")
         eval_net: Literal['t', 's'] = Field('s', description='which network is the result')
-        train_mode: Literal['kd', 'cyclegan'] = Field('kd', description='cyclegan: TNet by the cycle alone')
+        train_mode: Literal['kd', 'cyclegan', 'teacher'] = Field(
+            'kd', description='cyclegan: TNet by the cycle alone; teacher: TNet alone on its pairs, without the cycle'
+        )
 
         @property
         def generators(self) -> list[str]:
@@ -113,7 +115,7 @@ class TSNetJointModel(FSRModel):
             """What these switches train, its discriminators, and DeNet where it makes the LR faces."""
             mode = f"'train.train_mode: {self.train_mode}'"
             needed = {f'net_{name}': mode for name in self.generators}
-            if self.train_mode == 'kd' and self.lr_source == 'denet':
+            if self.train_mode != 'cyclegan' and self.lr_source == 'denet':
                 needed['net_de'] = "'train.lr_source: denet'"
             return needed | {f'net_d_{name}': f"'train.gan_opt_{name}'" for name in self.adversarial}
 
@@ -121,7 +123,9 @@ class TSNetJointModel(FSRModel):
         def _has_its_losses(self) -> Self:
             if self.train_mode == 'cyclegan' and not self.use_cycle:
                 raise misfit("'train_mode: cyclegan' is training by the cycle alone: it needs 'use_cycle: true'")
-            wanted = ['pixel_opt_t', 'pixel_opt_s'] if self.train_mode == 'kd' else []
+            if self.train_mode == 'teacher' and self.use_cycle:
+                raise misfit("'train_mode: teacher' trains TNet alone: it needs 'use_cycle: false'")
+            wanted = {'kd': ['pixel_opt_t', 'pixel_opt_s'], 'teacher': ['pixel_opt_t'], 'cyclegan': []}[self.train_mode]
             for key in [*wanted, *(['cycle_opt'] if self.use_cycle else [])]:
                 if key not in self.losses:
                     raise misfit(f"this training needs a loss 'train.{key}' in the option file")
@@ -134,10 +138,10 @@ class TSNetJointModel(FSRModel):
         real_lq = self.batch['real_lq']
         adversarial = self.train_opt.adversarial
         with self.phase(*(f'net_{name}' for name in self.train_opt.generators)) as losses:
-            if self.train_opt.train_mode == 'kd':
-                fakes = {'t': self.teacher(losses), 's': self.student(real_lq, losses)}
-            else:
-                fakes = {'t': self.net_t(real_lq)}
+            mode = self.train_opt.train_mode
+            fakes = {'t': self.net_t(real_lq) if mode == 'cyclegan' else self.teacher(losses)}
+            if mode == 'kd':
+                fakes['s'] = self.student(real_lq, losses)
             if self.train_opt.use_cycle:
                 sr = fakes['s' if 's' in fakes else 't']
                 losses['l_cycle'] = self.losses.cycle_opt(self.net_ds(sr), real_lq)  # Eq. 7

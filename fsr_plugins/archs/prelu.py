@@ -13,7 +13,7 @@ class PReLU(nn.PReLU):
     """:class:`torch.nn.PReLU`, with a backward pass of operations that use a CPU's vector units.
 
     torch's own takes two to four times as long, which is a sixth to a third of a step of the networks here. On other
-    devices, without gradients and in what is compiled it is torch's.
+    devices, without gradients and in what is compiled or traced it is torch's.
 
     Shape: (N, C, …) to the same; one slope, or C.
     """
@@ -21,7 +21,8 @@ class PReLU(nn.PReLU):
     def forward(self, input: Tensor) -> Tensor:
         """See the class; in mixed precision the result is of the chosen format, as torch's is."""
         learns = torch.is_grad_enabled() and (input.requires_grad or self.weight.requires_grad)
-        if not learns or input.device.type != 'cpu' or torch.compiler.is_compiling():
+        recorded = torch.compiler.is_compiling() or torch.jit.is_tracing()
+        if not learns or input.device.type != 'cpu' or recorded:
             return super().forward(input)
         slope: Tensor = self.weight
         if torch.is_autocast_enabled('cpu'):

@@ -181,3 +181,15 @@ def test_another_torch_without_these_decorators_is_left_as_it_is() -> None:
     assert compiling._is_made_by(torch, '_disable_dynamo', marked)
     assert not compiling._is_made_by(torch, '_disable_dynamo', print)
     assert not compiling._is_made_by(ModuleType('other_torch'), '_disable_dynamo', marked)
+
+
+def test_bundled_networks_are_opened_without_the_compiler() -> None:
+    code = (
+        'import sys\nimport fsr_plugins\nfrom fsr_plugins.checkpoints.bundled import FOLDER\n'
+        "names = [path.stem for path in FOLDER.glob('*.pth')]\n"
+        'for name in names:\n    fsr_plugins.load(name)\n'
+        "print(len(names), 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    count, compiler = done.stdout.split() or [done.stderr] * 2
+    assert int(count) >= 5 and compiler == 'False', done.stderr

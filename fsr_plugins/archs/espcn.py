@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fsr_plugins.archs.prelu import PReLU
-from fsr_plugins.archs.srgan import SLOPE, SRResNetBlock, initialise
+from fsr_plugins.archs.srgan import SLOPE, SRResNetBlock, initialise, make_alike
 from fsr_plugins.registry import ARCH_REGISTRY
 
 
@@ -71,8 +71,8 @@ class ResidualESPCN(nn.Module):
             for module in self.body:
                 if isinstance(module, SRResNetBlock):
                     module.conv2.weight.mul_(0.1)
-            alike = self.up.weight[:: scale**2].repeat_interleave(scale**2, dim=0)
-            self.up.weight.copy_(0.1 * alike)
+            make_alike(self.up.weight, scale**2)
+            self.up.weight.mul_(0.1)
 
     def forward(self, lq: Tensor) -> Tensor:
         """(N, num_in_ch, h, w) to (N, num_in_ch, scale * h, scale * w)."""

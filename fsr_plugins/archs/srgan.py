@@ -109,7 +109,7 @@ class SRGANGenerator(nn.Module):
         with torch.no_grad():
             for doubling in doublings:
                 weight = doubling.conv.weight
-                weight.copy_(weight[::4].repeat_interleave(4, dim=0))
+                make_alike(weight, 4)
             assert self.tail.bias is not None
             self.tail.weight.mul_(0.1)
             self.tail.bias.fill_(0.0 if add_bicubic else 0.5)
@@ -187,3 +187,12 @@ def initialise(net: nn.Module, slope: float) -> None:
             nn.init.kaiming_normal_(module.weight, a=slope)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def make_alike(weight: Tensor, count: int) -> None:
+    """Gives each ``count`` kernels in a row the values of the first: a pixel shuffle then makes no checkerboard.
+
+    ``repeat_interleave`` would do, but on the device ``meta``, where networks are sketched, it imports the compiler.
+    """
+    kernels = weight.view(-1, count, *weight.shape[1:])
+    kernels.copy_(kernels[:, :1].clone())

@@ -23,11 +23,12 @@ _NUMBERS, _NUMBERS_BEYOND = 4, 1 << 26
 #: The largest whole number among a network's arguments, and how many times the file's longest side it may be beyond:
 #: they are sides, and numbers of layers and classes. Whatever loops over more takes time and memory.
 _LARGEST, _SIDES = 1 << 16, 4
-#: Functions and methods that fill their first argument with random numbers.
-_DRAWS = frozenset(
+#: Functions and methods that change nothing but the values of their first argument.
+_VALUES = frozenset(
     (
         *('normal_', 'uniform_', 'trunc_normal_', 'orthogonal_'),
         *('kaiming_normal_', 'kaiming_uniform_', 'xavier_normal_', 'xavier_uniform_'),
+        *('abs_', 'add_', 'clamp_', 'div_', 'fill_', 'mul_', 'neg_', 'sub_', 'zero_'),
     )
 )
 
@@ -55,7 +56,7 @@ def sketch(
     _check_arguments(state, block, source)
     try:
         # Building a network twice draws random numbers once.
-        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Undrawn(), bounded(state):
+        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Valueless(), bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:
         raise _misfit(block, source, error) from error
@@ -63,8 +64,11 @@ def sketch(
         return None
 
 
-class _Undrawn(TorchFunctionMode):
-    """Draws no random numbers into tensors, which have no memory: that is most of the time that a sketch takes."""
+class _Valueless(TorchFunctionMode):
+    """Computes no values of tensors, which have no memory.
+
+    To draw random numbers for them is most of the time that a sketch takes; arithmetic imports torch's compiler.
+    """
 
     def __torch_function__(
         self,
@@ -74,7 +78,7 @@ class _Undrawn(TorchFunctionMode):
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         given = kwargs or {}
-        if getattr(func, '__name__', '') in _DRAWS:
+        if getattr(func, '__name__', '') in _VALUES:
             return args[0] if args else given['tensor']
         return func(*args, **given)
 

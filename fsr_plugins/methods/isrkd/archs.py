@@ -169,12 +169,12 @@ def _initialise(module: nn.Module) -> None:
     if isinstance(module, Module):
         nn.init.kaiming_normal_(module.conv1.weight)
         nn.init.kaiming_normal_(module.conv2.weight)
-        line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+        line = (0.25, 0.75, 0.75, 0.25)
         num_in, num_out = module.up.weight.shape[:2]
         with torch.no_grad():
             module.conv2.weight.mul_(0.1)
-            mixing = torch.randn(num_in, num_out, 1, 1) * (2 / num_in) ** 0.5
-            module.up.weight.copy_(mixing * torch.outer(line, line))
+            mixing = nn.init.normal_(torch.empty(num_in, num_out, 1, 1), std=(2 / num_in) ** 0.5)
+            module.up.weight.copy_(mixing).mul_(torch.tensor([[row * column for column in line] for row in line]))
     if isinstance(module, EdgeBlock):  # comes after its own convolution
         # Of edges, which are not negative, weights of both signs can make a map that is zero everywhere. Its ReLU would
         # let no gradient through, ever.

@@ -271,7 +271,8 @@ def points_in_lr(network: FaceNetwork, like: str | None) -> Floats:
         if network.points is None:
             raise UserError(
                 f'{network.name} does not say where the points of its training faces lay: give --like with a set whose '
-                'faces are cut out as these were and have landmarks, or --like ffhq.'
+                'faces are cut out as these were and have landmarks, or --like ffhq; or --aligned, if every picture is '
+                'a face.'
             )
         return network.points
     if like == 'ffhq':

@@ -51,11 +51,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_checkpoint(file: Path, stores: Sequence[dict[str, object]]) -> None:
+def write_checkpoint(file: Path, stores: Sequence[dict[str, object]], crop: int | None = None) -> None:
     torch.manual_seed(0)
     net = build_network(tiny.EDSR)
     meta = describe('net_g', tiny.EDSR, 4, read_settings(tiny.options()).training({'train': list(stores)}))
-    meta['sizes'] = {}
+    meta['sizes'] = {} if crop is None else {'train': crop}
     save_network(file, {'params': net}, meta)
 
 
@@ -113,6 +113,22 @@ def test_a_size_that_is_asked_for_is_not_called_the_trainings(
     assert f"- 'tall/a.png' is {sides[1]}×{sides[0]} (height × width), --size says {sides[0]}×{sides[1]}: " in error
     assert 'trained' not in error and f'--size {sides[1]} {sides[0]} ' in error
     assert os.listdir('out') == ['b.png']
+
+
+@pytest.mark.parametrize('store', [{'size': [32, 32]}, {}])
+def test_a_network_of_random_crops_enlarges_pictures_as_a_whole(folder: Path, store: dict[str, object]) -> None:
+    write_checkpoint(folder / 'crops.pth', [store], crop=16)
+    written(folder / 'own', {'small.png': png(picture(7, 8, 8)), 'large.png': png(picture(8, 30, 20))})
+    assert main(['infer', 'own', '-c', 'crops.pth', '-o', 'whole']) == 0
+    sizes = [read_image(f'whole/{name}.png').shape for name in ('small', 'large')]
+    assert sizes == [(32, 32, 3), (120, 80, 3)]
+
+
+def test_where_points_are_not_known_all_ways_out_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(folder / 'net.pth', [{'size': [32, 32]}])
+    written(folder / 'own', {'large.png': png(picture(8, 30, 20))})
+    error = refused(capsys, 'own')
+    assert '--like ffhq' in error and '--aligned' in error
 
 
 def test_what_is_not_done_is_not_counted_as_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,7 +61,7 @@ class FaceNetwork:
     crop: tuple[int, int] | None = None
 
     @classmethod
-    def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
+    def open(cls, path: str | Path, device: torch.device | str = 'cpu', param_key: str | None = None) -> FaceNetwork:
         """The network of a checkpoint of this toolkit, or of another program's; see :func:`fsr_plugins.load`.
 
         Args:
@@ -70,6 +70,7 @@ class FaceNetwork:
         Raises:
             UserError: see :func:`fsr_plugins.load`; or the file does not say the scale.
         """
+        device = torch.device(device)
         net = load(path, param_key=param_key)
         meta = meta_of(net)
         scale = meta.get('scale')

@@ -93,13 +93,13 @@ class Photographs(FaceChoice):
     seam_weights: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # Either is opened with the first photograph, which may come late.
         check_names(self.detector, self.seam)
         if self.seam is None and self.seam_weights is not None:
             raise UserError('--seam-weights without --seam: name what the weights are of.')
         if self.enlarge is not None and self.enlarge < 1:
             raise UserError(f'--enlarge {self.enlarge}: at least 1 is needed.')
-        super().__post_init__()
 
 
 class AlignedFaces:

@@ -130,6 +130,28 @@ def check_writable(path: Path, what: str) -> None:
         raise type(problem)(f'{what} {path}: {problem}') from error
 
 
+def check_replaceable(path: Path, what: str, kind: str, is_kind: Callable[[Path], bool]) -> None:
+    """Finds out before the work whether a file can be written at ``path``, in the place of one of its kind at most.
+
+    Args:
+        what: the argument that names it, for the message.
+        kind: what it will hold, for the message.
+        is_kind: whether a file that is there holds such.
+
+    Raises:
+        UserError: it cannot, it is a folder, or a file that holds something else.
+        DiskError: the disk is full.
+    """
+    if not os.path.lexists(path):
+        check_writable(path, what)
+    elif path.is_dir():
+        raise UserError(f'{what} {path}: that is a folder; a file is needed.')
+    elif path.is_file() and path.stat().st_size and not is_kind(path):
+        raise UserError(f'{what} {path}: this file is there and holds no {kind}; choose another name, or remove it.')
+    elif not os.access(path, os.W_OK):
+        raise UserError(f'{what} {path}: cannot be written.')
+
+
 def _sweep(folder: Path) -> None:
     """Removes temporary files of dead processes, once for each folder."""
     if (place := os.path.abspath(folder)) in _swept:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fsr_plugins.archs.prelu import PReLU
 from fsr_plugins.archs.srgan import SLOPE, SRResNetBlock, initialise
 from fsr_plugins.registry import ARCH_REGISTRY
 
@@ -57,7 +58,7 @@ class ResidualESPCN(nn.Module):
             raise ValueError(f'kernel_size={kernel_size}: ResidualESPCN takes an odd number, so that sizes stay.')
         self.scale, self.mirror = scale, mirror
         self.head = nn.Sequential(
-            nn.Conv2d(num_in_ch, num_feat, kernel_size, padding=kernel_size // 2), nn.PReLU(num_feat, init=SLOPE)
+            nn.Conv2d(num_in_ch, num_feat, kernel_size, padding=kernel_size // 2), PReLU(num_feat, init=SLOPE)
         )
         self.body = nn.Sequential(
             *(SRResNetBlock(num_feat, use_bn=False) for _ in range(num_block)),

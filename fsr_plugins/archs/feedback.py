@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fsr_plugins.archs.prelu import PReLU
+
 #: Up- and down-projection by a factor: kernel, stride, padding. With k = stride + 2 * padding sizes come out exact.
 PROJECTION = {1: (3, 1, 1), 2: (6, 2, 2), 4: (8, 4, 2), 8: (12, 8, 2)}
 
@@ -26,12 +28,12 @@ def projection(factor: int) -> tuple[int, int, int]:
 def conv_prelu(num_in: int, num_out: int, kernel: int, stride: int = 1, padding: int | None = None) -> nn.Sequential:
     """A convolution and its PReLU; ``padding`` keeps the size at stride 1 by default."""
     padding = kernel // 2 if padding is None else padding
-    return nn.Sequential(nn.Conv2d(num_in, num_out, kernel, stride, padding), nn.PReLU(init=0.2))
+    return nn.Sequential(nn.Conv2d(num_in, num_out, kernel, stride, padding), PReLU(init=0.2))
 
 
 def deconv_prelu(num_in: int, num_out: int, factor: int) -> nn.Sequential:
     """An up-projection (transposed convolution) by ``factor`` and its PReLU."""
-    return nn.Sequential(nn.ConvTranspose2d(num_in, num_out, *projection(factor)), nn.PReLU(init=0.2))
+    return nn.Sequential(nn.ConvTranspose2d(num_in, num_out, *projection(factor)), PReLU(init=0.2))
 
 
 class FeedbackBlock(nn.Module):

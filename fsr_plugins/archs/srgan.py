@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fsr_plugins.archs.prelu import PReLU
 from fsr_plugins.registry import ARCH_REGISTRY
 
 #: Channels of the discriminator's convolutions in multiples of ``num_feat``; every second one halves the image.
@@ -28,7 +29,7 @@ class SRResNetBlock(nn.Module):
         super().__init__()
         self.conv1 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
         self.bn1 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
-        self.act = nn.PReLU(num_feat, init=SLOPE)
+        self.act = PReLU(num_feat, init=SLOPE)
         self.conv2 = nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn)
         self.bn2 = nn.BatchNorm2d(num_feat) if use_bn else nn.Identity()
 
@@ -44,7 +45,7 @@ class UpsamplingBlock(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(num_feat, 4 * num_feat, 3, padding=1)
         self.shuffle = nn.PixelShuffle(2)
-        self.act = nn.PReLU(num_feat, init=SLOPE)
+        self.act = PReLU(num_feat, init=SLOPE)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, 2H, 2W)."""
@@ -95,7 +96,7 @@ class SRGANGenerator(nn.Module):
             raise ValueError(f'SRGANGenerator enlarges by 2, 4 or 8, not by scale={scale}.')
         self.scale = scale
         self.add_bicubic = add_bicubic
-        self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), nn.PReLU(num_feat, init=SLOPE))
+        self.head = nn.Sequential(nn.Conv2d(num_in_ch, num_feat, 9, padding=4), PReLU(num_feat, init=SLOPE))
         self.body = nn.Sequential(
             *(SRResNetBlock(num_feat, use_bn) for _ in range(num_block)),
             nn.Conv2d(num_feat, num_feat, 3, padding=1, bias=not use_bn),

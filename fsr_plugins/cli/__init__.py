@@ -17,9 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from fsr_plugins.atomic import check_writable, disk_error, is_disk_error
+from fsr_plugins.atomic import disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, GOES_ON, Command, load_command, outside_commands, summaries
-from fsr_plugins.cli.outcome import CommandOutcome, add_json
+from fsr_plugins.cli.outcome import CommandOutcome, add_json, check_json
 from fsr_plugins.cli.plugins import load_named
 from fsr_plugins.cli.streams import (
     Ended,
@@ -76,8 +76,8 @@ def _run(argv: list[str]) -> int:
     json_file: Path | None = None
     try:
         command, arguments = _parse(argv)
+        check_json(arguments)
         json_file = arguments.json
-        _check_json(json_file)
         load_named(arguments)
         outcome = command.run(arguments)
         _write_json(json_file, outcome.found)
@@ -164,20 +164,6 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
     return command, arguments
-
-
-def _check_json(path: Path | None) -> None:
-    """Finds out before the work whether what was found can be written after it."""
-    if path is None:
-        return
-    if os.path.isdir(path):
-        raise UserError(f'--json {path}: that is a folder; a file is needed.')
-    if not os.path.isdir(path.parent):
-        raise UserError(f"--json {path}: cannot be written: there is no folder '{path.parent}'.")
-    if not os.path.exists(path):
-        check_writable(path, '--json')
-    elif not os.access(path, os.W_OK):
-        raise UserError(f'--json {path}: cannot be written.')
 
 
 def _write_json(path: Path | None, found: Mapping[str, object]) -> None:

@@ -50,13 +50,21 @@ def run(arguments: Namespace) -> CommandOutcome:
         return _list()
     if arguments.results is None:
         raise UserError('fsr measure needs a folder of results: fsr measure SR HR. `fsr measure --list` shows metrics.')
-    from fsr_plugins.atomic import check_writable
-    from fsr_plugins.measuring import chosen_metrics, identity_metrics, matched, measure, recogniser_block, write_csv
+    from fsr_plugins.atomic import check_replaceable
+    from fsr_plugins.measuring import (
+        chosen_metrics,
+        identity_metrics,
+        is_table,
+        matched,
+        measure,
+        recogniser_block,
+        write_csv,
+    )  # fmt: skip
     from fsr_plugins.restore.opening import device_named
     from fsr_plugins.stores import open_store
 
     if arguments.csv is not None:
-        check_writable(arguments.csv, '--csv')
+        check_replaceable(arguments.csv, '--csv', 'table of images', is_table)
     results = open_store(arguments.results, arguments.recursive)
     references = None
     if arguments.references is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import SUPPRESS, ArgumentParser
+import json
+import os
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fsr_plugins.arguments import given_path
+from fsr_plugins.atomic import check_replaceable
+from fsr_plugins.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,3 +27,35 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--json', type=given_path, metavar='FILE', default=SUPPRESS, help='also write the results to FILE, as JSON'
     )
+
+
+def check_json(arguments: Namespace) -> None:
+    """Finds out before the work whether what was found can be written after it, and that no other file is lost.
+
+    Raises:
+        UserError: ``--json`` names what no file can be, a file that holds something else, or another argument's file.
+    """
+    path: Path | None = arguments.json
+    if path is None:
+        return
+    if not os.path.isdir(path.parent):
+        raise UserError(f"--json {path}: cannot be written: there is no folder '{path.parent}'.")
+    check_replaceable(path, '--json', 'JSON', _is_json)
+    for name, value in vars(arguments).items():
+        for given in value if isinstance(value, list) else [value]:
+            if name != 'json' and isinstance(given, str | Path) and _is_same(path, given):
+                raise UserError(f'--json {path}: this file is given to the command as well; choose another name.')
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_bytes()), dict)
+    except (OSError, ValueError, RecursionError):
+        return False
+
+
+def _is_same(path: Path, other: str | Path) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False

@@ -158,4 +158,6 @@ class HRDataset(ImageDataset):
         found = np.flatnonzero(wrong)
         if found.size:
             height, width = self.sizes()[found[0]].tolist()
-            raise UserError(f"'{self.gt.where(self._keys[found[0]])}' is {width}x{height} (width x height), {why}.")
+            more = f' So are {found.size} of {len(self)} images.' if found.size > 1 else ''
+            where = self.gt.where(self._keys[found[0]])
+            raise UserError(f"'{where}' is {width}x{height} (width x height), {why}.{more}")

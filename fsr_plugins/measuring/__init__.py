@@ -2,7 +2,7 @@
 
 from fsr_plugins.measuring.chosen import MetricLine, chosen_metrics, identity_metrics, recogniser_block, shown_metrics
 from fsr_plugins.measuring.matching import matched
-from fsr_plugins.measuring.measure import Measured, image_sizes, measure, write_csv
+from fsr_plugins.measuring.measure import Measured, image_sizes, is_table, measure, write_csv
 
 __all__ = [
     'Measured',
@@ -14,5 +14,6 @@ __all__ = [
     'measure',
     'recogniser_block',
     'shown_metrics',
+    'is_table',
     'write_csv',
 ]

@@ -23,6 +23,8 @@ from fsr_plugins.stores.images import Image
 
 #: Images that are measured together, and their pixels.
 BATCH, PIXELS = 16, 1 << 22
+#: What the first column of a table is called.
+_KEY = 'image'
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,18 @@ def write_csv(path: Path, measured: Measured) -> None:
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
-    writer.writerow(['image', *measured.by_image])
+    writer.writerow([_KEY, *measured.by_image])
     writer.writerows(zip(measured.keys, *measured.by_image.values(), strict=True))
     write_text(path, text.getvalue())
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is what :func:`write_csv` writes."""
+    try:
+        with path.open('rb') as file:
+            return file.readline(1 << 16).rstrip(b'\r\n').split(b',')[0] == _KEY.encode()
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)

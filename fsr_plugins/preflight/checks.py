@@ -17,7 +17,7 @@ from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
 from fsr_plugins.checkpoints import PARAMS, check_fit, label_of, listed, load_state, load_weights
 from fsr_plugins.config import Experiment, Stage
-from fsr_plugins.config.dependencies import source_stage, unfinished_stage
+from fsr_plugins.config.dependencies import source_stage, texts, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
 from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import loss_blocks
@@ -98,6 +98,20 @@ def results(stage: Stage) -> list[str]:
     """What a finished stage left, against what it promised."""
     verified(stage)
     return []
+
+
+def roots(block: Block) -> list[str]:
+    """The folders and the like that a set's block names."""
+    return [text for key, value in block.items() if key.startswith('dataroot') for text in texts(value)]
+
+
+def lacks_folders(experiment: Experiment, stage: Stage) -> bool:
+    """Whether a set names a folder that is not there, and that no stage will make."""
+    return any(
+        '://' not in root and not unfinished_stage(experiment, stage, root) and not Path(root).expanduser().exists()
+        for data in stage.options.sets.values()
+        for root in roots(data.block)
+    )
 
 
 def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:

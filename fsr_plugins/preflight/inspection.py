@@ -130,18 +130,20 @@ def inspect(
     try:
         needed = 0
         seen: set[str] = set()
-        for stage in experiment.stages.values():
+        # Where a folder is missing no set is read or drawn before that is said.
+        absent = any(checks.lacks_folders(experiment, stage) for stage in stages)
+        for stage in () if absent else experiment.stages.values():
             stands = partial(_stands, report, experiment, stage, processes, accept)
             report.attempt(stage.name, 'options', stands, 'they and the data are what they were when it began')
             if is_finished(stage):
                 report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
         for stage in stages:
-            bytes_, good = _inspect_stage(report, experiment, stage, seen)
+            bytes_, good = _inspect_stage(report, experiment, stage, seen, draws=not absent)
             needed += bytes_
             if dry_steps:
                 rehearsal = partial(rehearse, stage)
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
-            if dry_steps and good and stage.name not in dry_skip:
+            if dry_steps and good and not absent and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
                 trains = 'one iteration trains, one batch validates'
                 done = 'one batch of the set is made' if stage.generates_set else trains
@@ -174,8 +176,15 @@ def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int
     return [f"Stage '{stage.name}' goes on with accepted changes: {line}" for line in stands.changes]
 
 
-def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: set[str]) -> tuple[int, bool]:
-    """Everything but the dry step; the bytes the stage will write, and whether there was no error."""
+def _inspect_stage(
+    report: Report, experiment: Experiment, stage: Stage, seen: set[str], draws: bool
+) -> tuple[int, bool]:
+    """Everything but the dry step; the bytes the stage will write, and whether there was no error.
+
+    Args:
+        seen: sets that were looked at.
+        draws: whether sets may be looked at that a scheme has to make.
+    """
     nets: dict[str, nn.Module] = {}
     attempts = [
         ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
@@ -183,7 +192,8 @@ def _inspect_stage(report: Report, experiment: Experiment, stage: Stage, seen: s
     ]
     for phase, data in stage.options.sets.items():
         work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)
-        if work not in seen:  # stages share sets through the common part
+        drawn = any('://' in root for root in checks.roots(data.block))
+        if work not in seen and (draws or not drawn):  # stages share sets through the common part
             seen.add(work)
             attempts.append((f'data {phase}', partial(checks.data, experiment, stage, phase), 'every image is good'))
     attempts += [

@@ -18,6 +18,8 @@ Sizes = npt.NDArray[np.int32]
 
 #: Images that are handed to the threads together; each costs memory until it is done.
 _AT_ONCE = 4096
+#: Faulty images that a message tells of.
+_TOLD = 5
 
 
 def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads: int | None = None) -> Sizes:
@@ -27,8 +29,8 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     lengths and times. What a manifest says of sizes and checksum is compared.
 
     Raises:
-        UserError: naming the first image, in key order, that does not decode or is smaller than ``min_size`` (height,
-            width), or a parsing map that is missing or of another size.
+        UserError: naming the images, in key order, that do not decode and the parsing maps that are missing or of
+            another size; else the first image smaller than ``min_size`` (height, width).
     """
     if len(store.parts) > 1:
         sizes = np.concatenate([verify(part, threads=threads) for part in store.parts])
@@ -72,18 +74,36 @@ def _spread(known: list[list[int]], count: int) -> Sizes:
 
 def _measure(store: Store, threads: int) -> Sizes:
     def measure(key: str) -> tuple[int, int]:
-        height, width = store.image(key).shape[:2]
-        if store.has_parsing and store.parsing(key).shape != (height, width):
-            raise UserError(f"The parsing map of '{store.where(key)}' is not of its image's size {width}x{height}.")
+        try:
+            height, width = store.image(key).shape[:2]
+            if store.has_parsing and store.parsing(key).shape != (height, width):
+                raise UserError(f"The parsing map of '{store.where(key)}' is not of its image's size {width}x{height}.")
+        except UserError as error:
+            faults.append((key, error))
+            return 0, 0
         return height, width
+
+    faults: list[tuple[str, UserError]] = []
 
     cv2.setNumThreads(0)
     with ThreadPoolExecutor(threads, thread_name_prefix='verify') as pool:
         starts = range(0, len(store), _AT_ONCE)
         found = [size for start in starts for size in pool.map(measure, store.keys[start : start + _AT_ONCE])]
+    if faults:
+        raise _joint(faults, len(store))
     sizes = np.array(found, np.int32).reshape(-1, 2)
     _compare(store, sizes)
     return sizes
+
+
+def _joint(faults: list[tuple[str, UserError]], count: int) -> UserError:
+    """One error of all faults, in key order; of many the first are told."""
+    errors = [error for _, error in sorted(faults, key=lambda fault: fault[0])]
+    if len(errors) == 1:
+        return errors[0]
+    more = f' … and {len(errors) - _TOLD} more.' if len(errors) > _TOLD else ''
+    told = ' '.join(str(error) for error in errors[:_TOLD])
+    return type(errors[0])(f'{len(errors)} of {count} images cannot be used. {told}{more}')
 
 
 def _compare(store: Store, sizes: Sizes) -> None:

@@ -262,3 +262,23 @@ def test_prepare(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == 2
     assert "'drawn' exists already" in capsys.readouterr().err
     assert 'exists already' in found(folder)['error']
+
+
+def test_no_file_is_lost_to_the_results_of_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('photo.png').write_bytes(b'\x89PNG')
+    Path('o.json').write_text('{"name": "x"}')
+    Path('old.json').write_text('{"figures": 1}')
+    for command, kept in (
+        (['list', 'metrics', '--json', 'photo.png'], 'photo.png'),
+        (['doctor', '-opt', 'o.json', '--json', './o.json'], 'o.json'),
+        (['infer', 'photo.png', '-o', 'out', '--json', 'photo.png'], 'photo.png'),
+    ):
+        before = Path(kept).read_bytes()
+        assert main(command) == 2
+        assert f'--json {kept}' in capsys.readouterr().err.replace('./', '')
+        assert Path(kept).read_bytes() == before
+    assert main(['list', 'metrics', '--json', 'old.json']) == 0
+    assert 'figures' not in json.loads(Path('old.json').read_text())

@@ -185,3 +185,14 @@ def test_other_sizes_are_refused(place: Path, capsys: pytest.CaptureFixture[str]
     assert main(['measure', 'sr', 'hr', '--csv', 'by_image.csv']) == 2
     assert "'b' has 8×8 pixels and its HR 'b' 16×16" in capsys.readouterr().err
     assert not Path('by_image.csv').exists()
+
+
+def test_a_table_is_replaced_and_nothing_else(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ['measure', 'sr', 'hr', '--metrics', 'psnr', '--csv']
+    assert [main([*command, 'by_image.csv']) for _ in range(2)] == [0, 0]
+    Path('notes.csv').write_text('mine,1\n')
+    capsys.readouterr()
+    assert main([*command, 'notes.csv']) == main([*command, 'hr']) == 2
+    said = capsys.readouterr().err
+    assert 'notes.csv: this file is there and holds no table of images' in said and 'hr: that is a folder' in said
+    assert Path('notes.csv').read_text() == 'mine,1\n'

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tiny
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
@@ -282,3 +283,18 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path, name: str) -> Non
     elsewhere.mkdir()
     (write_lmdb if name.endswith('.lmdb') else write_folder)(tmp_path / name, make_faces(2))
     assert {path.name for path in tmp_path.iterdir()} == {name, living.name, elsewhere.name}
+
+
+def test_every_image_that_cannot_be_used_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    folder = tiny.write_faces(tmp_path / 'faces', 9, 8)
+    for name in ('1', '4'):
+        (folder / f'{name}.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match=r'^2 of 9 images cannot be used\. .*1\.png.*4\.png.*') as told:
+        verify(open_store(folder))
+    assert 'more' not in str(told.value)
+    for name in range(9):
+        (folder / f'{name}.png').write_bytes(b'no image')
+    with pytest.raises(UserError, match=r'^9 of 9 images .*0\.png.*4\.png.* … and 4 more\.$') as told:
+        verify(open_store(folder))
+    assert '5.png' not in str(told.value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fsr_plugins.archs.prelu import PReLU
 from fsr_plugins.archs.recognition.base import Adapt, Recogniser
 from fsr_plugins.registry import ARCH_REGISTRY
 from fsr_plugins.weights import WeightFile
@@ -31,7 +32,7 @@ class ConvNorm(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(num_in, num_out, kernel, stride, padding, groups=groups, bias=False)
         self.bn = nn.BatchNorm2d(num_out)
-        self.prelu = nn.Identity() if linear else nn.PReLU(num_out)
+        self.prelu = nn.Identity() if linear else PReLU(num_out)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, num_in, H, W) to (N, num_out, H', W')."""
@@ -48,10 +49,10 @@ class Bottleneck(nn.Module):
         self.conv = nn.Sequential(
             nn.Conv2d(num_in, width, 1, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, width, 3, stride, 1, groups=width, bias=False),
             nn.BatchNorm2d(width),
-            nn.PReLU(width),
+            PReLU(width),
             nn.Conv2d(width, num_out, 1, bias=False),
             nn.BatchNorm2d(num_out),
         )

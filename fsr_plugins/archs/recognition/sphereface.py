@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fsr_plugins.archs.prelu import PReLU
 from fsr_plugins.archs.recognition.base import Adapt, Recogniser
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY
@@ -52,7 +53,7 @@ class SphereFace20(Recogniser):
             for layer in range(1, 2 * pairs + 2):
                 stride = 2 if layer == 1 else 1
                 setattr(self, f'conv{stage}_{layer}', nn.Conv2d(num_in, width, 3, stride, 1))
-                setattr(self, f'relu{stage}_{layer}', nn.PReLU(width))
+                setattr(self, f'relu{stage}_{layer}', PReLU(width))
                 num_in = width
         self.fc5 = nn.Linear(num_in * 7 * 6, self.embedding_size)
         self._initialise()

@@ -93,6 +93,8 @@ def read_bytes(path: Path | str) -> bytes:
         descriptor = os.open(path, _OPEN)
         try:
             status = os.fstat(descriptor)
+            if stat.S_ISDIR(status.st_mode):
+                raise UserError(f"'{shown(path)}' is a folder, and a file of an image is needed.")
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"'{shown(path)}' is no file of an image: remove it.")
             if status.st_size > MAX_BYTES:

@@ -18,7 +18,7 @@ from fsr_plugins.checkpoints.layout import (
     unwrapped,
 )
 from fsr_plugins.checkpoints.loading import about, described, load
-from fsr_plugins.checkpoints.meta import meta_in, meta_of, trained_on
+from fsr_plugins.checkpoints.meta import meta_in, meta_of, saw_crops_of_anything, trained_on
 from fsr_plugins.checkpoints.others import package_versions
 from fsr_plugins.checkpoints.reading import load_state, read_weights
 from fsr_plugins.checkpoints.tensors import all_finite, check_finite, not_finite, tensors_in
@@ -60,6 +60,7 @@ __all__ = [
     'read_weights',
     'resolved',
     'save_network',
+    'saw_crops_of_anything',
     'sketch',
     'state_in',
     'summary',

@@ -115,3 +115,15 @@ def trained_on(meta: Meta) -> TrainedOn:
         return {'size': (crop, crop), 'points': None}
     down, right = ((side - crop) / 2 for side in size)
     return {'size': (crop, crop), 'points': [(x - right, y - down) for x, y in points]}
+
+
+def saw_crops_of_anything(meta: Meta) -> bool:
+    """Whether a network was trained on random crops of which nothing says that they show a face each.
+
+    Such a network takes pictures of any size: its crops' is none of a face.
+    """
+    crop = (meta.get('sizes') or {}).get('train')
+    stores = (meta.get('manifests') or {}).get('train') or [{}]
+    whole = stores[0].get('size')
+    is_cut = crop is not None and (whole is None or tuple(whole) != (crop, crop))
+    return is_cut and trained_on(meta)['points'] is None

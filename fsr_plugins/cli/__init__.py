@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from fsr_plugins.atomic import disk_error, is_disk_error
-from fsr_plugins.cli.commands import COMMANDS, Command, load_command, outside_commands, summaries
+from fsr_plugins.cli.commands import COMMANDS, GOES_ON, Command, load_command, outside_commands, summaries
 from fsr_plugins.cli.outcome import CommandOutcome, add_json, check_json
 from fsr_plugins.cli.plugins import load_named
 from fsr_plugins.cli.streams import (
@@ -39,10 +39,7 @@ if TYPE_CHECKING:
 __all__ = ['COMMANDS', 'CommandOutcome', 'main']
 
 
-_INTERRUPTED = (
-    'fsr: error: ended at once by Ctrl-C, without saving: only what was saved before is there. '
-    'Give the same command again to go on from that.'
-)
+_INTERRUPTED = 'fsr: error: ended at once by Ctrl-C, without saving: only what was saved before is there.'
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,16 +52,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')  # names of files need not be UTF-8
+    given = list(sys.argv[1:] if argv is None else argv)
     try:
         with ended_by_signals():
-            status = _run(list(sys.argv[1:] if argv is None else argv))
+            status = _run(given)
     except SystemExit as end:  # argparse: help, or wrong arguments
         status = end.code if isinstance(end.code, int) else 0
     except KeyboardInterrupt:
         # One more must not end what ends already, with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         if os.environ.get('RANK', '0') == '0':
-            say(_INTERRUPTED)
+            say(f'{_INTERRUPTED} {GOES_ON.get(_chosen(given), "")}'.rstrip())
         status = 128 + signal.SIGINT
     except Ended as end:
         say(f'fsr: ended by {signal.Signals(end.number).name}.')
@@ -131,6 +129,11 @@ class _Parser(argparse.ArgumentParser):
         print(self.format_help(), end='', file=file)
 
 
+def _chosen(argv: Sequence[str]) -> str:
+    """The name of the command that is given, if one is."""
+    return next((argument for argument in argv if not argument.startswith('-')), '')
+
+
 def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     parser = _Parser(
         prog='fsr',
@@ -140,7 +143,7 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
     )
     parser.add_argument('--version', action='version', version=f'fsr_plugins {__version__}')
     parsers = parser.add_subparsers(dest='command', metavar='COMMAND', required=True)
-    chosen = next((argument for argument in argv if not argument.startswith('-')), '')
+    chosen = _chosen(argv)
     outside = outside_commands()
     command: Command | None = None
     for name, summary in summaries(outside).items():

@@ -31,6 +31,12 @@ COMMANDS = {
     'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
 }
 
+#: What goes on with what was done before Ctrl-C; other commands begin anew.
+GOES_ON = {
+    **dict.fromkeys(('train', 'oneshot', 'bench'), 'Give the same command again to go on from that.'),
+    'infer': 'With --skip-existing the same command leaves out what is done, and goes on with what was begun of clips.',
+}
+
 ENTRY_POINT_GROUP = 'fsr_plugins.commands'
 
 

@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """A checkpoint, pictures and a folder for the results."""
     parser.add_argument(
         'inputs', type=given_path, nargs='+', metavar='IMAGE',
-        help='images, clips (MP4, MOV, Matroska, AVI …), folders of them, or prepared sets',
+        help='images, clips (MP4, MOV, Matroska, AVI …), or folders of them, also prepared ones (no LMDB)',
     )  # fmt: skip
     add_checkpoint(parser, default='face_x4_blind')
     parser.add_argument('-o', '--output', type=given_path, required=True, metavar='DIR', help='folder for the results')
@@ -176,6 +176,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.images import shown
     from fsr_plugins.restore.inputs import Naming
     from fsr_plugins.restore.option_names import option_of
+    from fsr_plugins.restore.reporting import failures
     from fsr_plugins.restore.restorers import Photographs
     from fsr_plugins.restore.run import RestoreRequest, restore
 
@@ -186,9 +187,10 @@ def run(arguments: Namespace) -> CommandOutcome:
     if arguments.photographs and arguments.fit:
         raise UserError('--fit is for pictures that are faces; those in --photographs are fitted anyway: leave it out.')
     mode: Mode = 'photograph' if arguments.photographs else 'face' if arguments.aligned or arguments.fit else 'auto'
-    if given and mode == 'face':
+    for_photographs = [*given, *(['save_faces'] if arguments.save_faces is not None else [])]
+    if for_photographs and mode == 'face':
         raise UserError(
-            f'{option_of(next(iter(given)))} is for photographs, and every picture is a face by --aligned or --fit: '
+            f'{option_of(for_photographs[0])} is for photographs, and every picture is a face by --aligned or --fit: '
             'leave one of them out.'
         )
     found = restore(
@@ -219,14 +221,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     print(f'{arguments.output}: {counted}{many(len(found["pictures"]), "picture")} in {found["seconds"]} s{of_them}')
     if not found['failed']:
         return CommandOutcome(found)
-    reasons: dict[str, list[str]] = {}
-    for source, why in found['failed'].items():
-        reasons.setdefault(why, []).append(source)
-    which = '\n'.join(
-        f'- {why}' if shown(of[0]) in why else f"- {why} ({many(len(of), 'picture')}, '{shown(of[0])}' is one)"
-        for why, of in reasons.items()
-    )
     done = f'{counted}{many(len(found["pictures"]), "picture")} done'
-    found['error'] = f'{done}, {len(found["failed"])} failed:\n{which}'
+    found['error'] = f'{done}, {failures(found["failed"])}'
     print(f'fsr: error: {found["error"]}', file=sys.stderr)
     return CommandOutcome(found, 2)

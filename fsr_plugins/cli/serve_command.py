@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
+from fsr_plugins.cli.streams import say
+from fsr_plugins.errors import Interrupted
 
 EXAMPLE = """fsr serve
          fsr serve -c face_x4_blind experiments/tsnet/joint/models/net_s_latest.pth --port 8000"""
@@ -36,13 +38,16 @@ def run(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.restore.restorers import Photographs
 
     logs.set_up(True)
-    serve(
-        PageRequest(
-            arguments.checkpoint,
-            arguments.host,
-            arguments.port,
-            arguments.device,
-            Photographs(detector=arguments.detector, weights=arguments.detector_weights),
-        )
+    request = PageRequest(
+        arguments.checkpoint,
+        arguments.host,
+        arguments.port,
+        arguments.device,
+        Photographs(detector=arguments.detector, weights=arguments.detector_weights),
     )
+    try:
+        serve(request)
+    except Interrupted as end:  # the usual end
+        say(f'fsr: {end}')
+        return CommandOutcome({}, end.status)
     return CommandOutcome()

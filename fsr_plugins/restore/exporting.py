@@ -142,7 +142,7 @@ def export(request: ExportRequest) -> Json:
     """
     form = _format(request)
     network = FaceNetwork.open(request.checkpoint, torch.device('cpu'), request.param_key)
-    size = request.size or network.known_size()
+    size = request.size or network.crop or network.known_size()
     check_size(size)
     network([np.zeros((*size, 3), np.uint8)])  # ends with its message if it does not enlarge such faces
     assert isinstance(network.net, nn.Module)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass, fields, replace
+from numbers import Integral, Real
 
 import numpy as np
 from typing_extensions import Self
@@ -10,11 +12,20 @@ from typing_extensions import Self
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
 from fsr_plugins.restore.network import GAINS
+from fsr_plugins.restore.option_names import option_of
 
 #: A face begins to fade into the untouched one at this share of the size from which on it is left alone.
 _FROM = 0.8
 #: A face is restored in full from this many times the size on below which it is left alone.
 _UP_TO = 1.25
+#: By the type of an option, what its value is an instance of, and how that is called.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    'float': ((Real,), 'a number'),
+    'int': ((Integral,), 'a whole number'),
+    'bool': ((bool, np.bool_), 'True or False'),
+    'str': ((str,), 'text'),
+    'Path': ((str, os.PathLike), 'a path'),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,8 @@ class FaceChoice:
     only_largest: bool = False
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_kind(field.name, str(field.type), getattr(self, field.name))
         if self.most is not None and not self.most > 0:
             raise UserError(f'--most {self.most}: more than 0 is needed.')
         if self.least is not None and not 0 <= self.least < np.inf:
@@ -116,6 +129,19 @@ class FaceChoice:
         small = (reduction - least) / ((_UP_TO - 1) * least) if least > 0 else 1.0
         share = float(np.clip(min(large, small), 0, 1))
         return share * share * (3 - 2 * share)
+
+
+def _check_kind(name: str, kind: str, value: object) -> None:
+    """Refuses a value of another type than an option's.
+
+    Args:
+        kind: as annotated, ``float | None``, say.
+    """
+    first, *others = kind.split(' | ')
+    classes, wanted = _KINDS[first]
+    is_right = isinstance(value, classes) and (first == 'bool' or not isinstance(value, bool))
+    if not is_right and not (value is None and 'None' in others):
+        raise UserError(f'{option_of(name)} {value!r}: {wanted} is needed.')
 
 
 def box_side(face: Detection) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +49,8 @@ def opened(picture: object, what: str) -> Opened:
         UserError: it is of no such kind, has floats outside [0, 1], or its file cannot be read.
     """
     if isinstance(picture, (str, Path)):
+        if os.path.isdir(picture):
+            raise UserError(f"'{shown(picture)}' is a folder: give its images, one by one or as a list.")
         data = read_bytes(picture)
         rgb, extras = decode(data, shown(picture), look_at(data, shown(picture)).alpha)
         return Opened(rgb, extras.alpha, _to_pillow)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fsr_plugins.checkpoints import load, meta_of, trained_on
+from fsr_plugins.checkpoints import load, meta_of, saw_crops_of_anything, trained_on
 from fsr_plugins.config.problems import explained
 from fsr_plugins.degradations.bicubic import imresize_uint8
 from fsr_plugins.errors import UserError
@@ -42,6 +42,7 @@ class FaceNetwork:
         scale: how many times it enlarges.
         size: height and width of the LR faces that it takes; None where that is not known.
         size_given: whether ``size`` was asked for; otherwise the network was trained with it.
+        crop: height and width of LR in its training, where that were random crops and no faces.
         gains: the smallest and the largest faces of a photograph that gain, as shares of LR.
         points: float32 (5, 2), where their points lie on average, in pixels of LR; None where that is not known.
         device: where it runs.
@@ -57,9 +58,10 @@ class FaceNetwork:
     size_given: bool = False
     batch_size: int | None = None
     gains: tuple[float, float] = GAINS
+    crop: tuple[int, int] | None = None
 
     @classmethod
-    def open(cls, path: str | Path, device: torch.device, param_key: str | None = None) -> FaceNetwork:
+    def open(cls, path: str | Path, device: torch.device | str = 'cpu', param_key: str | None = None) -> FaceNetwork:
         """The network of a checkpoint of this toolkit, or of another program's; see :func:`fsr_plugins.load`.
 
         Args:
@@ -68,6 +70,7 @@ class FaceNetwork:
         Raises:
             UserError: see :func:`fsr_plugins.load`; or the file does not say the scale.
         """
+        device = torch.device(device)
         net = load(path, param_key=param_key)
         meta = meta_of(net)
         scale = meta.get('scale')
@@ -82,6 +85,8 @@ class FaceNetwork:
         size = hr[0] // scale, hr[1] // scale
         if min(size) < 1:
             raise UserError(f"'{path}' says that its network enlarges {scale} times, to no more than {hr[0]}×{hr[1]}.")
+        if saw_crops_of_anything(meta):
+            return cls(net.to(device), scale, device=device, name=f"'{path}'", gains=gains, crop=size)
         placed = None if points is None else scale_back(np.array(points, np.float32), (hr[0], hr[1]), size)
         if placed is None and meta.get('aligned') == 'ffhq' and size[0] == size[1]:
             placed = ffhq_template(size[0]).numpy()

@@ -30,6 +30,8 @@ _WRITTEN: dict[str, tuple[str, dict[str, bytes | int]]] = {
 NO_ALPHA = frozenset({'.jpg', '.jpeg'})
 #: Longest side of a WebP and a JPEG.
 _LONGEST = {'WEBP': 16383, 'JPEG': 65500}
+#: Pillow's names of kinds that hold several pictures.
+_OF_SEVERAL = frozenset({'GIF', 'PNG', 'TIFF', 'WEBP'})
 _ORIENTATION, _MORE, _WIDTH, _HEIGHT = 0x0112, 0x8769, 0xA002, 0xA003
 #: Tags of a TIFF that say how its pixels are stored, in strips or tiles; of another file they are wrong.
 _LAYOUT = (
@@ -48,11 +50,13 @@ class Extras(NamedTuple):
         alpha: uint8 (H, W), turned as Exif says, or None.
         exif: Pillow's, without the orientation, which the pixels have already; None where there is none.
         profile: the colour profile of RGB, or None.
+        more: how many frames of an animation, or pages, follow the picture in its file; None: no other.
     """
 
     alpha: Image | None = None
     exif: PILImage.Exif | None = None
     profile: bytes | None = None
+    more: int | None = None
 
 
 def decode(data: bytes, what: str, has_alpha: bool) -> tuple[Image, Extras]:
@@ -87,7 +91,17 @@ def _extras(data: bytes, has_alpha: bool, size: tuple[int, ...]) -> Extras:
         for tag in (_ORIENTATION, *(_LAYOUT if image.format == 'TIFF' else ())):
             if tag in exif:
                 del exif[tag]
-        return Extras(alpha, exif if len(exif) else None, profile)
+        return Extras(alpha, exif if len(exif) else None, profile, _more(image) or None)
+
+
+def _more(image: PILImage.Image) -> int:
+    """How many frames or pages a file has beside its first; a JPEG's are smaller views of the same."""
+    if image.format not in _OF_SEVERAL:
+        return 0
+    try:
+        return getattr(image, 'n_frames', 1) - 1
+    except Exception:  # those behind the first are not decoded, and may be damaged
+        return 1
 
 
 def encode(image: Image, extras: Extras, suffix: str) -> bytes:
@@ -99,7 +113,7 @@ def encode(image: Image, extras: Extras, suffix: str) -> bytes:
         suffix: of the file, one that :func:`suffix_of` gives.
     """
     kind, how = _WRITTEN[suffix.lower()]
-    if kind == 'PNG' and all(each is None for each in extras):
+    if kind == 'PNG' and all(each is None for each in (extras.alpha, extras.exif, extras.profile)):
         return encode_png(image)
     if extras.alpha is not None and suffix.lower() not in NO_ALPHA:
         image = np.dstack([image, enlarged_alpha(extras.alpha, image.shape)])

@@ -82,6 +82,11 @@ class Restorer:
     def __init__(self, network: FaceNetwork, mode: Mode = 'auto', photographs: Photographs | None = None) -> None:
         if mode not in ('auto', 'face', 'photograph'):
             raise UserError(f"mode '{mode}': 'auto', 'face' or 'photograph' is needed.")
+        if photographs is not None and not isinstance(photographs, Photographs):
+            raise UserError(
+                f"'photographs' is {type(photographs).__name__}: fsr_plugins.restore.Photographs(…) is needed, with "
+                'the same names.'
+            )
         self.network = network
         self._enlarger = enlarger(network, mode, photographs or Photographs(), network.size is not None)
 

@@ -93,13 +93,13 @@ class Photographs(FaceChoice):
     seam_weights: Path | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         # Either is opened with the first photograph, which may come late.
         check_names(self.detector, self.seam)
         if self.seam is None and self.seam_weights is not None:
             raise UserError('--seam-weights without --seam: name what the weights are of.')
         if self.enlarge is not None and self.enlarge < 1:
             raise UserError(f'--enlarge {self.enlarge}: at least 1 is needed.')
-        super().__post_init__()
 
 
 class AlignedFaces:
@@ -271,7 +271,8 @@ def points_in_lr(network: FaceNetwork, like: str | None) -> Floats:
         if network.points is None:
             raise UserError(
                 f'{network.name} does not say where the points of its training faces lay: give --like with a set whose '
-                'faces are cut out as these were and have landmarks, or --like ffhq.'
+                'faces are cut out as these were and have landmarks, or --like ffhq; or --aligned, if every picture is '
+                'a face.'
             )
         return network.points
     if like == 'ffhq':

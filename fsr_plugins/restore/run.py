@@ -22,11 +22,11 @@ from fsr_plugins.restore.inputs import Naming, find_results
 from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import NO_ALPHA, Extras, decode, encode, unfit
+from fsr_plugins.restore.reporting import progress, warn_of_clips, warn_of_losses
 from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
 from fsr_plugins.restore.saved_faces import SavedFaces
-from fsr_plugins.restore.video.kinds import Divided, divided
+from fsr_plugins.restore.video.kinds import Divided, divided, is_clip
 from fsr_plugins.restore.video.run import ClipJobs, restore_clips
-from fsr_plugins.wording import many
 
 logger = logging.getLogger(__name__)
 
@@ -83,8 +83,8 @@ def restore(request: RestoreRequest) -> Json:
 
     Returns:
         ``{"checkpoint", "pictures": {input: {"result", "alpha": "dropped" (if it had alpha that its result cannot
-        have), "faces" (of a photograph), "enlarged" (of it)}}, "clips": {input: see
-        :func:`~fsr_plugins.restore.video.run.restore_clips`}, "failed": {input: why}, "left_out": {folder:
+        have), "frames_left_out" (of an animation), "faces" (of a photograph), "enlarged" (of it)}}, "clips": {input:
+        see :func:`~fsr_plugins.restore.video.run.restore_clips`}, "failed": {input: why}, "left_out": {folder:
         {"other_kinds", "folders"}}, "skipped", "seconds"}``.
 
     Raises:
@@ -107,11 +107,13 @@ def restore(request: RestoreRequest) -> Json:
     )
     every = divided(wanted.results, request.naming.frames)
     todo = every.not_done() if request.skip_existing else every
+    warn_of_clips(every, request.naming.extension, request.save_faces is not None)
     started = time.perf_counter()
     # First: how the network is run is settled by clips, not by whatever pictures come before.
     clips, failed = _clips(request, todo, network)
     failed |= wanted.failed
-    before = len(failed)
+    clips_failed = len(failed) - sum(not is_clip(source) for source in wanted.failed)
+    count = len(todo.pictures) + len(failed) - clips_failed
     pictures: Json = {}
     if every.pictures:
         working = enlarger(network, request.mode, request.photographs, request.fit)
@@ -122,8 +124,10 @@ def restore(request: RestoreRequest) -> Json:
                 done, wrong = _work_on(group, request, working, every.pictures, pool)
                 pictures |= done
                 failed |= wrong
-                _progress(pictures, len(todo.pictures), len(failed) - before, time.perf_counter() - started)
-    _warn(pictures)
+                progress(pictures, count, len(failed) - clips_failed, time.perf_counter() - started)
+    warn_of_losses(pictures)
+    if request.save_faces is not None and pictures and not any('faces' in about for about in pictures.values()):
+        logger.warning('--save-faces has no effect: no picture is a photograph in which faces were looked for.')
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,
@@ -213,32 +217,9 @@ def _write(request: RestoreRequest, job: _Job) -> str | None:
 
 def _about(job: _Job) -> Json:
     dropped = job.extras.alpha is not None and job.file.suffix.lower() in NO_ALPHA
-    return {'result': str(job.file), **({'alpha': 'dropped'} if dropped else {}), **job.made.about}
-
-
-def _progress(pictures: Json, todo: int, not_done: int, seconds: float) -> None:
-    faces = sum(len(about['faces']) if 'faces' in about else 1 for about in pictures.values())
-    more = f', {not_done} cannot be done' if not_done else ''
-    seconds = max(seconds, 1e-3)
-    logger.info(
-        '%d of %d pictures%s; %.1f pictures/s, %.1f faces/s',
-        len(pictures), todo, more, len(pictures) / seconds, faces / seconds,
-    )  # fmt: skip
-
-
-def _warn(pictures: Json) -> None:
-    """Says what was lost, and where nothing was found."""
-    opaque = [source for source, about in pictures.items() if 'alpha' in about]
-    if opaque:
-        logger.warning(
-            'Alpha of %s was dropped, for a JPEG has none: what it hid shows (%s is one).',
-            many(len(opaque), 'picture'),
-            shown(opaque[0]),
-        )
-    bare = [source for source, about in pictures.items() if about.get('faces') == []]
-    if bare:
-        among = many(len(pictures), 'picture')
-        logger.warning('0 faces were found in %d of %s (%s is one).', len(bare), among, shown(bare[0]))
+    said = {'alpha': 'dropped'} if dropped else {}
+    more = {} if job.extras.more is None else {'frames_left_out': job.extras.more}
+    return {'result': str(job.file), **said, **more, **job.made.about}
 
 
 class _Encoded(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fsr_plugins.checkpoints import trained_on
+from fsr_plugins.checkpoints import saw_crops_of_anything, trained_on
 
 POINTS = [[20.0, 30.0], [50.0, 30.0], [35.0, 45.0], [25.0, 60.0], [45.0, 60.0]]
 
@@ -34,3 +34,21 @@ def test_a_crop_moved_by_much_has_none(size: tuple[int, int] | None) -> None:
 def test_no_points_stay_none() -> None:
     assert trained_on(meta(64, (72, 72), None)) == {'size': (64, 64), 'points': None}
     assert trained_on({}) == {'size': None, 'points': None}  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize(
+    ('crop', 'size', 'points', 'is_so'),
+    [
+        (16, (32, 32), None, True),
+        (16, None, None, True),
+        (16, (32, 32), POINTS, True),  # which the crops do not show, or anywhere
+        (64, (72, 68), POINTS, False),
+        (64, (64, 64), None, False),
+        (None, (64, 64), None, False),
+        (None, None, None, False),
+    ],
+)
+def test_crops_that_need_not_show_a_face(
+    crop: int | None, size: tuple[int, int] | None, points: list[list[float]] | None, is_so: bool
+) -> None:
+    assert saw_crops_of_anything(meta(crop, size, points)) == is_so

@@ -11,7 +11,7 @@ import pytest
 import tiny
 
 import fsr_plugins
-from fsr_plugins import pipeline
+from fsr_plugins import cli, pipeline
 from fsr_plugins.cli import COMMANDS, main
 from fsr_plugins.cli.streams import Ended
 from fsr_plugins.errors import Interrupted, RunError, UserError
@@ -120,6 +120,29 @@ def test_status(
     assert said.startswith(printed) and len(said.splitlines()) == 1
     if isinstance(error, Exception):
         assert found(folder) == {'error': str(error)}
+
+
+@pytest.mark.parametrize(
+    ('command', 'end'),
+    [
+        ('train', 'is there. Give the same command again to go on from that.\n'),
+        ('infer', 'is there. With --skip-existing the same command leaves out what is done, and goes on with what was '
+                  'begun of clips.\n'),
+        ('export', 'only what was saved before is there.\n'),
+        ('measure', 'only what was saved before is there.\n'),
+    ],
+)  # fmt: skip
+def test_ctrl_c_promises_what_the_command_does(
+    command: str, end: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(argv: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, '_run', run)
+    handler = signal.getsignal(signal.SIGINT)
+    assert main([command, '--json', 'found.json']) == 130
+    signal.signal(signal.SIGINT, handler)
+    assert capsys.readouterr().err.endswith(end)
 
 
 def test_a_defect_keeps_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,8 @@ import pytest
 from page_server import PageServer, encoded, photograph, picture
 
 from fsr_plugins.cli import main
+from fsr_plugins.errors import Interrupted
+from fsr_plugins.restore import page as page_room
 from fsr_plugins.restore.page import folder as rooms
 from fsr_plugins.restore.page import server
 from fsr_plugins.restore.page.worker import Worker
@@ -65,7 +67,17 @@ def test_a_signal_ends_it_within_its_work(tmp_path: Path, number: int, status: i
         assert list((tmp_path / 'tmp').iterdir()) == []
         said = page.said()
         assert 'Traceback' not in said and 'terminate' not in said
-        assert ('fsr: error: The page was ended by Ctrl-C; its files are removed.' in said) == (number == signal.SIGINT)
+        assert ('fsr: The page was ended by Ctrl-C; its files are removed.' in said) == (number == signal.SIGINT)
+        assert 'error' not in said
+
+
+def test_ctrl_c_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def serve(request: object) -> None:
+        raise Interrupted('The page was ended by Ctrl-C; its files are removed.', signal.SIGINT)
+
+    monkeypatch.setattr(page_room, 'serve', serve)
+    assert main(['serve', '--port', '0']) == 130
+    assert capsys.readouterr().err == 'fsr: The page was ended by Ctrl-C; its files are removed.\n'
 
 
 def test_old_files_are_removed_and_young_ones_kept(tmp_path: Path) -> None:

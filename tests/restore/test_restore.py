@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from PIL import Image as PILImage
 from prepared import picture, png, written
 
 import fsr_plugins
@@ -51,11 +52,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def write_checkpoint(file: Path, stores: Sequence[dict[str, object]]) -> None:
+def write_checkpoint(file: Path, stores: Sequence[dict[str, object]], crop: int | None = None) -> None:
     torch.manual_seed(0)
     net = build_network(tiny.EDSR)
     meta = describe('net_g', tiny.EDSR, 4, read_settings(tiny.options()).training({'train': list(stores)}))
-    meta['sizes'] = {}
+    meta['sizes'] = {} if crop is None else {'train': crop}
     save_network(file, {'params': net}, meta)
 
 
@@ -113,6 +114,28 @@ def test_a_size_that_is_asked_for_is_not_called_the_trainings(
     assert f"- 'tall/a.png' is {sides[1]}×{sides[0]} (height × width), --size says {sides[0]}×{sides[1]}: " in error
     assert 'trained' not in error and f'--size {sides[1]} {sides[0]} ' in error
     assert os.listdir('out') == ['b.png']
+
+
+def test_the_help_asks_for_no_lmdb(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['infer', '--help']) == 0
+    said = ' '.join(capsys.readouterr().out.split())
+    assert 'folders of them, also prepared ones (no LMDB)' in said and 'prepared sets' not in said
+
+
+@pytest.mark.parametrize('store', [{'size': [32, 32]}, {}])
+def test_a_network_of_random_crops_enlarges_pictures_as_a_whole(folder: Path, store: dict[str, object]) -> None:
+    write_checkpoint(folder / 'crops.pth', [store], crop=16)
+    written(folder / 'own', {'small.png': png(picture(7, 8, 8)), 'large.png': png(picture(8, 30, 20))})
+    assert main(['infer', 'own', '-c', 'crops.pth', '-o', 'whole']) == 0
+    sizes = [read_image(f'whole/{name}.png').shape for name in ('small', 'large')]
+    assert sizes == [(32, 32, 3), (120, 80, 3)]
+
+
+def test_where_points_are_not_known_all_ways_out_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(folder / 'net.pth', [{'size': [32, 32]}])
+    written(folder / 'own', {'large.png': png(picture(8, 30, 20))})
+    error = refused(capsys, 'own')
+    assert '--like ffhq' in error and '--aligned' in error
 
 
 def test_what_is_not_done_is_not_counted_as_done(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,6 +288,36 @@ def test_what_infer_leaves_out_or_drops_is_said(folder: Path, capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert "'mixed/c.gif'" not in printed and 'c.gif' in printed and 'Alpha of 1 picture was dropped' in printed
     assert "1 folder in it ('deep' is one; --recursive takes them)" in printed
+
+
+@pytest.mark.parametrize('suffix', ['webp', 'png', 'gif', 'tiff'])
+def test_frames_behind_the_first_are_said(folder: Path, capsys: pytest.CaptureFixture[str], suffix: str) -> None:
+    first, *more = (PILImage.fromarray(picture(number, 8, 8)) for number in range(3))
+    first.save(f'moving.{suffix}', save_all=True, append_images=more)
+    assert main(['infer', f'moving.{suffix}', 'lr', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 0
+    printed = capsys.readouterr().out
+    assert f'Of 1 picture with several frames or pages the first alone was enlarged (moving.{suffix} is one, of 3)' in (
+        printed
+    )
+    found = json.loads(Path('found.json').read_text())['pictures']
+    assert found[f'moving.{suffix}']['frames_left_out'] == 2 and 'frames_left_out' not in found['lr/0.png']
+
+
+def test_faces_that_are_not_saved_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert '--save-faces is for photographs' in refused(capsys, 'lr', '--aligned', '--save-faces', 'faces')
+    assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out', '--save-faces', 'faces']) == 0
+    assert '--save-faces has no effect' in capsys.readouterr().out and not Path('faces').exists()
+
+
+def test_one_reason_of_many_pictures_is_said_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(folder / 'five', {f'{number}.png': png(picture(number, 16, 16)) for number in range(5)})
+    assert refused(capsys, 'five', '--aligned').count('\n- ') == 5
+    written(folder / 'seven', {f'{number}.png': png(picture(number, 16, 16)) for number in range(7)})
+    written(folder / 'seven', {'wide.png': png(picture(8, 16, 24)), 'right.png': png(picture(9, 8, 8))})
+    error = refused(capsys, 'seven', '--aligned')
+    assert '1 picture done, 8 failed' in error and error.count('\n- ') == 2
+    assert "- 'seven/0.png' is 16×16" in error and '(and 6 others likewise; --json FILE names all)' in error
+    assert "- 'seven/wide.png' is 16×24" in error
 
 
 def test_no_more_is_decoded_than_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

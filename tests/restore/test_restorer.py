@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +17,7 @@ from test_restore import write_checkpoint
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection
-from fsr_plugins.restore import FaceReport, Photographs, Restorer, restorers
-from fsr_plugins.restore.network import FaceNetwork
+from fsr_plugins.restore import FaceNetwork, FaceReport, Photographs, Restorer, restorers
 
 POINTS = np.array([[2.1, 2.6], [4.9, 2.6], [3.5, 4.1], [2.4, 5.6], [4.6, 5.6]], np.float32)
 
@@ -197,3 +197,34 @@ def test_by_a_checkpoint(tmp_path: Path) -> None:
         restore(picture(0, 40, 40))
     with pytest.raises(UserError, match='--batch-size 0'):
         Restorer.open(tmp_path / 'net.pth', batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ('given', 'said'),
+    [
+        ({'strength': '0.5'}, r"--strength '0.5': a number is needed"),
+        ({'most': True}, r'--most True: a number is needed'),
+        ({'smallest': None}, r'--min-face None: a number is needed'),
+        ({'enlarge': 2.5}, r'--enlarge 2.5: a whole number is needed'),
+        ({'detector': ['mtcnn']}, r"--detector \['mtcnn'\]: text is needed"),
+        ({'weights': 3}, r'--detector-weights 3: a path is needed'),
+        ({'only_largest': 'no'}, r"--only-largest 'no': True or False is needed"),
+    ],
+)
+def test_options_of_another_type(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Photographs(**given)
+
+
+def test_what_is_no_options_or_no_picture(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"'photographs' is dict: fsr_plugins.restore.Photographs\(…\) is needed"):
+        Restorer(network(), photographs={'strength': 0.5})  # type: ignore[arg-type]
+    with pytest.raises(UserError, match='is a folder: give its images') as refused:
+        Restorer(network())(tmp_path)
+    assert 'remove' not in str(refused.value)
+
+
+def test_the_bare_network(tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / 'net.pth', [{'size': [32, 32]}])
+    larger = FaceNetwork.open(tmp_path / 'net.pth')([picture(3, 8, 8)])
+    assert [face.shape for face in larger] == [(32, 32, 3)]

@@ -202,3 +202,13 @@ def test_flicker_is_the_mean_change_beside_that_of_bicubic() -> None:
     flicker.add(3, {1: (grey[3], grey[3])})  # a frame is missing: no pair
     assert figures(flicker.sums) == {'restored': 3.0, 'bicubic': 1.0, 'ratio': 3.0, 'pairs': 1}
     assert figures(np.zeros(3)) is None
+
+
+def test_options_without_effect_on_a_clip_are_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clip(folder / 'a.mp4', [frame(number) for number in range(3)])
+    assert infer(clip.name, '--ext', 'jpg', '--save-faces', 'faces') == 0
+    said = capsys.readouterr().out
+    assert "--ext jpg has no effect on clips: 'a.mp4' becomes 'out/a.mp4'" in said
+    assert '--save-faces has no effect on clips' in said
+    assert infer(clip.name, '--ext', 'same', out='again') == 0
+    assert 'has no effect' not in capsys.readouterr().out

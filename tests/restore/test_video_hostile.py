@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_the_others_of_a_folder_are_done(folder: Path, capsys: pytest.CaptureFix
     clip(folder, 'in/a.mp4')
     assert main(['infer', 'in', '-c', 'net.pth', '-o', 'out']) == 2
     printed = capsys.readouterr()
-    assert '1 clip and 1 picture done, 1 failed' in printed.err and "'in/b.mp4' cannot be read" in printed.err
+    assert '1 clip and 1 picture done, 1 clip failed' in printed.err and "'in/b.mp4' cannot be read" in printed.err
     assert sorted(os.listdir('out')) == ['a.mp4', 'face.png']
 
 
@@ -130,3 +131,38 @@ def test_a_pipe_does_not_hold_it_up(folder: Path, capsys: pytest.CaptureFixture[
     capsys.readouterr()
     assert main(['infer', '.', '-c', 'net.pth', '-o', 'out']) == 2
     assert 'is no file of a clip' in capsys.readouterr().err
+
+
+def test_pictures_and_clips_that_failed_are_counted_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long = 'a' * 249
+    pictures = {'face.png': png(picture(0, 8, 8)), 'no.png': b'no picture', f'{long}.png': png(picture(1, 8, 8))}
+    written(folder / 'in', {**pictures, 'b.mp4': b'nothing'})
+    assert main(['infer', 'in', '-c', 'net.pth', '-o', 'out', '--suffix', '_x4']) == 2
+    printed = capsys.readouterr()
+    assert '1 of 3 pictures, 2 cannot be done' in printed.out
+    assert '1 picture done, 2 pictures and 1 clip failed' in printed.err and printed.err.count('\n- ') == 3
+
+
+@pytest.mark.parametrize('codec', ['libx264', 'mpeg4'])
+def test_a_damaged_clip_is_restored_with_a_warning(
+    folder: Path, capsys: pytest.CaptureFixture[str], codec: str
+) -> None:
+    import av
+
+    rng = np.random.default_rng(0)
+    file = write_clip(folder / 'a.mp4', [rng.integers(0, 256, (120, 160, 3), np.uint8) for _ in range(12)], codec=codec)
+    arguments = ['infer', 'a.mp4', '-c', 'net.pth', '--json', 'found.json']
+    assert main([*arguments, '-o', 'whole']) == 0
+    assert 'is damaged' not in capsys.readouterr().out
+    assert json.loads(Path('found.json').read_text())['clips']['a.mp4']['damaged'] == 0
+    with av.open(str(file)) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+    data = bytearray(file.read_bytes())
+    for start, size in places[4:7]:
+        for place in rng.integers(start + size // 2, start + size, 3):
+            data[place] ^= 0xFF
+    file.write_bytes(data)
+    assert main([*arguments, '-o', 'out']) == 0
+    damaged = json.loads(Path('found.json').read_text())['clips']['a.mp4']['damaged']
+    assert 1 <= damaged <= 4
+    assert f"'a.mp4' is damaged: FFmpeg met errors in {damaged} of its 12 frames" in capsys.readouterr().out

@@ -164,8 +164,30 @@ def _video(container: InputContainer, path: Path) -> VideoStream:
     raise UserError(f"'{shown(path)}' holds no video that can be read: name pictures and clips only.")
 
 
+def _decoded(container: InputContainer, stream: VideoStream) -> Iterator[tuple[VideoFrame, bool]]:
+    """The frames of a stream, each with whether FFmpeg met an error while it decoded it.
+
+    The H.264 decoder marks next to no damaged frame, and says each error in its log only.
+    """
+    import av
+
+    frames = container.decode(stream)
+    while True:
+        level, before = av.logging.get_level(), av.logging.get_last_error()[0]
+        # Errors are counted at whatever level is shown, but not where nothing is.
+        av.logging.set_level(av.logging.PANIC if level is None else level)
+        try:
+            frame = next(frames, None)
+        finally:
+            count = av.logging.get_last_error()[0]
+            av.logging.set_level(level)
+        if frame is None:
+            return
+        yield frame, frame.is_corrupt or count > before
+
+
 class Clip:
-    """A file of a clip.
+    """A file of a clip; ``damaged`` are the frames, of those decoded so far, at which errors were met.
 
     Raises:
         UserError: it cannot be read, holds no frame, or frames of a kind that is not taken.
@@ -173,6 +195,7 @@ class Clip:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.damaged: set[int] = set()
         with opened(path) as container, readable(path):
             stream = _video(container, path)
             first = next(container.decode(stream), None)
@@ -197,7 +220,9 @@ class Clip:
         number, last = 0, None
         with opened(self.path) as container, readable(self.path, 'be read to its end'):
             stream = _video(container, self.path)
-            for frame in container.decode(stream):
+            for frame, is_damaged in _decoded(container, stream):
+                if is_damaged:
+                    self.damaged.add(number)
                 if frame.pts is None or (last is not None and frame.pts <= last):
                     raise UserError(
                         f"'{shown(self.path)}': the time of frame {number} is not after that of the one before: write "

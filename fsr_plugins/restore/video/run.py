@@ -56,7 +56,7 @@ def restore_clips(jobs: ClipJobs) -> tuple[Record, Wrong]:
 
     Returns:
         by each clip or folder what :meth:`ClipRestorer.run` says, with ``result``, and of a file ``sounds``,
-        ``left_out`` and ``rotation``; and why others have no result.
+        ``left_out``, ``rotation`` and ``damaged``, the number of frames with errors; and why others have no result.
 
     Raises:
         RunError: a result cannot be written.
@@ -95,6 +95,14 @@ def _restored(place: Path, jobs: ClipJobs, faces: PhotographFaces, way: str | No
         parts.remove()
     if found.get('left_out'):
         logger.warning("'%s': left out are its streams of %s.", shown(place), ', '.join(found['left_out']))
+    if found.get('damaged'):
+        logger.warning(
+            "'%s' is damaged: FFmpeg met errors in %d of its %d frames, and these and those after them may look wrong; "
+            'give a whole copy.',
+            shown(place),
+            found['damaged'],
+            found['frames'],
+        )
     return found
 
 

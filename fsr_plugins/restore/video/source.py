@@ -111,7 +111,12 @@ class ClipFile:
     def about(self) -> Record:
         """See :class:`Source`."""
         header = self.clip.header
-        return {'sounds': list(header.sounds), 'left_out': list(header.left_out), 'rotation': header.rotation}
+        return {
+            'sounds': list(header.sounds),
+            'left_out': list(header.left_out),
+            'rotation': header.rotation,
+            'damaged': len(self.clip.damaged),
+        }
 
 
 class FrameFolder:

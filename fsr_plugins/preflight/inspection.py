@@ -188,7 +188,7 @@ def _inspect_stage(
     nets: dict[str, nn.Module] = {}
     attempts = [
         ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
-        ('scale', partial(checks.scale, stage), 'networks undo what the degradation does'),
+        ('scale', partial(checks.scale, stage), 'the degradation has no other'),
     ]
     for phase, data in stage.options.sets.items():
         work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)

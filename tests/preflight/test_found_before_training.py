@@ -174,14 +174,19 @@ def test_what_the_command_line_gives_is_no_line_of_the_file(folder: Path) -> Non
     assert message.startswith('--set path.pretrain_network_g=/nowhere.pth: key ')
 
 
-@pytest.mark.parametrize('val', [tiny.options()['val'], {'val_freq': 2}, None])
-def test_a_network_of_another_scale(folder: Path, val: dict[str, Any] | None) -> None:
-    """The losses of this training compare means only, so nothing else would notice."""
-    values = {**tiny.options(), 'val': val}
+@pytest.mark.parametrize('loss', ['L1Loss', 'FoundBeforeTrainingLoss'])
+@pytest.mark.parametrize('model', ['SupervisedModel', 'GANModel'])
+@pytest.mark.parametrize('val', [tiny.options()['val'], None])
+def test_a_network_of_another_scale(
+    folder: Path, val: dict[str, Any] | None, model: str, loss: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Before a loss is taken, which warns of other sizes or, comparing means only, does not notice them."""
+    values = {**tiny.options(), 'val': val, 'model_type': model}
     values['network_g']['upscale'] = 2
-    values['train']['pixel_opt'] = {'type': 'FoundBeforeTrainingLoss'}
+    values['train']['pixel_opt'] = {'type': loss}
     message = problem(folder, values)
-    assert any(words in message for words in ('makes 8×8 of 4×4', 'makes 12×12 of 6×6', 'got a result of 12×12'))
+    assert "o.yml:18: key 'network_g': net_g makes 2 times larger images (8×8 of 4×4), and 'scale' is 4: " in message
+    assert not [warning for warning in recwarn if 'target size' in str(warning.message)]
 
 
 def test_wandb_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,13 @@ def test_nan_in_the_dry_step(folder: Path) -> None:
     assert 'l_pix' in report.errors[0].message
 
 
+def test_a_perceptual_loss_that_gives_no_pair(folder: Path) -> None:
+    experiment = load(folder, tiny.options(), 'train.perceptual_opt={type: PreflightTestLoss}')
+    message = preflight.inspect(experiment, dry_steps=True).errors[0].message
+    assert "'train.perceptual_opt' must give a pair (perceptual, style)" in message
+    assert message.endswith('and gave a tensor of shape ().')
+
+
 def test_step_that_raises_names_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def step(self: SupervisedModel) -> None:
         raise RuntimeError('shapes differ')

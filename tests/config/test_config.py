@@ -302,6 +302,13 @@ def test_wrong_option(tmp_path: Path, key: str, value: Any, words: str) -> None:
     assert written[int(place) - 1].split(':')[0].strip() in around
 
 
+def test_a_missing_key_is_meant_before_others(tmp_path: Path) -> None:
+    values = tiny.options()
+    values['datasets']['train']['dataroot'] = values['datasets']['train'].pop('dataroot_gt')
+    with pytest.raises(UserError, match="'datasets.train.dataroot' is not known to .* Did you mean 'dataroot_gt'?"):
+        load(tmp_path, values)
+
+
 @pytest.mark.parametrize('key', ['scale', 'model_type', 'network_g', 'train', 'train.total_iter', 'train.optim_g'])
 def test_missing_option(tmp_path: Path, key: str) -> None:
     values = tiny.options()

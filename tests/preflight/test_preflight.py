@@ -197,7 +197,10 @@ def test_a_gan_without_a_discriminator_is_told(folder: Path) -> None:
     (message,) = messages(report, 'warning')
     assert "o.yml:30: key 'train.gan_opt' is not given: " in message and 'it trains as SupervisedModel' in message
     values['network_d'] = {'type': 'SRGANDiscriminator', 'num_feat': 2, 'input_size': 16, 'num_fc': 4}
-    values['train']['gan_opt'] = {'type': 'GANLoss', 'gan_type': 'vanilla'}
+    values['train'] |= {
+        'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla'},
+        'optim_d': {'type': 'Adam', 'lr': 1e-4},
+    }
     assert not messages(preflight.inspect(load(folder, values), dry_steps=False), 'warning')
 
 

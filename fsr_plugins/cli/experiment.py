@@ -69,6 +69,9 @@ def show_figures(
     named = {name: text for metrics in conventions.values() for name, text in metrics.items()}
     absent = {name: text for name, text in named.items() if text.startswith(ABSENT)}
     for name, nets in validation.items():
+        if not absent and not any(nets.values()):
+            Console().print(f"{name}: no figures; it has no HR, or 'val.metrics' none that does without.", markup=False)
+            continue
         table = Table(name, *nets)
         for metric in dict.fromkeys([*(metric for row in nets.values() for metric in row), *absent]):
             shown = '-' if metric in absent else None

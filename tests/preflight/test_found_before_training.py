@@ -225,6 +225,32 @@ def test_a_missing_file_of_basicsr(folder: Path, command: str, capfd: pytest.Cap
     assert 'Traceback' not in out + err
 
 
+@pytest.mark.parametrize('line', ['a.png', '', 'a.png, b.png, c.png'])
+def test_a_list_of_pairs_of_basicsr_with_no_pair_in_a_line(folder: Path, line: str) -> None:
+    (folder / 'pairs.txt').write_text(f'0.png, 1.png\n{line}\n2.png, 3.png\n')
+    block = {
+        'type': 'RealESRGANPairedDataset', 'dataroot_gt': 'faces', 'dataroot_lq': 'faces', 'meta_info': 'pairs.txt',
+        'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': False, 'batch_size_per_gpu': 2,
+    }  # fmt: skip
+    values = tiny.options()
+    values['datasets']['train'] = block
+    message = problem(folder, values)
+    assert f"The list 'pairs.txt' of 'meta_info', line 2: this is {line!r}, no pair of HR and LR" in message
+
+
+# ---- training states -------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_no_training_state(folder: Path) -> None:
+    torch.save({'params': build_network(tiny.EDSR).state_dict()}, folder / 'net.pth')
+    message = problem(folder, tiny.options(), 'path.resume_state=net.pth')
+    assert "net.pth is no training state of this toolkit, but a network's weights." in message
+    assert "'path.pretrain_network_<x>'" in message
+    torch.save({'what': torch.ones(1)}, folder / 'what.pth')
+    message = problem(folder, tiny.options(), 'path.resume_state=what.pth')
+    assert "what.pth is no training state of this toolkit: it lacks 'iter'." in message
+
+
 # ---- networks that no machine holds ----------------------------------------------------------------------------------
 
 

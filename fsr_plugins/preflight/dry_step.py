@@ -67,7 +67,7 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
             with make_train_loader(stage.options, World(), 0, False) as loader:
                 model.check_data(loader.dataset)
                 model.feed_data(_few(loader, 1))
-                check_scale(stage, model)
+                check_scale(stage, model, must_run=False)
                 if model.device.type == 'cpu':
                     _check_memory(stage, model, loader)
                 model.feed_data(next(iter(loader)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+from torch import Tensor
+
 from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
@@ -32,14 +34,15 @@ def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) 
     return to_come
 
 
-def check_scale(stage: Stage, model: FSRModel) -> None:
+def check_scale(stage: Stage, model: FSRModel, *, must_run: bool) -> None:
     """Compares the size of what the result makes of a training batch with ``scale``.
 
     Args:
         stage: where the options stand.
         model: with a batch fed.
+        must_run: whether it is an error if the result fails; else what comes after will tell better.
     Raises:
-        UserError: the result fails, or its images are of another size.
+        UserError: its images are of another size; or the result fails.
     """
     net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
     if net is None or model.lq is None:
@@ -48,8 +51,15 @@ def check_scale(stage: Stage, model: FSRModel) -> None:
     key = option_name(label) if label in stage.networks else 'scale'
     place = f"{stage.where((key,))}: key '{key}'"
     what = f"{place}: the result of stage '{stage.name}' cannot be made"
-    with explained(what), evaluating(net), model.precision.autocast():
-        sr = enlarge(net, model.lq)
+    try:
+        with explained(what), evaluating(net), model.precision.autocast():
+            sr = enlarge(net, model.lq)
+    except UserError:
+        if must_run:
+            raise
+        return
+    if not isinstance(sr, Tensor):
+        return
     (height, width), made = model.lq.shape[-2:], sr.shape[-2:]
     if made == (scale * height, scale * width):
         return
@@ -62,7 +72,7 @@ def check_scale(stage: Stage, model: FSRModel) -> None:
 
 
 def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
-    """Measures a batch of a few sizes of every validation set, as validation will.
+    """Measures a batch of a few sizes of every validation set, as validation will; without one, runs the result once.
 
     Args:
         stage: where the options stand.
@@ -72,7 +82,8 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
         UserError: a network, a metric or a set fails, or the images are of another size than ``scale`` says.
     """
     options = read_settings(opt)
-    if not options.val_freq:
+    if not options.val_freq or not options.validation_sets:
+        check_scale(stage, model, must_run=True)
         return
     phases = {data.name: data.phase for data in options.validation_sets}
     for name, loader in make_val_loaders(options, World(), pin_memory=False).items():

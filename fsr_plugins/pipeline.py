@@ -17,7 +17,7 @@ from fsr_plugins.config.finished import DONE
 from fsr_plugins.config.inputs import StageInputs, gather_inputs
 from fsr_plugins.engine import distributed, logs, report
 from fsr_plugins.engine.distributed import World
-from fsr_plugins.engine.given import given_model
+from fsr_plugins.engine.given import given_model, tested_model
 from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
@@ -128,7 +128,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
 
     Returns:
         ``{"name", "stage", "metrics": {stage: {metric: convention}}, "validation": {set: {net: {metric: value}}},
-        "tables": {title: rows}}``; a figure that is NaN or Inf is None.
+        "tables": {title: rows}}``; a figure that is NaN or Inf is None. ``"pictures"``: the folder of those written.
     Raises:
         UserError: the experiment has not been trained to its end, or what it left is missing or damaged.
     """
@@ -156,7 +156,8 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
             }
         measured = {'validation': found, 'tables': model.evaluation.tables(found)}
         about = {'name': experiment.name, 'stage': stage.name, 'metrics': _conventions({stage.name: stage})}
-        return plain({**about, **measured})
+        written = {'pictures': str(pictures)} if saves and model.evaluation.shows_images else {}
+        return plain({**about, **measured, **written})
     finally:
         distributed.stop()
 
@@ -295,4 +296,4 @@ def _finished_model(stage: Stage, world: World) -> FSRModel:
                     f'{trained}: leave it as it was.'
                 )
     opt = config.runtime(stage, rank=world.rank, world_size=world.size, is_train=False)
-    return stage.model({**opt, 'path': {**opt['path'], **weights}})
+    return tested_model(stage, {**opt, 'path': {**opt['path'], **weights}})

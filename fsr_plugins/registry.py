@@ -50,6 +50,8 @@ ENTRY_POINT_GROUP = 'fsr_plugins'
 _METHODS = 'fsr_plugins.methods'
 #: Characters of a name that are compared with others.
 _LONGEST_NAME = 100
+#: How alike a name and another must be for a guess: of few names, and of many.
+_ALIKE, CLOSE = 0.5, 0.8
 
 
 #: What is registered by one room, and by none of the toolkit's own methods.
@@ -121,8 +123,9 @@ def _import(module: str, plugin: str) -> None:
             raise UserError(f'{plugin} cannot be imported: {why_not_imported(module, error)}') from error
         package, _, _ = missing.rpartition('.')
         beside = pkgutil.iter_modules(sys.modules[package].__path__ if package else None)
-        prefix = f'{package}.' if package else ''
-        hint = near(missing, [prefix + each.name for each in beside])
+        names = [each.name for each in beside if package or _is_of_the_user(each)]
+        meant = nearest(missing.rpartition('.')[2], names, CLOSE)
+        hint = f" Did you mean '{package}{'.' if package else ''}{meant}'?" if meant else ''
         raise UserError(
             f"{plugin} is not found: there is no module '{missing}'.{hint} Install it, or put its folder on PYTHONPATH."
         ) from error
@@ -130,16 +133,29 @@ def _import(module: str, plugin: str) -> None:
         raise UserError(f'{plugin} cannot be imported: {why_not_imported(module, error)}') from error
 
 
-def near(name: str, candidates: Iterable[str]) -> str:
-    """`` Did you mean 'x'?`` for the nearest candidate (case aside, exchanged letters first), or an empty string."""
+def _is_of_the_user(module: pkgutil.ModuleInfo) -> bool:
+    """Whether a module is neither Python's own nor one of the many that are installed."""
+    folder = Path(getattr(module.module_finder, 'path', ''))
+    installed = {'site-packages', 'dist-packages'} & set(folder.parts)
+    return module.name not in sys.stdlib_module_names and not installed
+
+
+def near(name: str, candidates: Iterable[str], cutoff: float = _ALIKE) -> str:
+    """`` Did you mean 'x'?`` for the :func:`nearest` candidate, or an empty string."""
+    found = nearest(name, candidates, cutoff)
+    return f" Did you mean '{found}'?" if found else ''
+
+
+def nearest(name: str, candidates: Iterable[str], cutoff: float = _ALIKE) -> str | None:
+    """The nearest candidate (case aside, exchanged letters first), if one is at least ``cutoff`` of 1 alike."""
     name = name[:_LONGEST_NAME]
     spellings: dict[str, str] = {}
     for candidate in candidates:
         spellings.setdefault(candidate.lower(), candidate)
-    found = difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=0.5)
+    found = difflib.get_close_matches(name.lower(), spellings, n=3, cutoff=cutoff)
     # The sort is stable: among candidates of one kind the order of likeness stays.
     found.sort(key=lambda each: sorted(each) != sorted(name.lower()))
-    return f" Did you mean '{spellings[found[0]]}'?" if found else ''
+    return spellings[found[0]] if found else None
 
 
 def lookup(kind: str, name: str) -> Any:

@@ -39,6 +39,15 @@ def many(number: int, noun: str) -> str:
     return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
+def kind_of(value: object) -> str:
+    """What other people's code has given, as a message says it: 'a list', 'a tensor of shape (2, 3)'."""
+    if value is None:
+        return 'None'
+    name, shape = type(value).__name__, getattr(value, 'shape', None)
+    article = 'an' if name[0].lower() in 'aeiou' else 'a'
+    return f'{article} {name}' if shape is None else f'{article} {name.lower()} of shape {tuple(shape)}'
+
+
 def wanted(detail: ErrorDetails) -> str:
     """What the value must be, as completes "must be …"; what a validator says itself stays as it is."""
     kind, about = detail['type'], detail.get('ctx', {})

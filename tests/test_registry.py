@@ -103,7 +103,10 @@ def test_plugin_that_does_not_import_is_reported_with_its_line(package, clean_re
     ('name', 'missing', 'hint'),
     [
         ('fsr_by_optoin', 'fsr_by_optoin', " Did you mean 'fsr_by_option'?"),
+        ('mymeth', 'mymeth', ''),
+        ('tourch', 'tourch', ''),
         ('xml.doom', 'xml.doom', " Did you mean 'xml.dom'?"),
+        ('xml.etrap', 'xml.etrap', ''),
         ('qqqqqqqqqqqq.part', 'qqqqqqqqqqqq', ''),
     ],
 )

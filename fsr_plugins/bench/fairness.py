@@ -93,10 +93,9 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
     if stage.is_hosted:
         yield Difference(name, f"stage '{stage.name}' is trained by a hosted model, which makes its LR by itself", True)
     elif stage.options.degradation != suite.options.degradation:
-        yield Difference(
-            name,
-            f"stage '{stage.name}' makes LR by {stage.options.degradation}, the suite by {suite.options.degradation}",
-        )
+        own = stage.options.degradation
+        made = 'has no degradation' if own is None else f'makes LR by {own}'
+        yield Difference(name, f"stage '{stage.name}' {made}, the suite makes LR by {suite.options.degradation}")
     if suite.budget is not None:
         unit, most, spent = suite.budget.unit, suite.budget.most, entry.spent(suite.budget.unit)
         if sum(spent.values()) > most:

@@ -30,13 +30,14 @@ from fsr_plugins.bench.options import (
 )
 from fsr_plugins.bench.variants import runs, with_ablations
 from fsr_plugins.config import Experiment, overrides
-from fsr_plugins.config.blocks import check_block, parameters
+from fsr_plugins.config.blocks import check_block, find_type, parameters
 from fsr_plugins.config.bundled import located
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.yamlfile import Document, read, without_marks
 from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import load_plugins, near
 
 Options = TypeVar('Options', bound=BaseModel)
@@ -210,11 +211,11 @@ def _blocks(
 def _check_metrics(options: SuiteOptions, problems: Problems) -> None:
     for name, block in options.metrics.items():
         keys = ('metrics', name)
-        metric = check_block(metric_arguments(block), keys, problems, 'metrics')
-        if metric is not None and not hasattr(metric, 'update'):
-            problems.add(
-                (*keys, 'type'), f"is '{block['type']}', a function of BasicSR's. `fsr list metrics` shows ours."
-            )
+        metric = find_type(block, keys, problems, 'metrics')
+        if metric is not None and hasattr(metric, 'update'):
+            check_block(metric_arguments(block), keys, problems, 'metrics')
+        elif metric is not None:
+            problems.add((*keys, 'type'), f"is '{block['type']}', {no_metric(metric)}")
     if options.quality is not None and options.quality not in options.metrics:
         hint = near(options.quality, options.metrics)
         problems.add(('quality',), f"is '{options.quality}': no metric is named so.{hint}")

@@ -39,6 +39,11 @@ class Row:
     marks: Sequence[str] = ()
     small: str = ''
 
+    @property
+    def marked(self) -> str:
+        """The name and its marks, where nothing can be laid out."""
+        return ' '.join([self.name, *(f'({mark})' for mark in self.marks)])
+
 
 @dataclass(frozen=True)
 class ReportTable:

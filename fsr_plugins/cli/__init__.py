@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,12 @@ class _Parser(argparse.ArgumentParser):
     own: argparse.ArgumentParser | None = None
 
     def error(self, message: str) -> NoReturn:
-        """Ends with the usage of the command that does not know its arguments."""
+        """Ends with the usage of the command that does not know its arguments, and the nearest of several choices."""
+        choice = re.search(r"invalid choice: '(.*)' \(choose from (.*)\)$", message, re.DOTALL)
+        if choice:
+            from fsr_plugins.registry import near  # only where it is needed
+
+            message += near(choice[1], [each.strip("'") for each in choice[2].split(', ')])
         unknown = message.removeprefix('unrecognized arguments: ')
         if self.own is None or unknown == message:
             super().error(message)

@@ -36,7 +36,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     results = bench.run(suite, evaluate_only=arguments.evaluate_only)
     content = table.quality(results)
     columns = ['', *(f'{title} ({small})' if small else title for title, small in content.columns)]
-    rows = [[row.name, *(cell.text for cell in row.cells)] for row in content.rows]
+    rows = [[row.marked, *(cell.text for cell in row.cells)] for row in content.rows]
     show_tables({content.title: [dict(zip(columns, row, strict=True)) for row in rows]})
     print(f'{suite.folder / "report.html"}')
     return CommandOutcome(results)

@@ -69,6 +69,9 @@ def show_figures(
     named = {name: text for metrics in conventions.values() for name, text in metrics.items()}
     absent = {name: text for name, text in named.items() if text.startswith(ABSENT)}
     for name, nets in validation.items():
+        if not absent and not any(nets.values()):
+            Console().print(f"{name}: no figures; it has no HR, or 'val.metrics' none that does without.", markup=False)
+            continue
         table = Table(name, *nets)
         for metric in dict.fromkeys([*(metric for row in nets.values() for metric in row), *absent]):
             shown = '-' if metric in absent else None
@@ -85,13 +88,14 @@ def show_figures(
 def show_tables(tables: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
     """Prints tables given as rows of named cells, in the first process only."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     for title, rows in tables.items() if os.environ.get('RANK', '0') == '0' else ():
         columns = list(dict.fromkeys(column for row in rows for column in row))
         table = Table(*columns, title=title)
         for row in rows:
-            table.add_row(*(_cell(row.get(column)) for column in columns))
+            table.add_row(*(escape(_cell(row.get(column))) for column in columns))
         Console().print(table)
 
 

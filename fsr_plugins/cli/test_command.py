@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from fsr_plugins.cli.experiment import add_launcher, add_option_file, load, show_figures, show_tables
@@ -26,4 +27,6 @@ def run(arguments: Namespace) -> CommandOutcome:
     found = pipeline.evaluate(experiment, launcher=arguments.launcher)
     show_figures(found['validation'], found['metrics'])
     show_tables(found['tables'])
+    if 'pictures' in found and os.environ.get('RANK', '0') == '0':
+        print(f'Pictures: {found["pictures"]}')
     return CommandOutcome(found)

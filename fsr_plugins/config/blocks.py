@@ -93,14 +93,14 @@ def check_arguments(
     named = dict(list(named.items())[given:])
     name = target.__name__
     hints = _hints(target)
+    missing = [key for key, each in named.items() if each.default is inspect.Parameter.empty and key not in arguments]
     for key, value in arguments.items():
         if key in named:
             _check_value(value, hints.get(key, named[key].annotation), named[key].default, (*keys, key), problems)
         elif not open_ended:
-            problems.unknown((*keys, key), set(named), name)
-    for key, parameter in named.items():
-        if parameter.default is inspect.Parameter.empty and key not in arguments:
-            problems.add((*keys, key), f'is missing: {name} needs it.')
+            problems.unknown((*keys, key), set(named), name, missing)
+    for key in missing:
+        problems.add((*keys, key), f'is missing: {name} needs it.')
 
 
 def _hints(target: Target) -> dict[str, object]:

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 
 from fsr_plugins.config.yamlfile import BASE, parse
 from fsr_plugins.errors import UserError, shown
-from fsr_plugins.registry import near
+from fsr_plugins.registry import CLOSE, near
 
 _PACKAGE = Path(__file__).parents[1]
 #: The folder's name, in a wheel and in a checkout.
@@ -36,7 +36,22 @@ def located(given: str | PurePath) -> Path:
 
     Args:
         given: a path, or a name with or without ``options/`` before and ``.yml`` behind it.
+
+    Raises:
+        UserError: there is none, and a bundled one has nearly that name.
     """
+    file = _found(given)
+    if file.is_absolute() or file.exists():
+        return file
+    plain = Path(*file.parts[1:]) if file.parts[:1] == (OPTIONS,) else file
+    hint = near(plain.as_posix().removesuffix('.yml'), names(), CLOSE)
+    if hint:
+        raise UserError(f'There is no option file {shown(str(given))}.{hint}')
+    return file
+
+
+def _found(given: str | PurePath) -> Path:
+    """:func:`located`, without a word on what is not there."""
     file, root = Path(given), folder()
     if root is None or file.is_absolute() or '..' in file.parts or file.exists():
         return file
@@ -58,7 +73,7 @@ def copy(name: str, target: Path) -> list[Path]:
         UserError: no such name, or a file is there already.
     """
     root = folder()
-    start = located(name)
+    start = _found(name)
     if root is None or not start.is_file() or root not in start.parents:
         known = names()
         raise UserError(f'No option file {shown(name)} comes with the package.{near(name, known)}')

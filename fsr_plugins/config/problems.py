@@ -40,17 +40,18 @@ class Problems:
         """Notes that the key at ``keys`` is wrong: ``message`` continues the sentence ``key 'a.b' …``."""
         self.lines[f'{self.place(keys)}: key {shown(".".join(keys))} {message}'] = None
 
-    def unknown(self, keys: Keys, known: Collection[str], of: str) -> None:
-        """Notes that ``of`` has no such key."""
+    def unknown(self, keys: Keys, known: Collection[str], of: str, missing: Collection[str] = ()) -> None:
+        """Notes that ``of`` has no such key; of those that are near, one that is ``missing`` is meant first."""
         every = f' Known are: {", ".join(sorted(known))}.' if known else ''
-        self.add(keys, f'is not known to {of}.{near(keys[-1], known) or every}')
+        self.add(keys, f'is not known to {of}.{near(keys[-1], missing) or near(keys[-1], known) or every}')
 
     def validate(self, model: type[BaseModel], values: Options, keys: Keys, extra: set[str], of: str) -> Any:
         """The values as ``model``, or None after noting every problem; keys beyond its fields must be in ``extra``."""
         known = set(model.model_fields) | extra
+        missing = [key for key, field in model.model_fields.items() if field.is_required() and key not in values]
         for key in values:
             if key not in known:
-                self.unknown((*keys, key), known, of)
+                self.unknown((*keys, key), known, of, missing)
         try:
             checked = known if model.model_config.get('extra') == 'allow' else set(model.model_fields)
             return model.model_validate({key: value for key, value in values.items() if key in checked})

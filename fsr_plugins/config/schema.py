@@ -20,6 +20,7 @@ from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOp
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError, shown
+from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block, Options
 
@@ -285,6 +286,4 @@ def _check_val_and_logger(opt: Options, problems: Problems, hosted: bool) -> Non
         if hasattr(metric, 'update'):
             check_block(block, keys, problems, 'metrics')
         else:
-            problems.add(
-                (*keys, 'type'), f"is '{block['type']}', a function of BasicSR's. `fsr list metrics` shows ours."
-            )
+            problems.add((*keys, 'type'), f"is '{block['type']}', {no_metric(metric)}")

@@ -12,7 +12,7 @@ from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.options import Keys
 from fsr_plugins.data.paired_options import PairedImagesOptions, SingleImagesOptions
 from fsr_plugins.data.real_dataset import RealFaceDataset
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import DATASET_REGISTRY
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.store import Store
@@ -97,6 +97,27 @@ class SingleImages(RealFaceDataset):
         """See :meth:`ImageDataset.wanted`; also those of ``meta_info_file``."""
         listed = self.options.meta_info_file
         return super().wanted(store) if listed is None else listed_keys(listed, store)
+
+
+def check_pair_list(path: str) -> None:
+    """Sees that each line of a list of BasicSR's ``RealESRGANPairedDataset`` names two files, ``gt.png, lq.png``.
+
+    Args:
+        path: of the list.
+
+    Raises:
+        UserError: it cannot be read, or a line does not.
+    """
+    try:
+        lines = Path(path).read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The list '{path}' of 'meta_info' cannot be read: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        if len(line.strip().split(', ')) != 2:
+            raise UserError(
+                f"The list '{path}' of 'meta_info', line {number}: this is {shown(line)}, no pair of HR and "
+                "LR 'gt.png, lq.png'."
+            )
 
 
 def listed_keys(path: str, store: Store) -> list[str]:

@@ -10,6 +10,7 @@ from fsr_plugins.config.problems import explained
 from fsr_plugins.config.settings import SetOptions, StageSettings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader, TrainLoader
+from fsr_plugins.data.paired_images import check_pair_list
 from fsr_plugins.data.seeded import OneByOne, SeededLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.registry import lookup
@@ -20,7 +21,10 @@ def make_dataset(data: SetOptions, phase: str, options: StageSettings) -> Any:
     block = {'scale': options.scale, 'seed': options.manual_seed, **data.block, 'name': data.name, 'phase': phase}
     if names_hosted({'model_type': options.model_type}):
         block = copy.deepcopy(block)  # BasicSR's sets take their blocks apart
+    listed = block.get('meta_info')
     with explained(f"the set '{data.name}' cannot be built"):
+        if data.type == 'RealESRGANPairedDataset' and isinstance(listed, str):
+            check_pair_list(listed)
         return lookup('datasets', data.type)(block)
 
 

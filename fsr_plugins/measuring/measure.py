@@ -16,7 +16,7 @@ from fsr_plugins.atomic import write_text
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.images import look_at, read_bytes
 from fsr_plugins.metrics import Metric
-from fsr_plugins.metrics.base import BatchMeta
+from fsr_plugins.metrics.base import BatchMeta, check_values, figures_of
 from fsr_plugins.stores import Store
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.images import Image
@@ -86,8 +86,9 @@ def measure(
         for name, metric in metrics.items():
             metric.update(sr, gt, meta)
             for value in list(metric.last.values())[:1]:
+                check_values(metric, value, len(sr))
                 kept.setdefault(name, []).append(value.detach().double().cpu())
-    figures = {name: metric.compute() for name, metric in metrics.items()}
+    figures = {name: figures_of(metric) for name, metric in metrics.items()}
     by_image = {name: torch.cat(values).tolist() for name, values in kept.items()}
     return Measured(figures, [result for result, _ in pairs], by_image)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.weights import WeightFile
+from fsr_plugins.wording import kind_of
 
 logger = logging.getLogger(__name__)
 
@@ -139,6 +140,7 @@ class MeanMetric(Metric):
             check_pair(sr, gt, self.name, meta)
         with torch.autocast(sr.device.type, enabled=False):
             values = self.values(sr.float(), None if gt is None else gt.float())
+        check_values(self, values, len(sr))
         self.last = {self.name: values}
         total = values.sum(dtype=torch.float64)
         self._sum = total if self._sum is None else self._sum + total
@@ -156,6 +158,52 @@ class MeanMetric(Metric):
         if gathered[1] == 0:
             raise UserError(f"The metric '{self.name}' saw no image: the validation set is empty.")
         return {self.name: gathered[0] / gathered[1]}
+
+
+def no_metric(found: object) -> str:
+    """What is registered as a metric and is none here; completes "is 'x', …"."""
+    if getattr(found, '__module__', '').startswith('basicsr.'):
+        return "a function of BasicSR's. `fsr list metrics` shows ours."
+    kind = "a class without 'update'" if isinstance(found, type) else 'no class'
+    return f'{kind}: metrics are classes here, derived from Metric; docs/adding_a_metric.md shows one.'
+
+
+def check_values(metric: Metric, values: object, number: int) -> None:
+    """Sees that a metric, which may be anybody's, gave a value for each of ``number`` images.
+
+    Raises:
+        UserError: it gave something else.
+    """
+    if not isinstance(values, Tensor) or values.shape != (number,):
+        raise UserError(
+            f"The metric '{type(metric).__name__}' must give one value for each image, a tensor of shape ({number},), "
+            f'and gave {kind_of(values)}.'
+        )
+
+
+def figures_of(metric: Metric) -> dict[str, float]:
+    """:meth:`Metric.compute` of a metric that may be anybody's.
+
+    Raises:
+        UserError: it gave anything but numbers by name; or as the metric raises.
+    """
+    found: object = metric.compute()
+    if not isinstance(found, dict):
+        said = kind_of(found)
+    elif not (wrong := [value for value in found.values() if not _is_number(value)]):
+        return found
+    else:
+        said = f'in a dict {kind_of(wrong[0])}'
+    name = type(metric).__name__
+    raise UserError(f"'compute' of the metric '{name}' must give a dict of numbers, and gave {said}.")
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 @lru_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -43,8 +44,11 @@ class LPIPS(MeanMetric):
             return
         import lpips
 
-        # pnet_rand: without it lpips has torchvision download the backbone by itself.
-        self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
+        with warnings.catch_warnings():
+            # It asks torchvision in words of before 0.13, of which torchvision warns.
+            warnings.filterwarnings('ignore', category=UserWarning, module=r'torchvision\.models\._utils')
+            # pnet_rand: without it lpips has torchvision download the backbone by itself.
+            self.distance = lpips.LPIPS(net=net, pnet_rand=True, verbose=False).requires_grad_(False).eval()
         path = locate(weight)
         try:
             self.distance.net.load_state_dict(backbone_state(self.distance.net, unwrapped(read_weights(path, None))))

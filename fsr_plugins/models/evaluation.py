@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.atomic import writing
-from fsr_plugins.metrics.base import BatchMeta, Metric
+from fsr_plugins.metrics.base import BatchMeta, Metric, figures_of
 from fsr_plugins.registry import build
 from fsr_plugins.threads import one_thread
 from fsr_plugins.values import Block, Record
@@ -151,7 +151,7 @@ class SetEvaluation:
             net: {
                 f'{name}_{key}' if number else name: value
                 for name, metric in metrics.items()
-                for number, (key, value) in enumerate(metric.compute().items())
+                for number, (key, value) in enumerate(figures_of(metric).items())
             }
             for net, metrics in self.metrics.items()
         }

@@ -55,7 +55,10 @@ def make_network(label: str, use: Net, options: StageSettings, device: torch.dev
         raise UserError(f"Stage '{options.name}' needs a block '{option_name(label)}' in the option file.")
     net = build_network(own.block).to(device)
     if own.weights:
-        load_weights(net, own.weights, param_key=own.params, strict=own.strict)
+        try:
+            load_weights(net, own.weights, param_key=own.params, strict=own.strict)
+        except UserError as error:
+            raise UserError(f"key 'path.{own.weights_key}': {error}") from error
     if options.channels_last is True:
         layout: Record = {'memory_format': torch.channels_last}  # which not every torch's signature admits
         net = net.to(**layout)

@@ -6,9 +6,11 @@ from torch import Tensor, nn
 
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
 from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.wording import kind_of
 
 
 @MODEL_REGISTRY.register()
@@ -38,6 +40,11 @@ class SupervisedModel(FSRModel):
             losses['l_pix'] = self.losses.pixel_opt(sr, self.gt)
         if 'perceptual_opt' in self.losses:
             pair = self.losses.perceptual_opt(sr, self.gt)
+            if not isinstance(pair, tuple | list) or len(pair) != 2:
+                raise UserError(
+                    "The loss of 'train.perceptual_opt' must give a pair (perceptual, style), each None or one number "
+                    f'as a tensor, and gave {kind_of(pair)}.'
+                )
             named = zip(('l_percep', 'l_style'), pair, strict=True)
             losses.update((name, value) for name, value in named if value is not None)
         return losses

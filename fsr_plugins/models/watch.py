@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fsr_plugins.errors import RunError
+from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.wording import kind_of
 
 
 class NotFinite(RunError):
@@ -32,9 +33,13 @@ class LossWatch:
 
         Raises:
             NotFinite: a loss is NaN or Inf.
+            UserError: one is no scalar: its class, which may be anybody's, gives something else.
         """
         if not losses:
             return
+        for name, value in losses.items():
+            if not isinstance(value, Tensor) or value.ndim:
+                raise UserError(f'The loss {name} must give one number as a tensor, and gave {kind_of(value)}.')
         values = torch.stack([value.detach().float() for value in losses.values()])
         self.last.update(zip(losses, values, strict=True))
         self._pending.append((iteration, list(losses), values, files))

@@ -28,6 +28,7 @@ from fsr_plugins.engine.lock import check_writable
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.engine.states import STATES, read_state
 from fsr_plugins.errors import DamagedError, NoRoomError, UserError, shown
+from fsr_plugins.models.gan import GANModel
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block
@@ -54,6 +55,14 @@ def scale(stage: Stage) -> list[str]:
             f'{enlarges}: make them equal.'
         )
     return []
+
+
+def losses_of(stage: Stage) -> list[str]:
+    """Whether a model that trains against a discriminator does so; what it leaves out is meant, or forgotten."""
+    if stage.model is not GANModel or 'gan_opt' in stage.train.losses:
+        return []
+    place = f"{stage.where(('train',))}: key 'train.gan_opt' is not given"
+    return [f"{place}: GANModel has no adversarial loss, a 'network_d' learns nothing; it trains as SupervisedModel."]
 
 
 #: What to give instead of a state that does not fit.

@@ -17,7 +17,7 @@ from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.preflight.hosted_step import hosted_step
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
-from fsr_plugins.preflight.trial import try_validation, without_metrics_to_come
+from fsr_plugins.preflight.trial import check_scale, try_validation, without_metrics_to_come
 
 
 def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
@@ -66,6 +66,8 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
             model = stage.model(opt)
             with make_train_loader(stage.options, World(), 0, False) as loader:
                 model.check_data(loader.dataset)
+                model.feed_data(_few(loader, 1))
+                check_scale(stage, model, must_run=False)
                 if model.device.type == 'cpu':
                     _check_memory(stage, model, loader)
                 model.feed_data(next(iter(loader)))
@@ -76,19 +78,21 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
     return [f'Tried without the metrics {names}, whose weights a stage has yet to make.'] if to_come else []
 
 
+def _few(loader: TrainLoader, number: int) -> Batch:
+    """So many images of a set."""
+    with TrainLoader(loader.dataset, number, seed=loader.seed, prefetch=1) as few:
+        return next(iter(few))
+
+
 def _check_memory(stage: Stage, model: FSRModel, loader: TrainLoader) -> None:
     """Whether the memory is large enough for a training batch."""
 
-    def load(number: int) -> Batch:
-        with TrainLoader(loader.dataset, number, seed=loader.seed, prefetch=1) as few:
-            return next(iter(few))
-
     def train(number: int) -> None:
-        model.feed_data(load(number))
+        model.feed_data(_few(loader, number))
         model.optimize_parameters(1)
 
     kept = loader.dataset.memory() if isinstance(loader.dataset, ImageDataset) else 0
-    check_fits(train, loader.batch_size, bytes_of(load(1)), _key(stage, 'train'), kept)
+    check_fits(train, loader.batch_size, bytes_of(_few(loader, 1)), _key(stage, 'train'), kept)
 
 
 def _key(stage: Stage, phase: str) -> str:

@@ -188,8 +188,10 @@ def _inspect_stage(
     nets: dict[str, nn.Module] = {}
     attempts = [
         ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
-        ('scale', partial(checks.scale, stage), 'networks undo what the degradation does'),
+        ('scale', partial(checks.scale, stage), 'the degradation has no other'),
     ]
+    if not stage.generates_set and not stage.is_hosted:
+        attempts.append(('losses', partial(checks.losses_of, stage), 'the model has what it learns by'))
     for phase, data in stage.options.sets.items():
         work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)
         drawn = any('://' in root for root in checks.roots(data.block))

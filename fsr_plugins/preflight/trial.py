@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 
+from torch import Tensor
+
 from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
 from fsr_plugins.config.problems import explained
-from fsr_plugins.config.settings import read_settings
+from fsr_plugins.config.settings import option_name, read_settings
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.errors import UserError
+from fsr_plugins.metrics.base import size_of
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.evaluation import on_trial
 from fsr_plugins.models.networks import evaluating
-from fsr_plugins.models.strategies import check_enlargement
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.values import Options
 
@@ -32,6 +34,43 @@ def without_metrics_to_come(experiment: Experiment, stage: Stage, opt: Options) 
     return to_come
 
 
+def check_scale(stage: Stage, model: FSRModel, *, must_run: bool) -> None:
+    """Compares the size of what the result makes of a training batch with ``scale``.
+
+    Args:
+        stage: where the options stand.
+        model: with a batch fed.
+        must_run: whether it is an error if the result fails; else what comes after will tell better.
+    Raises:
+        UserError: its images are of another size; or the result fails.
+    """
+    net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
+    if net is None or model.lq is None:
+        return
+    scale, label = stage.options.scale, stage.result_label
+    key = option_name(label) if label in stage.networks else 'scale'
+    place = f"{stage.where((key,))}: key '{key}'"
+    what = f"{place}: the result of stage '{stage.name}' cannot be made"
+    try:
+        with explained(what), evaluating(net), model.precision.autocast():
+            sr = enlarge(net, model.lq)
+    except UserError:
+        if must_run:
+            raise
+        return
+    if not isinstance(sr, Tensor):
+        return
+    (height, width), made = model.lq.shape[-2:], sr.shape[-2:]
+    if made == (scale * height, scale * width):
+        return
+    times = made[0] // height
+    larger = f'{times} times larger images' if made == (times * height, times * width) else 'images'
+    raise UserError(
+        f"{place}: {label} makes {larger} ({size_of(sr)} of {size_of(model.lq)}), and 'scale' is {scale}: set the "
+        'scale of the network, of the stage and of the degradation alike.'
+    )
+
+
 def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
     """Measures a batch of a few sizes of every validation set, as validation will; without one, runs the result once.
 
@@ -44,11 +83,7 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
     """
     options = read_settings(opt)
     if not options.val_freq or not options.validation_sets:
-        net = model.evaluation.networks(model).get('result') if model.evaluation.shows_images else None
-        if net is not None and model.lq is not None:
-            what = f"{stage.where(('scale',))}: the result of stage '{stage.name}' cannot be made"
-            with explained(what), evaluating(net), model.precision.autocast():
-                check_enlargement('result', enlarge(net, model.lq), model.lq, options.scale)
+        check_scale(stage, model, must_run=True)
         return
     phases = {data.name: data.phase for data in options.validation_sets}
     for name, loader in make_val_loaders(options, World(), pin_memory=False).items():

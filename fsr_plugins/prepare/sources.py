@@ -142,5 +142,10 @@ def open_source(path: Path) -> Source:
     if os.path.isfile(path):
         if path.suffix.lower() in ('.7z', '.rar') or re.search(r'\.7z\.\d{3}$', path.name):
             raise UserError(f"'{path}' is an archive of a kind that is not read here; unpack it and give the folder.")
+        if not is_archive(path) and not zipfile.is_zipfile(path):
+            kinds = ', '.join(kind[1:] for kind in ARCHIVES)
+            raise UserError(
+                f"'{path}' is one file and no archive ({kinds}); give the folder or the archive of the dataset."
+            )
         return open_archive(path)
     raise UserError(f"'{path}' does not exist; give the folder or the archive of the dataset.")

@@ -30,12 +30,13 @@ def entries(**changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everything_that_differs_is_said_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    changed = {'stages': {'first': {'scale': 4}}}
+    changed = {'stages': {'first': {'scale': 4, 'degradation': None}}}
     blocks = entries(one={'set': changed}, two={'set': {'train': {'total_iter': 5}}})
     write_suite(folder, entries=blocks, test={'dataroot_gt': 'train.lmdb'})
     text = refused(capsys, folder)
     assert "'train' and 'test' read the same store" in text
     assert "entry 'one': stage 'first' has scale 4, the suite 2" in text
+    assert "entry 'one': stage 'first' has no degradation, the suite makes LR by {" in text
     assert "entry 'two': its network sees 7 iterations (first 2 + second 5), the budget is 6" in text
     assert 'nothing was trained' in text
 
@@ -92,9 +93,16 @@ def test_checkpoints_are_compared_too(
     if 'scale' in meta:
         assert message in refused(capsys, folder)
         return
+    block['file']['title'] = '[red]file'
+    write_suite(folder, entries=block, reference='file', papers={})
     assert main(['bench', '-opt', 'suite.yml']) == 0
+    assert '[red]file (reference) (unfair) ' in capsys.readouterr().out
     report = (folder / 'experiments/small_suite/report.md').read_text()
-    assert 'to see what more would bring' in report and message in report and '| file (unfair) |' in report
+    assert (
+        'to see what more would bring' in report
+        and message in report
+        and '| [red]file (reference) (unfair) |' in report
+    )
 
 
 def test_who_was_trained_on_the_test_set_has_no_excuse(

@@ -63,6 +63,8 @@ def test_markdown_names_pictures_that_are_there(finished: tuple[Path, dict[str, 
     assert len(named) == 6 and all(cv2.imread(str(folder / name)) is not None for name in named)
     assert '| psnr (as published) | psnr (here) | FID (as published) |' in text
     assert '| theirs | 30.10 |' in text and '(not measured here)' in text
+    # What the option file says is text; the report's own tags stay.
+    assert '# Small &lt;suite>' in text and 'a &lt;b>note&lt;/b>' in text and '<suite' not in text and '<sub>' in text
 
 
 RESULTS: dict[str, Any] = {

@@ -33,6 +33,8 @@ def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
     assert "key 'entries.b': an entry is one of {type: bicubic}" in text
     text = loaded(folder, metrics={'psnr': {'type': 'PSNRR'}})
     assert "key 'metrics.psnr.type' is 'PSNRR'" in text and 'PSNR' in text
+    text = loaded(folder, metrics={'psnr': {'type': 'calculate_psnr'}})
+    assert "key 'metrics.psnr.type' is 'calculate_psnr', a function of BasicSR's" in text and 'is missing' not in text
     text = loaded(folder, test={'dataroot_gt': 'test.lmdb', 'vews': []})
     assert "key 'test.vews' is not known to FaceDataset. Did you mean 'views'?" in text
 

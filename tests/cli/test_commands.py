@@ -228,7 +228,7 @@ def test_doctor_leaves_nothing_of_faces_that_are_not_drawn(folder: Path, capsys:
 
 def test_doctor_finds_a_network_of_another_scale(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', '-opt', 'o.yml', '--set', 'network_g.upscale=2', '--json', 'found.json']) == 2
-    assert "o.yml:4: the first iteration of stage 'train' fails" in capsys.readouterr().out
+    assert "key 'network_g': net_g makes 2 times larger images" in capsys.readouterr().out
     assert [finding['check'] for finding in found(folder)['findings'] if finding['level'] == 'error'] == ['dry step']
     assert not (folder / 'experiments').exists()
 

@@ -115,6 +115,9 @@ def test_a_set_without_hr_gives_pictures_and_metrics_that_need_none(capsys: pyte
     assert measured(opt) == {'real': {'bicubic': {}, 'result': {}}}
     folder = Path('results/released/test/visualization/real')
     assert sorted(path.name for path in folder.iterdir()) == ['ax4_sr.png', 'bx4_sr.png', 'cx4_sr.png']
+    printed = capsys.readouterr().out
+    assert 'real: no figures' in printed and '┃' not in printed
+    assert f'Pictures: {folder.parent.resolve()}\n' in printed
     opt['val']['metrics'] = {
         'niqe': {'type': 'calculate_niqe', 'crop_border': 4},
         'psnr': {'type': 'calculate_psnr', 'crop_border': 4},
@@ -130,7 +133,11 @@ def test_weights_that_are_missing_are_said(capsys: pytest.CaptureFixture[str]) -
     opt['path'] = {'pretrain_network_g': 'nowhere.pth'}
     tiny.write_options(Path('o.yml'), opt)
     assert main(['test', '-opt', 'o.yml']) == 2
-    assert 'nowhere.pth' in capsys.readouterr().err
+    said = "o.yml:28: key 'path.pretrain_network_g': There is no weight file 'nowhere.pth'."
+    assert said in capsys.readouterr().err
+    torch.save({'params': {}}, 'empty.pth')
+    assert main(['test', '-opt', 'o.yml', '--set', 'path.pretrain_network_g=empty.pth']) == 2
+    assert "--set path.pretrain_network_g=empty.pth: key 'path.pretrain_network_g': " in capsys.readouterr().err
 
 
 def test_one_network_takes_luma_of_all_sets_or_of_none(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,6 +132,7 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (['sr', 'hr', '--metrics', '{type: PSNR'], 'is no block'),
         (['sr', 'hr', '--metrics', '{crop_border: 2}'], 'names no type'),
         (['sr', 'hr', '--metrics', '{type: PSNR, border: 2}'], 'border'),
+        (['sr', 'hr', '--metrics', '{type: calculate_psnr}'], "'calculate_psnr' is a function of BasicSR's"),
         (['sr', 'hr', '--metrics', 'Verification'], "'Verification' cannot be built"),
         (['sr', 'hr', '--identity', 'nowhere.pth'], 'neither a file nor a recogniser'),
         (['sr', '--identity', 'MobileFaceNet'], '--identity compares with HR'),

@@ -15,11 +15,26 @@ from fsr_plugins.cli import main
             'unknown arguments: b=2 (--set takes one KEY=VALUE;',
         ),
         (['train', '-opt', 'a.yml', '--sets', 'a=1'], 'unknown arguments: --sets a=1\n'),
+        (['list', 'arch'], "Did you mean 'archs'?\n"),
+        (['train', '-opt', 'a.yml', '--launcher', 'pytroch'], "Did you mean 'pytorch'?\n"),
         (['list', 'archs', 'more'], 'unknown arguments: more\n'),
     ],
 )
 def test_the_command_says_so_itself(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     printed = capsys.readouterr().err
-    assert f'fsr {arguments[0]}: error: {words}' in printed
+    assert f'fsr {arguments[0]}: error: ' in printed and words in printed
     assert printed.startswith(f'usage: fsr {arguments[0]} ')
+
+
+def test_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['infr', 'a.png']) == 2
+    assert capsys.readouterr().err.endswith(" Did you mean 'infer'?\n")
+
+
+@pytest.mark.parametrize('given', ['tsnett', 'options/tsnett.yml'])
+def test_the_nearest_option_file(given: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['train', '-opt', given]) == 2
+    assert capsys.readouterr().err == f"fsr: error: There is no option file '{given}'. Did you mean 'tsnet'?\n"
+    assert main(['train', '-opt', 'mine.yml']) == 2
+    assert 'Did you mean' not in capsys.readouterr().err

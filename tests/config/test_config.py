@@ -16,7 +16,13 @@ from fsr_plugins.config.yamlfile import parse, read
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.base import FSRModel
 from fsr_plugins.models.networks import Net
-from fsr_plugins.registry import MODEL_REGISTRY
+from fsr_plugins.registry import METRIC_REGISTRY, MODEL_REGISTRY
+
+
+@METRIC_REGISTRY.register()
+def config_test_metric(img: Any, img2: Any) -> float:
+    """A function of a plugin's, as BasicSR has metrics."""
+    return 0.0
 
 
 @MODEL_REGISTRY.register()
@@ -260,6 +266,7 @@ WRONG = [
     ('val.val_frequ', 3, "Did you mean 'val_freq'?"),
     ('val.metrics.psnr.crop', 3, "'val.metrics.psnr.crop' is not known to PSNR"),
     ('val.metrics.psnr.type', 'calculate_psnr_pt', "a function of BasicSR's"),
+    ('val.metrics.psnr.type', 'config_test_metric', 'no class: metrics are classes here, derived from Metric'),
     ('logger.print_freq', 0, "'logger.print_freq' is 0"),
     ('logger.wandb', {'projekt': 'x'}, "'logger.wandb.projekt' is not known"),
     ('path', {'pretrain_network_q': 'x'}, "Did you mean 'pretrain_network_g'?"),
@@ -293,6 +300,13 @@ def test_wrong_option(tmp_path: Path, key: str, value: Any, words: str) -> None:
     assert rest.startswith("key '")
     around = set(rest.split("'")[1].split('.'))
     assert written[int(place) - 1].split(':')[0].strip() in around
+
+
+def test_a_missing_key_is_meant_before_others(tmp_path: Path) -> None:
+    values = tiny.options()
+    values['datasets']['train']['dataroot'] = values['datasets']['train'].pop('dataroot_gt')
+    with pytest.raises(UserError, match="'datasets.train.dataroot' is not known to .* Did you mean 'dataroot_gt'?"):
+        load(tmp_path, values)
 
 
 @pytest.mark.parametrize('key', ['scale', 'model_type', 'network_g', 'train', 'train.total_iter', 'train.optim_g'])

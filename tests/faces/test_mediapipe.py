@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 import cv2
 import numpy as np
 import pytest
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import Detector, align_ffhq, open_detector, open_landmarker, open_parser
+from fsr_plugins.faces import Detector, align_ffhq, open_detector, open_landmarker, open_parser, tflite
 from fsr_plugins.portraits import render
 from fsr_plugins.portraits.domains import Portrait
 
@@ -53,6 +56,16 @@ def test_drawn_faces_are_found_and_their_points_lie_right(faces: list[Portrait],
     # Eyes exactly; a drawn nose has no clear tip and drawn mouths are wider than the mesh takes them to be. A wrong
     # order would be wrong by at least 0.5.
     assert (mean < [0.05, 0.05, 0.08, 0.15, 0.15]).all()
+
+
+def test_what_is_said_of_a_delegate_is_dropped_and_nothing_else(capfd: pytest.CaptureFixture[str]) -> None:
+    open_detector('mediapipe')
+    assert capfd.readouterr().err == ''
+    with tflite._without_notice():
+        os.write(2, b'first\nINFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nlast\n')
+        print('printed', file=sys.stderr, flush=True)
+    os.write(2, b'after\n')
+    assert [line for line in capfd.readouterr().err.split() if line != 'printed'] == ['first', 'last', 'after']
 
 
 def test_scale_place_and_neighbours_do_not_matter(faces: list[Portrait], detector: Detector) -> None:

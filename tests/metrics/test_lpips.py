@@ -40,6 +40,11 @@ def test_equals_the_package(alexnet: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert ours.compute()['lpips'] == pytest.approx(expected.mean().item(), rel=1e-5)
 
 
+def test_nothing_is_warned_of(alexnet: Path, recwarn: pytest.WarningsRecorder) -> None:
+    LPIPS(weights=str(alexnet))
+    assert [str(warning.message) for warning in recwarn] == []
+
+
 @pytest.mark.parametrize(
     ('net', 'filename'),
     [('alex', 'alexnet-owt-7be5be79.pth'), ('vgg', 'vgg16-397923af.pth'), ('squeeze', 'squeezenet1_1-b8a52dc0.pth')],

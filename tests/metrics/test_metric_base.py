@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch.multiprocessing as mp
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import PSNR
+from fsr_plugins.metrics.base import figures_of
 
 RNG = np.random.default_rng(0)
 SR, GT = (torch.from_numpy(RNG.integers(0, 256, (7, 3, 12, 12))).float() / 255 for _ in range(2))
@@ -35,6 +37,32 @@ def test_compute_starts_afresh() -> None:
     metric.compute()
     with pytest.raises(UserError, match='saw no image'):
         metric.compute()
+
+
+@pytest.mark.parametrize(
+    ('values', 'said'),
+    [
+        (torch.tensor(1.0), 'a tensor of shape ()'),
+        (torch.ones(7, 1), 'a tensor of shape (7, 1)'),
+        ([1.0] * 7, 'a list'),
+        (None, 'None'),
+    ],
+)
+def test_values_of_another_shape_name_the_metric(values: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PSNR, 'values', lambda self, sr, gt: values)
+    wanted = "The metric 'PSNR' must give one value for each image, a tensor of shape (7,), and gave "
+    with pytest.raises(UserError, match=re.escape(f'{wanted}{said}.')):
+        PSNR().update(SR, GT, {})
+
+
+@pytest.mark.parametrize(
+    ('figures', 'said'), [(1.0, 'a float'), ({'psnr': [1.0]}, 'in a dict a list'), ({'psnr': None}, 'in a dict None')]
+)
+def test_figures_that_are_no_numbers_by_name(figures: object, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PSNR, 'compute', lambda self: figures)
+    wanted = "'compute' of the metric 'PSNR' must give a dict of numbers, and gave "
+    with pytest.raises(UserError, match=re.escape(f'{wanted}{said}.')):
+        figures_of(PSNR())
 
 
 def _gather(rank: int, port: int, out: Path) -> None:

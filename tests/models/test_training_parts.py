@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny
@@ -74,6 +75,22 @@ def test_a_loss_that_is_no_number_is_named_with_iteration_and_files(value: float
     watch.add(16, {'l_pix': torch.tensor(1.0)}, ['a.png'])
     with pytest.raises(RunError, match='l_gan is -?(nan|inf) at iteration 17, batch: b.png, c.png'):
         watch.add(17, {'l_pix': torch.tensor(1.0), 'l_gan': torch.tensor(value)}, ['b.png', 'c.png'])
+
+
+@pytest.mark.parametrize(
+    ('value', 'said'),
+    [
+        (torch.ones(2, 3), 'a tensor of shape (2, 3)'),
+        (torch.ones(1), 'a tensor of shape (1,)'),
+        (0.5, 'a float'),
+        (None, 'None'),
+        ([torch.tensor(1.0)], 'a list'),
+    ],
+)
+def test_a_loss_that_is_no_scalar_is_named(value: Any, said: str) -> None:
+    with pytest.raises(UserError) as caught:
+        LossWatch(CPU).add(1, {'l_pix': torch.tensor(1.0), 'l_gan': value}, ['a.png'])
+    assert str(caught.value) == f'The loss l_gan must give one number as a tensor, and gave {said}.'
 
 
 def test_on_an_accelerator_the_check_waits_but_names_the_right_iteration() -> None:

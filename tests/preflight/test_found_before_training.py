@@ -174,14 +174,19 @@ def test_what_the_command_line_gives_is_no_line_of_the_file(folder: Path) -> Non
     assert message.startswith('--set path.pretrain_network_g=/nowhere.pth: key ')
 
 
-@pytest.mark.parametrize('val', [tiny.options()['val'], {'val_freq': 2}, None])
-def test_a_network_of_another_scale(folder: Path, val: dict[str, Any] | None) -> None:
-    """The losses of this training compare means only, so nothing else would notice."""
-    values = {**tiny.options(), 'val': val}
+@pytest.mark.parametrize('loss', ['L1Loss', 'FoundBeforeTrainingLoss'])
+@pytest.mark.parametrize('model', ['SupervisedModel', 'GANModel'])
+@pytest.mark.parametrize('val', [tiny.options()['val'], None])
+def test_a_network_of_another_scale(
+    folder: Path, val: dict[str, Any] | None, model: str, loss: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    """Before a loss is taken, which warns of other sizes or, comparing means only, does not notice them."""
+    values = {**tiny.options(), 'val': val, 'model_type': model}
     values['network_g']['upscale'] = 2
-    values['train']['pixel_opt'] = {'type': 'FoundBeforeTrainingLoss'}
+    values['train']['pixel_opt'] = {'type': loss}
     message = problem(folder, values)
-    assert any(words in message for words in ('makes 8×8 of 4×4', 'makes 12×12 of 6×6', 'got a result of 12×12'))
+    assert "o.yml:18: key 'network_g': net_g makes 2 times larger images (8×8 of 4×4), and 'scale' is 4: " in message
+    assert not [warning for warning in recwarn if 'target size' in str(warning.message)]
 
 
 def test_wandb_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,6 +223,32 @@ def test_a_missing_file_of_basicsr(folder: Path, command: str, capfd: pytest.Cap
     assert "key 'network_g' cannot be built: " in out + err
     assert 'nowhere.pth' in out + err
     assert 'Traceback' not in out + err
+
+
+@pytest.mark.parametrize('line', ['a.png', '', 'a.png, b.png, c.png'])
+def test_a_list_of_pairs_of_basicsr_with_no_pair_in_a_line(folder: Path, line: str) -> None:
+    (folder / 'pairs.txt').write_text(f'0.png, 1.png\n{line}\n2.png, 3.png\n')
+    block = {
+        'type': 'RealESRGANPairedDataset', 'dataroot_gt': 'faces', 'dataroot_lq': 'faces', 'meta_info': 'pairs.txt',
+        'io_backend': {'type': 'disk'}, 'gt_size': 16, 'use_hflip': True, 'use_rot': False, 'batch_size_per_gpu': 2,
+    }  # fmt: skip
+    values = tiny.options()
+    values['datasets']['train'] = block
+    message = problem(folder, values)
+    assert f"The list 'pairs.txt' of 'meta_info', line 2: this is {line!r}, no pair of HR and LR" in message
+
+
+# ---- training states -------------------------------------------------------------------------------------------------
+
+
+def test_weights_are_no_training_state(folder: Path) -> None:
+    torch.save({'params': build_network(tiny.EDSR).state_dict()}, folder / 'net.pth')
+    message = problem(folder, tiny.options(), 'path.resume_state=net.pth')
+    assert "net.pth is no training state of this toolkit, but a network's weights." in message
+    assert "'path.pretrain_network_<x>'" in message
+    torch.save({'what': torch.ones(1)}, folder / 'what.pth')
+    message = problem(folder, tiny.options(), 'path.resume_state=what.pth')
+    assert "what.pth is no training state of this toolkit: it lacks 'iter'." in message
 
 
 # ---- networks that no machine holds ----------------------------------------------------------------------------------

@@ -190,6 +190,27 @@ def test_nan_in_the_dry_step(folder: Path) -> None:
     assert 'l_pix' in report.errors[0].message
 
 
+def test_a_gan_without_a_discriminator_is_told(folder: Path) -> None:
+    values = {**tiny.options(), 'model_type': 'GANModel'}
+    report = preflight.inspect(load(folder, values), dry_steps=False)
+    assert not report.errors
+    (message,) = messages(report, 'warning')
+    assert "o.yml:30: key 'train.gan_opt' is not given: " in message and 'it trains as SupervisedModel' in message
+    values['network_d'] = {'type': 'SRGANDiscriminator', 'num_feat': 2, 'input_size': 16, 'num_fc': 4}
+    values['train'] |= {
+        'gan_opt': {'type': 'GANLoss', 'gan_type': 'vanilla'},
+        'optim_d': {'type': 'Adam', 'lr': 1e-4},
+    }
+    assert not messages(preflight.inspect(load(folder, values), dry_steps=False), 'warning')
+
+
+def test_a_perceptual_loss_that_gives_no_pair(folder: Path) -> None:
+    experiment = load(folder, tiny.options(), 'train.perceptual_opt={type: PreflightTestLoss}')
+    message = preflight.inspect(experiment, dry_steps=True).errors[0].message
+    assert "'train.perceptual_opt' must give a pair (perceptual, style)" in message
+    assert message.endswith('and gave a tensor of shape ().')
+
+
 def test_step_that_raises_names_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def step(self: SupervisedModel) -> None:
         raise RuntimeError('shapes differ')

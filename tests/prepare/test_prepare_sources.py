@@ -202,3 +202,10 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch
         monkeypatch.setattr(contract, 'decode_image', decode)
         with pytest.raises(UserError, match='claims 12000x12000 pixels'):
             source.image('bomb.png')
+
+
+@pytest.mark.parametrize('name', ['party.jpg', 'notes'])
+def test_a_file_that_is_no_archive_is_not_called_a_damaged_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b'\xff\xd8\xff no archive')
+    with pytest.raises(UserError, match=f"{name}' is one file and no archive .*; give the folder or the archive"):
+        open_source(tmp_path / name)

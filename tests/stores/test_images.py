@@ -91,7 +91,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.
     (tmp_path / 'loop.png').symlink_to('loop.png')
     for name, said in (
         ('pipe', 'no file'),
-        ('folder', 'no file'),
+        ('folder', 'is a folder'),
         ('loop', 'cannot be read'),
         ('none', 'cannot be read'),
         ('x' * 300, 'cannot be read'),

@@ -50,30 +50,22 @@ def run(arguments: Namespace) -> CommandOutcome:
         return _list()
     if arguments.results is None:
         raise UserError('fsr measure needs a folder of results: fsr measure SR HR. `fsr measure --list` shows metrics.')
+    from fsr_plugins import measuring
     from fsr_plugins.atomic import check_replaceable
-    from fsr_plugins.measuring import (
-        chosen_metrics,
-        identity_metrics,
-        is_table,
-        matched,
-        measure,
-        recogniser_block,
-        write_csv,
-    )  # fmt: skip
     from fsr_plugins.restore.opening import device_named
     from fsr_plugins.stores import open_store
 
     if arguments.csv is not None:
-        check_replaceable(arguments.csv, '--csv', 'table of images', is_table)
+        check_replaceable(arguments.csv, '--csv', 'table of images', measuring.is_table)
     results = open_store(arguments.results, arguments.recursive)
     references = None
     if arguments.references is not None:
         references = open_store(arguments.references, arguments.recursive)
-        pairs = matched(results.keys, references.keys, arguments.template)
+        pairs = measuring.matched(results.keys, references.keys, arguments.template)
     else:
         pairs = [(key, key) for key in results.keys]
     options = {name: getattr(arguments, name) for name in ('crop_border', 'test_y_channel')}
-    metrics = chosen_metrics(
+    metrics = measuring.chosen_metrics(
         arguments.metrics or (['niqe'] if references is None else ['psnr', 'ssim']),
         {name: value for name, value in options.items() if value is not None},
     )
@@ -81,10 +73,12 @@ def run(arguments: Namespace) -> CommandOutcome:
         if references is None:
             raise UserError('--identity compares with HR: name its folder behind that of the results.')
         measured_hr = [reference for _, reference in pairs]
-        metrics |= identity_metrics(recogniser_block(arguments.identity), references, measured_hr, arguments.pairs)
+        metrics |= measuring.identity_metrics(
+            measuring.recogniser_block(arguments.identity), references, measured_hr, arguments.pairs
+        )
     elif arguments.pairs is not None:
         raise UserError('--pairs is for --identity: give it the weights of a recogniser.')
-    measured = measure(metrics, results, references, pairs, device_named(arguments.device))
+    measured = measuring.measure(metrics, results, references, pairs, device_named(arguments.device))
     conventions = {name: metric.convention for name, metric in metrics.items()}
     of = f' of {len(references)} HR' if references is not None and len(references) > len(pairs) else ''
     print(f'{len(pairs)} images{of}')
@@ -96,7 +90,7 @@ def run(arguments: Namespace) -> CommandOutcome:
         more = ''.join(f', {key} {value}' for key, value in zip(list(values)[1:], beside, strict=True))
         print(f'{name}: {own}{more} ({conventions[name]})')
     if arguments.csv is not None:
-        write_csv(arguments.csv, measured)
+        measuring.write_csv(arguments.csv, measured)
     return CommandOutcome(
         {
             'figures': measured.figures,

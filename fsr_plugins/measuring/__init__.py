@@ -10,10 +10,10 @@ __all__ = [
     'chosen_metrics',
     'identity_metrics',
     'image_sizes',
+    'is_table',
     'matched',
     'measure',
     'recogniser_block',
     'shown_metrics',
-    'is_table',
     'write_csv',
 ]

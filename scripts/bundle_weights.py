@@ -2,6 +2,10 @@
 
     python scripts/bundle_weights.py experiments/face_x4_blind/train/models/net_g_6000.pth face_x4_blind
 
+A network that learned from unpaired LR of a camera is described by that camera, not by its experiment's degradation:
+
+    python scripts/bundle_weights.py experiments/…/net_t_latest.pth tsnet_x4 --camera NeutralCamera
+
 Writes ``fsr_plugins/zoo/NAME.pth``, notes its SHA-256 in ``SHA256SUMS`` and prints what the card ``NAME.md`` says of
 the check on the built-in faces. The card is written by hand.
 """
@@ -44,13 +48,24 @@ KEPT = (
 )
 
 
-def small(content: Record) -> Record:
-    """The averaged weights in half precision, and the description without what only its training needed."""
+def small(content: Record, camera: str | None = None) -> Record:
+    """The averaged weights in half precision, and the description without what only its training needed.
+
+    Args:
+        content: of the checkpoint.
+        camera: the degradation of the unpaired LR that the network learned from, if it did.
+
+    Raises:
+        UserError: there is no such degradation.
+    """
     meta = content[META]
     faces = {key: value for key, value in trained_on(meta).items() if value is not None}
     state = content.get(PARAMS_EMA, content.get(PARAMS))
     halves = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     kept = {key: meta[key] for key in KEPT if key in meta}
+    if camera is not None:
+        kept['degradation'] = {'type': camera, 'scale': meta['scale']}
+        build('degradations', kept['degradation'])  # an unknown one is said before anything is written
     return {PARAMS: halves, META: {**kept, 'manifests': {'train': [faces]}}}
 
 
@@ -85,9 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('name')
+    parser.add_argument('--camera', metavar='DEGRADATION', help='what the unpaired LR came through')
     arguments = parser.parse_args(arguments)
     path = FOLDER / f'{arguments.name}.pth'
-    digest = write_weights(path, small(described(arguments.checkpoint)))
+    digest = write_weights(path, small(described(arguments.checkpoint), arguments.camera))
     sums = FOLDER / SUMS
     lines = sums.read_text().splitlines() if sums.is_file() else []
     lines = [line for line in lines if line.split()[1] != path.name] + [f'{digest}  {path.name}']

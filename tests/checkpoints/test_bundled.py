@@ -78,6 +78,14 @@ def test_what_only_the_training_needed_is_gone(zoo: Path) -> None:
     assert {value.dtype for value in content[PARAMS].values()} == {torch.float16}
 
 
+def test_a_network_of_unpaired_lr_is_described_by_its_camera(zoo: Path) -> None:
+    content = described(zoo.parent / 'net_g_7.pth')
+    assert script().small(content, 'NeutralCamera')[META]['degradation'] == {'type': 'NeutralCamera', 'scale': 2}
+    assert content[META]['degradation']['type'] == 'BicubicDown'
+    with pytest.raises(UserError, match='NeutralCamra'):
+        script().small(content, 'NeutralCamra')
+
+
 def test_a_file_of_the_same_name_is_meant_first(zoo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'tiny').write_bytes(b'no checkpoint')
@@ -140,4 +148,5 @@ def test_a_bundled_network_does_what_its_card_says(name: str) -> None:
     assert said is not None and summary(name)
     found = script().measured(fsr_plugins.load(name))
     assert found == pytest.approx([float(figure) for figure in said.groups()], abs=0.02)
-    assert found[0] > found[1]
+    # A network that knows a camera from photographs may lose to bicubic on drawn faces: then its card says so.
+    assert found[0] > found[1] or 'below bicubic' in card

@@ -148,13 +148,10 @@ def _checkpoint(
     meta = about(file)
     if meta.get('scale') != suite.options.scale:
         yield Difference(name, f'{file} has scale {meta.get("scale")}, the suite {suite.options.scale}')
-    if meta.get('degradation') != suite.options.degradation:
-        yield Difference(
-            name,
-            f'{file} was trained for LR by {meta.get("degradation")}, the suite makes it by '
-            f'{suite.options.degradation}',
-            excused=True,
-        )
+    own = meta.get('degradation')
+    if own != suite.options.degradation:
+        says = 'does not say what made its LR' if own is None else f'was trained for LR by {own}'
+        yield Difference(name, f'{file} {says}, the suite makes it by {suite.options.degradation}', excused=True)
     yield from _seen(name, file, dict(meta), train, test)
     if suite.budget is not None:
         iterations = meta.get('iteration')

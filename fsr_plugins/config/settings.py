@@ -29,6 +29,9 @@ def option_name(label: str) -> str:
 #: The options whose value may be found by measuring.
 MEASURED = ('precision', 'channels_last', 'compile')
 
+#: Stores of LR that a training set can name: such a training learns little or nothing of ``degradation``.
+STORED_LR = ('dataroot_lq', 'dataroot_real_lq')
+
 
 @dataclass(frozen=True)
 class SetOptions:
@@ -166,9 +169,9 @@ class StageSettings(StageOptions):
         )
 
     def training(self, manifests: Record | None = None, history: Sequence[Change] = ()) -> Training:
-        """What the checkpoints of the stage say of it; of its degradation nothing where its LR is stored."""
+        """What the checkpoints of the stage say of it; of its degradation nothing where LR is stored, paired or not."""
         train = self.sets.get('train')
-        stored = train is not None and train.block.get('dataroot_lq') is not None
+        stored = train is not None and any(train.block.get(key) is not None for key in STORED_LR)
         return Training(
             self.name,
             self.scale,

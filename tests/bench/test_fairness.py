@@ -73,7 +73,7 @@ def checkpoint(finished: tuple[Path, dict[str, Any]], folder: Path, **meta: Any)
     ('meta', 'message'),
     [
         ({'scale': 4}, 'has scale 4, the suite 2'),
-        ({'degradation': None}, 'was trained for LR by None'),
+        ({'degradation': None}, 'does not say what made its LR'),
         ({'iteration': 7}, 'has 7 iterations, the budget is 6'),
         ({'manifests': {}}, 'does not say by checksum what it was trained on'),
         ({'manifests': {'train': [{'checksum': 'abc'}]}}, 'was trained on abc, the suite'),

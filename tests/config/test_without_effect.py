@@ -107,6 +107,11 @@ def test_a_degradation_beside_stored_lr_is_named_and_no_checkpoint_claims_it(exp
     ]  # fmt: skip
 
 
+def test_no_checkpoint_of_unpaired_lr_claims_a_degradation() -> None:
+    stage = config.load(OPTIONS / 'tsnet.yml').stages['joint'].options
+    assert stage.degradation is not None and stage.training().degradation is None
+
+
 def test_pictures_of_keys_that_are_paths_stay_apart(experiment_file: Path) -> None:
     for place in ('a/b', 'a_b'):
         Path('nested', place).parent.mkdir(parents=True, exist_ok=True)

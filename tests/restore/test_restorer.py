@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,31 @@ def test_grey_stays_grey_and_alpha_is_kept() -> None:
     assert restore(palette).image.mode == 'RGB'
     palette.info['transparency'] = 0
     assert restore(palette).image.mode == 'RGBA'
+
+
+def test_grey_with_a_transparent_level_stays_grey() -> None:
+    image = PILImage.fromarray(np.repeat(np.uint8([[7, 200]]), 8, axis=0).repeat(4, axis=1))
+    image.info['transparency'] = 7
+    result = Restorer(network())(image).image
+    assert result.mode == 'LA'
+    alpha = np.array(result)[..., 1]
+    assert (alpha[:, :12] < 30).all() and (alpha[:, 20:] > 225).all()
+
+
+@pytest.mark.parametrize('mode', ['I', 'I;16', 'F'])
+def test_a_transparent_level_does_not_hide_that_levels_are_more_than_8_bits(mode: str) -> None:
+    image = PILImage.new(mode, (8, 8), 30_000)
+    image.info['transparency'] = 7
+    with pytest.raises(UserError, match=f"mode '{mode}': only 8 bits a channel are taken"):
+        Restorer(network())(image)
+
+
+def test_an_image_of_pillow_whose_file_is_cut_off_is_refused() -> None:
+    file = io.BytesIO()
+    PILImage.fromarray(picture(2, 64, 64)).save(file, 'PNG')
+    half = PILImage.open(io.BytesIO(file.getvalue()[:3000]))
+    with pytest.raises(UserError, match="'picture 0' cannot be decoded .*: it is damaged"):
+        Restorer(network())(half)
 
 
 def test_an_image_of_pillow_is_turned_as_its_exif_says() -> None:

@@ -102,13 +102,13 @@ def prepare_lfw(
 
 
 def _window(crop: int, top: int | None, size: int | None) -> Window:
-    if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
+    if not 0 < crop <= SIDE or not 0 < (crop if size is None else size) <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
     left = (SIDE - crop) // 2
     top = left if top is None else top
     if not 0 <= top <= SIDE - crop:
         raise UserError(f'top {top} does not fit: a square of {crop} begins at row 0 to {SIDE - crop}.')
-    return Window(top, left, crop, size or crop)
+    return Window(top, left, crop, crop if size is None else size)
 
 
 def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:

@@ -159,6 +159,9 @@ def test_what_is_not_lfw_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='is not LFW: Name/Name_0001.jpg was looked for, nothing was found'):
         prepare_lfw(tmp_path / 'empty', tmp_path / 'out')
+    for size in (0, 129):
+        with pytest.raises(UserError, match=f'crop 128 and size {size} do not fit'):
+            prepare_lfw(tmp_path / 'empty', tmp_path / 'out', size=size)
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])

@@ -162,6 +162,21 @@ def test_a_face_network_refuses_floats() -> None:
         network()([picture(0, 8, 8).astype(np.float32) / 255])
 
 
+def test_a_face_that_the_network_fails_on_keeps_no_other_photograph_out() -> None:
+    def fails(lq: torch.Tensor) -> torch.Tensor:
+        sr = bicubic_up(lq, 4)
+        return torch.where(lq.mean(dim=(1, 2, 3), keepdim=True) > 0.9, torch.nan, sr)
+
+    faces = restorers.PhotographFaces(FaceNetwork(fails, 4, (8, 8), POINTS), Photographs(most=9, least=0))
+    dark, white = picture(3, 96, 96) // 2, np.full((96, 96, 3), 255, np.uint8)
+    made, wrong = faces.make({Path('a'): dark, Path('b'): white, Path('c'): dark})
+    assert list(made) == [Path('a'), Path('c')] and list(wrong) == [Path('b')]
+    assert 'no finite numbers' in wrong[Path('b')]
+    alone, _ = faces.make({Path('a'): dark})
+    assert (made[Path('a')].image == alone[Path('a')].image).all()
+    assert (made[Path('c')].image == alone[Path('a')].image).all()
+
+
 def test_auto_takes_small_pictures_for_faces_and_large_ones_for_photographs() -> None:
     restore = Restorer(network())
     for sides in ((8, 8), (12, 12), (6, 12)):

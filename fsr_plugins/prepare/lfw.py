@@ -161,7 +161,7 @@ def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tu
 def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
     columns = [f'{point}_{axis}' for point in _POINTS for axis in 'xy']
     try:
-        with path.open(newline='', encoding='utf-8') as file:
+        with path.open(newline='', encoding='utf-8-sig') as file:
             rows = list(csv.DictReader(file))
         return {
             Path(row['image']).stem: np.array([float(row[column]) for column in columns], np.float32)
@@ -171,7 +171,7 @@ def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
         }
     except OSError as error:
         raise UserError(f"The landmarks '{path}' cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"The landmarks '{path}' need numbers in the columns image, {', '.join(columns)}: {error}."
         ) from error

@@ -36,7 +36,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--number', type=int, default=8, help='faces (default: 8)')
     parser.add_argument('--keys', nargs='+', help='these faces')
     parser.add_argument('-o', '--output', type=Path, required=True, help='.png or .jpg')
-    return parser.parse_args(arguments)
+    given = parser.parse_args(arguments)
+    if not cv2.haveImageWriter(str(given.output)):
+        parser.error(f"-o {given.output}: no picture is written under that ending, '.png' is one.")
+    return given
 
 
 @torch.no_grad()
@@ -56,6 +59,8 @@ def picture(options: argparse.Namespace) -> np.ndarray:
         name, _, path = network.partition('=')
         if not path:
             raise UserError(f"'{network}' is not NAME=CHECKPOINT.")
+        if name in (*rows, 'HR'):
+            raise UserError(f"'{network}': there is a row '{name}' already; give it another name.")
         net = fsr_plugins.load(path)
         rows[name] = [net(image) for image in lq]
     return grid({**rows, 'HR': hr})

@@ -148,7 +148,7 @@ def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
         What to say of it.
     """
     stage, net = run.result.split('/')
-    write_weights(out / f'{run.name}.pth', small(load_state(folder / stage / 'models' / f'{net}_latest.pth')))
+    weights = small(load_state(folder / stage / 'models' / f'{net}_latest.pth'))
     said = {
         'training': run.name,
         'minutes': round(minutes, 3),
@@ -156,6 +156,8 @@ def take_along(run: Run, folder: Path, out: Path, minutes: float) -> str:
         'summary': json.loads((folder / 'summary.json').read_text(encoding='utf-8')),
     }
     write_text(out / f'{run.name}.json', json.dumps(said, indent=1) + '\n')
+    # Last, for a training whose network lies there is done.
+    write_weights(out / f'{run.name}.pth', weights)
     return f'{run.name}: done in {minutes:.1f} min, {out / run.name}.pth'
 
 

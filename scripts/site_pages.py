@@ -115,6 +115,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('pages', type=Path, help='folder to make; what it holds is removed')
     pages: Path = parser.parse_args().pages
+    if pages.exists() and any(pages.iterdir()) and not (pages / 'reference/api.md').is_file():
+        parser.error(f"'{pages}' holds other files, which would be lost: name another folder, or remove it.")
     shutil.rmtree(pages, ignore_errors=True)
     copy_documents(pages)
     reference = pages / 'reference'

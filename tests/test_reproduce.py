@@ -56,6 +56,26 @@ def test_a_training_that_ends_leaves_a_small_file_and_is_not_done_again(
     assert call(script, monkeypatch, tmp_path) == 0
 
 
+def test_a_result_whose_summary_is_not_written_is_not_done(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = script.Run('one', tmp_path / 'one.yml', 'train/net_g')
+    (tmp_path / 'summary.json').write_text('{}')
+    content = {'params': {'weight': torch.ones(2)}, 'meta': {'format': 1, 'scale': 4}}
+    monkeypatch.setattr(script, 'load_state', lambda file: content)
+
+    def killed(file: Path, text: str) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(script, 'write_text', killed)
+        with pytest.raises(InterruptedError):
+            script.take_along(run, tmp_path, tmp_path / 'out', 1.0)
+    assert not script.is_done(run, tmp_path / 'out')
+    script.take_along(run, tmp_path, tmp_path / 'out', 1.0)
+    assert script.is_done(run, tmp_path / 'out') and (tmp_path / 'out/one.json').is_file()
+
+
 @pytest.mark.long
 def test_a_training_without_end_is_stopped_in_time_and_keeps_its_state(
     script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

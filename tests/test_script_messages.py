@@ -46,6 +46,38 @@ def test_a_missing_file_is_one_line(
     assert len(lines) == 1 and lines[0].startswith('some_script: error: ') and named in lines[0]
 
 
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (['A=face_x4', '-o', 'out.xyz'], '-o out.xyz: no picture is written under that ending'),
+        (['A=face_x4', 'A=face_x4', '-o', 'out.png'], "there is a row 'A' already"),
+        (['HR=face_x4', '-o', 'out.png'], "there is a row 'HR' already"),
+    ],
+)
+def test_a_comparison_of_checkpoints_loses_no_row(
+    more: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main = importlib.import_module('compare_checkpoints').main
+    try:
+        status = main(['--faces', 'portraits://studio/test?number=2&size=32', '--scale', '4', *more])
+    except SystemExit as ended:  # by argparse
+        status = ended.code
+    assert status == 2 and said in capsys.readouterr().err and not list(tmp_path.glob('out.*'))
+
+
+def test_the_pages_of_the_site_replace_no_other_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / 'letter.md').write_text('dear')
+    monkeypatch.setattr(sys, 'argv', ['site_pages.py', str(tmp_path)])
+    script = importlib.import_module('site_pages')
+    monkeypatch.setattr(script, 'copy_documents', lambda _: pytest.fail('goes on'))
+    with pytest.raises(SystemExit, match='2'):
+        script.main()
+    assert 'holds other files' in capsys.readouterr().err and (tmp_path / 'letter.md').read_text() == 'dear'
+
+
 def test_what_a_script_ends_with(capsys: pytest.CaptureFixture[str]) -> None:
     says_what_is_wrong = importlib.import_module('messages').says_what_is_wrong
 

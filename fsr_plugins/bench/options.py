@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -107,13 +107,13 @@ class Curves(StrictOptions):
     val_freq: int = Field(ge=1, description='iterations between two measurements')
     number: int = Field(32, ge=1, description='of the first images')
     set: Block | None = Field(None, description='the set, such as one of dev people; none: that of the test')
-    metrics: dict[str, Block] = {'psnr': {'type': 'PSNR'}}
+    metrics: dict[str, Block] = Field({'psnr': {'type': 'PSNR'}}, min_length=1)
 
 
 class Cost(StrictOptions):
     """``cost``: how speed is measured."""
 
-    batches: list[int] = Field([1, 32], min_length=1)
+    batches: list[Annotated[int, Field(ge=1)]] = Field([1, 32], min_length=1)
     repeats: int = Field(5, ge=1, description='more where these take a moment only')
     seconds: float = Field(20.0, gt=0, description='after which no further repeat is begun, of one batch size')
 

@@ -15,6 +15,7 @@ from fsr_plugins import config
 from fsr_plugins.bench.compose import ExperimentComposer
 from fsr_plugins.bench.lineage import Lineage
 from fsr_plugins.bench.options import (
+    BICUBIC,
     MATCHED,
     Budget,
     Cost,
@@ -38,6 +39,7 @@ from fsr_plugins.config.problems import Problems, fail
 from fsr_plugins.config.yamlfile import Document, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import no_metric
+from fsr_plugins.models.evaluation import HR
 from fsr_plugins.registry import load_plugins, near
 
 Options = TypeVar('Options', bound=BaseModel)
@@ -146,6 +148,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     entries = with_ablations(entries, problems)
     rows = _paper_rows(papers, entries, problems)
     _check_needs(entries, train, budget, problems)
+    _check_clashes(entries, problems)
     fail(lines)
     chosen = {name: entry for name, entry in entries.items() if not only or name in only}
     root = Path.cwd() if root is None else root
@@ -240,6 +243,24 @@ def _check_names(
         if name not in entries:
             there = ', '.join(entries)
             raise UserError(f'--entries {name}: no entry is named so (there are: {there}).{near(name, entries)}')
+
+
+def _check_clashes(entries: Mapping[str, SuiteEntry], problems: Problems) -> None:
+    """Refuses names by which one entry would stand for another, or for what a report shows beside them."""
+    trained: dict[str, str] = {}
+    titled: dict[str, str] = {}
+    for name, entry in entries.items():
+        # Bicubic enlargement is the row of that title itself.
+        shown = {'LR', HR} if entry.type == BICUBIC else {'LR', HR, BICUBIC}
+        if name == HR:
+            problems.add(('entries', name), f"has the name of the originals, whose figures are taken as '{HR}'.")
+        elif (title := entry.title or name) in shown:
+            problems.add(('entries', name), f"is called '{title}' in the report, as a row of its pictures is.")
+        elif (other := titled.setdefault(title, name)) != name:
+            problems.add(('entries', name), f"is called '{title}' in the report, as '{other}' is.")
+        for run in runs(name, entry):
+            if (other := trained.setdefault(run, name)) != name:
+                problems.add(('entries', name), f"would be trained as '{run}', and so would '{other}'.")
 
 
 def _check_needs(

@@ -119,10 +119,10 @@ def open_detector(
             threshold (RetinaFace 0.8, ``mediapipe`` 0.5, ``mtcnn`` 0.9).
 
     Raises:
-        UserError: no such name, a package that is not installed, or weights that are missing, damaged or another
-            network's.
+        UserError: no such name or device, a package that is not installed, or weights that are missing, damaged or
+            another network's.
     """
-    return _choose('detector', DETECTORS, name)(_path(weights), torch.device(device), enough)
+    return _choose('detector', DETECTORS, name)(_path(weights), device_here(device), enough)
 
 
 def best_without_download(weights: str | Path | None = None) -> str:
@@ -158,12 +158,12 @@ def open_landmarker(
     name: str = 'mediapipe', weights: str | Path | None = None, device: str | torch.device = 'cpu'
 ) -> Landmarker:
     """A landmark finder by name, one of :data:`LANDMARKERS`; otherwise as :func:`open_detector`."""
-    return _choose('landmark finder', LANDMARKERS, name)(_path(weights), torch.device(device))
+    return _choose('landmark finder', LANDMARKERS, name)(_path(weights), device_here(device))
 
 
 def open_parser(name: str = 'bisenet', weights: str | Path | None = None, device: str | torch.device = 'cpu') -> Parser:
     """A parser by name, one of :data:`PARSERS`; otherwise as :func:`open_detector`."""
-    return _choose('parser', PARSERS, name)(_path(weights), torch.device(device))
+    return _choose('parser', PARSERS, name)(_path(weights), device_here(device))
 
 
 def check_names(detector: str | None = None, parser: str | None = None) -> None:
@@ -176,6 +176,24 @@ def check_names(detector: str | None = None, parser: str | None = None) -> None:
         _choose('detector', DETECTORS, detector)
     if parser is not None:
         _choose('parser', PARSERS, parser)
+
+
+def device_here(name: str | torch.device, instead: str = "'cpu' is always there") -> torch.device:
+    """A device that computes here.
+
+    Args:
+        instead: which one is, for the message.
+
+    Raises:
+        UserError: there is none of that name, or it holds no values.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()  # a device that holds no values ('meta') gives none back
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch that knows no CUDA
+        reason = str(error).splitlines()[0]
+        raise UserError(f'--device {name}: not here ({reason}); {instead}.') from error
+    return device
 
 
 def _choose(kind: str, engines: Mapping[str, T], name: str) -> T:

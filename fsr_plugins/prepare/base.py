@@ -93,6 +93,21 @@ def add_engine_arguments(parser: ArgumentParser, usual: str | None, others: str)
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 
+def refuse_unread(args: Namespace, needed: str, *names: str) -> None:
+    """Refuses options that have no effect beside the others.
+
+    Args:
+        needed: what they go with, for the message.
+        names: of options without a default.
+
+    Raises:
+        UserError: one is given.
+    """
+    for name in names:
+        if getattr(args, name) is not None:
+            raise UserError(f'--{name.replace("_", "-")} goes with {needed}, and has no effect here: leave it out.')
+
+
 def weights_digests(weights: Path | None) -> dict[str, str] | None:
     """What a manifest says of local weights: SHA-256 by file name; None for the published ones."""
     from fsr_plugins.weights import file_sha256

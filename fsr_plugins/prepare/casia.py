@@ -49,7 +49,7 @@ def prepare_casia(
     Raises:
         UserError: the source is not CASIA-WebFace, no image is left, the list does not fit it, or an argument is wrong.
     """
-    size = size or crop
+    size = crop if size is None else size
     if not 0 < size <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop is needed.')
     with open_source(src) as images:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.celeba_annotations import (
@@ -188,7 +188,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help='isrkd: 178x178 of the aligned images; centre128: their centre (C-Face); pkdn: around faces in the wild',
     )
     parser.add_argument('--size', type=int, default=128, help='reduce the square to this side (default: 128)')
-    parser.add_argument('--box', choices=['landmarks', 'annotated'], default='landmarks', help='of pkdn')
+    parser.add_argument('--box', choices=['landmarks', 'annotated'], help='of pkdn (default: landmarks)')
     parser.add_argument(
         '--margin', type=float, help="of pkdn, in sides of the box (default: 0.8 of the points', else 0)"
     )
@@ -197,13 +197,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_celeba` from parsed arguments."""
+    if args.crop != 'pkdn':
+        refuse_unread(args, '--crop pkdn', 'box', 'margin')
     return prepare_celeba(
         args.src,
         args.dst,
         split=args.split,
         crop=args.crop,
         size=args.size,
-        box=args.box,
+        box=args.box or 'landmarks',
         margin=args.margin,
         annotations=args.annotations,
         form=args.format,

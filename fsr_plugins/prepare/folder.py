@@ -12,7 +12,7 @@ from typing import Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import centre_crops
 from fsr_plugins.prepare.extraction import Align, FaceExtraction, extract_faces
@@ -160,12 +160,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     search = parser.add_argument_group('with --align')
     search.add_argument('--detector', metavar='NAME', help='(default: the best that needs no download)')
     search.add_argument('--weights', type=given_path, metavar='FILE', help='local weights; for mediapipe a folder')
-    search.add_argument('--device', default=usual.device, help=f'of the detector (default: {usual.device})')
-    search.add_argument('--min-size', type=int, default=0, help="longer side of a face's box, at least (default: 0)")
-    search.add_argument('--margin', type=float, default=usual.margin, help=f'of box (default: {usual.margin})')
-    search.add_argument(
-        '--faces', choices=['all', 'largest'], default=usual.faces, help=f'of a picture (default: {usual.faces})'
-    )
+    search.add_argument('--device', help=f'of the detector (default: {usual.device})')
+    search.add_argument('--min-size', type=int, help="longer side of a face's box, at least (default: 0)")
+    search.add_argument('--margin', type=float, help=f'of box (default: {usual.margin})')
+    search.add_argument('--faces', choices=['all', 'largest'], help=f'of a picture (default: {usual.faces})')
 
 
 def run(args: Namespace) -> Prepared:
@@ -175,18 +173,19 @@ def run(args: Namespace) -> Prepared:
         raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
     size = 128 if args.size is None else args.size
     extraction = None
-    if align is not None:
+    if align != 'box':
+        refuse_unread(args, '--align box', 'margin')
+    if align is None:
+        refuse_unread(args, '--align', 'detector', 'weights', 'device', 'min_size', 'faces')
+    else:
         from fsr_plugins.faces import best_without_download
 
+        given = {name: getattr(args, name) for name in ('margin', 'min_size', 'faces', 'weights', 'device')}
         extraction = FaceExtraction(
             align=align,
             size=size,
-            margin=args.margin,
-            min_size=args.min_size,
-            faces=args.faces,
             detector=args.detector or best_without_download(args.weights),
-            weights=args.weights,
-            device=args.device,
+            **{name: value for name, value in given.items() if value is not None},
         )
     return prepare_folder(
         args.src,

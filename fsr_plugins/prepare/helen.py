@@ -11,7 +11,7 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
@@ -150,18 +150,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--crop', choices=['points', 'centre'], default='points', help='around the annotated face, or the middle'
     )
     parser.add_argument('--size', type=int, default=128, help='reduce the square to this side (default: 128)')
-    parser.add_argument('--margin', type=float, default=0.1, help='of points, in sides of their box (default: 0.1)')
+    parser.add_argument('--margin', type=float, help='of points, in sides of their box (default: 0.1)')
 
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_helen` from parsed arguments."""
+    if args.crop != 'points':
+        refuse_unread(args, '--crop points', 'margin')
     return prepare_helen(
         args.src,
         args.dst,
         split=args.split,
         crop=args.crop,
         size=args.size,
-        margin=args.margin,
+        margin=0.1 if args.margin is None else args.margin,
         form=args.format,
         encoding=args.encoding,
     )

@@ -15,7 +15,7 @@ from typing import Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.camera import image_seed
 from fsr_plugins.prepare.carry_out import carry_out
@@ -178,25 +178,29 @@ def add_arguments(parser: ArgumentParser) -> None:
         default='train',
         help='train and test have no character in common; rectest is the official test set (default: train)',
     )
-    parser.add_argument('--held-out', type=float, default=0.02, help='fraction of characters in test (default: 0.02)')
-    parser.add_argument('--seed', type=int, default=0, help='of their choice (default: 0)')
+    parser.add_argument('--held-out', type=float, help='fraction of characters in test (default: 0.02)')
+    parser.add_argument('--seed', type=int, help='of their choice (default: 0)')
     parser.add_argument(
         '--crop', choices=['centre', 'box'], default='centre', help='square that is cut out (default: centre)'
     )
-    parser.add_argument('--margin', type=float, default=0.3, help='beyond the box, at either side (default: 0.3)')
+    parser.add_argument('--margin', type=float, help='beyond the box, at either side (default: 0.3)')
     parser.add_argument('--size', type=int, default=128, help='side of the faces (default: 128)')
 
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_icartoonface` from parsed arguments."""
+    if args.crop != 'box':
+        refuse_unread(args, '--crop box', 'margin')
+    if args.split == 'rectest':
+        refuse_unread(args, '--split train and test', 'held_out', 'seed')
     return prepare_icartoonface(
         args.src,
         args.dst,
         split=args.split,
-        held_out=args.held_out,
-        seed=args.seed,
+        held_out=0.02 if args.held_out is None else args.held_out,
+        seed=args.seed or 0,
         crop=args.crop,
-        margin=args.margin,
+        margin=0.3 if args.margin is None else args.margin,
         size=args.size,
         form=args.format,
         encoding=args.encoding,

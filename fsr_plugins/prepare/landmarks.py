@@ -51,10 +51,8 @@ def prepare_landmarks(
         return find
 
     unknown = (lambda height, width: np.full((5, 2), np.nan, np.float32)) if keep else None
-    return annotate(
-        dst,
-        FaceAnnotation('landmarks', {'engine': engine, 'weights': weights_digests(weights)}, open_annotator, unknown),
-    )
+    settings = {'engine': engine, 'weights': weights_digests(weights), **({'keep': True} if keep else {})}
+    return annotate(dst, FaceAnnotation('landmarks', settings, open_annotator, unknown))
 
 
 def add_arguments(parser: ArgumentParser) -> None:

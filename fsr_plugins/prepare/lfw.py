@@ -102,13 +102,13 @@ def prepare_lfw(
 
 
 def _window(crop: int, top: int | None, size: int | None) -> Window:
-    if not 0 < crop <= SIDE or not 0 < (size or crop) <= crop:
+    if not 0 < crop <= SIDE or not 0 < (crop if size is None else size) <= crop:
         raise UserError(f'crop {crop} and size {size} do not fit: 0 < size <= crop <= {SIDE} is needed.')
     left = (SIDE - crop) // 2
     top = left if top is None else top
     if not 0 <= top <= SIDE - crop:
         raise UserError(f'top {top} does not fit: a square of {crop} begins at row 0 to {SIDE - crop}.')
-    return Window(top, left, crop, size or crop)
+    return Window(top, left, crop, crop if size is None else size)
 
 
 def _unresolved(lists: Sequence[Path], names: Mapping[str, str]) -> list[Skip]:
@@ -161,7 +161,7 @@ def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tu
 def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
     columns = [f'{point}_{axis}' for point in _POINTS for axis in 'xy']
     try:
-        with path.open(newline='', encoding='utf-8') as file:
+        with path.open(newline='', encoding='utf-8-sig') as file:
             rows = list(csv.DictReader(file))
         return {
             Path(row['image']).stem: np.array([float(row[column]) for column in columns], np.float32)
@@ -171,7 +171,7 @@ def _read_landmarks(path: Path) -> dict[str, list[list[float]]]:
         }
     except OSError as error:
         raise UserError(f"The landmarks '{path}' cannot be read: {error.strerror}.") from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise UserError(
             f"The landmarks '{path}' need numbers in the columns image, {', '.join(columns)}: {error}."
         ) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
@@ -139,11 +139,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--illuminations', nargs='+', default=[], metavar='LIGHT', help='only these, for instance 00 07'
     )
     parser.add_argument('--boxes', type=given_path, metavar='CSV', help='image,x0,y0,x1,y1: a face, or all of a camera')
-    parser.add_argument('--margin', type=float, default=0.0, help='added around boxes, in their sides (default: 0)')
+    parser.add_argument('--margin', type=float, help='added around boxes, in their sides (default: 0)')
 
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_multipie` from parsed arguments."""
+    if args.boxes is None:
+        refuse_unread(args, '--boxes', 'margin')
     return prepare_multipie(
         args.src,
         args.dst,
@@ -151,7 +153,7 @@ def run(args: Namespace) -> Prepared:
         cameras=args.cameras,
         illuminations=args.illuminations,
         boxes=args.boxes,
-        margin=args.margin,
+        margin=args.margin or 0.0,
         form=args.format,
         encoding=args.encoding,
     )

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
 from fsr_plugins.prepare.boxes import crop_square, square
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.plan import CORRUPT, Item, ItemResult, PreparationPlan, Skip
@@ -172,11 +172,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument('--margin', type=float, default=0.3, help='beyond the box, at either side (default: 0.3)')
     parser.add_argument('--size', type=int, default=16, help='side of the faces (default: 16)')
     parser.add_argument('--number', type=int, help='only so many faces, drawn at random (default: all)')
-    parser.add_argument('--seed', type=int, default=0, help='of the draw (default: 0)')
+    parser.add_argument('--seed', type=int, help='of the draw (default: 0)')
 
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_widerface` from parsed arguments."""
+    if args.number is None:
+        refuse_unread(args, '--number', 'seed')
     kinds = (tuple(sorted(set(values))) for values in (args.blur, args.occlusion, args.pose))
     return prepare_widerface(
         args.src,
@@ -186,7 +188,7 @@ def run(args: Namespace) -> Prepared:
         margin=args.margin,
         size=args.size,
         number=args.number,
-        seed=args.seed,
+        seed=args.seed or 0,
         form=args.format,
         encoding=args.encoding,
     )

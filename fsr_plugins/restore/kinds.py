@@ -66,15 +66,16 @@ def opened(picture: object, what: str) -> Opened:
 
 
 def _of_pillow(picture: PILImage.Image, what: str) -> Opened:
-    image = ImageOps.exif_transpose(picture)
-    mode = image.mode
-    if mode in _TO_RGB or 'transparency' in image.info:
-        transparent = 'transparency' in image.info
-        image = image.convert('RGBA' if transparent else _TO_RGB[mode])
-    elif mode in _WITH_ALPHA:
-        image = image.convert(_WITH_ALPHA[mode])
-    if image.mode not in ('L', 'LA', 'RGB', 'RGBA'):
+    mode, known = picture.mode, {**_TO_RGB, **_WITH_ALPHA}
+    wanted = known.get(mode, mode)
+    if wanted not in ('L', 'LA', 'RGB', 'RGBA'):
         raise UserError(f"'{what}' has Pillow's mode '{mode}': only 8 bits a channel are taken; convert it first.")
+    if 'transparency' in picture.info:
+        wanted = {'L': 'LA', 'RGB': 'RGBA'}.get(wanted, wanted)
+    try:
+        image = ImageOps.exif_transpose(picture).convert(wanted)
+    except (OSError, ValueError, SyntaxError) as error:  # a file is read only now, and Pillow's readers raise all three
+        raise UserError(f"'{what}' cannot be decoded ({error}): it is damaged; replace or remove it.") from error
     rgb, alpha = _split(np.array(image, np.uint8))
     is_grey = image.mode in ('L', 'LA')
     return Opened(rgb, alpha, lambda larger, clear: _to_pillow(larger, clear, is_grey))

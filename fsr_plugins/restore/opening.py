@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.faces.opening import device_here
 from fsr_plugins.restore.forward import Engine, Forward, InferencePrecision
 from fsr_plugins.restore.network import FaceNetwork
 
@@ -47,11 +48,4 @@ def open_network(
 def device_named(name: str) -> torch.device:
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()  # a device that holds no values ('meta') gives none back
-    except (RuntimeError, AssertionError) as error:  # the latter from a torch that knows no CUDA
-        raise UserError(
-            f"--device {name}: not here ({str(error).splitlines()[0]}); 'auto' takes what there is."
-        ) from error
-    return device
+    return device_here(name, "'auto' takes what there is")

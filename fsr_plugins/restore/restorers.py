@@ -242,8 +242,19 @@ class PhotographFaces:
             cuts: of each picture the faces that :meth:`cut` gave.
         """
         chosen = {source: [face for face in each if face.lr is not None] for source, each in cuts.items()}
-        sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
         made: dict[K, Result] = {}
+        wrong: dict[K, str] = {}
+        try:
+            sr = iter(self.network([face.lr for each in chosen.values() for face in each if face.lr is not None]))
+        except UserError as error:
+            if len(read) == 1:
+                return made, dict.fromkeys(read, str(error))
+            # Each by itself: the faces of one keep none of the others from being done.
+            for source, image in read.items():
+                done, why = self.pasted({source: image}, {source: cuts[source]})
+                made |= done
+                wrong |= why
+            return made, wrong
         for source, image in read.items():
             times = self.times(image)
             pairs = [(face.lr, next(sr)) for face in chosen[source] if face.lr is not None]

@@ -56,6 +56,19 @@ def test_unknown_keys_are_named_with_their_place(folder: Path) -> None:
             {'entries': {'x': {'opt': 'one.yml', 'set': {'scael': 2}}}, 'reference': None, 'papers': {}},
             "key 'scael' is not known",
         ),
+        (alone({'opt': 'one.yml'}) | {'cost': {'batches': [1, 0]}}, "key 'cost.batches.1' is 0"),
+        (alone({'opt': 'one.yml'}) | {'curves': {'val_freq': 1, 'metrics': {}}}, "key 'curves.metrics' is {}"),
+        ({'entries': {'HR': {'type': 'bicubic'}}, 'reference': None, 'papers': {}}, "'entries.HR' has the name of the"),
+        (alone({'opt': 'one.yml', 'title': 'LR'}), "is called 'LR' in the report, as a row of its pictures is"),
+        (alone({'opt': 'one.yml', 'title': 'bicubic'}), "is called 'bicubic' in the report, as a row"),
+        (
+            alone({}) | {'entries': {'x': {'type': 'bicubic', 'title': 'y'}, 'y': {'opt': 'one.yml'}}},
+            "key 'entries.y' is called 'y' in the report, as 'x' is",
+        ),
+        (
+            alone({}) | {'entries': {'x': {'opt': 'one.yml', 'seeds': [0, 1]}, 'x+seed1': {'opt': 'one.yml'}}},
+            "key 'entries.x+seed1' would be trained as 'x+seed1', and so would 'x'",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(folder: Path, changes: dict[str, Any], message: str) -> None:

@@ -215,6 +215,19 @@ def test_only_this_machines_own_names_are_answered(page: PageServer) -> None:
     assert page.get('/', Host='localhost:80')[0] == 200
 
 
+@pytest.mark.parametrize('site', ['cross-site', 'same-site'])
+def test_what_another_page_asks_for_is_refused_but_for_a_link(page: PageServer, site: str) -> None:
+    head = b'--mark\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    form = head + encoded(photograph()) + b'\r\n--mark--\r\n', 'multipart/form-data; boundary=mark'
+    for mode in ('no-cors', 'navigate'):  # a script's, and a form's
+        status, body = page.get('/gradio_api/upload', *form, **{'Sec-Fetch-Site': site, 'Sec-Fetch-Mode': mode})
+        assert status == 403 and b'open the page itself' in body
+    assert page.get('/config', **{'Sec-Fetch-Site': site, 'Sec-Fetch-Mode': 'cors'})[0] == 403
+    assert page.get('/', **{'Sec-Fetch-Site': site, 'Sec-Fetch-Mode': 'navigate'})[0] == 200
+    own = {'Sec-Fetch-Site': 'same-origin', 'Sec-Fetch-Mode': 'cors'}
+    assert page.get('/gradio_api/upload', *form, **own)[0] == 200
+
+
 def test_nothing_on_the_page_lies_elsewhere(page: PageServer) -> None:
     status, body = page.get('/')
     assert status == 200

@@ -90,6 +90,18 @@ def test_lfw_reduced_with_points_and_maps(lfw: Path, tmp_path: Path) -> None:
     assert np.abs(store.image(KEYS[0]).astype(float) - expected).max() <= 0.51
 
 
+def test_landmarks_of_a_spreadsheet_are_read_and_a_field_without_end_is_a_message(lfw: Path, tmp_path: Path) -> None:
+    table = tmp_path / 'points.csv'
+    names = ('left_eye', 'right_eye', 'nose', 'mouth_left', 'mouth_right')
+    head = ','.join(['image', *(f'{name}_{axis}' for name in names for axis in 'xy')])
+    row = ','.join([f'{KEYS[0]}.jpg', *(str(100 + i) for i in range(10))])
+    table.write_text(f'{head}\n{row}\n', encoding='utf-8-sig')
+    assert prepare_lfw(lfw, tmp_path / 'out', landmarks=table).images == 1
+    table.write_text(f'{head}\n{"a" * 200_000},1\n')
+    with pytest.raises(UserError, match='need numbers in the columns image, left_eye_x'):
+        prepare_lfw(lfw, tmp_path / 'other', landmarks=table)
+
+
 def test_lfw_people_are_chosen(lfw: Path, tmp_path: Path) -> None:
     listed = tmp_path / 'people.txt'
     listed.write_text('Emmy_Noether\nKurt_Goedel\n')
@@ -159,6 +171,9 @@ def test_what_is_not_lfw_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match='is not LFW: Name/Name_0001.jpg was looked for, nothing was found'):
         prepare_lfw(tmp_path / 'empty', tmp_path / 'out')
+    for size in (0, 129):
+        with pytest.raises(UserError, match=f'crop 128 and size {size} do not fit'):
+            prepare_lfw(tmp_path / 'empty', tmp_path / 'out', size=size)
 
 
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])

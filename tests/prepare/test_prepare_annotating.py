@@ -96,6 +96,21 @@ def test_faces_without_points_can_be_kept(tmp_path: Path) -> None:
     assert np.flatnonzero(unknown).tolist() == list(BLIND)
 
 
+def test_faces_that_were_left_out_are_not_taken_for_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dst = prepared(tmp_path / 'set')
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, 'rename', _refuse(dst))
+        with pytest.raises(InterruptedError):
+            prepare_landmarks(dst)
+    assert prepare_landmarks(dst, keep=True).images == COUNT
+    origin = open_store(dst).manifest.origin
+    assert origin is not None and origin.protocol['landmarks'] == {
+        'engine': 'retinaface_resnet50',
+        'weights': None,
+        'keep': True,
+    }
+
+
 def test_until_the_end_the_dataset_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dst = prepared(tmp_path / 'set.lmdb')
     before = (dst / 'data.mdb').read_bytes()

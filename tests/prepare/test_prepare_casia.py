@@ -82,7 +82,7 @@ def test_what_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'src').mkdir()
     with pytest.raises(UserError, match='is not CASIA-WebFace'):
         prepare_casia(tmp_path / 'src', tmp_path / 'out')
-    for wrong in ({'crop': 0}, {'crop': 64, 'size': 65}, {'size': -1}):
+    for wrong in ({'crop': 0}, {'crop': 64, 'size': 65}, {'size': -1}, {'size': 0}):
         with pytest.raises(UserError, match='do not fit'):
             prepare_casia(tmp_path / 'src', tmp_path / 'out', **wrong)
 

@@ -110,5 +110,5 @@ def test_what_is_refused(helen: Path, tmp_path: Path) -> None:
 def test_on_the_command_line(helen: Path, tmp_path: Path) -> None:
     parser = argparse.ArgumentParser()
     PREPARERS['helen'].add_arguments(parser)
-    command = [str(helen), str(tmp_path / 'o'), '--split', 'test', '--crop', 'centre', '--size', '32', '--margin', '0']
+    command = [str(helen), str(tmp_path / 'o'), '--split', 'test', '--crop', 'centre', '--size', '32']
     assert PREPARERS['helen'].run(parser.parse_args(command)).images == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,31 @@ def test_grey_stays_grey_and_alpha_is_kept() -> None:
     assert restore(palette).image.mode == 'RGBA'
 
 
+def test_grey_with_a_transparent_level_stays_grey() -> None:
+    image = PILImage.fromarray(np.repeat(np.uint8([[7, 200]]), 8, axis=0).repeat(4, axis=1))
+    image.info['transparency'] = 7
+    result = Restorer(network())(image).image
+    assert result.mode == 'LA'
+    alpha = np.array(result)[..., 1]
+    assert (alpha[:, :12] < 30).all() and (alpha[:, 20:] > 225).all()
+
+
+@pytest.mark.parametrize('mode', ['I', 'I;16', 'F'])
+def test_a_transparent_level_does_not_hide_that_levels_are_more_than_8_bits(mode: str) -> None:
+    image = PILImage.new(mode, (8, 8), 30_000)
+    image.info['transparency'] = 7
+    with pytest.raises(UserError, match=f"mode '{mode}': only 8 bits a channel are taken"):
+        Restorer(network())(image)
+
+
+def test_an_image_of_pillow_whose_file_is_cut_off_is_refused() -> None:
+    file = io.BytesIO()
+    PILImage.fromarray(picture(2, 64, 64)).save(file, 'PNG')
+    half = PILImage.open(io.BytesIO(file.getvalue()[:3000]))
+    with pytest.raises(UserError, match="'picture 0' cannot be decoded .*: it is damaged"):
+        Restorer(network())(half)
+
+
 def test_an_image_of_pillow_is_turned_as_its_exif_says() -> None:
     image = PILImage.fromarray(picture(2, 8, 8))
     image.getexif()[0x0112] = 6
@@ -134,6 +160,21 @@ def test_a_face_network_refuses_floats() -> None:
     """Floats in [0, 1] were taken for levels of 255, and the result was nearly black."""
     with pytest.raises(UserError, match='the network takes faces of 0 to 255. Image 0 is float32'):
         network()([picture(0, 8, 8).astype(np.float32) / 255])
+
+
+def test_a_face_that_the_network_fails_on_keeps_no_other_photograph_out() -> None:
+    def fails(lq: torch.Tensor) -> torch.Tensor:
+        sr = bicubic_up(lq, 4)
+        return torch.where(lq.mean(dim=(1, 2, 3), keepdim=True) > 0.9, torch.nan, sr)
+
+    faces = restorers.PhotographFaces(FaceNetwork(fails, 4, (8, 8), POINTS), Photographs(most=9, least=0))
+    dark, white = picture(3, 96, 96) // 2, np.full((96, 96, 3), 255, np.uint8)
+    made, wrong = faces.make({Path('a'): dark, Path('b'): white, Path('c'): dark})
+    assert list(made) == [Path('a'), Path('c')] and list(wrong) == [Path('b')]
+    assert 'no finite numbers' in wrong[Path('b')]
+    alone, _ = faces.make({Path('a'): dark})
+    assert (made[Path('a')].image == alone[Path('a')].image).all()
+    assert (made[Path('c')].image == alone[Path('a')].image).all()
 
 
 def test_auto_takes_small_pictures_for_faces_and_large_ones_for_photographs() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import os
 import re
+import time
 import traceback
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from pathlib import Path
@@ -29,6 +30,8 @@ UPLOAD = '/gradio_api/upload'
 FILE = '/gradio_api/file='
 #: Bytes of the body of any other request.
 _BODY = 1 << 20
+#: Seconds that a request's body may pause, and those that it may take altogether.
+PAUSE, WHOLE = 30.0, 600.0
 #: What an upload has beside the picture's own bytes: the lines between its parts.
 _AROUND = 1 << 16
 _READ = re.compile(
@@ -61,6 +64,14 @@ def _too_large(most: int) -> tuple[int, str]:
     return 413, f'The request is too large: at most {most} bytes are taken.'
 
 
+async def _in_time(receive: Receive, end: float) -> Message | None:
+    """The next part of a request; None where it does not come in time."""
+    try:
+        return await asyncio.wait_for(receive(), min(PAUSE, max(0.0, end - time.monotonic())))
+    except asyncio.TimeoutError:  # which is the built-in one from Python 3.11 on
+        return None
+
+
 class Guard:
     """An application of ASGI around the page's.
 
@@ -86,7 +97,7 @@ class Guard:
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         left = most = self.most if scope['path'].startswith(UPLOAD) else _BODY
-        state = 'waiting'
+        state, is_whole, end = 'waiting', False, time.monotonic() + WHOLE
 
         async def told(status: int, text: str) -> None:
             nonlocal state
@@ -99,8 +110,13 @@ class Guard:
             state = 'told'
 
         async def received() -> Message:
-            nonlocal left
-            message = await receive()
+            nonlocal left, is_whole
+            # Behind the body comes only that the client has gone, and that takes any time.
+            message = await (receive() if is_whole else _in_time(receive, end))
+            if message is None:
+                await told(408, 'The request took too long to come: send it again.')
+                raise _Refused
+            is_whole = not message.get('more_body', False)
             left -= len(message.get('body', b''))
             if left < 0:
                 await told(*_too_large(most))
@@ -147,6 +163,10 @@ class Guard:
             if re.sub(r':\d+$', '', host) not in self.hosts:
                 return 421, 'This page is not served under that name.'
         path, method = scope['path'], scope['method']
+        # Of a page of somebody else a browser says so; from there only a link to this one may lead here.
+        is_link = method == 'GET' and headers.get(b'sec-fetch-mode') == b'navigate'
+        if headers.get(b'sec-fetch-site') in (b'cross-site', b'same-site') and not is_link:
+            return 403, 'Another page asks for this: open the page itself.'
         if method in ('GET', 'HEAD') and path.startswith(FILE):
             return None if self._is_own(path.removeprefix(FILE)) else (403, 'That file is none of this page.')
         allowed = _READ if method in ('GET', 'HEAD') else _WRITTEN if method == 'POST' else None

@@ -112,6 +112,7 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
     import uvicorn
     from fastapi import FastAPI
 
+    from fsr_plugins.restore.page.connections import PromptProtocol
     from fsr_plugins.restore.page.layout import CSS, build, theme
 
     @asynccontextmanager
@@ -152,6 +153,7 @@ def _run(service: Service, worker: Worker, folder: Path, listening: socket.socke
     server = uvicorn.Server(
         uvicorn.Config(
             guard,
+            http=PromptProtocol,
             log_level='critical',  # what goes wrong is told by the guard
             access_log=False,
             server_header=False,

@@ -44,7 +44,8 @@ class _Random(TypedDict):
     """See :func:`~fsr_plugins.engine.distributed.random_state`."""
 
     python: tuple[int, Annotated[tuple[int, ...], Field(min_length=625, max_length=625)], float | None]
-    numpy: tuple[str, Tensor, int, int, float]
+    #: NumPy takes any position for true, and reads there.
+    numpy: tuple[str, Tensor, Annotated[int, Field(ge=0, le=624)], int, float]
     torch: Tensor
     cuda: Tensor | None
 
@@ -100,14 +101,15 @@ class TrainingStates:
         return self.folder / f'{iteration}.state', self.folder / f'{iteration}.state.sha256'
 
     def save(self, iteration: int, state: State) -> None:
-        """Writes a state whole or not at all, then removes the oldest beyond ``keep``.
+        """Writes a state whole or not at all, then removes the oldest beyond ``keep`` of this course of training.
 
         Raises:
             RunError: it cannot be written; the states before it are untouched.
         """
         file, digest = self._files(iteration)
         write_text(digest, write_tensors(file, state))
-        for old in self._iterations()[self.keep :]:
+        # Training would have gone on from a newer one, were it of any use: those do not count.
+        for old in [each for each in self._iterations() if each <= iteration][self.keep :]:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
 

@@ -90,7 +90,7 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     """
     path = path or weight.path
     if path is not None:
-        local = Path(path).expanduser()
+        local = Path(os.path.expanduser(path))
         if not local.is_file():
             raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
         return local

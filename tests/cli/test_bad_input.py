@@ -130,6 +130,12 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     'wrong value type': (put('train.optim_g.lr', 'fast'), ['o.yml:', "'train.optim_g.lr' is 'fast'", 'be a number']),
     'bad arguments': (put('network_g.upscale', 5), ['o.yml:', "'network_g' cannot be built", 'scale 5']),
     'missing data folder': (put('datasets.train.dataroot_gt', 'no/faces'), ["'no/faces' does not exist", 'README']),
+    'data of nobody': (put('datasets.train.dataroot_gt', '~nobody_here/faces'), ["'~nobody_here/faces' does"]),
+    'weights of nobody': (
+        put('path', {'pretrain_network_g': '~nobody_here/w.pth'}),
+        ["'path.pretrain_network_g'", '~nobody_here/w.pth'],
+    ),
+    'state of nobody': (put('path', {'resume_state': '~nobody_here/4.state'}), ["no file '~nobody_here/4.state'"]),
     'empty folder': (empty_folder, ["'datasets.train'", 'holds no images']),
     'image does not decode': (broken_image, ['3.png', 'cannot be decoded', 'replace or remove it']),
     'image under the crop': (small_image, ['3.png', '12x24', 'remove them or crop less']),

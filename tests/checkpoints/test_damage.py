@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import random
@@ -69,6 +70,23 @@ def test_an_archive_of_another_form_is_refused(change: str, file: Path) -> None:
     else:
         file.write_bytes({'before': whole[:4] + whole, 'after': whole + b'x', 'cut': whole[:-30]}[change])
     refused(file, 'Replace it by a whole copy.')
+
+
+def test_what_lies_in_one_place_under_many_names_is_refused(file: Path) -> None:
+    torch.save({str(number): torch.ones(2500) for number in range(50)}, file)
+    with zipfile.ZipFile(file) as source:
+        members = [(info.filename, source.read(info)) for info in source.infolist()]
+    with zipfile.ZipFile(file, 'w') as target:
+        for name, data in members:
+            folder, _, number = name.rpartition('/data/')
+            if not folder or number == '0':
+                target.writestr(name, data)
+                continue
+            again = copy.copy(target.getinfo(f'{folder}/data/0'))
+            again.filename = name
+            target.filelist.append(again)
+    assert file.stat().st_size < 100_000
+    refused(file, 'its directory names more than it holds')
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy', 'safetensors'])

@@ -59,6 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _run(given)
     except SystemExit as end:  # argparse: help, or wrong arguments
         status = end.code if isinstance(end.code, int) else 0
+        if not isinstance(end.code, int | None):  # of another package: as Python ends with it
+            say(str(end.code))
+            status = 1
     except KeyboardInterrupt:
         # One more must not end what ends already, with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -198,7 +198,8 @@ class StageLog:
         numbers = '  '.join(f'{name} {value:.4g}' for name, value in losses.items())
         if self._progress is not None:
             self._progress.update(self._task, line=f'{numbers}  {speed:.2f} it/s')
-        left = time.strftime('%H:%M:%S', time.gmtime((self.total - iteration) / max(speed, 1e-9)))
+        minutes, seconds = divmod(int((self.total - iteration) / max(speed, 1e-9)), 60)
+        left = f'{minutes // 60:02}:{minutes % 60:02}:{seconds:02}'
         # Of a network that is solved there are neither losses nor a rate.
         rate = f'lr {rates[0]:.2g}' if rates else ''
         parts = [f'{self.name} {iteration}/{self.total}', numbers, rate, f'{speed:.2f} it/s', f'ETA {left}']

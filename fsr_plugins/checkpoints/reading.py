@@ -16,10 +16,10 @@ from torch import _weights_only_unpickler
 
 from fsr_plugins.checkpoints.archive import check_archive, is_archive
 from fsr_plugins.checkpoints.bundled import bundled, resolved
-from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, state_in
+from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, listed, state_in
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.tensorflow_js import SUFFIX, manifest_of, read_tensorflow_js
-from fsr_plugins.checkpoints.tensors import check_plain
+from fsr_plugins.checkpoints.tensors import check_plain, shown
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
@@ -143,6 +143,9 @@ def weights_in(content: object, source: str, param_key: str | None = PARAMS) -> 
     Args:
         source: how messages call the file.
     """
+    if param_key not in (None, *HOLDERS) and not (isinstance(content, dict) and param_key in content):
+        held = f' Its keys are: {listed(content)}.' if isinstance(content, dict) else ''
+        raise UserError(f"{source} has nothing under {shown(param_key)}: give 'params' or 'params_ema'.{held}")
     holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
     state = state_in(content, source, holders)
     found = next((key for key in holders if isinstance(content, dict) and key in content), None)

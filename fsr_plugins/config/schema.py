@@ -22,6 +22,7 @@ from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import lookup
+from fsr_plugins.threads import MOST_THREADS
 from fsr_plugins.values import Block, Options
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
@@ -85,6 +86,7 @@ class StageOptions(StrictOptions):
     threads: int | Literal['auto'] | None = Field(
         None,
         ge=1,
+        le=MOST_THREADS,
         description="threads that compute on a CPU; auto: fewer while others use the cores; default: torch's number",
     )
     deterministic: bool = Field(False, description='use only algorithms that give the same bits each time')

@@ -165,6 +165,15 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         two_stages({}, {**needs('stage:one/net_g'), 'network_g': {'num_feat': 8}}),
         ["'network_g.num_feat' is 4 there and 8 here"],
     ),
+    'weights under no key': (
+        lambda folder, values: (
+            weights(save_other_arch)(folder, values),
+            values['path'].update(param_key_g='parms_ema'),
+        )[0],
+        ["'path.pretrain_network_g': 'w.pth' has nothing under 'parms_ema'", "Its keys are: 'params'"],
+    ),
+    'no step': (put('train.accumulate', 5), ["'accumulate', 5, batches", "'total_iter' is 4: no step would be made"]),
+    'more threads than any machine has': (put('threads', 10**12), ["'threads' is 1000000000000", 'at most 1024']),
     'more GPUs than there are': (put('num_gpu', 99), ['num_gpu', '99', 'auto']),
     'batch size 0': (put('datasets.train.batch_size_per_gpu', 0), ["'datasets.train.batch_size_per_gpu' is 0"]),
     'code in the option file': (put('name', Code), ['o.yml:1', 'plain data only']),

@@ -124,11 +124,12 @@ def content_named_in(values: Options) -> dict[str, str]:
 
 
 def _listing(folder: Path) -> str:
-    """Over the names and lengths of all files below a folder."""
+    """Over the names and lengths of all files below a folder; a link that leads nowhere has none."""
     digest = hashlib.sha256()
     for place, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             file = Path(place, name)
-            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{file.stat().st_size}\n'))
+            length = file.stat().st_size if file.exists() else ''
+            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{length}\n'))
     return digest.hexdigest()

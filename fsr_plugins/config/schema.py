@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from fsr_plugins.config.blocks import check_block, find_type
 from fsr_plugins.config.dataset_keys import check_dataset
@@ -19,7 +20,7 @@ from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import UserError, shown
+from fsr_plugins.errors import UserError, misfit, shown
 from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import lookup
 from fsr_plugins.threads import MOST_THREADS
@@ -44,6 +45,12 @@ class LoggerOptions(StrictOptions):
     use_tb_logger: bool = Field(True, description='write TensorBoard files')
     wandb: WandbOptions | None = Field(None, description='Weights & Biases')
     keep_states: int = Field(3, ge=1, description='training states kept to resume from')
+
+    @model_validator(mode='after')
+    def _something_is_sent(self) -> Self:
+        if self.wandb is not None and self.wandb.project and not self.use_tb_logger:
+            raise misfit("'wandb' is sent what TensorBoard gets, and 'use_tb_logger' is false: one of them has to go")
+        return self
 
 
 class ValOptions(StrictOptions):

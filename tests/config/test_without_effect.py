@@ -59,6 +59,13 @@ def test_what_is_for_a_network_that_is_not_there_is_said(
     assert not caplog.messages
 
 
+def test_a_project_to_which_nothing_would_be_sent_is_refused(experiment_file: Path) -> None:
+    with pytest.raises(UserError, match=r"'wandb' is sent what TensorBoard gets, and 'use_tb_logger' is false"):
+        config.load(experiment_file, ['logger.wandb={project: faces}'])
+    config.load(experiment_file, ['logger.wandb={project: null}'])
+    config.load(experiment_file, ['logger.wandb={project: faces}', 'logger.use_tb_logger=true'])
+
+
 def test_strictness_that_is_taken_away_is_the_default() -> None:
     for value, strict in ((None, True), (True, True), (False, False)):
         assert read_settings({'path': {'strict_load_g': value}}).network('net_g').strict is strict

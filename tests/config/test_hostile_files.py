@@ -197,3 +197,9 @@ def test_what_does_not_fit_together_is_said_without_the_block(tmp_path: Path) ->
     assert str(caught.value).endswith(f'o.yml:9 with --set datasets.train.gt_size=50: key {expected}')
     with pytest.raises(UserError, match=r"o\.yml:9 with --set scale=3: key 'datasets\.train': 'gt_size' 16 is not a "):
         load(tmp_path, tiny.options(), 'scale=3')
+
+
+def test_a_way_to_a_key_without_end_is_refused(experiment_file: Path) -> None:
+    with pytest.raises(UserError, match=r"write it as 'key\.of\.option=value'") as caught:
+        config.load(experiment_file, ['.'.join('a' * 3000) + '=1'])
+    assert len(str(caught.value)) < 500

@@ -5,7 +5,7 @@ A stage is checked as it stands after inheritance, ``--set`` and the merging of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -90,10 +90,8 @@ class StageOptions(StrictOptions):
     channels_last: bool | Literal['auto'] = Field(
         False, description=f'the layout of images in memory; {_AUTO.format("either")}'
     )
-    threads: int | Literal['auto'] | None = Field(
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal['auto'] | None = Field(
         None,
-        ge=1,
-        le=MOST_THREADS,
         description="threads that compute on a CPU; auto: fewer while others use the cores; default: torch's number",
     )
     deterministic: bool = Field(False, description='use only algorithms that give the same bits each time')

@@ -93,6 +93,7 @@ class TrainingStates:
     def __init__(self, folder: Path, keep: int = 3) -> None:
         self.folder = folder
         self.keep = keep
+        self._is_tried = False
 
     def _iterations(self) -> list[int]:
         return sorted((int(f.stem) for f in self.folder.glob('*.state') if f.stem.isdigit()), reverse=True)
@@ -108,10 +109,22 @@ class TrainingStates:
         """
         file, digest = self._files(iteration)
         write_text(digest, write_tensors(file, state))
+        if not self._is_tried:
+            self._is_tried = True
+            self._try(file)
         # Training would have gone on from a newer one, were it of any use: those do not count.
         for old in [each for each in self._iterations() if each <= iteration][self.keep :]:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
+
+    def _try(self, file: Path) -> None:
+        """Reads the first state again: a model of anybody's may put things into it that a file can hold and no reader
+        takes.
+        """
+        try:
+            read_state(file)
+        except UserError as error:
+            logger.warning('%s So no training can go on from this one: if it is ended, it is lost.', error)
 
     def newest(self, check: Callable[[State], None] | None = None) -> TrainingState | None:
         """The newest state that is whole and finite; others are reported and passed over. None if there is none.

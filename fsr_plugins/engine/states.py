@@ -108,6 +108,8 @@ class TrainingStates:
             RunError: it cannot be written; the states before it are untouched.
         """
         file, digest = self._files(iteration)
+        # Of a state of this iteration that was there before: it would call the new one damaged.
+        digest.unlink(missing_ok=True)
         write_text(digest, write_tensors(file, state))
         if not self._is_tried:
             self._is_tried = True

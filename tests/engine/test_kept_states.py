@@ -41,6 +41,22 @@ def test_a_damaged_newer_state_displaces_none_of_those_that_are_written(states: 
     assert not (states / '4.state').exists()
 
 
+def test_killed_behind_a_state_that_replaces_another_it_goes_on_from_the_new_one(
+    states: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = load_state(states / '8.state')
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr('fsr_plugins.engine.states.write_text', killed)
+        with pytest.raises(KeyboardInterrupt):
+            TrainingStates(states).save(8, state | {'seconds': 1e6})
+    newest = TrainingStates(states).newest()
+    assert newest is not None and (newest['iter'], newest['seconds']) == (8, 1e6)
+
+
 def test_a_state_that_no_reader_takes_is_said_when_it_is_saved(
     states: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,14 +95,10 @@ def _run(experiment: Experiment, world: World, checked: bool, accept: bool) -> R
 
 
 def _put_aside(stage: Stage) -> None:
-    """Renames the folder of a stage that is trained anew, as BasicSR does with that of an experiment."""
+    """Renames the folder of a stage that begins anew, as BasicSR does with that of an experiment."""
     kept = stage.folder.with_name(f'{stage.folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}')
     stage.folder.rename(kept)
-    logger.info(
-        "Stage '%s' is trained anew, since a stage before it is trained further; its old results are in %s.",
-        stage.name,
-        kept,
-    )
+    logger.info("Stage '%s' begins anew, since what it is made of has changed; what it had is in %s.", stage.name, kept)
 
 
 def _measure_again(stage: Stage, record: Record, inputs: StageInputs, world: World) -> Record:

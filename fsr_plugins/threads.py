@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Threads that decode, at most: there are no cores for more.
 MOST_DECODERS = 256
+#: Threads that compute, at most: torch ends the process where the system gives it no more.
+MOST_THREADS = 1024
 
 
 def available_cores() -> int:

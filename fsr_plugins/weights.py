@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import secrets
 import shutil
-import tempfile
 import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -90,7 +91,7 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     """
     path = path or weight.path
     if path is not None:
-        local = Path(path).expanduser()
+        local = Path(os.path.expanduser(path))
         if not local.is_file():
             raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
         return local
@@ -150,14 +151,11 @@ def _download(weight: WeightFile, target: Path) -> None:
         raise UserError(f'The weights of {weight.name} are missing, and {OFFLINE} forbids to fetch them: {wanted}.')
     licence = weight.licence or 'not stated by the publisher'
     logger.info('fetching the weights of %s from %s (licence: %s)', weight.name, weight.url, licence)
-    partial: Path | None = None
+    # Not of tempfile, whose files nobody else may read: people share the folder.
+    partial = target.with_name(f'{weight.filename}.{secrets.token_hex(8)}')
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (
-            urllib.request.urlopen(weight.url, timeout=TIMEOUT) as source,
-            tempfile.NamedTemporaryFile(dir=target.parent, prefix=f'{weight.filename}.', delete=False) as file,
-        ):
-            partial = Path(file.name)
+        with urllib.request.urlopen(weight.url, timeout=TIMEOUT) as source, open(partial, 'xb') as file:
             shutil.copyfileobj(source, file, _BLOCK)
         if not file_sha256(partial).startswith(weight.sha256.lower()):
             raise OSError('what came has another SHA-256')
@@ -168,5 +166,5 @@ def _download(weight: WeightFile, target: Path) -> None:
         # urllib's own errors are OSErrors.
         raise UserError(f'The weights of {weight.name} cannot be downloaded ({error}): {wanted}.') from error
     finally:
-        if partial is not None:
+        with suppress(OSError):  # there may be no such folder
             partial.unlink(missing_ok=True)

@@ -43,6 +43,14 @@ def test_downloads_once(places: tuple[Path, Path], published: WeightFile) -> Non
     assert locate(unreachable) == path
 
 
+def test_what_is_fetched_is_for_all_who_share_the_folder(places: tuple[Path, Path], published: WeightFile) -> None:
+    before = os.umask(0o022)
+    try:
+        assert locate(published).stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(before)
+
+
 def test_local_path_goes_first(places: tuple[Path, Path], published: WeightFile, tmp_path: Path) -> None:
     local = tmp_path / 'mine.pth'
     local.write_bytes(b'anything')

@@ -51,6 +51,9 @@ def check_archive(file: BinaryIO, path: str | Path) -> None:
         raise _damaged(path, 'its directory is not as PyTorch writes it')
     if min(member.header_offset for member in members) != 0:
         raise _damaged(path, 'its directory belongs to another archive')
+    # What lies in one place under many names would be read as many times, into as much memory.
+    if sum(member.file_size for member in members) > os.fstat(file.fileno()).st_size:
+        raise _damaged(path, 'its directory names more than it holds')
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         wrong = next((name for name in pool.map(lambda member: _wrong(file, member), members) if name), None)
     if wrong is not None:

@@ -21,6 +21,8 @@ HOLDERS = (PARAMS, PARAMS_EMA, 'g_ema', 'net_state_dict', 'state_dict')
 AVERAGED_FIRST = (PARAMS_EMA, PARAMS, 'g_ema', 'net_state_dict', 'state_dict')
 #: What DataParallel and torch.compile put before every name.
 WRAPPERS = ('module.', '_orig_mod.')
+#: How many prefixes are cut off at most: each is cut off every name.
+_MOST_PREFIXES = 8
 #: Where PyTorch keeps what belongs to a state dict, and under which name the toolkit does in it.
 _METADATA, _SAYS = '_metadata', 'fsr_plugins'
 #: The suffix of the file that a stage ends with.
@@ -115,7 +117,7 @@ def unwrapped(state: Mapping[str, Value], own: Collection[str] | None = None) ->
         own: the network's names; None: only what wrappers of torch put before every name is cut off.
     """
     names = dict(state)
-    while names:
+    for _ in range(_MOST_PREFIXES if names else 0):
         prefix, dot, _ = next(iter(names)).partition('.')
         prefix += dot
         if not dot or not all(name.startswith(prefix) and name != prefix for name in names):

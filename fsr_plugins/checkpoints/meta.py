@@ -51,7 +51,7 @@ def meta_in(content: object, source: str) -> Meta | None:
     meta = content[META]
     if not isinstance(meta, Mapping) or 'arch' not in meta:
         return None
-    if wrong := _not_plain(meta):
+    if wrong := not_plain(meta):
         raise UserError(f"{source} cannot be read: its 'meta' {wrong}.")
     from pydantic import ValidationError
 
@@ -72,7 +72,7 @@ def meta_in(content: object, source: str) -> Meta | None:
     return cast('Meta', meta)
 
 
-def _not_plain(meta: object) -> str | None:
+def not_plain(meta: object) -> str | None:
     """What in nested values is none of YAML's, or too much; nothing is followed deeper than that."""
     todo, count = [(meta, 0)], 0
     while todo:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr, with_config
+from pydantic import AfterValidator, ConfigDict, Field, FiniteFloat, Strict, StrictInt, StrictStr, with_config
 from typing_extensions import Required, TypedDict
 
 
@@ -28,10 +28,10 @@ def _no_requirement(names: list[str]) -> list[str]:
 
 #: A side of HR images in pixels; five points of a face, x and y each.
 Side = Annotated[StrictInt, Field(ge=1, le=1 << 14)]
-Coordinate = Annotated[FiniteFloat, Field(ge=-(1 << 15), le=1 << 15)]
+Coordinate = Annotated[FiniteFloat, Strict(), Field(ge=-(1 << 15), le=1 << 15)]
 Points = Annotated[list[tuple[Coordinate, Coordinate]], Field(min_length=5, max_length=5), AfterValidator(_spread)]
 #: The size of a face as a share of LR's.
-Share = Annotated[FiniteFloat, Field(gt=0, le=64)]
+Share = Annotated[FiniteFloat, Strict(), Field(gt=0, le=64)]
 _Names = dict[StrictStr, object]
 
 

@@ -5,22 +5,33 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 from safetensors.torch import load_file
+from torch import _weights_only_unpickler
 
 from fsr_plugins.checkpoints.archive import check_archive, is_archive
 from fsr_plugins.checkpoints.bundled import bundled, resolved
-from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, state_in
+from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, listed, state_in
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.tensorflow_js import SUFFIX, manifest_of, read_tensorflow_js
-from fsr_plugins.checkpoints.tensors import check_plain
+from fsr_plugins.checkpoints.tensors import check_plain, shown
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import near
 
 logger = logging.getLogger(__name__)
+
+#: Of what torch's reader calls: zeros of a length that the file names, and copies of a tensor of which the file holds
+#: one number.
+_MAKES_MORE = (
+    'builtins.bytearray',
+    'torch._utils._rebuild_device_tensor_from_cpu_tensor',
+    'torch._utils._rebuild_device_tensor_from_numpy',
+)
 
 
 def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
@@ -56,7 +67,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
             else:
                 if is_archive(file):
                     check_archive(file, path)
-                content = torch.load(file, map_location='cpu', weights_only=True)
+                with _only_what_is_in_it():
+                    content = torch.load(file, map_location='cpu', weights_only=True)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
@@ -74,6 +86,17 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
         ) from error
     check_plain(content, f"'{path}'")
     return content
+
+
+@contextmanager
+def _only_what_is_in_it() -> Iterator[None]:
+    """Inside, torch's reader does not call what makes more of a file than it holds, though it runs no code either."""
+    allowed: dict[str, object] = getattr(_weights_only_unpickler, '_get_allowed_globals', dict)()
+    taken_out = {name: allowed.pop(name) for name in _MAKES_MORE if name in allowed}
+    try:
+        yield
+    finally:
+        allowed.update(taken_out)
 
 
 def _without_manifest(path: str | Path) -> str:
@@ -120,6 +143,9 @@ def weights_in(content: object, source: str, param_key: str | None = PARAMS) -> 
     Args:
         source: how messages call the file.
     """
+    if param_key not in (None, *HOLDERS) and not (isinstance(content, dict) and param_key in content):
+        held = f' Its keys are: {listed(content)}.' if isinstance(content, dict) else ''
+        raise UserError(f"{source} has nothing under {shown(param_key)}: give 'params' or 'params_ema'.{held}")
     holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
     state = state_in(content, source, holders)
     found = next((key for key in holders if isinstance(content, dict) and key in content), None)

@@ -11,6 +11,8 @@ from fsr_plugins.errors import UserError
 
 #: How many letters of a name from a file a message shows.
 _LETTERS = 80
+#: How deep tensors lie in a file at most.
+_DEEP = 100
 
 
 def shown(name: object) -> str:
@@ -26,11 +28,17 @@ def kind_of(value: object) -> str:
 
 
 def tensors_in(content: object) -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested mappings and sequences, each once, with the dotted name of its place."""
+    """Every tensor in nested mappings and sequences, each once, with the dotted name of its place.
+
+    Raises:
+        RecursionError: they are nested deeper than any file of tensors.
+    """
     todo: list[tuple[tuple[object, ...], object]] = [((), content)]
     seen: set[int] = set()
     while todo:
         keys, value = todo.pop()
+        if len(keys) > _DEEP:
+            raise RecursionError('nested too deep')
         if isinstance(value, Tensor):
             yield '.'.join(map(str, keys)), value
         elif isinstance(value, (Mapping, list, tuple, set, frozenset)) and id(value) not in seen:
@@ -44,11 +52,14 @@ def check_plain(content: object, source: str) -> None:
 
     Raises:
         UserError: one is sparse, quantised, nested, of an own class, without data, or claims more elements than its
-            storage holds.
+            storage holds; or values are nested too deep.
     """
-    for name, tensor in tensors_in(content):
-        if odd := _oddity(tensor):
-            raise UserError(f'{source} cannot be read: {shown(name)} is {odd}. Only plain dense tensors are read.')
+    try:
+        for name, tensor in tensors_in(content):
+            if odd := _oddity(tensor):
+                raise UserError(f'{source} cannot be read: {shown(name)} is {odd}. Only plain dense tensors are read.')
+    except RecursionError as error:
+        raise UserError(f'{source} cannot be read: its values are nested too deep.') from error
 
 
 def _oddity(tensor: Tensor) -> str | None:

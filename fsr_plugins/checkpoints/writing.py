@@ -14,6 +14,7 @@ from typing_extensions import Buffer
 
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.checkpoints.layout import META, self_described
+from fsr_plugins.checkpoints.meta import not_plain
 from fsr_plugins.checkpoints.tensors import not_finite
 from fsr_plugins.errors import RunError
 from fsr_plugins.registry import lookup
@@ -107,8 +108,10 @@ def write_weights(path: Path, content: Record) -> str:
     See :func:`self_described`.
 
     Raises:
-        RunError: a tensor holds NaN or an infinity, or as :func:`write_tensors`.
+        RunError: a tensor holds NaN or an infinity, ``meta`` holds what no reader takes, or as :func:`write_tensors`.
     """
+    if wrong := not_plain(content.get(META)):  # somebody's store, say, tells of its faces by numbers of NumPy's
+        raise RunError(f"{path} is not written, for it could not be read again: its 'meta' {wrong}.")
     wrong = not_finite(content)
     if wrong is not None:
         raise RunError(

@@ -31,6 +31,7 @@ from fsr_plugins.cli.streams import (
     say,
     tell_launcher,
 )
+from fsr_plugins.engine.plain import plain
 from fsr_plugins.errors import Interrupted, RunError, UserError, shown
 from fsr_plugins.version import __version__
 
@@ -59,6 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             status = _run(given)
     except SystemExit as end:  # argparse: help, or wrong arguments
         status = end.code if isinstance(end.code, int) else 0
+        if not isinstance(end.code, int | None):  # of another package: as Python ends with it
+            say(str(end.code))
+            status = 1
     except KeyboardInterrupt:
         # One more must not end what ends already, with a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -176,7 +180,7 @@ def _write_json(path: Path | None, found: Mapping[str, object]) -> None:
     if path is None or os.environ.get('RANK', '0') != '0':
         return
     try:
-        path.write_text(json.dumps(found, indent=2, default=str) + '\n', encoding='utf-8')
+        path.write_text(json.dumps(plain(dict(found)), indent=2, default=str, allow_nan=False) + '\n', encoding='utf-8')
     except OSError as error:
         problem = f'--json {path}: cannot be written: {error.strerror}.'
         raise RunError(f'{problem} Make room.') if is_disk_error(error) else UserError(problem) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path, PurePath
 
+from fsr_plugins.atomic import cannot_be_made
 from fsr_plugins.config.yamlfile import BASE, parse
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import CLOSE, near
@@ -70,7 +71,8 @@ def copy(name: str, target: Path) -> list[Path]:
         The copies, the file itself first.
 
     Raises:
-        UserError: no such name, or a file is there already.
+        UserError: no such name, a file is there already, or the folder cannot be written to.
+        DiskError: the disk is full.
     """
     root = folder()
     start = _found(name)
@@ -82,9 +84,12 @@ def copy(name: str, target: Path) -> list[Path]:
     for there in copies:
         if there.exists():
             raise UserError(f'{shown(str(there))} exists already: move it, or name another folder.')
-    for source, there in zip(found, copies, strict=True):
-        there.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, there)
+    try:
+        for source, there in zip(found, copies, strict=True):
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, there)
+    except OSError as error:
+        raise cannot_be_made(target, error, 'name another folder') from error
     return copies
 
 

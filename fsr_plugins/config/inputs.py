@@ -92,7 +92,7 @@ def _digest(text: str, keys: Keys, opt: Options) -> str | None:
     """The digest of a set or a file; None for what is none, is not there, or is there for a moment only."""
     if '\0' in text:
         return None
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))
     looks_like_a_path = os.sep in text or '.' in text
     if looks_like_a_path and path.is_file():
         return file_sha256(path)
@@ -116,7 +116,7 @@ def content_named_in(values: Options) -> dict[str, str]:
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str) or '\0' in text or not (os.sep in text or '.' in text):
                 continue
-            path = Path(text).expanduser()
+            path = Path(os.path.expanduser(text))
             if path.is_file() or path.is_dir():
                 digest = file_sha256(path) if path.is_file() else _listing(path)
                 found.setdefault('.'.join(keys), []).append(digest)
@@ -124,11 +124,12 @@ def content_named_in(values: Options) -> dict[str, str]:
 
 
 def _listing(folder: Path) -> str:
-    """Over the names and lengths of all files below a folder."""
+    """Over the names and lengths of all files below a folder; a link that leads nowhere has none."""
     digest = hashlib.sha256()
     for place, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             file = Path(place, name)
-            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{file.stat().st_size}\n'))
+            length = file.stat().st_size if file.exists() else ''
+            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{length}\n'))
     return digest.hexdigest()

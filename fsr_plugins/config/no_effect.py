@@ -46,3 +46,9 @@ def _found(opt: Options) -> Iterator[tuple[str, str]]:
         for key, value in block.items() if isinstance(block, dict) else ():
             if key in known and value not in known[key]:
                 yield f'{name}.{key}', _INSTEAD[key]
+    for prefix, name in (('pretrain_network_', 'path'), ('optim_', 'train'), ('scheduler_', 'train')):
+        block = opt.get(name)
+        for key, value in block.items() if isinstance(block, dict) else ():
+            network = f'network_{key.removeprefix(prefix)}'
+            if key.startswith(prefix) and value is not None and opt.get(network) is None:
+                yield f'{name}.{key}', f"there is no '{network}'"

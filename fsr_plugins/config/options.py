@@ -57,6 +57,15 @@ class TrainOptions(StrictOptions):
         return {label: f"'train.{key}'" for key in self.losses for label in needed_networks(fields[key])}
 
     @model_validator(mode='after')
+    def _steps(self) -> Self:
+        if self.accumulate > self.total_iter:
+            raise misfit(
+                f"a step is made of 'accumulate', {self.accumulate}, batches, and 'total_iter' is {self.total_iter}: "
+                'no step would be made'
+            )
+        return self
+
+    @model_validator(mode='after')
     def _has_a_loss(self) -> Self:
         if self.suggested_loss is not None and not self.losses:
             raise misfit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fsr_plugins.config.plain_yaml import DEEPEST
 from fsr_plugins.config.renames import renamed_key
 from fsr_plugins.config.yamlfile import DELETE, Document, Keys, parse_value
 from fsr_plugins.errors import UserError
@@ -30,7 +31,7 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
         # Messages quote it; the value may be of any length.
         override = override if len(override) <= _LONGEST else f'{override[:_LONGEST]}…'
         keys = tuple(name.strip().split('.'))
-        if not sign or not all(keys):
+        if not sign or not all(keys) or len(keys) > DEEPEST:
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
         place = f'{GIVEN}{override}'
         keys, value = renamed_key(keys, parse_value(text, place), place)

@@ -60,7 +60,10 @@ class PlainLoader(yaml.SafeLoader):
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         """As PyYAML's, finite."""
-        number = float(super().construct_yaml_float(node))
+        try:
+            number = float(super().construct_yaml_float(node))
+        except OverflowError:  # of a number to the base of 60
+            number = math.inf
         if not math.isfinite(number):
             raise _refused(
                 f'{shown(node.value)} is not a finite number; options take finite numbers only', node.start_mark

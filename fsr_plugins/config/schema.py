@@ -5,9 +5,10 @@ A stage is checked as it stands after inheritance, ``--set`` and the merging of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from fsr_plugins.config.blocks import check_block, find_type
 from fsr_plugins.config.dataset_keys import check_dataset
@@ -19,9 +20,10 @@ from fsr_plugins.config.optimisers import optimizer_class, scheduler_class
 from fsr_plugins.config.options import CompileMode, Seed, StrictOptions, TrainOptions
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.yamlfile import Keys
-from fsr_plugins.errors import UserError, shown
+from fsr_plugins.errors import UserError, misfit, shown
 from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import lookup
+from fsr_plugins.threads import MOST_THREADS
 from fsr_plugins.values import Block, Options
 
 #: Blocks with a key ``type``, by the registry they are looked up in.
@@ -43,6 +45,12 @@ class LoggerOptions(StrictOptions):
     use_tb_logger: bool = Field(True, description='write TensorBoard files')
     wandb: WandbOptions | None = Field(None, description='Weights & Biases')
     keep_states: int = Field(3, ge=1, description='training states kept to resume from')
+
+    @model_validator(mode='after')
+    def _something_is_sent(self) -> Self:
+        if self.wandb is not None and self.wandb.project and not self.use_tb_logger:
+            raise misfit("'wandb' is sent what TensorBoard gets, and 'use_tb_logger' is false: one of them has to go")
+        return self
 
 
 class ValOptions(StrictOptions):
@@ -82,9 +90,8 @@ class StageOptions(StrictOptions):
     channels_last: bool | Literal['auto'] = Field(
         False, description=f'the layout of images in memory; {_AUTO.format("either")}'
     )
-    threads: int | Literal['auto'] | None = Field(
+    threads: Annotated[int, Field(ge=1, le=MOST_THREADS)] | Literal['auto'] | None = Field(
         None,
-        ge=1,
         description="threads that compute on a CPU; auto: fewer while others use the cores; default: torch's number",
     )
     deterministic: bool = Field(False, description='use only algorithms that give the same bits each time')

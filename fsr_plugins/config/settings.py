@@ -164,8 +164,8 @@ class StageSettings(StageOptions):
             label,
             (self.model_extra or {}).get(option_name(label)),
             self.path.get(f'pretrain_{option_name(label)}'),
-            self.path.get(f'param_key_{suffix}', PARAMS),
-            self.path.get(f'strict_load_{suffix}', True),
+            self.path.get(f'param_key_{suffix}') or PARAMS,
+            self.path.get(f'strict_load_{suffix}') is not False,
         )
 
     def training(self, manifests: Record | None = None, history: Sequence[Change] = ()) -> Training:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,7 +63,7 @@ def _named(option: str, given: Keys, places: Mapping[str, int], where: str) -> n
 
 def _read(option: str, path: str) -> list[str]:
     try:
-        lines = Path(path).expanduser().read_text(encoding='utf-8').splitlines()
+        lines = Path(os.path.expanduser(path)).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of keys '{path}' in '{option}' cannot be read: {error}.") from error
     listed = [line.strip() for line in lines if line.strip()]

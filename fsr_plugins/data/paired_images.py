@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
@@ -131,7 +132,7 @@ def listed_keys(path: str, store: Store) -> list[str]:
         UserError: it cannot be read, is empty, or names an image that is not there.
     """
     try:
-        lines = Path(path).expanduser().read_text(encoding='utf-8').splitlines()
+        lines = Path(os.path.expanduser(path)).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list '{path}' of 'meta_info_file' cannot be read: {error}.") from error
     names = [line.split(' ')[0] for line in lines if line.strip()]

@@ -154,12 +154,18 @@ def on_main(work: Callable[[], Result]) -> Result:
         try:
             outcome[0] = work()
         except (UserError, RunError) as error:
-            outcome[1] = type(error), str(error)
+            outcome[1] = type(error), str(error), vars(error)
     dist.broadcast_object_list(outcome, src=0)
     if outcome[1] is not None:
-        kind, message = outcome[1]
-        raise kind(message)
+        raise _again(*outcome[1])
     return outcome[0]
+
+
+def _again(kind: type[Exception], message: str, more: Record) -> Exception:
+    """The error of another process; some are made of more than a message."""
+    error = kind.__new__(kind, message)
+    vars(error).update(more)
+    return error
 
 
 def everywhere(work: Callable[[], object]) -> None:
@@ -175,11 +181,10 @@ def everywhere(work: Callable[[], object]) -> None:
     try:
         work()
     except (UserError, RunError) as error:
-        told = type(error), str(error)
+        told = type(error), str(error), vars(error)
     for found in gather(told):
         if found is not None:
-            kind, message = found
-            raise kind(message)
+            raise _again(*found)
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fsr_plugins.atomic import write_text
+from fsr_plugins.config.problems import explained
 from fsr_plugins.config.schema import LoggerOptions
 from fsr_plugins.engine.diverging import Course
 from fsr_plugins.engine.plain import json_text
@@ -140,6 +141,7 @@ class StageLog:
         package_logger.addHandler(self._file)
         self._records = folder / 'metrics.jsonl'
         self._tensorboard: SummaryWriter | None = None
+        self._wandb: Any = None
         self._progress: Progress | None = None
 
     def begin(self, resumed_at: int, validation_due: bool = False) -> None:
@@ -155,7 +157,8 @@ class StageLog:
         text = ''.join(map(json_text, records))
         if self._records.exists() and text.encode() != self._records.read_bytes():
             write_text(self._records, text)
-        self._tensorboard = _tensorboard(self.folder, self.options, resumed_at, self.name)
+        self._wandb = _wandb(self.folder, self.options, self.name)
+        self._tensorboard = _tensorboard(self.folder, self.options, resumed_at)
         self._started, self._first = time.perf_counter(), resumed_at
         if console.is_terminal:
             self._progress = Progress(
@@ -198,7 +201,8 @@ class StageLog:
         numbers = '  '.join(f'{name} {value:.4g}' for name, value in losses.items())
         if self._progress is not None:
             self._progress.update(self._task, line=f'{numbers}  {speed:.2f} it/s')
-        left = time.strftime('%H:%M:%S', time.gmtime((self.total - iteration) / max(speed, 1e-9)))
+        minutes, seconds = divmod(int((self.total - iteration) / max(speed, 1e-9)), 60)
+        left = f'{minutes // 60:02}:{minutes % 60:02}:{seconds:02}'
         # Of a network that is solved there are neither losses nor a rate.
         rate = f'lr {rates[0]:.2g}' if rates else ''
         parts = [f'{self.name} {iteration}/{self.total}', numbers, rate, f'{speed:.2f} it/s', f'ETA {left}']
@@ -211,19 +215,27 @@ class StageLog:
             self._progress.stop()
         if self._tensorboard is not None:
             self._tensorboard.close()
+        if self._wandb is not None:  # the next stage has a run of its own
+            self._wandb.finish()
         package_logger.removeHandler(self._file)
         with suppress(OSError):  # what could not be written has been said
             self._file.close()
 
 
-def _tensorboard(folder: Path, options: LoggerOptions, resumed_at: int, name: str) -> SummaryWriter | None:
-    if options.wandb is not None and options.wandb.project:
-        try:
-            import wandb
-        except ImportError as error:
-            raise UserError("logger.wandb needs the package 'wandb': pip install fsr_plugins[wandb].") from error
-        wandb.init(project=options.wandb.project, id=options.wandb.resume_id, resume='allow', name=name,
-                   dir=str(folder), sync_tensorboard=True)  # fmt: skip
+def _wandb(folder: Path, options: LoggerOptions, name: str) -> Any:
+    """The run of Weights & Biases, to which goes what TensorBoard gets; None without a project."""
+    if options.wandb is None or not options.wandb.project:
+        return None
+    try:
+        import wandb
+    except ImportError as error:
+        raise UserError("logger.wandb needs the package 'wandb': pip install fsr_plugins[wandb].") from error
+    with explained("'logger.wandb': the run cannot be begun"):
+        return wandb.init(project=options.wandb.project, id=options.wandb.resume_id, resume='allow', name=name,
+                          dir=str(folder), sync_tensorboard=True)  # fmt: skip
+
+
+def _tensorboard(folder: Path, options: LoggerOptions, resumed_at: int) -> SummaryWriter | None:
     if not options.use_tb_logger:
         return None
     from torch.utils.tensorboard import SummaryWriter

@@ -29,6 +29,8 @@ def taken() -> Taken:
     """What others have taken of the cores that this process may run on, until now."""
     everywhere = psutil.cpu_times(percpu=True)
     cores = os.sched_getaffinity(0) if hasattr(os, 'sched_getaffinity') else range(len(everywhere))
+    if max(cores) >= len(everywhere):  # a container that shows its own cores alone, and counts them anew
+        cores = range(len(everywhere))
     idle = sum(everywhere[core].idle + getattr(everywhere[core], 'iowait', 0.0) for core in cores)
     clock = time.perf_counter()
     return Taken(clock, len(cores) * clock - idle - time.process_time())

@@ -44,7 +44,8 @@ class _Random(TypedDict):
     """See :func:`~fsr_plugins.engine.distributed.random_state`."""
 
     python: tuple[int, Annotated[tuple[int, ...], Field(min_length=625, max_length=625)], float | None]
-    numpy: tuple[str, Tensor, int, int, float]
+    #: NumPy takes any position for true, and reads there.
+    numpy: tuple[str, Tensor, Annotated[int, Field(ge=0, le=624)], int, float]
     torch: Tensor
     cuda: Tensor | None
 
@@ -92,6 +93,7 @@ class TrainingStates:
     def __init__(self, folder: Path, keep: int = 3) -> None:
         self.folder = folder
         self.keep = keep
+        self._is_tried = False
 
     def _iterations(self) -> list[int]:
         return sorted((int(f.stem) for f in self.folder.glob('*.state') if f.stem.isdigit()), reverse=True)
@@ -100,16 +102,31 @@ class TrainingStates:
         return self.folder / f'{iteration}.state', self.folder / f'{iteration}.state.sha256'
 
     def save(self, iteration: int, state: State) -> None:
-        """Writes a state whole or not at all, then removes the oldest beyond ``keep``.
+        """Writes a state whole or not at all, then removes the oldest beyond ``keep`` of this course of training.
 
         Raises:
             RunError: it cannot be written; the states before it are untouched.
         """
         file, digest = self._files(iteration)
+        # Of a state of this iteration that was there before: it would call the new one damaged.
+        digest.unlink(missing_ok=True)
         write_text(digest, write_tensors(file, state))
-        for old in self._iterations()[self.keep :]:
+        if not self._is_tried:
+            self._is_tried = True
+            self._try(file)
+        # Training would have gone on from a newer one, were it of any use: those do not count.
+        for old in [each for each in self._iterations() if each <= iteration][self.keep :]:
             for path in self._files(old):
                 path.unlink(missing_ok=True)
+
+    def _try(self, file: Path) -> None:
+        """Reads the first state again: a model of anybody's may put things into it that a file can hold and no reader
+        takes.
+        """
+        try:
+            read_state(file)
+        except UserError as error:
+            logger.warning('%s So no training can go on from this one: if it is ended, it is lost.', error)
 
     def newest(self, check: Callable[[State], None] | None = None) -> TrainingState | None:
         """The newest state that is whole and finite; others are reported and passed over. None if there is none.

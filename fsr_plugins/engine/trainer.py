@@ -131,7 +131,7 @@ class Trainer:
         state = self.states.newest(self.model.check_training_state)
         where, remedy = str(self.states.folder), 'remove it'
         if state is None and (other := self.options.resume_state):
-            state, where = read_state(Path(other).expanduser()), f"'{other}' (key 'path.resume_state')"
+            state, where = read_state(Path(other)), f"'{other}' (key 'path.resume_state')"
             remedy = 'name another, or leave the key out'
             self.changes = [f'training went on from {other}']
             self.renew, self.model.keeps_optimizers = True, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -203,4 +204,4 @@ def _choose(kind: str, engines: Mapping[str, T], name: str) -> T:
 
 
 def _path(weights: str | Path | None) -> Path | None:
-    return None if weights is None else Path(weights).expanduser()
+    return None if weights is None else Path(os.path.expanduser(weights))

@@ -191,7 +191,8 @@ def figures_of(metric: Metric) -> dict[str, float]:
     if not isinstance(found, dict):
         said = kind_of(found)
     elif not (wrong := [value for value in found.values() if not _is_number(value)]):
-        return found
+        # Numbers of NumPy's and torch's own are no plain values, which training states and JSON are made of.
+        return {str(name): value if type(value) in (int, float) else float(value) for name, value in found.items()}
     else:
         said = f'in a dict {kind_of(wrong[0])}'
     name = type(metric).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -76,7 +77,7 @@ def read_protocol(path: str | Path) -> Protocol:
     Raises:
         UserError: a file that cannot be read, lacks a variable, or contradicts itself.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     content = _load(path)
     missing = [name for name in VARIABLES if name not in content]
     if missing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -78,7 +79,7 @@ class FID(Metric):
         super().__init__(f'RGB, uint8, Inception 2048, reference {reference}')
         # An instance's own: what is needed depends on the option.
         self.needs_gt = reference == 'hr'  # type: ignore[misc]
-        self.files = [] if self.needs_gt else image_files(Path(reference).expanduser())
+        self.files = [] if self.needs_gt else image_files(Path(os.path.expanduser(reference)))
         if extractor is None:
             (weight,) = self.requirements(weights=weights)
             extractor = InceptionFeatures(locate(weight))

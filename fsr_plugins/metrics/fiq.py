@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,7 +72,7 @@ def _model(model: str) -> QualityModel:
 
 
 def _place(model: QualityModel, path: str | None) -> Path:
-    return folder() / model.filename if path is None else Path(path).expanduser()
+    return folder() / model.filename if path is None else Path(os.path.expanduser(path))
 
 
 def _missing(model: QualityModel, path: str | None) -> str:

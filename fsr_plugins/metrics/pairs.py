@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def read_pairs(path: str | Path) -> Pairs:
     Raises:
         UserError: the file is absent or no such list; the message names the line.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         raise UserError(f"There is no list of pairs '{path}'.")
     try:

@@ -11,6 +11,9 @@ from torch import Tensor
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.wording import kind_of
 
+#: So many phases are not looked at, at most: their values and the names of their files take memory.
+_MOST = 1000
+
 
 class NotFinite(RunError):
     """A loss or a weight is NaN or Inf. The caller that saves adds to the message what is kept."""
@@ -20,7 +23,8 @@ class LossWatch:
     """Keeps the loss values of the last iterations as tensors until somebody needs the numbers.
 
     On a CPU every iteration is checked at once. On an accelerator a check waits for the device, so it is done when the
-    log is written and before anything is saved; the iteration and the files of the batch are kept to name them then.
+    log is written, before anything is saved, and after a thousand phases; the iteration and the files of the batch are
+    kept to name them then.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -43,7 +47,7 @@ class LossWatch:
         values = torch.stack([value.detach().float() for value in losses.values()])
         self.last.update(zip(losses, values, strict=True))
         self._pending.append((iteration, list(losses), values, files))
-        if self.immediate:
+        if self.immediate or len(self._pending) >= _MOST:
             self.check()
 
     def check(self) -> None:

@@ -6,6 +6,7 @@ Each returns warnings and raises UserError for what makes training impossible.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from collections.abc import Mapping, Sized
 from pathlib import Path
@@ -75,7 +76,7 @@ def resume_state(stage: Stage, nets: Mapping[str, nn.Module]) -> list[str]:
     if named is None or stage.generates_set or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
         return []
     place, total = f"{stage.where(('path', 'resume_state'))}: key 'path.resume_state'", stage.train.total_iter
-    file = Path(named).expanduser()
+    file = Path(os.path.expanduser(named))
     if not file.is_file():
         raise UserError(
             f"{place}: there is no file '{named}': name a training state (<iteration>.state), or leave it out."
@@ -117,7 +118,9 @@ def roots(block: Block) -> list[str]:
 def lacks_folders(experiment: Experiment, stage: Stage) -> bool:
     """Whether a set names a folder that is not there, and that no stage will make."""
     return any(
-        '://' not in root and not unfinished_stage(experiment, stage, root) and not Path(root).expanduser().exists()
+        '://' not in root
+        and not unfinished_stage(experiment, stage, root)
+        and not Path(os.path.expanduser(root)).exists()
         for data in stage.options.sets.values()
         for root in roots(data.block)
     )

@@ -93,11 +93,16 @@ def standing(stage: Stage, *, processes: int | None = None, accept: bool = False
     if before is None:
         return Standing(now, kept.record, kept.iteration)
     found = _compare(stage, before, now, kept, processes)
-    if found.stale and accept:
+    # A set of which parts were made otherwise would be made of both.
+    if accept and (found.stale or (found.lines and _is_begun_set(stage, kept))):
         return Standing(now, anew=True)
     if found.stale or found.never or (found.lines and not (accept and kept.record is None)):
         raise _refusal(stage, kept, found)
     return Standing(now, kept.record, kept.iteration, tuple(found.lines), found.renew, found.measure)
+
+
+def _is_begun_set(stage: Stage, kept: _Kept) -> bool:
+    return stage.generates_set and kept.record is None
 
 
 def _refusal(stage: Stage, kept: _Kept, found: _Findings) -> UserError:
@@ -105,6 +110,8 @@ def _refusal(stage: Stage, kept: _Kept, found: _Findings) -> UserError:
     remedy = f"Put them back, choose another 'name', or remove {stage.folder} (and the stages that build on it)"
     if found.stale and not found.lines:
         remedy = 'Put them back, or let --accept-changes train it anew (what is there is kept beside it)'
+    elif _is_begun_set(stage, kept):
+        remedy += '; or let --accept-changes make it anew (what is there is kept beside it)'
     elif kept.record is None and not found.never:
         remedy += f'; or let them hold from iteration {kept.iteration + 1} on: --accept-changes'
     changes = '; '.join(found.never + found.lines + found.stale)

@@ -64,7 +64,7 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str], recursive: bool = F
                 f'Known: {", ".join(sorted(SCHEMES))}.'
             )
         return SCHEMES[scheme](spec)
-    path = Path(spec).expanduser()
+    path = Path(os.path.expanduser(spec))
     if not os.path.exists(path):
         raise UserError(
             f"The data folder '{shown(spec)}' does not exist (looked in '{shown(path.absolute())}'); "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import random
@@ -9,6 +10,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_adapter
 import torch
@@ -69,6 +71,23 @@ def test_an_archive_of_another_form_is_refused(change: str, file: Path) -> None:
     else:
         file.write_bytes({'before': whole[:4] + whole, 'after': whole + b'x', 'cut': whole[:-30]}[change])
     refused(file, 'Replace it by a whole copy.')
+
+
+def test_what_lies_in_one_place_under_many_names_is_refused(file: Path) -> None:
+    torch.save({str(number): torch.ones(2500) for number in range(50)}, file)
+    with zipfile.ZipFile(file) as source:
+        members = [(info.filename, source.read(info)) for info in source.infolist()]
+    with zipfile.ZipFile(file, 'w') as target:
+        for name, data in members:
+            folder, _, number = name.rpartition('/data/')
+            if not folder or number == '0':
+                target.writestr(name, data)
+                continue
+            again = copy.copy(target.getinfo(f'{folder}/data/0'))
+            again.filename = name
+            target.filelist.append(again)
+    assert file.stat().st_size < 100_000
+    refused(file, 'its directory names more than it holds')
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy', 'safetensors'])
@@ -171,14 +190,22 @@ def test_a_result_that_is_no_finite_number_is_not_written(file: Path, capsys: py
 
 def test_only_finite_numbers_are_written_and_with_their_digest(tmp_path: Path) -> None:
     file, net = tmp_path / 'net.pth', nn.Conv2d(3, 4, 1)
-    assert save_network(file, {'params': net}, {'arch': {}}) == file_sha256(file)
+    assert save_network(file, {'params': net}, {}) == file_sha256(file)
     before = file.read_bytes()
     for value in (float('nan'), float('inf')):
         net.bias.data[1] = value
         with pytest.raises(RunError, match=r'net\.pth is not written: params\.bias holds values that are no finite'):
-            save_network(file, {'params': net}, {'arch': {}})
+            save_network(file, {'params': net}, {})
         with pytest.raises(RunError, match=r'optimizers\.0\.state\.3'):
             write_weights(file, {'optimizers': [{'state': {3: net.bias.data.half()}}]})
     assert file.read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ['net.pth']
     finite = {'a': torch.zeros(0), 'b': torch.tensor(65504.0).half(), 'c': torch.tensor([1 + 2j]), 'd': [float('inf')]}
     assert write_weights(file, {**finite, 'e': torch.ones(2).to(torch.float8_e5m2)}) == file_sha256(file)
+
+
+def test_a_file_that_no_reader_takes_is_not_written(tmp_path: Path) -> None:
+    net = nn.Linear(1, 1)
+    meta = {'format': 1, 'arch': {'type': 'EDSR'}, 'manifests': {'train': [{'count': np.int64(3)}]}}
+    with pytest.raises(RunError, match=r"n\.pth is not written.*its 'meta' holds an int64"):
+        save_network(tmp_path / 'n.pth', {'params': net}, meta)
+    assert not list(tmp_path.iterdir())

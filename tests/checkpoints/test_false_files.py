@@ -44,6 +44,8 @@ META: dict[str, tuple[Any, str]] = {
     'versions': ({'torch': 2}, "'meta.versions.torch' is 2"),
     'experiment': (torch.ones(2), 'holds a Tensor; only plain values are read'),
     'net': (['x' * 100_000], "'meta.net' is a list"),
+    'gains_from': ('0.5', "'meta.gains_from' is '0.5', but must be a number"),
+    'gains_up_to': (True, "'meta.gains_up_to' is True, but must be a number"),
 }
 
 
@@ -63,7 +65,10 @@ def test_what_cannot_be_or_is_not_understood_is_refused(key: str, file: Path) ->
 
 @pytest.mark.parametrize(
     'points',
-    [[[1.0, 2.0]] * 5, [[1.0, 2.0], [3.0, 4.0]], [[1.0]] * 5, [[float('nan'), 1.0]] * 5, 'abcde', [[1, 2, 3]] * 5],
+    [
+        *([[1.0, 2.0]] * 5, [[1.0, 2.0], [3.0, 4.0]], [[1.0]] * 5, [[float('nan'), 1.0]] * 5, 'abcde', [[1, 2, 3]] * 5),
+        [['1', '2'], ['3', '4'], ['5', '6'], ['7', '8'], ['9', '1']],
+    ],
 )  # fmt: skip
 def test_points_that_are_none_of_a_face_are_refused(points: Any, file: Path) -> None:
     changed(file, lambda content: content['meta'].update(manifests={'train': [{'size': [16, 16], 'points': points}]}))
@@ -128,6 +133,50 @@ def test_a_recognisers_file_is_checked_like_any_other(tmp_path: Path) -> None:
     torch.save({'params': {'x': torch.ones(1)}, 'meta': {'format': 99, 'arch': block}}, file)
     with pytest.raises(UserError, match=r"r\.pth.*'meta\.format' is 99"):
         make_recogniser({**block, 'path': str(file)})
+
+
+class Call:
+    """Read, it becomes what a function returns."""
+
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+CALLS = {
+    'zeros': Call(bytearray, 1 << 30),
+    'copies': Call(
+        torch._utils._rebuild_device_tensor_from_cpu_tensor, torch.zeros(1).expand(1 << 27), torch.float64, 'cpu', False
+    ),
+}
+
+
+@pytest.mark.parametrize('form', ['zip', 'legacy'])
+@pytest.mark.parametrize('case', CALLS)
+def test_a_small_file_asks_for_no_large_memory(case: str, form: str, file: Path) -> None:
+    content = {**torch.load(file, weights_only=True), 'more': CALLS[case]}
+    torch.save(content, file, _use_new_zipfile_serialization=form == 'zip')
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(file, 'is no checkpoint of tensors and plain values')
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+    torch.save({'mine': bytearray(3)}, file)
+    assert torch.load(file, weights_only=True) == {'mine': bytearray(3)}
+
+
+def test_values_nested_without_end_are_refused_soon(file: Path) -> None:
+    deep: list[Any] = [torch.zeros(1)]
+    for _ in range(300):
+        deep = [deep]
+    changed(file, lambda content: content.update(more=deep))
+    refused(file, 'nested too deep')
+
+
+def test_prefixes_without_end_are_not_cut_off_one_by_one(file: Path) -> None:
+    torch.save({'module.' * 100_000 + 'weight': torch.zeros(1, 1)}, file)
+    with pytest.raises(UserError, match='does not fit'):
+        load_weights(torch.nn.Linear(1, 1, bias=False), str(file))
 
 
 # ---- tensors ---------------------------------------------------------------------------------------------------------

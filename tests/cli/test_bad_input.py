@@ -130,6 +130,12 @@ CASES: dict[str, tuple[Change, list[str]]] = {
     'wrong value type': (put('train.optim_g.lr', 'fast'), ['o.yml:', "'train.optim_g.lr' is 'fast'", 'be a number']),
     'bad arguments': (put('network_g.upscale', 5), ['o.yml:', "'network_g' cannot be built", 'scale 5']),
     'missing data folder': (put('datasets.train.dataroot_gt', 'no/faces'), ["'no/faces' does not exist", 'README']),
+    'data of nobody': (put('datasets.train.dataroot_gt', '~nobody_here/faces'), ["'~nobody_here/faces' does"]),
+    'weights of nobody': (
+        put('path', {'pretrain_network_g': '~nobody_here/w.pth'}),
+        ["'path.pretrain_network_g'", '~nobody_here/w.pth'],
+    ),
+    'state of nobody': (put('path', {'resume_state': '~nobody_here/4.state'}), ["no file '~nobody_here/4.state'"]),
     'empty folder': (empty_folder, ["'datasets.train'", 'holds no images']),
     'image does not decode': (broken_image, ['3.png', 'cannot be decoded', 'replace or remove it']),
     'image under the crop': (small_image, ['3.png', '12x24', 'remove them or crop less']),
@@ -159,6 +165,15 @@ CASES: dict[str, tuple[Change, list[str]]] = {
         two_stages({}, {**needs('stage:one/net_g'), 'network_g': {'num_feat': 8}}),
         ["'network_g.num_feat' is 4 there and 8 here"],
     ),
+    'weights under no key': (
+        lambda folder, values: (
+            weights(save_other_arch)(folder, values),
+            values['path'].update(param_key_g='parms_ema'),
+        )[0],
+        ["'path.pretrain_network_g': 'w.pth' has nothing under 'parms_ema'", "Its keys are: 'params'"],
+    ),
+    'no step': (put('train.accumulate', 5), ["'accumulate', 5, batches", "'total_iter' is 4: no step would be made"]),
+    'more threads than any machine has': (put('threads', 10**12), ["'threads' is 1000000000000", 'at most 1024']),
     'more GPUs than there are': (put('num_gpu', 99), ['num_gpu', '99', 'auto']),
     'batch size 0': (put('datasets.train.batch_size_per_gpu', 0), ["'datasets.train.batch_size_per_gpu' is 0"]),
     'code in the option file': (put('name', Code), ['o.yml:1', 'plain data only']),

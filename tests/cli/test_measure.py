@@ -197,3 +197,15 @@ def test_a_table_is_replaced_and_nothing_else(place: Path, capsys: pytest.Captur
     said = capsys.readouterr().err
     assert 'notes.csv: this file is there and holds no table of images' in said and 'hr: that is a folder' in said
     assert Path('notes.csv').read_text() == 'mine,1\n'
+
+
+def test_a_figure_without_bound_is_null_in_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['measure', 'hr', 'hr', '--metrics', 'psnr', '--json', 'found.json']) == 0
+    assert 'psnr: inf' in capsys.readouterr().out
+
+    def refuse(name: str) -> None:
+        raise AssertionError(f'{name} is no JSON')
+
+    written = json.loads(Path('found.json').read_text(), parse_constant=refuse)
+    assert written['means'] == {'psnr': None}
+    assert {row['psnr'] for row in written['images'].values()} == {None}

@@ -53,3 +53,13 @@ def test_an_unknown_stage_is_refused_with_the_nearest(
 ) -> None:
     assert main(['options', '-opt', 'small.yml', '--stage', 'secnd']) == 2
     assert "no stage 'secnd' (there are: first, second). Did you mean 'second'?" in capsys.readouterr().err
+
+
+def test_a_copy_that_cannot_be_made_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('notes').write_text('mine')
+    assert main(['options', '--copy', 'tsnet', 'notes']) == 2
+    assert "'notes' cannot be written" in capsys.readouterr().err
+    assert Path('notes').read_text() == 'mine'

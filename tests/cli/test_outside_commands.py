@@ -91,6 +91,12 @@ def test_it_ends_as_ours_do(
     assert json.loads(Path('found.json').read_text()) == written
 
 
+def test_one_that_ends_with_a_text_has_failed(package, capsys: pytest.CaptureFixture[str]) -> None:
+    package('greeter', COMMAND.replace("print(f'hello", "raise SystemExit(f'no hello"))
+    assert main(['greet', 'anna']) == 1
+    assert capsys.readouterr().err == 'no hello anna\n'
+
+
 def test_wrong_arguments(package, capsys: pytest.CaptureFixture[str]) -> None:
     package('greeter', COMMAND)
     assert main(['greet']) == 2

@@ -39,6 +39,7 @@ MERGES = 'b0: &b0 {x: 1}\n' + ''.join(f'b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1},
         ('a: -.Inf', "'-.Inf' is not a finite number"),
         ('a: .nan', "'.nan' is not a finite number"),
         ('a: 1e999', "'1e999' is not a finite number"),
+        ('a: 1' + ':1' * 200 + '.5', 'is not a finite number'),
         ('a: !!timestamp 2024-01-01', "the tag '!!timestamp' is not read"),
         ('a: !!binary aGk=', "the tag '!!binary' is not read"),
         ('a: !!set {x, y}', "the tag '!!set' is not read"),
@@ -196,3 +197,9 @@ def test_what_does_not_fit_together_is_said_without_the_block(tmp_path: Path) ->
     assert str(caught.value).endswith(f'o.yml:9 with --set datasets.train.gt_size=50: key {expected}')
     with pytest.raises(UserError, match=r"o\.yml:9 with --set scale=3: key 'datasets\.train': 'gt_size' 16 is not a "):
         load(tmp_path, tiny.options(), 'scale=3')
+
+
+def test_a_way_to_a_key_without_end_is_refused(experiment_file: Path) -> None:
+    with pytest.raises(UserError, match=r"write it as 'key\.of\.option=value'") as caught:
+        config.load(experiment_file, ['.'.join('a' * 3000) + '=1'])
+    assert len(str(caught.value)) < 500

@@ -43,6 +43,34 @@ def test_every_key_without_effect_is_named_once_with_the_reason(
         assert len(line.rpartition(': ')[2].split()) >= 4, 'it says why'
 
 
+def test_what_is_for_a_network_that_is_not_there_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.write_faces(tmp_path / 'faces')
+    values = tiny.options() | {'model_type': 'GANModel', 'path': {'pretrain_network_d': 'd.pth'}}
+    values['train'] |= {'optim_d': {'type': 'Adam'}, 'scheduler_d': {'type': 'ConstantLR'}}
+    config.load(tiny.write_options(tmp_path / 'o.yml', values))
+    for key in ('path.pretrain_network_d', 'train.optim_d', 'train.scheduler_d'):
+        assert f"o.yml: the key '{key}' has no effect here: there is no 'network_d'." in caplog.text
+    caplog.clear()
+    values['network_d'] = {'type': 'UNetDiscriminatorSN', 'num_in_ch': 3, 'num_feat': 4}
+    config.load(tiny.write_options(tmp_path / 'o.yml', values))
+    assert not caplog.messages
+
+
+def test_a_project_to_which_nothing_would_be_sent_is_refused(experiment_file: Path) -> None:
+    with pytest.raises(UserError, match=r"'wandb' is sent what TensorBoard gets, and 'use_tb_logger' is false"):
+        config.load(experiment_file, ['logger.wandb={project: faces}'])
+    config.load(experiment_file, ['logger.wandb={project: null}'])
+    config.load(experiment_file, ['logger.wandb={project: faces}', 'logger.use_tb_logger=true'])
+
+
+def test_strictness_that_is_taken_away_is_the_default() -> None:
+    for value, strict in ((None, True), (True, True), (False, False)):
+        assert read_settings({'path': {'strict_load_g': value}}).network('net_g').strict is strict
+
+
 @pytest.mark.parametrize('value', ['auto', '3'])
 def test_the_ratio_of_basicsr_is_checked_alike_everywhere(experiment_file: Path, value: str) -> None:
     experiment = config.load(experiment_file, [f'datasets.train.dataset_enlarge_ratio={value}'])

@@ -9,13 +9,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
 from fsr_plugins.engine import distributed
-from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.errors import NoRoomError, RunError, UserError
 
 
 @pytest.fixture
@@ -97,6 +97,26 @@ def test_parameters_that_no_launcher_takes_are_said(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="'dist_params' cannot be used by the launcher pytorch: .*colour"):
         distributed.start('pytorch', 0, {'backend': 'nccl', 'colour': 1})
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    """A group of this process alone."""
+    torch.distributed.init_process_group('gloo', store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('run', [distributed.on_main, distributed.everywhere])
+def test_an_error_of_more_than_a_message_comes_to_every_process(
+    run: Callable[[Callable[[], object]], object], group: None
+) -> None:
+    def work() -> None:
+        raise NoRoomError('too little room', 3, 7)
+
+    with pytest.raises(NoRoomError, match='^too little room$') as caught:
+        run(work)
+    assert (caught.value.free, caught.value.needed) == (3, 7)
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT])

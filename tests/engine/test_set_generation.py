@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,10 +95,30 @@ def test_stopped_it_goes_on_with_the_parts_that_are_missing(folder: Path, monkey
         pipeline.run(load(folder))
     assert made == [0, 1, 2, 3]
     assert [path.name for path in (folder / 'experiments/tiny/restore/parts').glob('*.npz')] == ['000000.npz']
+    changed = load(folder, 'stages.restore.channels_last=true')
+    with pytest.raises(UserError, match=r'channels_last.*; or let --accept-changes make it anew'):
+        pipeline.run(changed)
     pipeline.run(load(folder))
     assert made == list(range(FACES))
     pipeline.run(load(folder))
     assert made == list(range(FACES))
+
+
+def test_accepted_changes_make_a_begun_set_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(set_generation, 'PART', 4)
+    pipeline.run(load(folder))
+    stage = folder / 'experiments/tiny/restore'
+    inputs = json.loads((stage / 'done.json').read_bytes())['inputs']
+    (stage / 'done.json').unlink()
+    shutil.rmtree(stage / 'images.lmdb')
+    (stage / 'parts').mkdir()
+    (stage / 'parts/inputs.json').write_text(json.dumps(inputs))
+    black = {str(number): np.zeros((24, 24, 3), np.uint8) for number in range(4)}
+    np.savez(stage / 'parts/000000.npz', **black)
+    pipeline.run(load(folder, 'stages.restore.channels_last=true'), accept_changes=True)
+    assert all(open_store(stage / 'images.lmdb').image(str(number)).any() for number in range(FACES))
+    (kept,) = folder.glob('experiments/tiny/restore_archived_*')
+    assert (kept / 'parts/000000.npz').exists()
 
 
 @pytest.mark.parametrize('keep', [0, 100, -60])

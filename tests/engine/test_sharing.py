@@ -6,10 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from fsr_plugins import config
 from fsr_plugins.engine import sharing
 from fsr_plugins.engine.sharing import FairThreads, Taken, taken
 
@@ -74,6 +77,22 @@ def test_what_another_program_takes_is_seen_and_what_this_one_takes_is_not() -> 
     assert alone > -0.1
     assert beside > 0.3
     assert beside > alone - 0.3
+
+
+@pytest.mark.parametrize(('given', 'read'), [('auto', 'auto'), ('3', 3), ('null', None)])
+def test_an_option_file_says_how_many(given: str, read: object, experiment_file: Path) -> None:
+    experiment = config.load(experiment_file, [f'threads={given}'])
+    assert {stage.options.threads for stage in experiment.stages.values()} == {read}
+
+
+def test_a_container_that_counts_its_cores_anew_is_watched_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing.os, 'sched_getaffinity', lambda process: {4, 5}, raising=False)
+    monkeypatch.setattr(
+        sharing.psutil, 'cpu_times', lambda percpu: [SimpleNamespace(idle=3.0), SimpleNamespace(idle=4)]
+    )
+    before = time.process_time()
+    found = taken()
+    assert found.others == pytest.approx(2 * found.clock - 7.0 - before, abs=0.5)
 
 
 @pytest.mark.parametrize('wanted', [2, 'auto', None])

@@ -102,6 +102,14 @@ def test_on_an_accelerator_the_check_waits_but_names_the_right_iteration() -> No
         watch.check()
 
 
+def test_on_an_accelerator_the_check_does_not_wait_for_ever() -> None:
+    watch = LossWatch(torch.device('meta'))
+    watch.add(1, {'l_pix': torch.tensor(math.nan)}, ['a'])
+    with pytest.raises(RunError, match='iteration 1, batch: a'):
+        for iteration in range(2, 1001):
+            watch.add(iteration, {'l_pix': torch.tensor(1.0)}, ['b'])
+
+
 def test_a_frozen_network_stays_in_evaluation_mode_and_a_change_is_noticed() -> None:
     net = networks.freeze(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)))
     net.train()

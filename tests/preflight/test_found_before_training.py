@@ -192,7 +192,9 @@ def test_a_network_of_another_scale(
 def test_wandb_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == 'wandb' else there(name))
-    message = problem(folder, tiny.options(), 'logger.wandb={project: x}')
+    values = tiny.options()
+    values['logger']['use_tb_logger'] = True
+    message = problem(folder, values, 'logger.wandb={project: x}')
     assert "key 'logger.wandb' needs the package 'wandb': pip install fsr_plugins[wandb]" in message
 
 

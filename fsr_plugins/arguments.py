@@ -1,7 +1,8 @@
-"""What arguments of a command line are read as."""
+"""What people write for a path, on a command line and in an option file."""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError
 from pathlib import Path
 
@@ -15,3 +16,11 @@ def given_path(text: str) -> Path:
     if not text:
         raise ArgumentTypeError("the path is empty: name one ('.' is the working directory)")
     return Path(text)
+
+
+def home_path(text: str | Path) -> Path:
+    """A path, from the home folder on where it begins with ``~``.
+
+    That of nobody stays as it is, and so is not there; pathlib's own raises.
+    """
+    return Path(os.path.expanduser(text))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.atomic import disk_error, is_disk_error
 from fsr_plugins.errors import UserError
 
@@ -91,7 +92,7 @@ def locate(weight: WeightFile, path: str | Path | None = None) -> Path:
     """
     path = path or weight.path
     if path is not None:
-        local = Path(os.path.expanduser(path))
+        local = home_path(path)
         if not local.is_file():
             raise UserError(f"The weights of {weight.name} are not at '{local}': correct the path or leave it out.")
         return local

@@ -128,8 +128,7 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     options: SuiteOptions | None = problems.validate(SuiteOptions, values, (), set(), 'a suite')
     fail(lines)
     assert options is not None  # by fail
-    place = config.place_of(document.places, ('plugins',), file)
-    load_plugins(dict.fromkeys(options.plugins, f"{place}: key 'plugins'"))
+    load_plugins(dict.fromkeys(options.plugins, f"{problems.place(('plugins',))}: key 'plugins'"))
     test = {**_TEST, **options.test}
     check_block(options.degradation, ('degradation',), problems, 'degradations')
     check_dataset(test, ('test',), problems, {'phase': 'test', 'scale': options.scale})

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ConfigDict, StrictInt, StrictStr, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.config.fingerprint import Keys, leaves
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.checksum import faces_checksum
@@ -92,7 +93,7 @@ def _digest(text: str, keys: Keys, opt: Options) -> str | None:
     """The digest of a set or a file; None for what is none, is not there, or is there for a moment only."""
     if '\0' in text:
         return None
-    path = Path(os.path.expanduser(text))
+    path = home_path(text)
     looks_like_a_path = os.sep in text or '.' in text
     if looks_like_a_path and path.is_file():
         return file_sha256(path)
@@ -116,7 +117,7 @@ def content_named_in(values: Options) -> dict[str, str]:
         for text in value if isinstance(value, list) else [value]:
             if not isinstance(text, str) or '\0' in text or not (os.sep in text or '.' in text):
                 continue
-            path = Path(os.path.expanduser(text))
+            path = home_path(text)
             if path.is_file() or path.is_dir():
                 digest = file_sha256(path) if path.is_file() else _listing(path)
                 found.setdefault('.'.join(keys), []).append(digest)

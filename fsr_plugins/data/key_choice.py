@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fnmatch
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.data.options import Keys
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.store import Store
@@ -63,7 +62,7 @@ def _named(option: str, given: Keys, places: Mapping[str, int], where: str) -> n
 
 def _read(option: str, path: str) -> list[str]:
     try:
-        lines = Path(os.path.expanduser(path)).read_text(encoding='utf-8').splitlines()
+        lines = home_path(path).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list of keys '{path}' in '{option}' cannot be read: {error}.") from error
     listed = [line.strip() for line in lines if line.strip()]

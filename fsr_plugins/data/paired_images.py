@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.data.datasets import FaceDataset
 from fsr_plugins.data.options import Keys
 from fsr_plugins.data.paired_options import PairedImagesOptions, SingleImagesOptions
@@ -132,7 +132,7 @@ def listed_keys(path: str, store: Store) -> list[str]:
         UserError: it cannot be read, is empty, or names an image that is not there.
     """
     try:
-        lines = Path(os.path.expanduser(path)).read_text(encoding='utf-8').splitlines()
+        lines = home_path(path).read_text(encoding='utf-8').splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The list '{path}' of 'meta_info_file' cannot be read: {error}.") from error
     names = [line.split(' ')[0] for line in lines if line.strip()]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import published
 from fsr_plugins.faces.protocol import Detector, Landmarker, Parser
@@ -204,4 +204,4 @@ def _choose(kind: str, engines: Mapping[str, T], name: str) -> T:
 
 
 def _path(weights: str | Path | None) -> Path | None:
-    return None if weights is None else Path(os.path.expanduser(weights))
+    return None if weights is None else home_path(weights)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -13,6 +12,7 @@ from tokenize import TokenError
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.matfile import Array, read_mat
 
@@ -77,7 +77,7 @@ def read_protocol(path: str | Path) -> Protocol:
     Raises:
         UserError: a file that cannot be read, lacks a variable, or contradicts itself.
     """
-    path = Path(os.path.expanduser(path))
+    path = home_path(path)
     content = _load(path)
     missing = [name for name in VARIABLES if name not in content]
     if missing:

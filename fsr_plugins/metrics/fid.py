@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -14,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.checkpoints import read_weights
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import BatchMeta, Metric, check_pair
@@ -79,7 +79,7 @@ class FID(Metric):
         super().__init__(f'RGB, uint8, Inception 2048, reference {reference}')
         # An instance's own: what is needed depends on the option.
         self.needs_gt = reference == 'hr'  # type: ignore[misc]
-        self.files = [] if self.needs_gt else image_files(Path(os.path.expanduser(reference)))
+        self.files = [] if self.needs_gt else image_files(home_path(reference))
         if extractor is None:
             (weight,) = self.requirements(weights=weights)
             extractor = InceptionFeatures(locate(weight))

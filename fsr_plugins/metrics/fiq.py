@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 
 from torch import Tensor
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import ABSENT, MeanMetric
 from fsr_plugins.metrics.fiq_models import MODELS, QualityModel, Scorer
@@ -72,7 +72,7 @@ def _model(model: str) -> QualityModel:
 
 
 def _place(model: QualityModel, path: str | None) -> Path:
-    return folder() / model.filename if path is None else Path(os.path.expanduser(path))
+    return folder() / model.filename if path is None else home_path(path)
 
 
 def _missing(model: QualityModel, path: str | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.errors import UserError
 
 #: First line of a list in CSV.
@@ -50,7 +50,7 @@ def read_pairs(path: str | Path) -> Pairs:
     Raises:
         UserError: the file is absent or no such list; the message names the line.
     """
-    path = Path(os.path.expanduser(path))
+    path = home_path(path)
     if not path.is_file():
         raise UserError(f"There is no list of pairs '{path}'.")
     try:

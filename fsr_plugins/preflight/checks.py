@@ -6,7 +6,6 @@ Each returns warnings and raises UserError for what makes training impossible.
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Mapping, Sized
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import nn
 
 from fsr_plugins import losses
 from fsr_plugins import weights as weight_files
+from fsr_plugins.arguments import home_path
 from fsr_plugins.checkpoints import PARAMS, check_fit, label_of, listed, load_state, load_weights
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, texts, unfinished_stage
@@ -76,7 +76,7 @@ def resume_state(stage: Stage, nets: Mapping[str, nn.Module]) -> list[str]:
     if named is None or stage.generates_set or any((stage.folder / STATES).glob('*.state')) or is_finished(stage):
         return []
     place, total = f"{stage.where(('path', 'resume_state'))}: key 'path.resume_state'", stage.train.total_iter
-    file = Path(os.path.expanduser(named))
+    file = home_path(named)
     if not file.is_file():
         raise UserError(
             f"{place}: there is no file '{named}': name a training state (<iteration>.state), or leave it out."
@@ -118,9 +118,7 @@ def roots(block: Block) -> list[str]:
 def lacks_folders(experiment: Experiment, stage: Stage) -> bool:
     """Whether a set names a folder that is not there, and that no stage will make."""
     return any(
-        '://' not in root
-        and not unfinished_stage(experiment, stage, root)
-        and not Path(os.path.expanduser(root)).exists()
+        '://' not in root and not unfinished_stage(experiment, stage, root) and not home_path(root).exists()
         for data in stage.options.sets.values()
         for root in roots(data.block)
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import fill
-from typing import Literal
+from typing import Any, Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
@@ -93,19 +93,21 @@ def add_engine_arguments(parser: ArgumentParser, usual: str | None, others: str)
     parser.add_argument('--device', default='cpu', help='where the network runs (default: cpu)')
 
 
-def refuse_unread(args: Namespace, needed: str, *names: str) -> None:
-    """Refuses options that have no effect beside the others.
+def given(args: Namespace, is_read: bool, needed: str, *names: str) -> dict[str, Any]:
+    """Those of some options that were given, by name; of the others a preparation's own defaults hold.
 
     Args:
+        is_read: whether these have an effect beside the others.
         needed: what they go with, for the message.
-        names: of options without a default.
+        names: of options that the parser gives no default.
 
     Raises:
-        UserError: one is given.
+        UserError: one is given that has no effect.
     """
-    for name in names:
-        if getattr(args, name) is not None:
-            raise UserError(f'--{name.replace("_", "-")} goes with {needed}, and has no effect here: leave it out.')
+    found = {name: value for name in names if (value := getattr(args, name)) is not None}
+    for name in () if is_read else found:
+        raise UserError(f'--{name.replace("_", "-")} goes with {needed}, and has no effect here: leave it out.')
+    return found
 
 
 def weights_digests(weights: Path | None) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.celeba_annotations import (
@@ -197,16 +197,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_celeba` from parsed arguments."""
-    if args.crop != 'pkdn':
-        refuse_unread(args, '--crop pkdn', 'box', 'margin')
     return prepare_celeba(
         args.src,
         args.dst,
         split=args.split,
         crop=args.crop,
         size=args.size,
-        box=args.box or 'landmarks',
-        margin=args.margin,
+        **given(args, args.crop == 'pkdn', '--crop pkdn', 'box', 'margin'),
         annotations=args.annotations,
         form=args.format,
         encoding=args.encoding,

@@ -12,7 +12,7 @@ from typing import Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import centre_crops
 from fsr_plugins.prepare.extraction import Align, FaceExtraction, extract_faces
@@ -173,20 +173,13 @@ def run(args: Namespace) -> Prepared:
         raise UserError('--size does not fit --align 112x96, whose faces are 112x96; leave it out.')
     size = 128 if args.size is None else args.size
     extraction = None
-    if align != 'box':
-        refuse_unread(args, '--align box', 'margin')
-    if align is None:
-        refuse_unread(args, '--align', 'detector', 'weights', 'device', 'min_size', 'faces')
-    else:
+    box = given(args, align == 'box', '--align box', 'margin')
+    search = given(args, align is not None, '--align', 'detector', 'weights', 'device', 'min_size', 'faces')
+    if align is not None:
         from fsr_plugins.faces import best_without_download
 
-        given = {name: getattr(args, name) for name in ('margin', 'min_size', 'faces', 'weights', 'device')}
-        extraction = FaceExtraction(
-            align=align,
-            size=size,
-            detector=args.detector or best_without_download(args.weights),
-            **{name: value for name, value in given.items() if value is not None},
-        )
+        found = {'detector': search.get('detector') or best_without_download(args.weights)}
+        extraction = FaceExtraction(align=align, size=size, **{**box, **search, **found})
     return prepare_folder(
         args.src,
         args.dst,

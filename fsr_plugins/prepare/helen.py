@@ -11,7 +11,7 @@ import numpy as np
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.boxes import box_of_points, crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
@@ -155,15 +155,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_helen` from parsed arguments."""
-    if args.crop != 'points':
-        refuse_unread(args, '--crop points', 'margin')
     return prepare_helen(
         args.src,
         args.dst,
         split=args.split,
         crop=args.crop,
         size=args.size,
-        margin=0.1 if args.margin is None else args.margin,
+        **given(args, args.crop == 'points', '--crop points', 'margin'),
         form=args.format,
         encoding=args.encoding,
     )

@@ -15,7 +15,7 @@ from typing import Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.camera import image_seed
 from fsr_plugins.prepare.carry_out import carry_out
@@ -189,18 +189,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_icartoonface` from parsed arguments."""
-    if args.crop != 'box':
-        refuse_unread(args, '--crop box', 'margin')
-    if args.split == 'rectest':
-        refuse_unread(args, '--split train and test', 'held_out', 'seed')
     return prepare_icartoonface(
         args.src,
         args.dst,
         split=args.split,
-        held_out=0.02 if args.held_out is None else args.held_out,
-        seed=args.seed or 0,
+        **given(args, args.split != 'rectest', '--split train and test', 'held_out', 'seed'),
         crop=args.crop,
-        margin=0.3 if args.margin is None else args.margin,
+        **given(args, args.crop == 'box', '--crop box', 'margin'),
         size=args.size,
         form=args.format,
         encoding=args.encoding,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.boxes import crop_box
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.centre import crop_centre
@@ -144,8 +144,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_multipie` from parsed arguments."""
-    if args.boxes is None:
-        refuse_unread(args, '--boxes', 'margin')
     return prepare_multipie(
         args.src,
         args.dst,
@@ -153,7 +151,7 @@ def run(args: Namespace) -> Prepared:
         cameras=args.cameras,
         illuminations=args.illuminations,
         boxes=args.boxes,
-        margin=args.margin or 0.0,
+        **given(args, args.boxes is not None, '--boxes', 'margin'),
         form=args.format,
         encoding=args.encoding,
     )

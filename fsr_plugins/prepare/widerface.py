@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
-from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, refuse_unread, register
+from fsr_plugins.prepare.base import Format, Prepared, Preparer, add_output_arguments, given, register
 from fsr_plugins.prepare.boxes import crop_square, square
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.plan import CORRUPT, Item, ItemResult, PreparationPlan, Skip
@@ -177,8 +177,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Prepared:
     """Runs :func:`prepare_widerface` from parsed arguments."""
-    if args.number is None:
-        refuse_unread(args, '--number', 'seed')
     kinds = (tuple(sorted(set(values))) for values in (args.blur, args.occlusion, args.pose))
     return prepare_widerface(
         args.src,
@@ -188,7 +186,7 @@ def run(args: Namespace) -> Prepared:
         margin=args.margin,
         size=args.size,
         number=args.number,
-        seed=args.seed or 0,
+        **given(args, args.number is not None, '--number', 'seed'),
         form=args.format,
         encoding=args.encoding,
     )

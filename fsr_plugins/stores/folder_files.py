@@ -66,14 +66,7 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
             stem, dot, kind = name.rpartition('.')
             ending = (dot + kind).lower()
             if ending in EXTENSIONS:
-                key = prefix + stem
-                try:
-                    key.encode()
-                except UnicodeEncodeError as error:
-                    raise UserError(
-                        f"'{shown(path)}': the name is not UTF-8, so it is no key of a dataset; rename it."
-                    ) from error
-                if key in found:
+                if (key := _key(prefix + stem, path)) in found:
                     raise UserError(f"'{found[key]}' and '{path}' have the same key '{key}'; remove one of them.")
                 found[key] = path
             elif ending in OTHER_EXTENSIONS:
@@ -100,6 +93,15 @@ def find_images(folder: Path, recursive: bool, beside: Path | None = None) -> Fo
     if linked and recursive:
         left_out.append(f"{many(len(linked), 'link')} to folders ('{shown(linked[0])}' is one)")
     return FolderFiles(found, left_out)
+
+
+def _key(name: str, path: str) -> str:
+    """The name, which a manifest has to hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"'{shown(path)}': the name is not UTF-8, so it is no key of a dataset; rename it.") from error
+    return name
 
 
 def _walk(folder: Path) -> Iterator[tuple[str, list[str], list[str]]]:

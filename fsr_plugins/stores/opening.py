@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
+from fsr_plugins.arguments import home_path
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import shown
 from fsr_plugins.registry import load_plugins, near
@@ -64,7 +64,7 @@ def open_store(spec: str | os.PathLike[str] | Sequence[str], recursive: bool = F
                 f'Known: {", ".join(sorted(SCHEMES))}.'
             )
         return SCHEMES[scheme](spec)
-    path = Path(os.path.expanduser(spec))
+    path = home_path(spec)
     if not os.path.exists(path):
         raise UserError(
             f"The data folder '{shown(spec)}' does not exist (looked in '{shown(path.absolute())}'); "

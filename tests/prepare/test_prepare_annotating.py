@@ -98,10 +98,7 @@ def test_faces_without_points_can_be_kept(tmp_path: Path) -> None:
 
 def test_faces_that_were_left_out_are_not_taken_for_kept_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dst = prepared(tmp_path / 'set')
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, 'rename', _refuse(dst))
-        with pytest.raises(InterruptedError):
-            prepare_landmarks(dst)
+    _end_before_the_move(dst, monkeypatch)
     assert prepare_landmarks(dst, keep=True).images == COUNT
     origin = open_store(dst).manifest.origin
     assert origin is not None and origin.protocol['landmarks'] == {
@@ -139,13 +136,18 @@ def test_until_the_end_the_dataset_is_as_it_was(tmp_path: Path, monkeypatch: pyt
 
 def test_an_unfinished_addition_is_not_taken_for_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dst = prepared(tmp_path / 'set')
+    _end_before_the_move(dst, monkeypatch)
+    prepare_parsing(dst)
+    store = open_store(dst)
+    assert store.has_parsing and store.landmarks is None
+
+
+def _end_before_the_move(dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All points are found, and nothing is where it belongs."""
     with monkeypatch.context() as patch:
         patch.setattr(Path, 'rename', _refuse(dst))
         with pytest.raises(InterruptedError):
             prepare_landmarks(dst)
-    prepare_parsing(dst)
-    store = open_store(dst)
-    assert store.has_parsing and store.landmarks is None
 
 
 def _refuse(dst: Path) -> Any:

@@ -121,7 +121,9 @@ def test_killed_at_any_moment_it_ends_in_the_same_weights(experiment_file: Path,
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_asked_to_stop_it_saves_and_says_how_to_go_on(experiment_file: Path, number: signal.Signals) -> None:
-    arguments = command(experiment_file, '--set', 'train.total_iter=100000', '--set', 'val.val_freq=100000')
+    keys = ('train.total_iter', 'val.val_freq', 'logger.save_checkpoint_freq')
+    endless = [word for key in keys for word in ('--set', f'{key}=100000')]
+    arguments = command(experiment_file, *endless)
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     assert process.stdout is not None
     for line in process.stdout:

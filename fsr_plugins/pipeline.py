@@ -159,7 +159,7 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
 
 
 def check(experiment: Experiment, processes: int | None = None, accept: bool = False) -> dict[str, Standing]:
-    """Everything that is looked at before the first iteration; where each stage stands.
+    """Everything that is looked at before the first iteration; where each stage stands. Warnings are logged.
 
     Args:
         processes, accept: see :func:`fsr_plugins.preflight.standing.standing`.
@@ -170,6 +170,8 @@ def check(experiment: Experiment, processes: int | None = None, accept: bool = F
     # A stage that has begun has trained its first iteration.
     begun = {name for name, stage in experiment.stages.items() if (stage.folder / STATES).exists()}
     report = preflight.check(experiment, dry_steps=True, skip=done, dry_skip=begun, processes=processes, accept=accept)
+    for warning in report.warnings:
+        logger.warning('%s', warning)
     return report.standings
 
 

@@ -1,6 +1,7 @@
 """The single checks of :mod:`fsr_plugins.preflight.inspection`.
 
-Each returns warnings and raises UserError for what makes training impossible.
+Each returns warnings, or what has to wait for a stage (:class:`Later`), and raises UserError for what makes training
+impossible.
 """
 
 from __future__ import annotations
@@ -33,6 +34,10 @@ from fsr_plugins.models.gan import GANModel
 from fsr_plugins.preflight.building import build_within_memory
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Block
+
+
+class Later(str):
+    """Said of what cannot be looked at, since a stage has yet to make it."""
 
 
 def devices(stage: Stage) -> list[str]:
@@ -129,7 +134,7 @@ def data(experiment: Experiment, stage: Stage, phase: str) -> list[str]:
     data = stage.options.sets[phase]
     waiting = unfinished_stage(experiment, stage, data.block)
     if waiting:
-        return [f"The set '{data.name}' is checked when stage '{waiting}' has made it."]
+        return [Later(f"The set '{data.name}' is checked when stage '{waiting}' has made it.")]
     place = stage.where(('datasets', phase))
     try:
         with explained(f"the set '{data.name}' cannot be built"):
@@ -223,7 +228,8 @@ def _compare_blocks(network: NetworkOptions, source: Stage, path: Path, place: s
 
 def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     """Fetches the weight files that losses and metrics ask for, but those that a stage has yet to make."""
-    warnings, wandb = [], stage.options.logger.wandb
+    warnings: list[str] = []
+    wandb = stage.options.logger.wandb
     if wandb is not None and wandb.project and importlib.util.find_spec('wandb') is None:
         raise UserError(
             f"{stage.where(('logger', 'wandb'))}: key 'logger.wandb' needs the package 'wandb': "
@@ -237,7 +243,8 @@ def requirements(experiment: Experiment, stage: Stage) -> list[str]:
     for keys, kind, block in blocks:
         waiting = unfinished_stage(experiment, stage, block)
         if waiting:
-            warnings.append(f"The weights for '{'.'.join(keys)}' are there when stage '{waiting}' has made them.")
+            when = f"are there when stage '{waiting}' has made them."
+            warnings.append(Later(f"The weights for '{'.'.join(keys)}' {when}"))
             continue
         try:
             if kind == 'losses':

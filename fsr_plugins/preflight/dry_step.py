@@ -15,6 +15,7 @@ from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader
 from fsr_plugins.engine.set_generation import make_source
 from fsr_plugins.models.base import FSRModel
+from fsr_plugins.preflight.checks import Later
 from fsr_plugins.preflight.hosted_step import hosted_step
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.preflight.trial import check_scale, try_validation, without_metrics_to_come
@@ -32,7 +33,8 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
     blocks = [*(data.block for data in stage.options.sets.values()), *loss_blocks(stage.opt).values()]
     waiting = next((name for block in blocks if (name := unfinished_stage(experiment, stage, block))), '')
     if waiting:
-        return [f"Not tried: stage '{stage.name}' takes data or a loss from stage '{waiting}', which is not done."]
+        why = f"Not tried: stage '{stage.name}' takes data or a loss from stage '{waiting}', which is not done."
+        return [Later(why)]
     opt = runtime(stage, is_train=not stage.generates_set)
     opt['compile'] = False
     for network in stage.networks.values():
@@ -75,7 +77,7 @@ def dry_step(experiment: Experiment, stage: Stage) -> list[str]:
             model.get_current_log()
     try_validation(stage, model, opt)
     names = ', '.join(f"'{name}'" for name in to_come)
-    return [f'Tried without the metrics {names}, whose weights a stage has yet to make.'] if to_come else []
+    return [Later(f'Tried without the metrics {names}, whose weights a stage has yet to make.')] if to_come else []
 
 
 def _few(loader: TrainLoader, number: int) -> Batch:

@@ -18,6 +18,7 @@ from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import DiskError, NoRoomError, RunError, UserError
 from fsr_plugins.preflight import checks
+from fsr_plugins.preflight.checks import Later
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.preflight.schedules import rehearse
@@ -29,7 +30,7 @@ from fsr_plugins.values import Record
 class Finding:
     """What one check found."""
 
-    level: Literal['ok', 'warning', 'error']
+    level: Literal['ok', 'later', 'warning', 'error']
     stage: str  #: the stage, or an empty string for the whole experiment
     check: str  #: what was looked at
     message: str
@@ -48,6 +49,11 @@ class Report:
     def errors(self) -> list[Finding]:
         """The findings for which training cannot begin."""
         return [finding for finding in self.findings if finding.level == 'error']
+
+    @property
+    def warnings(self) -> list[str]:
+        """What training begins in spite of, each once."""
+        return list(dict.fromkeys(finding.message for finding in self.findings if finding.level == 'warning'))
 
     def as_dict(self) -> Record:
         """Plain values, for ``--json``."""
@@ -68,6 +74,8 @@ class Report:
     def attempt(self, stage: str, check: str, work: Callable[[], list[str]], good: str) -> bool:
         """Runs one check, which returns warnings and raises errors, and notes what it found; True without an error.
 
+        What is :class:`~fsr_plugins.preflight.checks.Later` is no warning: a stage that is not done will make it.
+
         ``good`` is noted only where nothing else is: a warning may say that something was not looked at.
 
         Raises:
@@ -81,7 +89,10 @@ class Report:
             self.findings.append(Finding('error', stage, check, str(error)))
             self.no_room = error if isinstance(error, NoRoomError) else self.no_room
             return False
-        found = [Finding('warning', stage, check, warning) for warning in warnings]
+        found = [
+            Finding('later' if isinstance(warning, Later) else 'warning', stage, check, str(warning))
+            for warning in warnings
+        ]
         self.findings += found or [Finding('ok', stage, check, good)]
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,7 +15,7 @@ from fsr_plugins.atomic import check_writable, write_atomically
 from fsr_plugins.engine.memory import give_back_freed_memory, keep_freed_memory
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.images import Header, look_at, read_bytes, shown
+from fsr_plugins.images import Header, look_at, pixels_claimed, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
 from fsr_plugins.restore.forward import Engine, InferencePrecision
 from fsr_plugins.restore.inputs import Naming, find_results
@@ -118,13 +118,14 @@ def restore(request: RestoreRequest) -> Json:
     if every.pictures:
         working = enlarger(network, request.mode, request.photographs, request.fit)
         with ThreadPoolExecutor() as pool:
-            for group in _groups(list(todo.pictures), working, failed):
+            for group in _groups(_largest_first(todo.pictures, request.mode), working, failed):
                 _keep_memory(group, working)
                 # A call of its own, so that nothing of a group is held while the next one is worked on.
                 done, wrong = _work_on(group, request, working, every.pictures, pool)
                 pictures |= done
                 failed |= wrong
                 progress(pictures, count, len(failed) - clips_failed, time.perf_counter() - started)
+    pictures = {str(source): pictures[str(source)] for source in todo.pictures if str(source) in pictures}
     warn_of_losses(pictures)
     if request.save_faces is not None and pictures and not any('faces' in about for about in pictures.values()):
         logger.warning('--save-faces has no effect: no picture is a photograph in which faces were looked for.')
@@ -137,6 +138,15 @@ def restore(request: RestoreRequest) -> Json:
         'skipped': every.total() - todo.total(),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _largest_first(pictures: Iterable[Path], mode: Mode) -> list[Path]:
+    """The largest first, except for faces, which are small; pictures of one size in the order given.
+
+    A process holds a little more after pictures of other sizes. So the most is what the largest needs by itself, and
+    what cannot be held is found out at the beginning.
+    """
+    return list(pictures) if mode == 'face' else sorted(pictures, key=pixels_claimed, reverse=True)
 
 
 def _keep_memory(group: Sequence[_Encoded], working: Enlarger) -> None:

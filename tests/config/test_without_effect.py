@@ -12,6 +12,7 @@ import yaml
 from option_files import OPTIONS
 
 from fsr_plugins import config, pipeline, preflight
+from fsr_plugins.cli import main
 from fsr_plugins.config.evaluated import check_evaluation
 from fsr_plugins.config.problems import Problems
 from fsr_plugins.config.schema import check_stage
@@ -86,15 +87,19 @@ def test_pictures_are_saved_by_a_test_too(experiment_file: Path) -> None:
     assert written == [f'{number}_test.png' for number in range(5)]
 
 
-def test_weights_that_a_file_has_not_are_named(experiment_file: Path) -> None:
+def test_weights_that_a_file_has_not_are_named(experiment_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     block = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 8, 'num_block': 1, 'upscale': 2}
     state = build_network(block).state_dict()
     torch.save({'params': state}, 'one.pth')
     torch.save({'state_dict': state}, 'other.pth')
     given = ['stages.first.path.pretrain_network_g=one.pth', 'stages.first.path.param_key_g=params_ema']
     found = preflight.inspect(config.load(experiment_file, given), dry_steps=False)
-    warnings = [finding.message for finding in found.findings if finding.level == 'warning']
-    assert any("'one.pth' has no 'params_ema': 'params' is taken" in line for line in warnings)
+    (warning,) = found.warnings
+    assert "'one.pth' has no 'params_ema': 'params' is taken" in warning
+    # Said by training, too, and what only waits for an earlier stage is not.
+    assert main(['train', '-opt', str(experiment_file), *(word for key in given for word in ('--set', key))]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if 'WARNING' in line]
+    assert line.endswith(warning)
     given[0] = 'stages.first.path.pretrain_network_g=other.pth'
     found = preflight.inspect(config.load(experiment_file, given), dry_steps=False)
     assert any("'other.pth' has no 'params_ema'; its keys are" in finding.message for finding in found.errors)
@@ -127,7 +132,7 @@ def test_a_degradation_beside_stored_lr_is_named_and_no_checkpoint_claims_it(exp
     changes = ['datasets.train.dataroot_lq=data/lr', 'train.total_iter=2']
     experiment = config.load(experiment_file, changes)
     found = preflight.inspect(experiment, dry_steps=False)
-    warnings = [finding.message for finding in found.findings if finding.level == 'warning']
+    warnings = found.warnings
     assert [line for line in warnings if "'degradation' makes no LR of the set 'faces'" in line], warnings
     plain = config.load(experiment_file)
     assert [each.stages['first'].options.training().degradation for each in (experiment, plain)] == [

@@ -60,6 +60,10 @@ def write_checkpoint(file: Path, stores: Sequence[dict[str, object]], crop: int 
     save_network(file, {'params': net}, meta)
 
 
+def jpeg(side: int) -> bytes:
+    return cv2.imencode('.jpg', picture(2, side, side))[1].tobytes()
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert main(['infer', '-c', 'net.pth', '-o', 'out', *arguments]) == 2
@@ -351,6 +355,7 @@ class Remembering:
     def __init__(self) -> None:
         self.given: list[weakref.ref[np.ndarray]] = []
         self.held: list[int] = []
+        self.order: list[str] = []
 
     def pixels(self, header: Header) -> int:
         return header.height * header.width
@@ -360,6 +365,7 @@ class Remembering:
 
     def make(self, read: Mapping[Path, np.ndarray]) -> tuple[restorers.Made, restorers.Wrong]:
         self.held.append(sum(each() is not None for each in self.given))
+        self.order += [source.name for source in read]
         made = {source: restorers.Result(photograph.enlarged(image, 2), {}) for source, image in read.items()}
         self.given += [weakref.ref(each) for source, result in made.items() for each in (read[source], result.image)]
         return made, {}
@@ -373,6 +379,20 @@ def test_nothing_of_a_picture_is_held_while_the_next_is_worked_on(
     assert main(['infer', 'lr', '-c', 'net.pth', '-o', 'out']) == 0
     assert len(list((folder / 'out').iterdir())) == 3 and len(working.given) == 6
     assert working.held == [0, 0, 0]
+
+
+def test_the_largest_is_worked_on_first_and_said_in_its_place(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a folder needs no more memory than the largest of it, and what cannot be held is found out at once."""
+    files = {'a.png': png(picture(0, 9, 9)), 'b.jpg': jpeg(30), 'c.webp': b'no image', 'd.png': png(picture(1, 20, 20))}
+    written(folder / 'many', files)
+    os.mkfifo(folder / 'many/e.png')
+    working = Remembering()
+    monkeypatch.setattr(run, 'enlarger', lambda *_: working)
+    assert main(['infer', 'many', '-c', 'net.pth', '-o', 'out', '--json', 'found.json']) == 2
+    assert working.order == ['b.jpg', 'd.png', 'a.png']
+    found = json.loads(Path('found.json').read_text())
+    assert list(found['pictures']) == ['many/a.png', 'many/b.jpg', 'many/d.png']
+    assert list(found['failed']) == ['many/c.webp', 'many/e.png']
 
 
 def test_a_size_that_the_network_does_not_take_keeps_no_other_out() -> None:

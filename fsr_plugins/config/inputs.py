@@ -13,10 +13,11 @@ from typing_extensions import TypedDict
 from fsr_plugins.arguments import home_path
 from fsr_plugins.config.fingerprint import Keys, leaves
 from fsr_plugins.errors import UserError
+from fsr_plugins.registry import lookup
 from fsr_plugins.stores.checksum import faces_checksum
 from fsr_plugins.stores.once import is_elsewhere
 from fsr_plugins.stores.opening import open_store
-from fsr_plugins.values import Options
+from fsr_plugins.values import Block, Options
 from fsr_plugins.weights import file_sha256
 
 #: Blocks in which no file or set is named whose content matters, and keys that hold names.
@@ -102,12 +103,22 @@ def _digest(text: str, keys: Keys, opt: Options) -> str | None:
     is_folder = (looks_like_a_path or keys[-1].startswith('dataroot')) and path.is_dir()
     if not is_folder and _SCHEME not in text:
         return None
+    block = opt['datasets'][keys[1]]
     try:
-        store = open_store(text, recursive=bool(opt['datasets'][keys[1]].get('recursive')))
-        return None if is_elsewhere(store.path) else faces_checksum(store)
+        store = open_store(text, recursive=bool(block.get('recursive')))
+        return None if is_elsewhere(store.path) else faces_checksum(store, parsing=_reads_parsing(block))
     except UserError:
         # Other people's datasets take folders of other kinds: of clips, for instance.
         return _listing(path) if is_folder else None
+
+
+def _reads_parsing(block: Block) -> bool:
+    """Whether a set may read parsing maps; sets of plugins may, whatever they say.
+
+    Maps are often found later, for one method: what other stages came from is the same with them.
+    """
+    ours = lookup('datasets', str(block['type'])).__module__.startswith('fsr_plugins.')
+    return not ours or 'parsing' in block.get('views', ())
 
 
 def content_named_in(values: Options) -> dict[str, str]:

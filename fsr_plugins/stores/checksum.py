@@ -26,8 +26,11 @@ def _text(known: object) -> str | None:
     return known if isinstance(known, str) else None
 
 
-def faces_checksum(store: Store) -> str:
+def faces_checksum(store: Store, parsing: bool = True) -> str:
     """SHA-256 in hex over all that a store gives: its images, and identities, points and parsing maps where held.
+
+    Args:
+        parsing: False leaves the maps out, for those who do not read them.
 
     Raises:
         UserError: an image or a parsing map cannot be read.
@@ -35,7 +38,7 @@ def faces_checksum(store: Store) -> str:
     digest = hashlib.sha256(store_checksum(store).encode())
     for held in (store.identities, store.landmarks):
         digest.update(b'' if held is None else held.tobytes())
-    for part in store.parts:
+    for part in store.parts if parsing else ():
         digest.update(_parsing_checksum(part).encode())
     return digest.hexdigest()
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -22,6 +23,7 @@ from fsr_plugins.errors import Interrupted, UserError
 from fsr_plugins.models import SupervisedModel
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.lmdb_writer import write_lmdb
+from fsr_plugins.stores.records import Face
 
 LMDB = 'datasets.train.dataroot_gt=data/train.lmdb'
 
@@ -97,6 +99,29 @@ def test_data_exchanged_after_the_end_is_refused(
     exchange()
     with pytest.raises(UserError, match=r"Stage 'first' is finished with other options or data: datasets\.train\.data"):
         pipeline.run(config.load(experiment_file, overrides), accept_changes=True)
+
+
+def test_parsing_maps_count_for_those_who_read_them(experiment_file: Path) -> None:
+    """They are found for one method, when others are trained."""
+    as_lmdb('data/train', 'data/train.lmdb')
+    overrides = [LMDB, 'stages.second.datasets.train.views=[parsing]']
+    store = FolderStore('data/train')
+
+    def with_maps(label: int) -> None:
+        shutil.rmtree('data/train.lmdb')
+        maps = np.full((16, 16), label, np.uint8)
+        write_lmdb('data/train.lmdb', [Face(key, store.image(key), parsing=maps) for key in store.keys])
+
+    summary = pipeline.run(config.load(experiment_file, [LMDB]))
+    with_maps(1)
+    assert pipeline.run(config.load(experiment_file, [LMDB])) == summary
+    with pytest.raises(UserError, match=r"Stage 'second' is finished with other options.*views"):
+        pipeline.run(config.load(experiment_file, overrides))
+    shutil.rmtree('experiments/small/second')
+    pipeline.run(config.load(experiment_file, overrides))
+    with_maps(2)
+    with pytest.raises(UserError, match=r"^Stage 'second' is finished with other options or data: datasets\.train\.data"):
+        pipeline.run(config.load(experiment_file, overrides))
 
 
 def test_data_that_is_gone_after_the_end_is_not_missed(experiment_file: Path) -> None:

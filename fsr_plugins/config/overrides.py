@@ -33,6 +33,11 @@ def apply(document: Document, overrides: Sequence[str]) -> Document:
         keys = tuple(name.strip().split('.'))
         if not sign or not all(keys) or len(keys) > DEEPEST:
             raise UserError(f"--set {override}: write it as 'key.of.option=value', e.g. --set train.total_iter=100.")
+        if DELETE in keys:
+            raise UserError(
+                f"--set {override}: '{DELETE}' stands in option files alone. Here a mapping as value replaces what was "
+                "there, and null takes it away: --set 'network_g={type: EDSR, …}'."
+            )
         place = f'{GIVEN}{override}'
         keys, value = renamed_key(keys, parse_value(text, place), place)
         for target in _targets(document.values, keys, override):

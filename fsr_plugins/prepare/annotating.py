@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.lmdb_env import release
-from fsr_plugins.prepare.base import Format, Prepared
+from fsr_plugins.prepare.base import Prepared
 from fsr_plugins.prepare.carry_out import REPORT, carry_out
 from fsr_plugins.prepare.per_thread import PerThread
 from fsr_plugins.prepare.plan import NO_FACE, Item, ItemResult, PreparationPlan, Skip
@@ -81,8 +81,10 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     made = open_store(new).manifest.origin if new.exists() else None
     if made is None or (made.dataset, made.protocol) != (plan.dataset, plan.protocol):
         shutil.rmtree(new, ignore_errors=True)
-        form: Format = 'lmdb' if manifest.kind == 'lmdb' else 'folder'
-        carry_out(plan, new, form=form, encoding='png' if manifest.encoding == 'png' else 'raw')
+        if manifest.kind == 'lmdb':
+            carry_out(plan, new, form='lmdb', encoding='png' if manifest.encoding == 'png' else 'raw')
+        else:
+            carry_out(plan, new, form='folder')
     release(dst)
     release(new)
     shutil.rmtree(old, ignore_errors=True)

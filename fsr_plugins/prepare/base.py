@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import fill
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from fsr_plugins.arguments import given_path
 from fsr_plugins.errors import UserError
+
+if TYPE_CHECKING:
+    from fsr_plugins.stores.encoding import Encoding
 
 Format = Literal['folder', 'lmdb']
 
@@ -76,7 +79,7 @@ def add_output_arguments(parser: ArgumentParser) -> None:
         'dst', metavar='DST', type=given_path, help='folder to write; a name ending in .lmdb gives an LMDB'
     )
     parser.add_argument('--format', choices=['folder', 'lmdb'], help='default: by the name of DST')
-    parser.add_argument('--encoding', choices=['raw', 'png'], default='raw', help='of an LMDB (default: raw)')
+    parser.add_argument('--encoding', choices=['raw', 'png'], help='of an LMDB (default: raw)')
 
 
 def add_engine_arguments(parser: ArgumentParser, usual: str | None, others: str) -> None:
@@ -132,3 +135,14 @@ def chosen_format(dst: Path, form: Format | None) -> Format:
             f"'{dst}' is to be a folder of images, but a name ending in .lmdb is read as an LMDB; rename it."
         )
     return 'lmdb' if named_lmdb else form or 'folder'
+
+
+def chosen_encoding(dst: Path, form: Format, encoding: Encoding | None) -> Encoding:
+    """How images are written: a folder holds PNGs, an LMDB what is asked for.
+
+    Raises:
+        UserError: an encoding is asked for, of a folder.
+    """
+    if form == 'folder' and encoding is not None:
+        raise UserError(f"--encoding goes with an LMDB, and '{dst}' is to be a folder of PNGs: leave it out.")
+    return 'png' if form == 'folder' else encoding or 'raw'

@@ -38,11 +38,11 @@ def prepare_camera(
     dst: Path,
     *,
     degradation: str = 'NeutralCamera',
-    scale: int = 4,
+    scale: int | None = None,
     seed: int = 0,
     arguments: Mapping[str, object] | None = None,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Degrades every image of a store by a seed of its own, a function of ``seed`` and its key.
 
@@ -53,11 +53,11 @@ def prepare_camera(
         src: Folder, ``*.lmdb`` or ``portraits://…``.
         dst: Folder or ``*.lmdb`` to write.
         degradation: Name of a registered degradation.
-        scale: By which the sides are divided, for a degradation that takes one.
+        scale: By which the sides are divided, for a degradation that takes one; None: its own, or 4.
         seed: Of parameters and noise.
         arguments: Further arguments of the degradation.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: there is no such store or degradation, it does not take the arguments, or its scale does not divide
@@ -65,7 +65,12 @@ def prepare_camera(
     """
     store = open_store(src)
     takes_scale = 'scale' in inspect.signature(lookup('degradations', degradation)).parameters
-    block: dict[str, object] = {'type': degradation, **({'scale': scale} if takes_scale else {}), **(arguments or {})}
+    if scale is not None and not takes_scale:
+        raise UserError(f"--scale has no effect: '{degradation}' takes none; leave it out.")
+    if scale is not None and 'scale' in (arguments or {}):
+        raise UserError('--scale and --argument scale=… say the same: leave one of them out.')
+    block: dict[str, object] = {'type': degradation, **({'scale': scale or 4} if takes_scale else {})}
+    block |= arguments or {}
     module: Degradation = build('degradations', block).eval()
     sizes = store.sizes()
     wrong = np.flatnonzero((sizes % module.scale).any(axis=1))
@@ -133,7 +138,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default='NeutralCamera',
         help='default: NeutralCamera; fsr list degradations shows all',
     )
-    parser.add_argument('--scale', type=int, default=4, help='divides the sides (default: 4)')
+    parser.add_argument('--scale', type=int, help='divides the sides (default: 4)')
     parser.add_argument('--seed', type=int, default=0, help='of parameters and noise (default: 0)')
     parser.add_argument(
         '--argument',

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 
 from fsr_plugins.errors import Interrupted, UserError
-from fsr_plugins.prepare.base import Format, Prepared, chosen_format
+from fsr_plugins.prepare.base import Format, Prepared, chosen_encoding, chosen_format
 from fsr_plugins.prepare.parts import PART, Parts
 from fsr_plugins.prepare.plan import DUPLICATE, Item, PreparationPlan, Skip
 from fsr_plugins.stores.encoding import Encoding
@@ -36,7 +36,7 @@ def carry_out(
     dst: Path,
     *,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
     threads: int | None = None,
 ) -> Prepared:
     """Makes all faces of a plan and writes them to ``dst``, which appears when it is complete.
@@ -48,7 +48,7 @@ def carry_out(
         plan: what to do.
         dst: folder or ``*.lmdb`` to write.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: of an LMDB.
+        encoding: of an LMDB; None: raw.
         threads: that make faces; None: one a core.
 
     Raises:
@@ -58,24 +58,24 @@ def carry_out(
         Interrupted: by Ctrl-C.
     """
     form = chosen_format(dst, form)
+    written = chosen_encoding(dst, form, encoding)
     if form == 'folder':
-        encoding = 'png'
         path = next((item.key for item in plan.items if '/' in item.key), None)
         if path is not None:
             raise UserError(f"The key '{path}' is a path, which an image of a folder cannot be called: write an LMDB.")
-    parts = Parts(dst, plan.fingerprint(f'{form} {encoding}'))
+    parts = Parts(dst, plan.fingerprint(f'{form} {written}'))
     chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
     if os.path.lexists(dst) and not parts.are_there(len(chunks)):
         raise _exists(dst)
     with parts.held():
         try:
-            _make(plan, chunks, parts, encoding, threads or available_cores())
+            _make(plan, chunks, parts, written, threads or available_cores())
         except KeyboardInterrupt:
             raise Interrupted(
                 f'{plan.dataset}: stopped; what is done lies in {parts.folder}. Give the same command again to go on.',
                 signal.SIGINT,
             ) from None
-        prepared = _assemble(plan, len(chunks), parts, form, encoding)
+        prepared = _assemble(plan, len(chunks), parts, form, written)
         parts.remove()
     return prepared
 

@@ -28,7 +28,7 @@ def prepare_casia(
     size: int | None = None,
     without: Path | None = None,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts the centre out of CASIA-WebFace's images.
 
@@ -44,7 +44,7 @@ def prepare_casia(
         size: Reduce the square to this side, antialiased as MATLAB's ``imresize`` does; None: leave it.
         without: Text file of folders to leave out, the first word of each line: people whom LFW has, too.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not CASIA-WebFace, no image is left, the list does not fit it, or an argument is wrong.

@@ -83,7 +83,7 @@ def prepare_celeba(
     margin: float | None = None,
     annotations: Path | None = None,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts a square out of each image and reduces it; keys are ``000001``, labels the persons' numbers.
 
@@ -98,7 +98,7 @@ def prepare_celeba(
         annotations: Folder or archive with the lists; None: ``src``. Identities and landmarks are held where
             ``identity_CelebA.txt`` and the landmarks of the layout are there.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not CelebA, a list is missing or damaged, no image is left, or an argument is wrong.

@@ -39,7 +39,7 @@ def prepare_ffhq(
     split: Split = 'all',
     number: int | None = None,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Reduces FFHQ's faces, which are aligned and cropped already; keys are ``00000`` to ``69999``.
 
@@ -55,7 +55,7 @@ def prepare_ffhq(
         split: FFHQ's: 00000 to 59999 to train, 60000 to 69999 to validate (``category`` in ``ffhq-dataset-v2.json``).
         number: Only so many, the first; None: all.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not FFHQ or has fewer images, no image is left, or an argument is out of range.

@@ -41,7 +41,7 @@ def prepare_folder(
     keep_duplicates: bool = False,
     ground: Ground = 'black',
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Makes faces of all pictures below a folder or in an archive.
 
@@ -61,7 +61,7 @@ def prepare_folder(
         keep_duplicates: Keep faces whose pixels are those of an earlier one.
         ground: Over what pictures with alpha are laid.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: ``src`` is a prepared set, there are no pictures, no face is left, an argument is out of range, a

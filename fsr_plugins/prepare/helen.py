@@ -45,7 +45,7 @@ def prepare_helen(
     size: int = 128,
     margin: float = 0.1,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts the annotated face out of each photograph and reduces it; keys are the files' names.
 
@@ -64,7 +64,7 @@ def prepare_helen(
         size: Side to which the square is reduced, antialiased; smaller faces are left out.
         margin: Of ``points``: fraction of the box's longer side added on each side.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not Helen, points or lists are missing, no image is left, or an argument is out of

@@ -51,7 +51,7 @@ def prepare_icartoonface(
     margin: float = 0.3,
     size: int = 128,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts squares out of iCartoonFace's pictures and reduces them.
 
@@ -71,7 +71,7 @@ def prepare_icartoonface(
         margin: With ``box``: beyond its longer side at either side, as a fraction of that side.
         size: Side to which squares are reduced, as MATLAB's ``imresize`` does; smaller ones are left out.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: another source, boxes that are missing or damaged, an argument out of range, or no image is left.

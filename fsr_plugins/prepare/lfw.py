@@ -44,7 +44,7 @@ def prepare_lfw(
     dst: Path,
     *,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
     crop: int = 128,
     top: int | None = None,
     size: int | None = None,
@@ -60,7 +60,7 @@ def prepare_lfw(
         src: The folder, tgz or zip as downloaded, with or without a top folder.
         dst: Folder or ``*.lmdb`` to write.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
         crop: Side of the centre square; 128 is rows and columns 61 to 188 of 250.
         top: First row of the square, from 0; None: centred as the columns are.
         size: Reduce the square to this side, antialiased; None: leave it.

@@ -33,7 +33,7 @@ def prepare_ls3dw(
     size: int = 64,
     margin: float = 0.4,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts a square round the 68 points of each image and reduces it; five points are kept.
 
@@ -46,7 +46,7 @@ def prepare_ls3dw(
         size: Side to which squares are reduced, as MATLAB's ``imresize`` does; a smaller square is left out.
         margin: What the square has beyond the points at either side, as a fraction of their larger extent.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not LS3D-W balanced, no image is left, or an argument is out of range.

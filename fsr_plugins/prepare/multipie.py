@@ -38,7 +38,7 @@ def prepare_multipie(
     boxes: Path | None = None,
     margin: float = 0.0,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Reduces Multi-PIE's faces, cropped before or by a list of boxes.
 
@@ -59,7 +59,7 @@ def prepare_multipie(
             key without its light (``001_01_01_051``), or a camera (``051``), in this order of preference.
         margin: Fraction of a box's longer side added on each side.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not Multi-PIE, nothing of a camera or light is there, no image is left, the boxes

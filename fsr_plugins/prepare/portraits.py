@@ -13,6 +13,7 @@ from fsr_plugins.prepare.base import (
     Prepared,
     Preparer,
     add_output_arguments,
+    chosen_encoding,
     chosen_format,
     register,
 )
@@ -24,14 +25,16 @@ from fsr_plugins.stores.progress import progress
 from fsr_plugins.stores.records import FaceLike
 
 
-def prepare_portraits(spec: str, dst: Path, *, form: Format | None = None, encoding: Encoding = 'raw') -> Prepared:
+def prepare_portraits(
+    spec: str, dst: Path, *, form: Format | None = None, encoding: Encoding | None = None
+) -> Prepared:
     """Draws built-in faces into a folder or an LMDB; the same spec gives the same pixels everywhere.
 
     Args:
         spec: ``portraits://<domain>/<split>?number=2000&size=64&seed=0``, or the part behind ``portraits://``.
         dst: Folder or ``*.lmdb`` to write.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the spec is wrong, or ``dst`` exists.
@@ -46,8 +49,10 @@ def prepare_portraits(spec: str, dst: Path, *, form: Format | None = None, encod
 
     faces = progress(counted(), wanted.number, f'{wanted.domain}/{wanted.split}')
     origin = Origin(dataset='portraits', protocol={'spec': wanted.text()}, found=wanted.number)
-    if chosen_format(dst, form) == 'lmdb':
-        count = write_lmdb(dst, faces, encoding, origin=origin)
+    form = chosen_format(dst, form)
+    written = chosen_encoding(dst, form, encoding)
+    if form == 'lmdb':
+        count = write_lmdb(dst, faces, written, origin=origin)
     else:
         count = write_folder(dst, faces, origin=origin)
     return Prepared(str(dst), count, len(people - {None}))

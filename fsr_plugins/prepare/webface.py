@@ -20,7 +20,7 @@ _IMAGE = r'(?P<key>[^/]+)\.(?:png|jpg|jpeg|bmp)'
 
 
 def prepare_webface(
-    src: Path, dst: Path, *, size: int = 16, form: Format | None = None, encoding: Encoding = 'raw'
+    src: Path, dst: Path, *, size: int = 16, form: Format | None = None, encoding: Encoding | None = None
 ) -> Prepared:
     """Brings the pictures of a folder ``WebFace`` to ``size``.
 
@@ -34,7 +34,7 @@ def prepare_webface(
         dst: Folder or ``*.lmdb`` to write.
         size: Side of the faces; smaller pictures are left out.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: there is no such folder, no image is left, or ``size`` is out of range.

@@ -49,7 +49,7 @@ def prepare_widerface(
     number: int | None = None,
     seed: int = 0,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
 ) -> Prepared:
     """Cuts squares round WIDER FACE's annotated faces and reduces them.
 
@@ -65,7 +65,7 @@ def prepare_widerface(
         number: Only so many of the faces, drawn at random by ``seed`` from all photographs; None: all.
         seed: Of the draw.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
 
     Raises:
         UserError: the source is not WIDER FACE, its annotations are damaged, there are fewer faces than ``number``, no

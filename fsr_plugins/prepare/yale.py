@@ -36,7 +36,7 @@ def prepare_yale(
     dst: Path,
     *,
     form: Format | None = None,
-    encoding: Encoding = 'raw',
+    encoding: Encoding | None = None,
     size: int = 128,
     top: int = (HEIGHT - WIDTH) // 2,
     ambient: bool = False,
@@ -50,7 +50,7 @@ def prepare_yale(
         src: The folder or zip as downloaded (``CroppedYale``).
         dst: Folder or ``*.lmdb`` to write.
         form: ``folder`` or ``lmdb``; None: by the name of ``dst``.
-        encoding: Of an LMDB.
+        encoding: Of an LMDB; None: raw.
         size: Side to which the square of 168 is reduced, antialiased as MATLAB's ``imresize`` does.
         top: First row of the square, 0 to 24. In the centre (12) brows, mouth and most chins are inside: the eyes are
             around row 45 and the mouth around row 146 of 192.

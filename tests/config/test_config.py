@@ -182,6 +182,7 @@ def test_set_list_item(tmp_path: Path) -> None:
         '=3',
         'a..b=1',
         'stages.frist.scale=2',
+        'network_g._delete_=true',
         'scale=[1',
         'scale=.nan',
         'scale=!!x 1',

@@ -54,7 +54,8 @@ def _engines(monkeypatch: pytest.MonkeyPatch) -> None:
 def prepared(dst: Path) -> Path:
     items = [Item(f'{n:03d}', f'{n}.jpg', f'p{n // 2:02d}', n) for n in range(COUNT)]
     make = one_by_one(lambda item: Face(item.key, np.full((8, 8, 3), item.extra, np.uint8)))
-    carry_out(PreparationPlan('toy', {'size': 8}, items, make, [Skip('x.jpg', 'corrupt', 'why')]), dst, encoding='png')
+    plan = PreparationPlan('toy', {'size': 8}, items, make, [Skip('x.jpg', 'corrupt', 'why')])
+    carry_out(plan, dst, encoding='png' if dst.suffix else None)
     return dst
 
 

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import tiny
 
 from fsr_plugins.cli import main
 
@@ -37,6 +38,23 @@ def test_they_are_refused(
     assert main(['prepare', *given]) == 2
     assert f'{option} goes with {needed}, and has no effect here' in capsys.readouterr().err
     assert not (tmp_path / 'dst').exists()
+
+
+@pytest.mark.parametrize(
+    ('command', 'said'),
+    [
+        ('portraits studio/test?number=2&size=32 {dst} --encoding raw', '--encoding goes with an LMDB'),
+        ('camera {src} {dst} --scale 4 --degradation Compose --argument stages=[]', "--scale has no effect: 'Compose'"),
+        ('camera {src} {dst} --scale 4 --argument scale=2', 'say the same'),
+    ],
+)
+def test_an_option_that_another_makes_void_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str, said: str
+) -> None:
+    tiny.write_faces(tmp_path / 'src', 1, 16)
+    given = shlex.split(command.format(src=tmp_path / 'src', dst=tmp_path / 'dst'))
+    assert main(['prepare', *given]) == 2
+    assert said in capsys.readouterr().err and not (tmp_path / 'dst').exists()
 
 
 @pytest.mark.parametrize('device', ['abacus', 'meta'])

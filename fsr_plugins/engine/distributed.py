@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import re
 import signal
 import threading
@@ -12,17 +11,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
 from fsr_plugins.engine import slurm
 from fsr_plugins.engine.memory import keep_freed_memory
 from fsr_plugins.errors import RunError, UserError, shown
-from fsr_plugins.values import Record, State
+from fsr_plugins.values import Record
 
 logger = logging.getLogger(__name__)
 Result = TypeVar('Result')
@@ -35,6 +33,9 @@ _NUMBERS = {
 }
 _WORDS = {'pytorch': ('MASTER_ADDR',), 'slurm': ('SLURM_NODELIST',)}
 _STARTS = {'pytorch': 'torchrun', 'slurm': 'srun'}
+#: How long processes wait for one that reads all images of a large set; a process that dies is noticed at once. NCCL by
+#: itself waits for ten minutes.
+_LONGEST_WAIT = timedelta(hours=4)
 #: Seconds after which nothing is left of the last exchange between processes.
 _LAST_EXCHANGE = 0.1
 #: By what a RuntimeError is known for one of gloo, NCCL or the store through which processes meet.
@@ -113,7 +114,7 @@ def start(launcher: str, num_gpu: int | str = 'auto', dist_params: Record | None
                 slurm.set_environment(parameters.pop('port', None))
             if backend == 'nccl':
                 torch.cuda.set_device(local_rank)
-            dist.init_process_group(backend, **parameters)
+            dist.init_process_group(backend, **{'timeout': _LONGEST_WAIT, **parameters})
     except (RuntimeError, ValueError) as error:
         place = f'{os.environ.get("MASTER_ADDR")}:{os.environ.get("MASTER_PORT")}'
         reason = str(error).partition('\n')[0].rstrip('.')
@@ -245,55 +246,3 @@ def choose_algorithms(deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler: a second
         torch.use_deterministic_algorithms(deterministic)
-
-
-def seed_everything(seed: int) -> None:
-    """Seeds Python's, NumPy's and torch's generators."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def random_state() -> Record:
-    """The states of this process's generators, as plain values and tensors."""
-    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-    return {
-        'python': random.getstate(),
-        'numpy': (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, gauss),
-        'torch': torch.get_rng_state(),
-        'cuda': torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
-    }
-
-
-def check_random_state(state: State) -> None:
-    """Looks whether :func:`set_random_state` can put a state back, and changes nothing.
-
-    Raises:
-        UserError: a generator does not take it.
-    """
-    try:
-        python, numpy = _as_the_generators_take_them(state)
-        random.Random().setstate(python)
-        np.random.RandomState().set_state(numpy)
-        torch.Generator().set_state(state['torch'])
-    except (RuntimeError, ValueError, TypeError, OverflowError) as error:
-        raise UserError('its random numbers are damaged') from error
-
-
-def _as_the_generators_take_them(
-    state: State,
-) -> tuple[tuple[object, ...], tuple[str, npt.NDArray[np.uint32], int, int, float]]:
-    version, internal, gauss = state['python']
-    name, keys, position, has_gauss, cached = state['numpy']
-    numpy = (name, keys.numpy().astype(np.uint32), position, has_gauss, cached)
-    return (version, tuple(internal), gauss), numpy
-
-
-def set_random_state(state: State) -> None:
-    """Puts :func:`random_state` back."""
-    python, numpy = _as_the_generators_take_them(state)
-    random.setstate(python)
-    np.random.set_state(numpy)
-    torch.set_rng_state(state['torch'])
-    if state['cuda'] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state['cuda'])

@@ -14,7 +14,7 @@ from typing_extensions import NotRequired, TypedDict
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import PARAMS, PARAMS_EMA, load_state, not_finite, write_tensors
 from fsr_plugins.config.inputs import Change, StageInputs
-from fsr_plugins.engine.distributed import check_random_state
+from fsr_plugins.engine.generators import check_random_state
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import State
 from fsr_plugins.weights import file_sha256
@@ -41,7 +41,7 @@ class _Model(TypedDict):
 
 @with_config(_PLAIN)
 class _Random(TypedDict):
-    """See :func:`~fsr_plugins.engine.distributed.random_state`."""
+    """See :func:`~fsr_plugins.engine.generators.random_state`."""
 
     python: tuple[int, Annotated[tuple[int, ...], Field(min_length=625, max_length=625)], float | None]
     #: NumPy takes any position for true, and reads there.

@@ -17,7 +17,7 @@ from fsr_plugins.config.options import TrainOptions
 from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import TrainLoader
-from fsr_plugins.engine import distributed, report
+from fsr_plugins.engine import distributed, generators, report
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader, make_val_loaders
 from fsr_plugins.engine.logs import StageLog, announce
@@ -101,9 +101,9 @@ class Trainer:
         distributed.choose_algorithms(self.options.deterministic)
         begun = self.states.newest() if self.options.leaves_to_measure else None
         self.opt, self.way = settled(self.opt, self.world, None if begun is None else begun.get('way'))
-        distributed.seed_everything(self.options.manual_seed)
+        generators.seed_everything(self.options.manual_seed)
         self.model: FSRModel = lookup('models', self.options.model_type)(self.opt)
-        distributed.seed_everything(self.options.manual_seed + self.world.rank)
+        generators.seed_everything(self.options.manual_seed + self.world.rank)
         self._resume()
         pin = self.model.device.type == 'cuda'
         self.val_loaders = make_val_loaders(self.options, self.world, pin) if self.options.val_freq else {}
@@ -150,7 +150,7 @@ class Trainer:
             self.model.load_training_state(model)
             if 'own' in state:
                 self.model.load_own_state(state['own'][self.world.rank % len(state['own'])])
-            distributed.set_random_state({**state['random'][self.world.rank % len(state['random'])]})
+            generators.set_random_state({**state['random'][self.world.rank % len(state['random'])]})
         except (UserError, RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise UserError(
                 f'The state of iteration {self.iteration} in {where} is not one of this stage '
@@ -262,7 +262,7 @@ class Trainer:
         """Saves where training stands, and every network's file if ``networks``."""
         distributed.everywhere(self.model.watch.check)
         self.model.synchronise_buffers()
-        random = distributed.gather(distributed.random_state())
+        random = distributed.gather(generators.random_state())
         own = distributed.gather(self.model.own_state())
 
         def write() -> None:

@@ -14,7 +14,7 @@ import torch
 from fsr_plugins.choices import key_of, recall, remember
 from fsr_plugins.config.settings import MEASURED, StageSettings, read_settings
 from fsr_plugins.data.batches import Batch
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import distributed, generators
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_train_loader
 from fsr_plugins.engine.machine import machine
@@ -132,7 +132,7 @@ def _key(options: StageSettings, open_keys: Sequence[str]) -> str:
 
 def _seconds_a_step(opt: Options, batch: Batch) -> float:
     """Seconds that a training step takes, the median; infinite where this way cannot train one."""
-    distributed.seed_everything(read_settings(opt).manual_seed)
+    generators.seed_everything(read_settings(opt).manual_seed)
     model: FSRModel = lookup('models', opt['model_type'])(opt)
     taken: list[float] = []
     try:

@@ -15,7 +15,7 @@ from torch import nn
 
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.finished import is_finished
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import generators
 from fsr_plugins.errors import DiskError, NoRoomError, RunError, UserError
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.checks import Later
@@ -137,7 +137,7 @@ def inspect(
     """
     report = Report()
     stages = [stage for name, stage in experiment.stages.items() if name not in skip]
-    state = distributed.random_state()
+    state = generators.random_state()
     try:
         needed = 0
         seen: set[str] = set()
@@ -161,7 +161,7 @@ def inspect(
                 report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
     finally:
-        distributed.set_random_state(state)
+        generators.set_random_state(state)
     return report
 
 

@@ -31,7 +31,7 @@ import yaml
 
 from fsr_plugins import config, preflight
 from fsr_plugins.config.yamlfile import read
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import generators
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.preflight import building
 
@@ -108,9 +108,9 @@ def _case(doctor: float, draw: random.Random, folder: Path) -> str:
             experiment = config.load(file, overrides)
             if looked_at:
                 tiny.write_faces(folder / 'faces', 3)
-                before = distributed.random_state()['python']
+                before = generators.random_state()['python']
                 preflight.check(experiment, dry_steps=True)
-                assert distributed.random_state()['python'] == before
+                assert generators.random_state()['python'] == before
         return f'{kind}ok'
     except (UserError, RunError) as error:
         if max(map(len, str(error).split('\n'))) > LONGEST:

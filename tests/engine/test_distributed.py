@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 import torch
@@ -97,6 +98,20 @@ def test_parameters_that_no_launcher_takes_are_said(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match="'dist_params' cannot be used by the launcher pytorch: .*colour"):
         distributed.start('pytorch', 0, {'backend': 'nccl', 'colour': 1})
+
+
+def test_processes_wait_for_one_that_reads_a_large_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    for name, value in {**LAUNCHED, 'MASTER_PORT': port}.items():
+        monkeypatch.setenv(name, value)
+    distributed.start('pytorch', 0)
+    try:
+        group = torch.distributed.distributed_c10d._get_default_group()
+        assert group._get_backend(torch.device('cpu')).options._timeout == timedelta(hours=4)
+    finally:
+        distributed.stop()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import torch
 
 from fsr_plugins import config, preflight
 from fsr_plugins.cli import main
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import generators
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import LOSS_REGISTRY, build_network
 
@@ -48,10 +48,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def problem(folder: Path, values: dict[str, Any], *overrides: str) -> str:
     """What preflight says of an option file that must not be trained; nothing is written."""
     experiment = config.load(tiny.write_options(folder / 'o.yml', values), overrides)
-    state = distributed.random_state()
+    state = generators.random_state()
     with pytest.raises(UserError) as caught:
         preflight.check(experiment, dry_steps=True)
-    assert torch.equal(state['torch'], distributed.random_state()['torch'])
+    assert torch.equal(state['torch'], generators.random_state()['torch'])
     assert not (folder / 'experiments').exists()
     return str(caught.value)
 

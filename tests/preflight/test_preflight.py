@@ -12,7 +12,7 @@ from basicsr.archs.edsr_arch import EDSR
 
 from fsr_plugins import config, preflight
 from fsr_plugins.config import Experiment
-from fsr_plugins.engine import distributed
+from fsr_plugins.engine import generators
 from fsr_plugins.errors import UserError
 from fsr_plugins.models.supervised import SupervisedModel
 from fsr_plugins.preflight import checks
@@ -68,9 +68,9 @@ def messages(report: preflight.Report, level: str) -> list[str]:
 
 def test_all_is_well_and_nothing_changes(folder: Path) -> None:
     torch.manual_seed(5)
-    before = distributed.random_state()
+    before = generators.random_state()
     report = preflight.check(load(folder, two_stages()), dry_steps=True)
-    after = distributed.random_state()
+    after = generators.random_state()
     assert report.as_dict()['ok']
     assert [f.stage for f in report.findings if f.check == 'dry step'] == ['one', 'two']
     assert not (folder / 'experiments').exists()

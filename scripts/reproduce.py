@@ -24,13 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
+from benchmark.process import unwinding_when_ended
 from bundle_weights import small
 from messages import says_what_is_wrong
 
 from fsr_plugins.atomic import write_text
 from fsr_plugins.checkpoints import load_state, write_weights
 from fsr_plugins.config import experiment
+from fsr_plugins.config.yamlfile import read
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import build_network
 
@@ -63,13 +64,21 @@ def read_runs(file: Path) -> list[Run]:
     """The trainings of a list, in its order.
 
     Raises:
-        UserError: a key is unknown or missing, or ``needs`` names a training that does not come before.
+        UserError: the file is no list, a key is unknown or missing, a result is not ``STAGE/NET``, or ``needs`` names
+            a training that does not come before.
     """
+    listed = read(file).values.get('runs')
+    if not isinstance(listed, dict) or not listed:
+        raise UserError(f"{file}: 'runs' has to name the trainings.")
     runs: list[Run] = []
-    for name, block in yaml.safe_load(file.read_text(encoding='utf-8'))['runs'].items():
-        unknown = set(block) - {'opt', 'result', 'claim', 'needs'}
-        if unknown or not {'opt', 'result'} <= set(block):
+    for name, block in listed.items():
+        known = isinstance(block, dict) and set(block) <= {'opt', 'result', 'claim', 'needs'}
+        if not known or not {'opt', 'result'} <= set(block):
             raise UserError(f"{file}: '{name}' needs opt and result, and may have claim and needs, nothing else.")
+        if not all(isinstance(value, str) for value in block.values()) or block['result'].count('/') != 1:
+            raise UserError(
+                f"{file}: '{name}' has to say its result as STAGE/NET, like train/net_g, and the rest as text."
+            )
         run = Run(name, file.parent / block['opt'], block['result'], block.get('claim', ''), block.get('needs', ''))
         if run.needs and run.needs not in {before.name for before in runs}:
             raise UserError(f"{file}: '{name}' needs '{run.needs}', which does not come before it.")
@@ -108,7 +117,15 @@ def train(run: Run, root: Path, seconds: float, overrides: Sequence[str]) -> int
     try:
         return process.wait(seconds)
     except subprocess.TimeoutExpired:
-        process.send_signal(signal.SIGTERM)
+        return stopped(process)
+    except BaseException:  # this call itself is ended, and leaves no training behind
+        stopped(process)
+        raise
+
+
+def stopped(process: subprocess.Popen[bytes]) -> int:
+    """The exit status of a training that is asked to save and stop; one that does not is killed."""
+    process.send_signal(signal.SIGTERM)
     try:
         return process.wait(GRACE)
     except subprocess.TimeoutExpired:
@@ -179,11 +196,14 @@ def work(runs: Sequence[Run], arguments: argparse.Namespace) -> list[str]:
     """Trains until the time is over. One that fails keeps none of the others from being done, but those that need it.
 
     Returns:
-        the names of those that failed.
+        the names of those that failed, and of those that need them.
 
     Raises:
-        UserError: options of a training are wrong; nothing has been trained.
+        UserError: options of a training are wrong, or the time is too short for any; nothing has been trained.
     """
+    least = 2 * GRACE / 60
+    if not arguments.minutes > least:
+        raise UserError(f'--minutes {arguments.minutes:g}: take more than {least:.1f}, of which a part is for saving.')
     deadline = time.monotonic() + 60 * arguments.minutes - GRACE
     out: Path = arguments.out
     folders = {run.name: planned(run, arguments.root, arguments.set) for run in runs}
@@ -191,7 +211,11 @@ def work(runs: Sequence[Run], arguments: argparse.Namespace) -> list[str]:
     clock = Clock(out / 'minutes.json')
     failed: list[str] = []
     for run in runs:
-        if is_done(run, out) or run.needs in failed:
+        if is_done(run, out):
+            continue
+        if run.needs in failed:
+            print(f"{run.name}: not trained, for it needs '{run.needs}', which failed", flush=True)
+            failed.append(run.name)
             continue
         begun = time.monotonic()
         if deadline - begun < GRACE:
@@ -233,7 +257,8 @@ def main() -> int:
         for run in runs:
             print(f'{run.name:12} {run.claim or "control":8} {run.opt}')
         return 0
-    failed = work(runs, arguments)
+    with unwinding_when_ended():
+        failed = work(runs, arguments)
     left = [run.name for run in runs if not is_done(run, arguments.out)]
     print(f'left: {", ".join(left)}' if left else 'all done')
     return 1 if failed else 0

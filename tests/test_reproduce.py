@@ -106,11 +106,69 @@ def test_claims_choose_what_they_need(script, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ('run', 'message'), [({}, 'needs opt and result'), ({'result': 'a/b', 'needs': 'none'}, "needs 'none'")]
+    ('run', 'message'),
+    [
+        ({}, 'needs opt and result'),
+        ({'result': 'a/b', 'needs': 'none'}, "needs 'none'"),
+        ({'result': 'net_g'}, 'its result as STAGE/NET'),
+        ({'result': 'a/b', 'claim': ['pkdn']}, 'the rest as text'),
+    ],
 )
 def test_a_wrong_list_is_named(script, tmp_path: Path, run: dict[str, str], message: str) -> None:
     with pytest.raises(script.UserError, match=message):
         script.read_runs(written(tmp_path, one=run))
+
+
+@pytest.mark.parametrize('text', ['', 'runs:\n', 'runs: [a]\n', 'runs: {a: b}\n', 'runs: {a: [\n', '- a\n'])
+def test_what_is_no_list_is_named(script, tmp_path: Path, text: str) -> None:
+    (tmp_path / 'runs.yml').write_text(text)
+    with pytest.raises(script.UserError, match=r'runs\.yml'):
+        script.read_runs(tmp_path / 'runs.yml')
+
+
+def test_what_needs_a_training_that_failed_is_not_trained_however_far_it_is(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_faces(tmp_path / 'faces', 4)
+    needed = {name: {'result': 'train/net_g', 'needs': before} for name, before in (('two', 'one'), ('three', 'two'))}
+    written(tmp_path, one={'result': 'train/net_g'}, **needed)
+    trained = []
+    monkeypatch.setattr(script, 'train', lambda run, *_: trained.append(run.name) or 1)
+    assert call(script, monkeypatch, tmp_path, '--minutes', '5') == 1
+    assert trained == ['one']
+    said = capsys.readouterr().out
+    assert "two: not trained, for it needs 'one'" in said and "three: not trained, for it needs 'two'" in said
+
+
+def test_minutes_in_which_nothing_is_trained_are_refused(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(tmp_path, one={'result': 'train/net_g'})
+    assert call(script, monkeypatch, tmp_path, '--minutes', '0.1') == 2
+    assert '--minutes 0.1: take more than 0.2' in capsys.readouterr().err and not (tmp_path / 'out').exists()
+
+
+def test_a_call_that_is_ended_leaves_no_training_behind(
+    script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = []
+
+    class Training:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def wait(self, seconds: float) -> int:
+            if not ended:
+                raise SystemExit(143)
+            return 143
+
+        def send_signal(self, number: int) -> None:
+            ended.append(number)
+
+    monkeypatch.setattr(script.subprocess, 'Popen', Training)
+    with pytest.raises(SystemExit):
+        script.train(script.Run('one', tmp_path / 'one.yml', 'train/net_g'), tmp_path, 60.0, [])
+    assert ended == [script.signal.SIGTERM]
 
 
 def test_the_trainings_of_the_project_have_their_results_and_are_small_enough(script, tmp_path: Path) -> None:

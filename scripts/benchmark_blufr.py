@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from benchmark.memory import peak_bytes
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
 from messages import says_what_is_wrong
@@ -59,7 +59,7 @@ class Evaluation:
 
     def memory(self) -> dict[str, float]:
         """Peak of the process and, on CUDA, of the device, in GiB."""
-        found = {'memory_gib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        found = {'memory_gib': peak_bytes() / 2**30}
         if self.device.type == 'cuda':
             found['device_memory_gib'] = torch.cuda.max_memory_allocated(self.device) / 2**30
         return found

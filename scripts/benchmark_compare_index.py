@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark.memory import peak_bytes
 from benchmark.report import machine, versions
 from messages import says_what_is_wrong
 from rich.console import Console
@@ -76,7 +76,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     start = time.perf_counter()
     nearest_of_same_identity(embeddings, people, options.k)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    peak = peak_bytes() / 2**20
     return {
         'images': options.number,
         'people': options.identities,

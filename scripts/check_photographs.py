@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import cv2
@@ -30,6 +31,7 @@ import scenes
 import torch
 from messages import says_what_is_wrong
 
+from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.faces import Detection, open_detector
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import read_image
@@ -40,6 +42,7 @@ from fsr_plugins.stores.images import encode_png
 
 #: Faces on a sheet, and their side.
 SHOWN, SIDE = 8, 256
+SCRIPTS = Path(__file__).resolve().parent
 
 
 class Run(NamedTuple):
@@ -50,27 +53,28 @@ class Run(NamedTuple):
     memory: float
 
 
-def size_of(argument: str) -> tuple[int, int]:
-    """``WIDTHxHEIGHT``."""
-    width, height = argument.split('x')
-    return int(width), int(height)
-
-
 def infer(source: Path, checkpoint: Path, out: Path, detector: str, more: Sequence[str] = ()) -> Run:
-    """``fsr infer`` offline on a photograph, or on a folder of them, with a detector ``NAME`` or ``NAME=WEIGHTS``."""
+    """``fsr infer`` offline on a photograph, or on a folder of them, with a detector ``NAME`` or ``NAME=WEIGHTS``.
+
+    Raises:
+        RunError: the command failed; what it says is on standard error.
+    """
     name, _, weights = detector.partition('=')
-    report = out / 'found.json'
+    report, peak = out / 'found.json', out / 'peak.txt'
     out.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, '-m', 'fsr_plugins.inference', str(source), '-c', str(checkpoint), '-o', str(out)]
+    command = [sys.executable, '-m', 'benchmark.measured', str(peak), 'fsr_plugins.inference', str(source)]
+    command += ['-c', str(checkpoint), '-o', str(out)]
     command += ['--photographs', '--overwrite', '--json', str(report), '--detector', name, *more]
     command += ['--detector-weights', weights] if weights else []
+    paths = os.pathsep.join(filter(None, [str(SCRIPTS), os.environ.get('PYTHONPATH')]))
     start = time.perf_counter()
-    with subprocess.Popen(command, env=os.environ | {'FSR_OFFLINE': '1'}, stdout=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f'fsr infer ended with {process.returncode}: {" ".join(command)}')
-    return Run(json.loads(report.read_text()), time.perf_counter() - start, usage.ru_maxrss / 2**20)
+    done = subprocess.run(
+        command, env=os.environ | {'FSR_OFFLINE': '1', 'PYTHONPATH': paths}, stdout=subprocess.DEVNULL, check=False
+    )
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise RunError(f'fsr infer ended with {done.returncode}: {" ".join(command)}')
+    return Run(json.loads(report.read_text()), seconds, int(peak.read_text()) / 2**30)
 
 
 def judged(scene: scenes.Scene, image: Image, run: Run, network: FaceNetwork, sheet: Path) -> list[str]:
@@ -108,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--images', type=Path, required=True, metavar='ZIP', help='images, a folder a person')
     parser.add_argument('-o', '--out', type=Path, required=True, metavar='DIR', help='photographs, results and sheets')
     parser.add_argument('--detector', action='append', metavar='NAME[=WEIGHTS]', help='each is tried; default: mtcnn')
-    parser.add_argument('--sizes', type=size_of, nargs='+', default=[(3000, 2000), (6000, 4000)], metavar='WxH')
+    parser.add_argument('--sizes', type=scenes.size_of, nargs='+', default=[(3000, 2000), (6000, 4000)], metavar='WxH')
     parser.add_argument('--pixels', type=int, nargs='+', default=[28, 14], metavar='N', help='of faces')
     parser.add_argument('--count', type=int, default=60, help='people (default: 60)')
     parser.add_argument('--enlarge', type=int, metavar='N', help='as of fsr infer')
@@ -117,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     detectors = args.detector or ['mtcnn']
     network = open_network(args.checkpoint)
+    if network.points is None:
+        raise UserError(f"'{args.checkpoint}' does not say where the points of its faces lie.")
     people = scenes.read_people(args.images, args.count, open_detector('mtcnn'))
     at_hand = scenes.window(people, network) * max(network.known_size())
     more = [] if args.enlarge is None else ['--enlarge', str(args.enlarge)]
@@ -139,11 +145,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     first = [f'{size[0]}×{size[1]}', str(pixels), kind, name]
                     print(f'| {" | ".join([*first, *cells])} | {run.seconds:.0f} | {run.memory:.2f} |', flush=True)
     if args.folder:
-        copies = args.out / 'copies'
-        copies.mkdir(exist_ok=True)
-        for number in range(args.folder):
-            (copies / f'{number}.png').write_bytes(source.read_bytes())
-        run = infer(copies, args.checkpoint, args.out / 'of_copies', detectors[-1], more)
+        with TemporaryDirectory(prefix='copies_', dir=args.out) as copies:
+            for number in range(args.folder):
+                Path(copies, f'{number}.png').write_bytes(source.read_bytes())
+            run = infer(Path(copies), args.checkpoint, args.out / 'of_copies', detectors[-1], more)
         print(f'\n{args.folder} copies of {source.name}: {run.seconds:.0f} s, {run.memory:.2f} GiB at most')
 
 

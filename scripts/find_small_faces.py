@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import platform
-import resource
 import sys
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +23,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from benchmark.memory import peak_bytes
 from messages import says_what_is_wrong
-from scenes import GAP, GROUND, scattered
+from scenes import GAP, GROUND, opened, scattered, size_of
 
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detector, nearest_centre, open_detector, tiled
 from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import decode_image
@@ -54,18 +54,12 @@ class Scene:
     weights: Path | None
 
 
-def size_of(argument: str) -> tuple[int, int]:
-    """``WIDTHxHEIGHT``."""
-    width, height = argument.split('x')
-    return int(width), int(height)
-
-
 def read_faces(archive: Path, count: int, detector: Detector) -> list[Image]:
     """Images evenly over the archive in which the detector sees a face, uint8 (H, W, 3)."""
-    with zipfile.ZipFile(archive) as opened:
-        names = sorted(name for name in opened.namelist() if name.lower().endswith(('.jpg', '.png')))
+    with opened(archive) as images_of:
+        names = sorted(name for name in images_of.namelist() if name.lower().endswith(('.jpg', '.png')))
         names = names[:: max(1, len(names) // count)][:count]
-        images = [decode_image(opened.read(name), name) for name in names]
+        images = [decode_image(images_of.read(name), name) for name in names]
     found = detector.detect(images)
     return [
         image for image, faces in zip(images, found, strict=True) if nearest_centre(faces, *image.shape[:2]) is not None
@@ -88,6 +82,8 @@ def look(scene: Scene) -> tuple[int, int, int, int, int, float, float]:
     """Faces, those found once, found twice, other boxes in images, boxes on the ground, seconds, and peak GiB."""
     detector = open_detector(scene.detector, scene.weights)
     faces = read_faces(scene.faces, scene.count, detector)
+    if not faces:
+        raise UserError(f"'{scene.faces}': {scene.detector} sees no face in its images; give whole images of people.")
     photograph, corners = laid_out(faces, scene.size, scene.reduce)
     side = faces[0].shape[0] / scene.reduce
     looking = tiled(scene.detector, detector, scene.finest) if scene.finest else detector
@@ -99,7 +95,7 @@ def look(scene: Scene) -> tuple[int, int, int, int, int, float, float]:
     away = np.abs(middles[None] - (corners + side / 2)[:, None]).max(axis=2)
     hits = (away < side / 4).sum(axis=1)
     middle, inside = (int((away < part).any(axis=0).sum()) for part in (side / 4, side / 2))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    memory = peak_bytes() / 2**30
     once, twice = int((hits == 1).sum()), int((hits > 1).sum())
     return len(corners), once, twice, inside - middle, len(found) - inside, seconds, memory
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import torch
 
 from fsr_plugins.degradations.bicubic import imresize_uint8
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces import Detection, Detector, nearest_centre, similarity
 from fsr_plugins.faces.crops import warp
 from fsr_plugins.faces.protocol import Floats, Image
@@ -54,21 +56,46 @@ class Scene:
     side: int
 
 
+def size_of(argument: str) -> tuple[int, int]:
+    """``WIDTHxHEIGHT``."""
+    width, height = argument.split('x')
+    return int(width), int(height)
+
+
+@contextmanager
+def opened(archive: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip archive to read from.
+
+    Raises:
+        UserError: it is none, or it is damaged.
+    """
+    try:
+        with zipfile.ZipFile(archive) as found:
+            yield found
+    except zipfile.BadZipFile as error:
+        raise UserError(f"'{archive}' cannot be read as a zip archive: {error}.") from None
+
+
 def read_people(archive: Path, count: int, detector: Detector) -> list[Person]:
     """One image each of people evenly over a zip archive, whose images have one size and lie in a folder a person.
 
     The detector says where the points lie. Who it does not see is left out.
+
+    Raises:
+        UserError: the archive is none, or the detector sees nobody in it.
     """
-    with zipfile.ZipFile(archive) as opened:
-        names = sorted(name for name in opened.namelist() if name.lower().endswith(('.jpg', '.png')))
+    with opened(archive) as found:
+        names = sorted(name for name in found.namelist() if name.lower().endswith(('.jpg', '.png')))
         first = list({name.rsplit('/', 1)[0]: name for name in reversed(names)}.values())[::-1]
         chosen = [first[place] for place in np.linspace(0, len(first) - 1, min(count, len(first))).astype(int)]
-        images = [decode_image(opened.read(name), name) for name in chosen]
+        images = [decode_image(found.read(name), name) for name in chosen]
     people = []
     for image, faces in zip(images, detector.detect(images), strict=True):
         face = nearest_centre(faces, *image.shape[:2])
         if face is not None:
             people.append(Person(image, face.points))
+    if not people:
+        raise UserError(f"'{archive}': no face is seen in its {len(images)} images; give a folder a person, of faces.")
     return people
 
 
@@ -106,10 +133,17 @@ def laid_out(people: Sequence[Person], size: tuple[int, int] | None, reduction: 
         size: width and height of the photograph; None: a square that just holds them.
         reduction: how many times smaller the images become, MATLAB's bicubic kernel.
         seed: of the places; who finds none in the photograph is left out.
+
+    Raises:
+        UserError: nobody finds a place, or the images are of several sizes.
     """
     height, width = people[0].image.shape[:2]
+    if any(person.image.shape[:2] != (height, width) for person in people):
+        raise UserError('The images of people are of several sizes: give an archive whose images have one.')
     small = (max(1, round(height / reduction)), max(1, round(width / reduction)))
     cell = max(small) + GAP
+    if size is not None and min(size) < cell:
+        raise UserError(f'A photograph of {size[0]}x{size[1]} has no place for an image of {cell} pixels: enlarge it.')
     across = int(np.ceil(len(people) ** 0.5))
     columns, rows = (across, across) if size is None else (size[0] // cell, size[1] // cell)
     scene = np.full((rows * cell, columns * cell) if size is None else size[::-1], GROUND, np.uint8)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +45,41 @@ def test_a_result_is_judged_by_its_faces(tmp_path: Path, monkeypatch: pytest.Mon
     assert found == '3 of 4 (75 %)' and beside == '1'
     assert float(gain) >= float(least) > 5
     assert read_image(tmp_path / 'sheet.png').shape == (2 * SIDE, 6 * SIDE, 3)
+
+
+def test_the_memory_of_a_command_is_not_that_of_what_started_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from benchmark.memory import peak_bytes
+
+    (tmp_path / 'small.py').write_text('import sys\nprint(sys.argv[1:], __name__)\nsys.exit(3)\n')
+    held = np.ones(1 << 26, np.uint8)  # beside what this process holds already
+    command = [sys.executable, '-m', 'benchmark.measured', str(tmp_path / 'peak.txt'), 'small', '--one', 'two']
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(SCRIPTS), str(tmp_path)])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (3, "['--one', 'two'] __main__\n")
+    assert 0 < int((tmp_path / 'peak.txt').read_text()) < held.nbytes < peak_bytes()
+
+
+def test_a_command_is_run_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    import check_photographs
+
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        calls.append(command)
+        (tmp_path / 'found.json').write_text('{"pictures": {}}')
+        (tmp_path / 'peak.txt').write_text(str(3 << 29))
+        return subprocess.CompletedProcess(command, len(calls) - 1)
+
+    monkeypatch.setattr(check_photographs.subprocess, 'run', run)
+    found = check_photographs.infer(
+        tmp_path / 'a.png', tmp_path / 'net.pth', tmp_path, 'mtcnn=w.pt', ['--enlarge', '2']
+    )
+    assert found.memory == 1.5 and found.found == {'pictures': {}}
+    assert calls[0][3:6] == [str(tmp_path / 'peak.txt'), 'fsr_plugins.inference', str(tmp_path / 'a.png')]
+    assert calls[0][-4:] == ['--enlarge', '2', '--detector-weights', 'w.pt']
+    with pytest.raises(check_photographs.RunError, match='ended with 1'):
+        check_photographs.infer(tmp_path / 'a.png', tmp_path / 'net.pth', tmp_path, 'mtcnn')

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +26,7 @@ from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.registry import lookup
 
+from .memory import peak_bytes
 from .timing import synchronise
 
 #: Side of the LR faces the papers start from.
@@ -128,7 +128,7 @@ class StageRun:
         """Peak memory in GiB: on a GPU what torch held, else of this whole process, libraries included."""
         if self.device.type == 'cuda':
             return {'memory_gib': torch.cuda.max_memory_allocated() / 2**30}
-        return {'memory_gib': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
+        return {'memory_gib': peak_bytes() / 2**30}
 
     def inference(self, sizes: Sequence[int], runs: int) -> dict[str, dict[int, float]]:
         """Images a second by network and batch size; medians of ``runs``, after one run that is not counted."""

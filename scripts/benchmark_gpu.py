@@ -103,6 +103,28 @@ def measure_row(
     return found
 
 
+def known_file(file: Path, how: dict[str, Any]) -> dict[str, Any]:
+    """What earlier calls have found, or nothing yet.
+
+    Args:
+        how: what rows of one file have in common.
+
+    Raises:
+        UserError: the file is another's, or its rows were measured in another way.
+    """
+    if not file.exists():
+        return {'how': how, 'rows': {}}
+    try:
+        found = json.loads(file.read_text(encoding='utf-8'))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or not isinstance(found.get('rows'), dict):
+        raise UserError(f"'{file}' was not written by this script: name another file.")
+    if found.setdefault('how', how) != how:
+        raise UserError(f"'{file}' has rows of {found['how']}, this call measures {how}: name another file.")
+    return found
+
+
 def fitting(batch: int, memory_gib: float, card: dict[str, float], tiny: bool) -> int:
     """The batch that fills the card, by the memory that ``batch`` takes."""
     if tiny or 'memory_gib' not in card:
@@ -182,8 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found: dict[str, Any] = {'rows': {}}
     status = 0
     try:
-        if options.json.exists():
-            found = json.loads(options.json.read_text(encoding='utf-8'))
+        found = known_file(options.json, {'device': options.device, 'tiny': options.tiny})
         if 'card' not in found:
             with Side(Card, options.device) as card:
                 found |= {'machine': machine(), 'versions': versions(), 'card': card.call('rates')}
@@ -193,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f'{label}: {found["rows"][label].get("failed", "done")}', markup=False)
     except OutOfTimeError:
         status = 3
-    except (UserError, ValueError, KeyError) as error:
+    except (UserError, OSError) as error:
         console.print(f'error: {error}', style='red', markup=False)
         return 2
     show(found, console)

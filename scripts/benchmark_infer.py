@@ -32,7 +32,7 @@ from fsr_plugins import (
 )
 from fsr_plugins.checkpoints.writing import save_network
 from fsr_plugins.engine.machine import machine, versions
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.registry import build
 from fsr_plugins.stores.opening import open_store
 
@@ -99,7 +99,7 @@ def infer(checkpoint: str, faces: Path, out: Path, more: Sequence[str]) -> tuple
     """Seconds of the whole command, and those that it states itself, without its start.
 
     Raises:
-        RuntimeError: it failed; its output is in the message.
+        RunError: it failed; its output is in the message.
     """
     said = out.with_suffix('.json')
     command = [sys.executable, '-m', 'fsr_plugins.inference', str(faces), '-c', checkpoint, '-o', str(out), '--aligned',
@@ -108,7 +108,7 @@ def infer(checkpoint: str, faces: Path, out: Path, more: Sequence[str]) -> tuple
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if done.returncode:
-        raise RuntimeError(f'{" ".join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}')
+        raise RunError(f'{" ".join(command)} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}')
     return seconds, float(json.loads(said.read_text())['seconds'])
 
 

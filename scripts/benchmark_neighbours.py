@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fsr_plugins.engine.machine import machine, versions
+from fsr_plugins.errors import RunError
 
 #: Environments by the name in the table.
 SETTINGS: Mapping[str, Mapping[str, str]] = {
@@ -35,6 +36,8 @@ SETTINGS: Mapping[str, Mapping[str, str]] = {
     'OMP_WAIT_POLICY=PASSIVE': {'OMP_WAIT_POLICY': 'PASSIVE'},
     'OMP_NUM_THREADS=1': {'OMP_NUM_THREADS': '1'},
 }
+#: What a caller may have set, so that a row would not be what it is called.
+CLEARED = ('GOMP_SPINCOUNT', *{name for setting in SETTINGS.values() for name in setting})
 NETWORK = {'type': 'SRGANGenerator', 'scale': 8, 'num_feat': 64, 'num_block': 16, 'use_bn': False, 'add_bicubic': True}
 BATCH, LR = 16, 16
 #: What the neighbours run.
@@ -100,13 +103,19 @@ def busy(number: int) -> Iterator[None]:
 
 
 def rate(setting: Mapping[str, str], neighbours: int, options: argparse.Namespace) -> float:
-    """Iterations a second of a training in a process of its own."""
+    """Iterations a second of a training in a process of its own.
+
+    Raises:
+        RunError: it failed.
+    """
     given = {'--warm': options.warm, '--seconds': options.seconds, '--features': options.features}
     command = [sys.executable, __file__, '--train', *(str(part) for pair in given.items() for part in pair)]
     # A setting of the caller's, or of this package, must not stand in the way.
-    environment = {key: value for key, value in os.environ.items() if key not in ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')}
+    environment = {key: value for key, value in os.environ.items() if key not in CLEARED}
     with busy(neighbours):
-        done = subprocess.run(command, env={**environment, **setting}, capture_output=True, text=True, check=True)
+        done = subprocess.run(command, env={**environment, **setting}, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RunError(f'the training beside {neighbours} neighbours failed:\n{done.stderr[-2000:]}')
     return float(done.stdout.split()[-1])
 
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from fsr_plugins.checkpoints import META, PARAMS, PARAMS_EMA, described, load, meta_of, trained_on, write_weights
 from fsr_plugins.checkpoints.bundled import FOLDER, SUMS
 from fsr_plugins.degradations import bicubic_up
+from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import PSNR
 from fsr_plugins.portraits import render
 from fsr_plugins.registry import build
@@ -48,6 +49,10 @@ KEPT = (
 )
 
 
+#: Without these the check on the built-in faces cannot be made.
+KEYS = ('scale', 'degradation')
+
+
 def small(content: Record, camera: str | None = None) -> Record:
     """The averaged weights in half precision, and the description without what only its training needed.
 
@@ -67,6 +72,18 @@ def small(content: Record, camera: str | None = None) -> Record:
         kept['degradation'] = {'type': camera, 'scale': meta['scale']}
         build('degradations', kept['degradation'])  # an unknown one is said before anything is written
     return {PARAMS: halves, META: {**kept, 'manifests': {'train': [faces]}}}
+
+
+def check(meta: Record, checkpoint: Path) -> None:
+    """Whether the built-in faces can measure the network; looked at before anything is written.
+
+    Raises:
+        UserError: the description lacks the size of the faces, the scale or the degradation.
+    """
+    size = meta['manifests']['train'][0].get('size')
+    lacking = [name for name, value in (('size of faces', size), *((key, meta.get(key)) for key in KEYS)) if not value]
+    if lacking:
+        raise UserError(f"'{checkpoint}' says nothing of {', '.join(lacking)}: take one trained on aligned faces.")
 
 
 def measured(net: nn.Module) -> tuple[float, float]:
@@ -103,7 +120,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--camera', metavar='DEGRADATION', help='what the unpaired LR came through')
     arguments = parser.parse_args(arguments)
     path = FOLDER / f'{arguments.name}.pth'
-    digest = write_weights(path, small(described(arguments.checkpoint), arguments.camera))
+    content = small(described(arguments.checkpoint), arguments.camera)
+    check(content[META], arguments.checkpoint)
+    digest = write_weights(path, content)
     sums = FOLDER / SUMS
     lines = sums.read_text().splitlines() if sums.is_file() else []
     lines = [line for line in lines if line.split()[1] != path.name] + [f'{digest}  {path.name}']

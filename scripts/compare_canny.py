@@ -22,6 +22,8 @@ from messages import says_what_is_wrong
 from torch import Tensor
 
 from fsr_plugins.edges import canny, canny_cv2
+from fsr_plugins.errors import UserError
+from fsr_plugins.images import read_image
 
 SIZE = 64
 ROUNDS = 9
@@ -36,8 +38,8 @@ def load(folder: Path | None, count: int) -> Tensor:
     else:
         files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in {'.png', '.jpg', '.jpeg'})[:count]
         if not files:
-            raise SystemExit(f'{folder} holds no PNG or JPEG.')
-        decoded = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in files]
+            raise UserError(f"'{folder}' holds no PNG or JPEG.")
+        decoded = [read_image(path) for path in files]
         images = [cv2.resize(one, (SIZE, SIZE), interpolation=cv2.INTER_AREA) / 255.0 for one in decoded]
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().contiguous()
 

@@ -20,6 +20,7 @@ from messages import says_what_is_wrong
 from torch import Tensor
 
 import fsr_plugins
+from fsr_plugins.checkpoints import meta_of
 from fsr_plugins.degradations import BicubicDown
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine.report import grid
@@ -37,6 +38,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--keys', nargs='+', help='these faces')
     parser.add_argument('-o', '--output', type=Path, required=True, help='.png or .jpg')
     given = parser.parse_args(arguments)
+    if given.number < 1 or given.scale < 1:
+        parser.error('--number and --scale have to be at least 1')
     if not cv2.haveImageWriter(str(given.output)):
         parser.error(f"-o {given.output}: no picture is written under that ending, '.png' is one.")
     return given
@@ -62,6 +65,8 @@ def picture(options: argparse.Namespace) -> np.ndarray:
         if name in (*rows, 'HR'):
             raise UserError(f"'{network}': there is a row '{name}' already; give it another name.")
         net = fsr_plugins.load(path)
+        if meta_of(net)['scale'] != options.scale:
+            raise UserError(f"'{path}' enlarges {meta_of(net)['scale']} times, not --scale {options.scale}.")
         rows[name] = [net(image) for image in lq]
     return grid({**rows, 'HR': hr})
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from messages import says_what_is_wrong
 
+from fsr_plugins.errors import UserError
 from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, render
 
 #: Colours (RGB) of the parsing ids 0 to 18.
@@ -76,7 +77,7 @@ def main() -> None:
     image = sheet(args.size, args.columns, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(args.out), image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
-        raise SystemExit(f'{args.out} could not be written.')
+        raise UserError(f'{args.out} could not be written.')
     print(f'{args.out}: {image.shape[1]} x {image.shape[0]}, {args.out.stat().st_size / 1000:.0f} kB')
 
 

@@ -28,6 +28,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from messages import says_what_is_wrong
 
+from fsr_plugins.errors import UserError
 from fsr_plugins.faces import open_detector
 from fsr_plugins.faces.crops import warp
 from fsr_plugins.faces.protocol import Floats, Image
@@ -139,6 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--points', type=Path, metavar='FILE', help='also write where the points lie')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(arguments)
+    size = (args.size[0], args.size[1])
+    _check(size, args.pixels, args.count, args.seconds * args.rate)
 
     people = (
         portraits(args.count)
@@ -146,9 +149,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else scenes.read_people(args.images, args.count, open_detector('mtcnn'))
     )
     if len(people) < args.count:
-        raise SystemExit(f'{args.images} has faces of {len(people)} people only: lower --count.')
-    size = (args.size[0], args.size[1])
+        raise UserError(f'{args.images} has faces of {len(people)} people only: lower --count.')
     reduction = float(np.median([_face(person.points) for person in people])) / args.pixels
+    largest = 1.5 * max(max(person.image.shape[:2]) for person in people) / reduction
+    if largest > min(size):
+        raise UserError(f'--pixels {args.pixels:g}: people of {largest:.0f} pixels do not fit into the frame.')
     count = round(args.seconds * args.rate)
     marks: list[Floats] = []
 
@@ -161,6 +166,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.points is not None:
         args.points.write_text(json.dumps([points.round(3).tolist() for points in marks]) + '\n')
     print(f'{args.out}: {count} frames of {size[0]}x{size[1]}, {len(people)} faces')
+
+
+def _check(size: tuple[int, int], pixels: float, people: int, frames: float) -> None:
+    """H.264 takes even sides."""
+    if any(side < 16 or side % 2 for side in size):
+        raise UserError(f'--size {size[0]} {size[1]}: both have to be even, and at least 16.')
+    if people < 1 or frames < 1 or pixels <= 0:
+        raise UserError('--count, --pixels and --seconds times --rate have to be at least 1.')
 
 
 def _face(points: Floats) -> float:

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 import nbformat
+from messages import says_what_is_wrong
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
@@ -37,6 +38,7 @@ def run(notebook: Path, folder: Path) -> nbformat.NotebookNode:
     return node
 
 
+@says_what_is_wrong
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

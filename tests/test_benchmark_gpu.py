@@ -79,6 +79,23 @@ def test_what_the_minutes_cut_off_is_left_for_the_next_call(script: Any, tmp_pat
     assert status == 0 and set(found['rows']) == {'rcan, paper, fp32', 'rcan, full, fp32'}
 
 
+@pytest.mark.parametrize(
+    ('held', 'said'),
+    [
+        ('{"rows": {', 'was not written by this script'),
+        ('[]', 'was not written by this script'),
+        ('{"how": {"device": "cuda", "tiny": false}, "rows": {}}', "has rows of {'device': 'cuda'"),
+    ],
+)
+def test_rows_of_another_kind_are_not_taken_for_those_asked_for(
+    script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str, said: str
+) -> None:
+    file = tmp_path / 'gpu.json'
+    file.write_text(held)
+    assert script.main(['--device', 'cpu', '--tiny', '--json', str(file)]) == 2
+    assert said in capsys.readouterr().out and file.read_text() == held
+
+
 def test_a_machine_without_a_gpu_is_told_so(
     script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

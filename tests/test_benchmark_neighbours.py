@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -35,6 +36,25 @@ def test_a_share_is_fair(monkeypatch: pytest.MonkeyPatch) -> None:
     assert neighbours.fair_share(2, 2, 0) == 1.0
     assert neighbours.fair_share(2, 2, 2) == 0.5
     assert neighbours.fair_share(1, 8, 2) == 1.0
+
+
+def test_a_setting_of_the_caller_is_in_no_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    neighbours = script('benchmark_neighbours', monkeypatch)
+    seen: list[dict[str, str]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: object) -> subprocess.CompletedProcess[str]:
+        seen.append(env)
+        return subprocess.CompletedProcess(command, len(seen) - 1, '2.5\n', 'no memory')
+
+    monkeypatch.setattr(neighbours.subprocess, 'run', run)
+    for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY', 'BENCHMARK_THREADS'):
+        monkeypatch.setenv(name, '7')
+    options = neighbours.parse([])
+    assert neighbours.rate({'OMP_WAIT_POLICY': 'PASSIVE'}, 0, options) == 2.5
+    assert seen[0]['OMP_WAIT_POLICY'] == 'PASSIVE'
+    assert not {'OMP_NUM_THREADS', 'BENCHMARK_THREADS'} & set(seen[0])
+    with pytest.raises(neighbours.RunError, match='no memory'):
+        neighbours.rate({}, 0, options)
 
 
 @pytest.mark.long

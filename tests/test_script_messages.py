@@ -5,15 +5,20 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fsr_plugins.errors import RunError, UserError
+from fsr_plugins.faces import Detection
 
 SCRIPTS = Path(__file__).parents[1] / 'scripts'
-#: A row that fails is a result of the first; the others are run by the Makefile alone.
-OWN_WAY = {'benchmark_gpu', 'run_notebook', 'site_pages'}
+#: A row that fails is a result of the first; the other is run by the Makefile alone.
+OWN_WAY = {'benchmark_gpu', 'site_pages'}
 
 MISSING = [
     ('measure_face_sizes', ['none.pth', '--images', 'none.zip'], 'none.pth'),
@@ -21,6 +26,29 @@ MISSING = [
     ('bundle_weights', ['none.pth', 'name'], 'none.pth'),
     ('find_small_faces', ['none.zip', '--weights', 'none.pth'], 'none.pth'),
 ]
+
+
+FACES = ['--faces', 'portraits://studio/test?number=2&size=32', '--scale', '4']
+
+
+class Nobody:
+    """A detector that sees nobody."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def detect(self, images: Sequence[np.ndarray]) -> list[list[Detection]]:
+        return [[] for _ in images]
+
+
+class Here:
+    """In the place of processes: this one."""
+
+    def Pool(self, _: int) -> nullcontext[Here]:
+        return nullcontext(self)
+
+    def apply(self, work: Callable[..., object], arguments: tuple[object, ...]) -> object:
+        return work(*arguments)
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +72,40 @@ def test_a_missing_file_is_one_line(
     assert main(arguments) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and lines[0].startswith('some_script: error: ') and named in lines[0]
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'said'),
+    [
+        ('measure_face_sizes', ['face_x4_blind', '--images', 'text.zip'], "'text.zip' cannot be read as a zip archive"),
+        ('measure_face_sizes', ['face_x4_blind', '--images', 'empty.zip'], "'empty.zip': no face is seen"),
+        ('find_small_faces', ['text.zip', '--detector', 'mtcnn'], "'text.zip' cannot be read as a zip archive"),
+        ('find_small_faces', ['empty.zip', '--detector', 'mtcnn'], "'empty.zip': mtcnn sees no face"),
+        ('make_clip', ['clip.mp4', '--size', '321', '180'], '--size 321 180: both have to be even'),
+        ('make_clip', ['clip.mp4', '--size', '48', '48', '--count', '1'], 'do not fit into the frame'),
+        ('make_clip', ['clip.mp4', '--count', '0'], 'have to be at least 1'),
+        ('compare_checkpoints', ['A=face_x8', *FACES, '-o', 'a.png'], "'face_x8' enlarges 8 times, not --scale 4"),
+    ],
+)
+def test_wrong_input_is_one_line(
+    script: str,
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main = importlib.import_module(script)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(main, 'open_detector', Nobody, raising=False)
+    if script == 'find_small_faces':  # which looks in a process of its own
+        monkeypatch.setattr(main.multiprocessing, 'get_context', lambda _: Here())
+    Path('text.zip').write_text('text')
+    with zipfile.ZipFile('empty.zip', 'w'):
+        pass
+    assert main.main(arguments) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and said in lines[0] and not list(tmp_path.glob('clip.mp4'))
 
 
 @pytest.mark.parametrize(
@@ -103,3 +165,10 @@ def test_every_script_that_takes_arguments_does_so() -> None:
         mains = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == 'main']
         if mains and 'argparse' in script.read_text(encoding='utf-8') and script.stem not in OWN_WAY:
             assert [ast.unparse(each) for each in mains[0].decorator_list] == ['says_what_is_wrong'], script.name
+
+
+def test_no_script_ends_with_status_one_for_wrong_input() -> None:
+    for script in SCRIPTS.rglob('*.py'):
+        tree = ast.parse(script.read_text(encoding='utf-8'))
+        raised = [ast.unparse(node.exc) for node in ast.walk(tree) if isinstance(node, ast.Raise) and node.exc]
+        assert not [text for text in raised if text.startswith('SystemExit(')], script.name

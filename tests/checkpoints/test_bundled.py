@@ -63,6 +63,22 @@ def test_the_check_measures_the_network_and_bicubic(zoo: Path) -> None:
     assert 15 < bicubic < 40 and found != bicubic and abs(found - bicubic) < 5  # of chance weights beside a skip
 
 
+@pytest.mark.parametrize('lacking', ['size', 'degradation'])
+def test_what_cannot_be_checked_is_not_bundled(
+    zoo: Path, lacking: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = script()
+    monkeypatch.setattr(bundle, 'FOLDER', zoo)
+    content = described(zoo.parent / 'net_g_7.pth')
+    faces = content[META]['manifests']['train'][0]
+    (faces if lacking == 'size' else content[META])[lacking] = None
+    write_weights(zoo.parent / 'other.pth', content)
+    before = (zoo / 'SHA256SUMS').read_text()
+    assert bundle.main([str(zoo.parent / 'other.pth'), 'other']) == 2
+    assert f'says nothing of {lacking}' in capsys.readouterr().err
+    assert not (zoo / 'other.pth').exists() and (zoo / 'SHA256SUMS').read_text() == before
+
+
 def test_a_name_opens_the_network(zoo: Path) -> None:
     net = fsr_plugins.load('tiny')
     assert next(net.parameters()).dtype == torch.float32

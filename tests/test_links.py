@@ -70,6 +70,35 @@ def test_links_lead_to_files_and_headings(page: str) -> None:
     assert not broken(ROOT / page)
 
 
+#: Files of the repository that a text names, and how those of BasicSR's own begin.
+_FILE = re.compile(
+    r'(?<![\w/.-])(?:options|scripts|tests|docs|examples|docker|fsr_plugins)/[\w./-]*\w\.(?:yml|py|md)\b'
+)
+_OF_BASICSR = ('options/train/', 'options/test/')
+
+
+def absent(page: Path) -> list[str]:
+    """The files that a page names and that lie neither in the repository, nor beside it, nor in an example."""
+    places = [ROOT, page.parent, *(ROOT / 'examples').iterdir()]
+    named = set(_FILE.findall(page.read_text(encoding='utf-8')))
+    return sorted(
+        name
+        for name in named
+        if not name.startswith(_OF_BASICSR) and not any((place / name).is_file() for place in places)
+    )
+
+
+@pytest.mark.parametrize('page', [page for page in pages() if not page.endswith('/report.md')])
+def test_files_that_are_named_are_there(page: str) -> None:
+    assert not absent(ROOT / page)
+
+
+def test_absent_files_are_found(tmp_path: Path) -> None:
+    page = tmp_path / 'page.md'
+    page.write_text('`options/tsnet.yml` options/none.yml, (scripts/none.py) and options/softedge.yml of an example')
+    assert absent(page) == ['options/none.yml', 'scripts/none.py']
+
+
 # What `fsr bench` writes is not typed by hand.
 @pytest.mark.parametrize('page', [page for page in pages() if not page.endswith('/report.md')])
 def test_lines_are_short(page: str) -> None:

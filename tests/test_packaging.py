@@ -57,6 +57,14 @@ def test_makefile_installs_torch_within_the_bounds_of_setup():
         assert ours.specifier == requirements()[ours.name].specifier
 
 
+def test_every_extra_is_in_the_documents():
+    table = (ROOT / 'docs/installation.md').read_text(encoding='utf-8').split('## Extras\n')[1].split('\n## ')[0]
+    named = {
+        name for row in table.splitlines() if row.startswith('|') for name in re.findall(r'`(\w+)`', row.split('|')[1])
+    }
+    assert named == set(metadata.metadata('fsr_plugins').get_all('Provides-Extra', []))
+
+
 def test_headless_opencv_is_not_required_beside_the_other():
     required = {each.partition(' ')[0].lower() for each in metadata.requires('fsr_plugins') or []}
     assert not any('headless' in each for each in required)

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -38,19 +39,20 @@ from fsr_plugins.engine.machine import machine, versions  # isort: skip
 from fsr_plugins.prepare.lfw import prepare_lfw  # isort: skip
 from fsr_plugins.stores.opening import open_store  # isort: skip
 from fsr_plugins.threads import available_cores  # isort: skip
+from scenes import opened  # isort: skip
 
 CROP, SIZE, OFFSET = 128, 64, 61
 
 
 @says_what_is_wrong
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints a table, checks that both sides made the same pixels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('lfw', type=Path, help='zip of LFW, any alignment')
     parser.add_argument('--images', type=int, default=1467, help='how many of its images (default: 1467)')
     parser.add_argument('--runs', type=int, default=3, help='runs of each side (default: 3)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to FILE')
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
         count = unpack(args.lfw, root, args.images)
@@ -81,7 +83,7 @@ def main() -> int:
 
 def unpack(archive: Path, root: Path, images: int) -> int:
     """The first images of LFW, as a folder and as a zip of their own."""
-    with zipfile.ZipFile(archive) as source, zipfile.ZipFile(root / 'lfw.zip', 'w') as target:
+    with opened(archive) as source, zipfile.ZipFile(root / 'lfw.zip', 'w') as target:
         names = sorted(name for name in source.namelist() if name.endswith('.jpg'))[:images]
         (root / 'lfw').mkdir()
         for name in names:

@@ -30,6 +30,10 @@ MISSING = [
 
 FACES = ['--faces', 'portraits://studio/test?number=2&size=32', '--scale', '4']
 
+STORE = 'portraits://studio/test?number={}&size={}'
+UNPAIRED = ['--hr', STORE.format(8, 32), '--lr', STORE.format(8, 16), '--test-hr', STORE.format(8, 32)]
+UNPAIRED += ['--test-lr', STORE.format(4, 16)]
+
 
 class Nobody:
     """A detector that sees nobody."""
@@ -84,6 +88,8 @@ def test_a_missing_file_is_one_line(
         ('make_clip', ['clip.mp4', '--size', '321', '180'], '--size 321 180: both have to be even'),
         ('make_clip', ['clip.mp4', '--size', '48', '48', '--count', '1'], 'do not fit into the frame'),
         ('make_clip', ['clip.mp4', '--count', '0'], 'have to be at least 1'),
+        ('benchmark_prepare', ['text.zip'], "'text.zip' cannot be read as a zip archive"),
+        ('bicubic_rows', UNPAIRED, 'no pairs: 8 of 32x32 and 4 of 16x16'),
         ('compare_checkpoints', ['A=face_x8', *FACES, '-o', 'a.png'], "'face_x8' enlarges 8 times, not --scale 4"),
     ],
 )

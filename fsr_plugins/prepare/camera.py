@@ -69,7 +69,8 @@ def prepare_camera(
         raise UserError(f"--scale has no effect: '{degradation}' takes none; leave it out.")
     if scale is not None and 'scale' in (arguments or {}):
         raise UserError('--scale and --argument scale=… say the same: leave one of them out.')
-    block: dict[str, object] = {'type': degradation, **({'scale': scale or 4} if takes_scale else {})}
+    block: dict[str, object] = {'type': degradation}
+    block |= {'scale': 4 if scale is None else scale} if takes_scale else {}
     block |= arguments or {}
     module: Degradation = build('degradations', block).eval()
     sizes = store.sizes()

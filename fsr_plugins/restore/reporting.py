@@ -36,8 +36,8 @@ def progress(pictures: Json, todo: int, not_done: int, seconds: float) -> None:
     )  # fmt: skip
 
 
-def warn_of_losses(pictures: Json) -> None:
-    """Says what was lost of pictures, and where no face was found."""
+def warn_of_losses(pictures: Json, saves_faces: bool) -> None:
+    """Says what was lost of pictures, where no face was found, and that there were none to save."""
     opaque = [source for source, about in pictures.items() if 'alpha' in about]
     if opaque:
         logger.warning(
@@ -58,6 +58,8 @@ def warn_of_losses(pictures: Json) -> None:
     if bare:
         among = many(len(pictures), 'picture')
         logger.warning('0 faces were found in %d of %s (%s is one).', len(bare), among, shown(bare[0]))
+    if saves_faces and pictures and not any('faces' in about for about in pictures.values()):
+        logger.warning('--save-faces has no effect: no picture is a photograph in which faces were looked for.')
 
 
 def warn_of_clips(inputs: Divided, extension: Extension, saves_faces: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
@@ -27,8 +26,6 @@ from fsr_plugins.restore.restorers import Enlarger, Photographs, Result, Wrong
 from fsr_plugins.restore.saved_faces import SavedFaces
 from fsr_plugins.restore.video.kinds import Divided, divided, is_clip
 from fsr_plugins.restore.video.run import ClipJobs, restore_clips
-
-logger = logging.getLogger(__name__)
 
 #: Pixels of pictures and their results that are held at once.
 IN_FLIGHT = 8_000_000
@@ -125,10 +122,8 @@ def restore(request: RestoreRequest) -> Json:
                 pictures |= done
                 failed |= wrong
                 progress(pictures, count, len(failed) - clips_failed, time.perf_counter() - started)
-    pictures = {str(source): pictures[str(source)] for source in todo.pictures if str(source) in pictures}
-    warn_of_losses(pictures)
-    if request.save_faces is not None and pictures and not any('faces' in about for about in pictures.values()):
-        logger.warning('--save-faces has no effect: no picture is a photograph in which faces were looked for.')
+    pictures = {each: pictures[each] for each in map(str, todo.pictures) if each in pictures}
+    warn_of_losses(pictures, saves_faces=request.save_faces is not None)
     return {
         'checkpoint': str(request.checkpoint),
         'pictures': pictures,

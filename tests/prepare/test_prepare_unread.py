@@ -46,6 +46,7 @@ def test_they_are_refused(
         ('portraits studio/test?number=2&size=32 {dst} --encoding raw', '--encoding goes with an LMDB'),
         ('camera {src} {dst} --scale 4 --degradation Compose --argument stages=[]', "--scale has no effect: 'Compose'"),
         ('camera {src} {dst} --scale 4 --argument scale=2', 'say the same'),
+        ('camera {src} {dst} --scale 0', 'scale'),
     ],
 )
 def test_an_option_that_another_makes_void_is_refused(

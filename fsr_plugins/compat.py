@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import inspect
 import sys
 import types
 import warnings
@@ -19,7 +18,7 @@ from unittest.mock import patch
 
 from fsr_plugins import without_cuda
 from fsr_plugins.lmdb_env import environment
-from fsr_plugins.mending import FUNCTIONAL_TENSOR, registry_module
+from fsr_plugins.mending import FUNCTIONAL_TENSOR, registry_module, wrap_init
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,27 +70,6 @@ def _complete_registries() -> None:
     basicsr.utils.registry = registry_module()
 
 
-def _wrap_init(
-    cls: Any, before: Callable[[Options], None], after: Callable[[object, Options], None] | None = None
-) -> None:
-    """Runs ``before(arguments)`` (it may change them) before ``cls.__init__`` and ``after(self, arguments as given)``
-    behind it; the signature stays visible."""
-    original = cls.__init__
-    signature = inspect.signature(original)
-
-    @functools.wraps(original)
-    def init(self: object, *args: object, **kwargs: object) -> None:
-        bound = signature.bind(self, *args, **kwargs)
-        bound.apply_defaults()
-        given = dict(bound.arguments)
-        before(bound.arguments)
-        original(*bound.args, **bound.kwargs)
-        if after is not None:
-            after(self, given)
-
-    cls.__init__ = init
-
-
 def _give_perceptual_loss_its_l2() -> None:
     """``PerceptualLoss(criterion='l2')`` calls ``torch.nn.L2loss``, which never existed. Needed with BasicSR 1.4.2."""
     from basicsr.losses.basic_loss import PerceptualLoss
@@ -105,7 +83,7 @@ def _give_perceptual_loss_its_l2() -> None:
         if arguments['criterion'] == 'l2':
             loss.criterion_type, loss.criterion = 'l2', nn.MSELoss()
 
-    _wrap_init(PerceptualLoss, build_with_l1, exchange)
+    wrap_init(PerceptualLoss, build_with_l1, exchange)
 
 
 def _refuse_rrdbnet_scales() -> None:
@@ -116,7 +94,29 @@ def _refuse_rrdbnet_scales() -> None:
         if arguments['scale'] not in (1, 2, 4):
             raise ValueError(f'RRDBNet enlarges by 1, 2 or 4, not by {arguments["scale"]}')
 
-    _wrap_init(RRDBNet, check)
+    wrap_init(RRDBNet, check)
+
+
+def _give_discriminators_any_layout() -> None:
+    """``VGGStyleDiscriminator`` and ``StyleGAN2Discriminator`` flatten their last maps by ``view``, which channels-last
+    maps do not allow. Needed with BasicSR 1.4.2."""
+    from basicsr.archs.discriminator_arch import VGGStyleDiscriminator
+    from basicsr.archs.stylegan2_arch import StyleGAN2Discriminator
+
+    def plain(_module: nn.Module, _inputs: object, maps: Tensor) -> Tensor:
+        return maps.contiguous()
+
+    def lay_out(last: Callable[[Options], str]) -> Callable[[object, Options], None]:
+        def register(net: object, arguments: Options) -> None:
+            getattr(net, last(arguments)).register_forward_hook(plain)
+
+        return register
+
+    def unchanged(_arguments: Options) -> None: ...
+
+    last_of_vgg = lay_out(lambda given: 'bn5_1' if given['input_size'] == 256 else 'bn4_1')
+    wrap_init(VGGStyleDiscriminator, unchanged, last_of_vgg)
+    wrap_init(StyleGAN2Discriminator, unchanged, lay_out(lambda given: 'final_conv'))
 
 
 def _round_jpeg_quality() -> None:
@@ -277,6 +277,7 @@ MENDS: tuple[Callable[[], None], ...] = (
     _complete_registries,
     _give_perceptual_loss_its_l2,
     _refuse_rrdbnet_scales,
+    _give_discriminators_any_layout,
     _round_jpeg_quality,
     _resume_without_cuda,
     _distribute_without_cuda,

@@ -10,13 +10,15 @@ import functools
 import gc
 import importlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 _BASICSR = 'basicsr'
 _REGISTRY = 'basicsr.utils.registry'
@@ -216,3 +218,24 @@ def refuse_name_collisions(module: ModuleType) -> None:
         register(self, name, obj, suffix)
 
     registry._do_register = do_register
+
+
+def wrap_init(
+    cls: Any, before: Callable[[dict[str, Any]], None], after: Callable[[object, dict[str, Any]], None] | None = None
+) -> None:
+    """Runs ``before(arguments)`` (it may change them) before ``cls.__init__`` and ``after(self, arguments as given)``
+    behind it; the signature stays visible."""
+    original = cls.__init__
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def init(self: object, *args: object, **kwargs: object) -> None:
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        given = dict(bound.arguments)
+        before(bound.arguments)
+        original(*bound.args, **bound.kwargs)
+        if after is not None:
+            after(self, given)
+
+    cls.__init__ = init

@@ -139,6 +139,35 @@ def test_rrdbnet_refuses_what_it_would_enlarge_by_four():
         assert registry.build('archs', {'type': 'RRDBNet', 'scale': scale, **sizes})(lq).shape[-1] == 8 * scale
 
 
+@pytest.mark.parametrize(
+    'block',
+    [
+        {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4, 'input_size': 128},
+        {'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4, 'input_size': 256},
+        {'type': 'StyleGAN2Discriminator', 'out_size': 32, 'narrow': 0.0625},
+    ],
+    ids=['vgg_128', 'vgg_256', 'stylegan2'],
+)
+def test_discriminators_take_images_with_channels_last(block):
+    cls = registry.lookup('archs', block['type'])
+    arguments = {key: value for key, value in block.items() if key != 'type'}
+    unmended = cls.__new__(cls)
+    cls.__init__.__wrapped__(unmended, **arguments)
+    mended = registry.build('archs', block)
+    mended.load_state_dict(unmended.state_dict())
+    size = block.get('input_size') or block['out_size']
+    images = torch.rand(4, 3, size, size)
+    scores = unmended(images)
+    torch.testing.assert_close(mended(images), scores, rtol=0, atol=0)
+
+    for net in (unmended, mended):
+        net.to(memory_format=torch.channels_last)
+    images = images.to(memory_format=torch.channels_last)
+    with pytest.raises(RuntimeError, match='view size'):
+        unmended(images)
+    torch.testing.assert_close(mended(images), scores, rtol=1e-4, atol=1e-5)
+
+
 def test_jpeg_degradation_takes_the_quality_basicsr_draws():
     from basicsr.data import degradations
 

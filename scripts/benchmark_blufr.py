@@ -23,7 +23,7 @@ import torch
 from benchmark.memory import peak_bytes
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -103,7 +103,7 @@ def show(figures: dict[str, Any], console: Console) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints, writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--trials', type=int, default=10, help='how many trials (default: 10)')
+    parser.add_argument('--trials', type=positive, default=10, help='how many trials (default: 10)')
     parser.add_argument('--device', default='cpu', help='where embeddings lie (default: cpu)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')
     options = parser.parse_args(arguments)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from rich.console import Console
 
 from fsr_plugins import compat  # noqa: F401  before anything of BasicSR
@@ -62,10 +62,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--images', type=Path, metavar='FOLDER', help='real faces instead of the built-in ones')
     parser.add_argument('--recipes', type=Path, metavar='DIR',
                         help="folder options/ of BasicSR's repository, for recipe_…; else left out")  # fmt: skip
-    parser.add_argument('--recipe-iterations', type=int, default=Effort.recipe_iterations, metavar='N',
+    parser.add_argument('--recipe-iterations', type=positive, default=Effort.recipe_iterations, metavar='N',
                         help=f'of each training by a recipe (default: {Effort.recipe_iterations})')  # fmt: skip
-    parser.add_argument('--runs', type=int, default=Effort.runs, help='of each side; the median counts (default: 5)')
-    parser.add_argument('--threads', type=int, help="torch's threads, for both sides (default: as torch chooses)")
+    parser.add_argument(
+        '--runs', type=positive, default=Effort.runs, help='of each side; the median counts (default: 5)'
+    )
+    parser.add_argument('--threads', type=positive, help="torch's threads, for both sides (default: as torch chooses)")
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions, ratios and figures there')
     parser.add_argument('--quick', action='store_true', help='only show that everything runs; the figures mean nothing')
     return parser.parse_args(arguments)

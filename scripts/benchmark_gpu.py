@@ -34,6 +34,7 @@ from benchmark.parts import PARTS, Card, MeasuredStage
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
 from benchmark_steps import VARIANTS
+from messages import positive
 from rich.console import Console
 from rich.table import Table
 
@@ -182,7 +183,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--minutes', type=float, default=9, help='of this call (default: 9)')
     parser.add_argument('--only', nargs='+', metavar='ROW', choices=list(read_rows(ROWS)), help='only these rows')
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=list(VARIANTS), help='default: all')
-    parser.add_argument('--runs', type=int, default=9, help='steps of each row; medians count (default: 9)')
+    parser.add_argument('--runs', type=positive, default=9, help='steps of each row; medians count (default: 9)')
     parser.add_argument('--device', choices=('cuda', 'cpu'), default='cuda', help='default: cuda')
     parser.add_argument('--tiny', action='store_true', help='tiny networks: only show that everything runs')
     parser.add_argument('--again', action='store_true', help='try rows again that have failed')

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import cv2
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 
@@ -53,9 +53,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     network.add_argument('-c', '--checkpoint', help='a checkpoint, or the name of a bundled network')
     network.add_argument('-opt', type=Path, help='an option file, whose network has random weights')
     parser.add_argument('--stage', help='of the option file; needed where it has several')
-    parser.add_argument('--faces', type=int, default=320, help='in the folder (default: 320)')
-    parser.add_argument('--batch', type=int, help='--batch-size of fsr infer')
-    parser.add_argument('--runs', type=int, default=3, help='of each way; medians count (default: 3)')
+    parser.add_argument('--faces', type=positive, default=320, help='in the folder (default: 320)')
+    parser.add_argument('--batch', type=positive, help='--batch-size of fsr infer')
+    parser.add_argument('--runs', type=positive, default=3, help='of each way; medians count (default: 3)')
     parser.add_argument('--ways', nargs='+', choices=WAYS, default=list(WAYS), metavar='WAY')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')
     return parser.parse_args(arguments)

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 
@@ -52,8 +52,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=6.0, help='that a training is timed (default: 6)')
     parser.add_argument('--warm', type=float, default=5.0,
                         help='seconds before, not counted: `threads: auto` watches for two (default: 5)')  # fmt: skip
-    parser.add_argument('--runs', type=int, default=3, help='of each; medians count (default: 3)')
-    parser.add_argument('--features', type=int, default=NETWORK['num_feat'], help='of the SRResNet (default: 64)')
+    parser.add_argument('--runs', type=positive, default=3, help='of each; medians count (default: 3)')
+    parser.add_argument('--features', type=positive, default=NETWORK['num_feat'], help='of the SRResNet (default: 64)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')
     parser.add_argument('--train', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args(arguments)

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins import compat  # noqa: F401  before BasicSR
 
@@ -49,8 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints a table, checks that both sides made the same pixels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('lfw', type=Path, help='zip of LFW, any alignment')
-    parser.add_argument('--images', type=int, default=1467, help='how many of its images (default: 1467)')
-    parser.add_argument('--runs', type=int, default=3, help='runs of each side (default: 3)')
+    parser.add_argument('--images', type=positive, default=1467, help='how many of its images (default: 1467)')
+    parser.add_argument('--runs', type=positive, default=3, help='runs of each side (default: 3)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='also write the figures to FILE')
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as place:

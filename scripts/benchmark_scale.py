@@ -31,7 +31,7 @@ import psutil
 from benchmark.memory import peak_bytes
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from rich.console import Console
 from rich.table import Table
 from simulate_dataset import LAYOUTS, simulate
@@ -151,9 +151,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--root', type=Path, required=True, metavar='FOLDER', help='where the sets are or are made')
-    parser.add_argument('--images', type=int, nargs='+', default=[70_000, 500_000], help='default: 70000 500000')
+    parser.add_argument('--images', type=positive, nargs='+', default=[70_000, 500_000], help='default: 70000 500000')
     parser.add_argument('--layouts', nargs='+', choices=LAYOUTS, default=list(LAYOUTS), help='default: all')
-    parser.add_argument('--processes', type=int, nargs='+', default=[1, 8], help='default: 1 8')
+    parser.add_argument('--processes', type=positive, nargs='+', default=[1, 8], help='default: 1 8')
     parser.add_argument('--remove', action='store_true', help='remove each set when it is measured')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')
     return parser.parse_args(arguments)

@@ -32,7 +32,7 @@ from basicsr.utils import get_root_logger  # isort: skip
 from benchmark.process import Side, unwinding_when_ended
 from benchmark.report import machine, versions
 from benchmark.stage import StageRun
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins import config
 from fsr_plugins.errors import UserError
@@ -58,16 +58,18 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-opt', type=Path, required=True, metavar='FILE', help='the option file')
     parser.add_argument('--stage', action='append', help='only this stage; may be repeated (default: all)')
-    parser.add_argument('--batch', type=int, help="images a step (default: the option file's)")
-    parser.add_argument('--hr', type=int, metavar='SIDE', help='side of HR in pixels (default: 16 times the scale)')
+    parser.add_argument('--batch', type=positive, help="images a step (default: the option file's)")
+    parser.add_argument(
+        '--hr', type=positive, metavar='SIDE', help='side of HR in pixels (default: 16 times the scale)'
+    )
     parser.add_argument('--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
                         help='change an option, as in `fsr train`')  # fmt: skip
     parser.add_argument('--variants', nargs='+', choices=VARIANTS, default=[], metavar='NAME',
                         help=f'run each stage as {", ".join(VARIANTS)}; the last two are bf16, compiled')  # fmt: skip
     parser.add_argument(
-        '--runs', type=int, default=5, help='steps, and batches of inference; medians count (default: 5)'
+        '--runs', type=positive, default=5, help='steps, and batches of inference; medians count (default: 5)'
     )
-    parser.add_argument('--infer', type=int, nargs='*', default=[], metavar='BATCH',
+    parser.add_argument('--infer', type=positive, nargs='*', default=[], metavar='BATCH',
                         help='also images a second of the networks at these batch sizes')  # fmt: skip
     parser.add_argument('--no-steps', action='store_true', help='inference only')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write machine, versions and figures there')

@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 import scenes
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.faces import Detection, open_detector
@@ -113,9 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('-o', '--out', type=Path, required=True, metavar='DIR', help='photographs, results and sheets')
     parser.add_argument('--detector', action='append', metavar='NAME[=WEIGHTS]', help='each is tried; default: mtcnn')
     parser.add_argument('--sizes', type=scenes.size_of, nargs='+', default=[(3000, 2000), (6000, 4000)], metavar='WxH')
-    parser.add_argument('--pixels', type=int, nargs='+', default=[28, 14], metavar='N', help='of faces')
-    parser.add_argument('--count', type=int, default=60, help='people (default: 60)')
-    parser.add_argument('--enlarge', type=int, metavar='N', help='as of fsr infer')
+    parser.add_argument('--pixels', type=positive, nargs='+', default=[28, 14], metavar='N', help='of faces')
+    parser.add_argument('--count', type=positive, default=60, help='people (default: 60)')
+    parser.add_argument('--enlarge', type=positive, metavar='N', help='as of fsr infer')
     parser.add_argument('--folder', type=int, default=0, metavar='N', help='copies of the last photograph in a folder')
     args = parser.parse_args(arguments)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from torch import Tensor
 
 from fsr_plugins.edges import canny, canny_cv2
@@ -67,7 +67,7 @@ def compare_speed(x: Tensor) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=Path, help='folder of images; searched with its subfolders')
-    parser.add_argument('--count', type=int, default=512, help='images to compare (512)')
+    parser.add_argument('--count', type=positive, default=512, help='images to compare (512)')
     parser.add_argument('--device', default='cpu', help='where the images lie (cpu)')
     options = parser.parse_args()
     x = load(options.images, options.count).to(options.device)

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from torch import Tensor
 
 import fsr_plugins
@@ -33,13 +33,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('networks', nargs='+', metavar='NAME=CHECKPOINT', help='in the order of the rows')
     parser.add_argument('--faces', required=True, metavar='STORE', help='HR faces: folder, LMDB or portraits://…')
-    parser.add_argument('--scale', type=int, required=True)
-    parser.add_argument('--number', type=int, default=8, help='faces (default: 8)')
+    parser.add_argument('--scale', type=positive, required=True)
+    parser.add_argument('--number', type=positive, default=8, help='faces (default: 8)')
     parser.add_argument('--keys', nargs='+', help='these faces')
     parser.add_argument('-o', '--output', type=Path, required=True, help='.png or .jpg')
     given = parser.parse_args(arguments)
-    if given.number < 1 or given.scale < 1:
-        parser.error('--number and --scale have to be at least 1')
     if not cv2.haveImageWriter(str(given.output)):
         parser.error(f"-o {given.output}: no picture is written under that ending, '.png' is one.")
     return given

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.faces import PARTS, Detection, nearest_centre, open_detector, open_landmarker, open_parser
 from fsr_plugins.stores.opening import open_store
@@ -150,7 +150,7 @@ def installed(name: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('store', metavar='STORE')
-    parser.add_argument('--count', type=int, default=400, help='images, evenly over the store (default: 400)')
+    parser.add_argument('--count', type=positive, default=400, help='images, evenly over the store (default: 400)')
     parser.add_argument('--engines', nargs='+', type=named, default=[('mediapipe', None)], metavar='NAME[=WEIGHTS]')
     parser.add_argument('--parsers', nargs='*', type=named, default=[('mediapipe', None)], metavar='NAME[=WEIGHTS]')
     args = parser.parse_args(arguments)

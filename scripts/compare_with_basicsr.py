@@ -25,7 +25,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from torch import Tensor, nn
 
 from fsr_plugins.config.basicsr import translate
@@ -217,7 +217,7 @@ def _detached(net: nn.Module) -> list[Tensor]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints a line a recipe."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--iterations', type=int, default=20)
+    parser.add_argument('--iterations', type=positive, default=20)
     parser.add_argument('--fused', action='store_true', help='ours by the fused Adam')
     parser.add_argument('recipes', nargs='*', metavar='RECIPE', help=f'of {", ".join(RECIPES)}; default: all')
     given = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.portraits import DOMAINS, IMAGES_PER_PERSON, render
@@ -70,7 +70,7 @@ def main() -> None:
     """Writes the sheet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', type=Path, default=Path('docs/portraits.png'))
-    parser.add_argument('--size', type=int, default=84)
+    parser.add_argument('--size', type=positive, default=84)
     parser.add_argument('--columns', type=int, default=IMAGES_PER_PERSON, choices=range(2, IMAGES_PER_PERSON + 1))
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()

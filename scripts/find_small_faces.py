@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import torch
 from benchmark.memory import peak_bytes
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 from scenes import GAP, GROUND, opened, scattered, size_of
 
 from fsr_plugins.errors import UserError
@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--detector', default='retinaface_mobilenet0.25', metavar='NAME')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='a local file instead of the published one')
     parser.add_argument('--sizes', type=size_of, nargs='+', default=[(3000, 2000), (6000, 4000)], metavar='WxH')
-    parser.add_argument('--reduce', type=int, nargs='+', default=[4, 8], metavar='N')
-    parser.add_argument('--count', type=int, default=200, help='faces at most in a scene (default: 200)')
+    parser.add_argument('--reduce', type=positive, nargs='+', default=[4, 8], metavar='N')
+    parser.add_argument('--count', type=positive, default=200, help='faces at most in a scene (default: 200)')
     parser.add_argument('--finest', type=int, default=4, help='a power of two; 0: in one piece, without tiles')
     args = parser.parse_args(arguments)
 

@@ -26,7 +26,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.faces import open_detector
@@ -132,16 +132,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('out', type=Path, metavar='CLIP', help='the file, .mp4 or .mkv')
     parser.add_argument('--images', type=Path, metavar='ZIP', help='images, a folder a person; default: built-in')
-    parser.add_argument('--size', type=int, nargs=2, default=[1280, 720], metavar=('W', 'H'))
+    parser.add_argument('--size', type=positive, nargs=2, default=[1280, 720], metavar=('W', 'H'))
     parser.add_argument('--seconds', type=float, default=10.0, metavar='S')
-    parser.add_argument('--rate', type=int, default=25, metavar='N', help='frames a second')
-    parser.add_argument('--count', type=int, default=3, metavar='N', help='people')
+    parser.add_argument('--rate', type=positive, default=25, metavar='N', help='frames a second')
+    parser.add_argument('--count', type=positive, default=3, metavar='N', help='people')
     parser.add_argument('--pixels', type=float, default=28.0, metavar='N', help='between mouth and eyes, three times')
     parser.add_argument('--points', type=Path, metavar='FILE', help='also write where the points lie')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(arguments)
     size = (args.size[0], args.size[1])
-    _check(size, args.pixels, args.count, args.seconds * args.rate)
+    _check(size, args.pixels, args.seconds * args.rate)
 
     people = (
         portraits(args.count)
@@ -168,12 +168,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f'{args.out}: {count} frames of {size[0]}x{size[1]}, {len(people)} faces')
 
 
-def _check(size: tuple[int, int], pixels: float, people: int, frames: float) -> None:
+def _check(size: tuple[int, int], pixels: float, frames: float) -> None:
     """H.264 takes even sides."""
     if any(side < 16 or side % 2 for side in size):
         raise UserError(f'--size {size[0]} {size[1]}: both have to be even, and at least 16.')
-    if people < 1 or frames < 1 or pixels <= 0:
-        raise UserError('--count, --pixels and --seconds times --rate have to be at least 1.')
+    if frames < 1 or pixels <= 0:
+        raise UserError('--pixels has to be more than 0, and --seconds times --rate at least 1.')
 
 
 def _face(points: Floats) -> float:

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 import scenes
 import torch
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.checkpoints import META, described, write_weights
 from fsr_plugins.faces import open_detector, tiled
@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--images', type=Path, required=True, metavar='ZIP', help='images of one size, a folder a person'
     )
-    parser.add_argument('--count', type=int, default=60, help='people (default: 60)')
-    parser.add_argument('--sizes', type=int, nargs='+', default=SIZES, metavar='N', help='pixels of faces')
+    parser.add_argument('--count', type=positive, default=60, help='people (default: 60)')
+    parser.add_argument('--sizes', type=positive, nargs='+', default=SIZES, metavar='N', help='pixels of faces')
     parser.add_argument('--detector', default='mtcnn', metavar='NAME')
     parser.add_argument('--weights', type=Path, metavar='FILE', help='of the detector, instead of the published ones')
     parser.add_argument('--most', type=float, metavar='X', help='as of fsr infer')

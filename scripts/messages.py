@@ -1,9 +1,10 @@
-"""How a script ends: with a result, or with one line that says what is wrong."""
+"""How a script takes its numbers, and how it ends: with a result, or with one line that says what is wrong."""
 
 from __future__ import annotations
 
 import functools
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec
@@ -11,6 +12,17 @@ from typing import ParamSpec
 from fsr_plugins.errors import RunError, UserError
 
 Parameters = ParamSpec('Parameters')
+
+
+def positive(text: str) -> int:
+    """A whole number of 1 or more: of runs, images, pixels.
+
+    Raises:
+        ArgumentTypeError: the text is none.
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"'{text}' is not a whole number of 1 or more")
+    return int(text)
 
 
 def says_what_is_wrong(main: Callable[Parameters, int | None]) -> Callable[Parameters, int]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from messages import says_what_is_wrong
+from messages import positive, says_what_is_wrong
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.encoding import EncodedFace
@@ -114,9 +114,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('path', type=Path, help='what is written; of an LMDB its name ends in .lmdb')
     parser.add_argument('--layout', choices=LAYOUTS, default='folder', help='default: folder')
-    parser.add_argument('--images', type=int, default=70_000, help='default: 70000, as FFHQ has')
-    parser.add_argument('--people', type=int, default=1, help='default: 1; CASIA-WebFace has 10575')
-    parser.add_argument('--size', type=int, default=32, help='side in pixels (default: 32)')
+    parser.add_argument('--images', type=positive, default=70_000, help='default: 70000, as FFHQ has')
+    parser.add_argument('--people', type=positive, default=1, help='default: 1; CASIA-WebFace has 10575')
+    parser.add_argument('--size', type=positive, default=32, help='side in pixels (default: 32)')
     parser.add_argument('--seed', type=int, default=0, help='of the pixels (default: 0)')
     return parser.parse_args(arguments)
 

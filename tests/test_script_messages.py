@@ -87,7 +87,6 @@ def test_a_missing_file_is_one_line(
         ('find_small_faces', ['empty.zip', '--detector', 'mtcnn'], "'empty.zip': mtcnn sees no face"),
         ('make_clip', ['clip.mp4', '--size', '321', '180'], '--size 321 180: both have to be even'),
         ('make_clip', ['clip.mp4', '--size', '48', '48', '--count', '1'], 'do not fit into the frame'),
-        ('make_clip', ['clip.mp4', '--count', '0'], 'have to be at least 1'),
         ('benchmark_prepare', ['text.zip'], "'text.zip' cannot be read as a zip archive"),
         ('bicubic_rows', UNPAIRED, 'no pairs: 8 of 32x32 and 4 of 16x16'),
         ('compare_checkpoints', ['A=face_x8', *FACES, '-o', 'a.png'], "'face_x8' enlarges 8 times, not --scale 4"),
@@ -163,6 +162,30 @@ def test_what_a_script_ends_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert [line.partition(': ')[2] for line in capsys.readouterr().err.splitlines()] == ['error: a', 'error: b']
     with pytest.raises(ZeroDivisionError):
         ending(ZeroDivisionError())
+
+
+@pytest.mark.parametrize(
+    ('script', 'arguments'),
+    [
+        ('benchmark_engine', ['--runs', '0']),
+        ('benchmark_steps', ['options/tsnet.yml', '--runs', '-1']),
+        ('make_clip', ['clip.mp4', '--count', '0']),
+        ('compare_checkpoints', ['A=face_x4', '--number', '1.5']),
+    ],
+)
+def test_counts_are_positive(script: str, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        importlib.import_module(script).main(arguments)
+    assert f"'{arguments[-1]}' is not a whole number of 1 or more" in capsys.readouterr().err
+
+
+def test_whole_numbers_below_one_are_taken_where_they_mean_something() -> None:
+    # Of each, what 0 means: no neighbour, no copy, one piece without tiles; columns have choices.
+    free = {'--seed', '--neighbours', '--folder', '--finest', '--columns'}
+    for script in SCRIPTS.glob('*.py'):
+        for node in ast.walk(ast.parse(script.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Call) and any(ast.unparse(each) == 'type=int' for each in node.keywords):
+                assert ast.literal_eval(node.args[-1]) in free, f'{script.name}: {ast.unparse(node)}'
 
 
 def test_every_script_that_takes_arguments_does_so() -> None:

@@ -37,10 +37,18 @@ class Lineage:
         return {name: training_amount(self.experiment.stages[name], unit) for name in self.trained}
 
     def monitored_stages(self) -> tuple[str, ...]:
-        """The stages whose validation shows SR images."""
+        """The stages whose validation shows SR images of a network of this kind.
+
+        A teacher whose layers the network begins with is of another: it may need what the network does not.
+        """
+        kind = _kind(self.experiment.stages[self.stage], self.label)
         stages = {name: self.experiment.stages[name] for name in self.trained}
         return tuple(
-            name for name, stage in stages.items() if stage.options.degradation and stage.model.evaluation.shows_images
+            name
+            for name, stage in stages.items()
+            if stage.options.degradation
+            and stage.model.evaluation.shows_images
+            and _kind(stage, stage.result_label) == kind
         )
 
 
@@ -74,6 +82,13 @@ def training_amount(stage: Stage, unit: str) -> int:
     """How many iterations, or images of one process, a stage trains."""
     iterations = stage.train.total_iter
     return iterations if unit == 'iterations' else iterations * stage.data.batch_size
+
+
+def _kind(stage: Stage, label: str) -> object:
+    """The arch of a stage's network; of one that is put together of others too."""
+    network = stage.networks.get(label)
+    block = stage.model.composite_blocks(stage.opt).get(label, {}) if network is None else network.block or {}
+    return block.get('type')
 
 
 def _closure(experiment: Experiment, name: str) -> Iterator[str]:

@@ -141,6 +141,20 @@ def test_teachers_do_not_count_and_parts_do(monkeypatch: pytest.MonkeyPatch) -> 
     assert recogniser['dataroot_gt'][0] == SUITE_TRAIN and recogniser['dataroot_gt'][1].endswith('images.lmdb')
 
 
+def test_a_teacher_whose_layers_are_taken_counts_but_has_no_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs parsing maps, and the set that curves are measured on need not have any."""
+    monkeypatch.chdir(OPTIONS.parent)
+    found = suites.load('options/bench/lfw_x4.yml', only=['pkdn', 'tsnet', 'dapfsr']).lineages
+    stages = found['pkdn'].experiment.stages
+    assert found['pkdn'].trained == ('teacher', 'student')
+    assert ['val_bench' in stage.opt['datasets'] for stage in stages.values()] == [False, True]
+    # Another label, or put together of two: the same kind of network.
+    assert [found[name].monitored_stages() for name in ('tsnet', 'dapfsr')] == [
+        ('pixels', 'joint'),
+        ('warm_up', 'encoder'),
+    ]
+
+
 SUITE_TRAIN = 'portraits://studio/train?number=2000&size=128'
 
 

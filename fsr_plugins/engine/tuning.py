@@ -24,6 +24,7 @@ from fsr_plugins.models.stage_model import device_of
 from fsr_plugins.number_formats import computes_bf16
 from fsr_plugins.registry import lookup
 from fsr_plugins.values import Options
+from fsr_plugins.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -121,13 +122,17 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _key(options: StageSettings, open_keys: Sequence[str]) -> str:
-    """Everything that the fastest way depends on: machine, versions, networks, losses, and the size of a batch."""
+    """Everything that the fastest way depends on: machine, versions, networks, losses, and the size of a batch.
+
+    What one version of this package cannot train in some way, the next may.
+    """
     about = machine()
     train = options.sets['train']
     blocks = {key: value for key, value in (options.model_extra or {}).items() if key.startswith('network_')}
     fixed = {key: getattr(options, key) for key in MEASURED if key not in open_keys}
-    return key_of(about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, options.model_type, blocks,
-                  options.train, fixed, options.num_gpu, train.batch_size, train.gt_size, options.scale)  # fmt: skip
+    return key_of(about['cpu'], about['gpu'], about['torch_threads'], torch.__version__, __version__,
+                  options.model_type, blocks, options.train, fixed, options.num_gpu, train.batch_size, train.gt_size,
+                  options.scale)  # fmt: skip
 
 
 def _seconds_a_step(opt: Options, batch: Batch) -> float:

@@ -82,6 +82,10 @@ def test_it_is_measured_once_a_machine(folder: Path, monkeypatch: pytest.MonkeyP
     assert len(tried) == 2
     assert train(folder, name='three', channels_last='auto', network_g={**tiny.EDSR, 'num_feat': 5})[0] == 0
     assert len(tried) == 4
+    # What this version cannot train in some way, the next may.
+    monkeypatch.setattr(tuning, '__version__', '9.9')
+    assert train(folder, name='four', channels_last='auto')[0] == 0
+    assert len(tried) == 6
 
 
 def test_a_resumed_training_keeps_what_it_began_with(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

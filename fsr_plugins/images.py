@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PILImage
-from PIL import ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.orientation import orientation_of, turned
 
 Image = npt.NDArray[np.uint8]
 
@@ -41,13 +41,14 @@ _PNG_BEGINNING = struct.Struct('>8xI4sIIBB3x4xI4s')
 _PNG_CHUNK = struct.Struct('>I4s')
 #: Channels of a PNG by its colour type.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PALETTE = 3
 #: Deflate makes at most so many bytes of one (1,032 by its definition).
 _DEFLATE = 1100
 #: Markers of a JPEG that say its size.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 #: What Pillow looks at: kinds that OpenCV decodes and that are not looked at by hand.
 _OTHERS = ('BMP', 'DIB', 'WEBP', 'TIFF', 'PPM', 'GIF', 'SUN', 'JPEG2000', 'AVIF')
-_EXIF_ORIENTATION, _TIFF_BITS = 0x0112, 258
+_TIFF_BITS = 258
 
 # Every failure becomes an error that names the file; OpenCV's own line beside it would say it twice, without a name.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
@@ -172,7 +173,7 @@ def _png_header(data: bytes | memoryview, what: str) -> Header:
         if then == b'tRNS':
             alpha = True
         elif then == b'eXIf':
-            orientation = _orientation(bytes(data[place + 8 : place + 8 + following]))
+            orientation = orientation_of(bytes(data[place + 8 : place + 8 + following]))
         place += 12 + following
         following, then = _PNG_CHUNK.unpack_from(data, place)
     return Header('PNG', height, width, bits, alpha, orientation)
@@ -190,19 +191,9 @@ def _jpeg_header(data: bytes | memoryview) -> Header:
             bits, height, width = struct.unpack_from('>BHH', data, place + 4)
             return Header('JPEG', height, width, bits, False, orientation)
         if marker == 0xE1 and data[place + 4 : place + 10] == b'Exif\0\0':
-            orientation = _orientation(bytes(data[place + 4 : place + 2 + length]))
+            orientation = orientation_of(bytes(data[place + 4 : place + 2 + length]))
         place += 2 + length
     raise ValueError('no frame')
-
-
-def _orientation(exif: bytes) -> int:
-    tags = PILImage.Exif()
-    try:
-        tags.load(exif)
-        found = tags.get(_EXIF_ORIENTATION, 1)
-    except Exception:  # damaged Exif says nothing, and keeps nobody from the pixels
-        return 1
-    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _other_header(data: bytes | memoryview) -> Header:
@@ -213,8 +204,8 @@ def _other_header(data: bytes | memoryview) -> Header:
             said = image.tag_v2.get(_TIFF_BITS, bits)
             bits = max(said) if isinstance(said, tuple) else int(said)
         alpha = image.mode in ('RGBA', 'RGBa', 'LA', 'La', 'PA') or 'transparency' in image.info
-        # Pillow has turned the sides of a TIFF already; of the others OpenCV turns WebP alone.
-        orientation = _orientation(image.info.get('exif', b'')) if image.format == 'WEBP' else 1
+        # Pillow has turned the sides of a TIFF already; of the others only WebP and AVIF are turned.
+        orientation = orientation_of(image.info.get('exif', b'')) if image.format in ('WEBP', 'AVIF') else 1
         return Header(str(image.format), height, width, bits, alpha, orientation)
 
 
@@ -228,8 +219,20 @@ def decode_image(data: bytes | memoryview, what: str) -> Image:
 
 
 def decode_labels(data: bytes | memoryview, what: str) -> Image:
-    """Encoded bytes as uint8 HW, such as a parsing map. Raises as :func:`decode_image`."""
-    return _decoded(data, _LABELS, what)
+    """Encoded bytes as uint8 HW, such as a parsing map; of a PNG with a palette of colours their numbers.
+
+    Raises as :func:`decode_image`.
+    """
+    labels = _decoded(data, _LABELS, what)
+    if data[:8] != _PNG or data[25] != _PALETTE:
+        return labels
+    try:
+        with PILImage.open(io.BytesIO(data), formats=('PNG',)) as image:
+            colours = np.array(image.getpalette('RGB'), np.uint8).reshape(-1, 3)
+            numbers = np.array(image, np.uint8)
+    except Exception as error:  # as in look_at
+        raise _undecodable(what) from error
+    return labels if (colours == colours[:, :1]).all() else turned(numbers, look_at(data, what).orientation)
 
 
 def decode_composed(data: bytes | memoryview, what: str, ground: tuple[int, int, int]) -> Image:
@@ -237,11 +240,10 @@ def decode_composed(data: bytes | memoryview, what: str, ground: tuple[int, int,
 
     Colours under alpha 0 are whatever the program that wrote them left there; they never show.
     """
-    if (bits := look_at(data, what).bits) > 8:
-        raise _too_deep(bits, what)
+    header = _eight_bits(data, what)
     try:
         with PILImage.open(io.BytesIO(data), formats=('PNG', *_OTHERS)) as image:
-            rgba = np.array(ImageOps.exif_transpose(image).convert('RGBA'), np.uint8)
+            rgba = turned(np.array(image.convert('RGBA'), np.uint8), header.orientation)
     except Exception as error:  # as in look_at
         raise _undecodable(what) from error
     alpha = rgba[..., 3:].astype(np.uint16)
@@ -256,12 +258,11 @@ def read_image(path: Path | str) -> Image:
 
 def read_labels(path: Path | str) -> Image:
     """The image file as uint8 HW. Raises as :func:`read_image`."""
-    return _decoded(read_bytes(path), _LABELS, shown(path))
+    return decode_labels(read_bytes(path), shown(path))
 
 
 def _decoded(data: bytes | memoryview, flags: int, what: str) -> Image:
-    if (bits := look_at(data, what).bits) > 8:
-        raise _too_deep(bits, what)
+    header = _eight_bits(data, what)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
@@ -270,7 +271,14 @@ def _decoded(data: bytes | memoryview, flags: int, what: str) -> Image:
         raise _undecodable(what)
     if image.dtype != np.uint8:
         raise _too_deep(image.dtype.itemsize * 8, what)
-    return image
+    # OpenCV turns all kinds but this one.
+    return turned(image, header.orientation) if header.kind == 'AVIF' else image
+
+
+def _eight_bits(data: bytes | memoryview, what: str) -> Header:
+    if (header := look_at(data, what)).bits > 8:
+        raise _too_deep(header.bits, what)
+    return header
 
 
 def _too_deep(bits: int, what: str) -> UserError:

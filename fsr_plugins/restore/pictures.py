@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 from PIL import Image as PILImage
-from PIL import ImageOps
 
 from fsr_plugins.faces.protocol import Image
-from fsr_plugins.images import decode_image
+from fsr_plugins.images import decode_image, look_at
+from fsr_plugins.orientation import turned
 from fsr_plugins.stores.images import encode_png
 
 logger = logging.getLogger(__name__)
@@ -71,17 +71,23 @@ def decode(data: bytes, what: str, has_alpha: bool) -> tuple[Image, Extras]:
     """
     rgb = decode_image(data, what)
     try:
-        return rgb, _extras(data, has_alpha, rgb.shape[:2])
+        return rgb, _extras(data, look_at(data, what).orientation if has_alpha else None, rgb.shape[:2])
     except Exception as error:  # of whatever kind: the colours are there, and the rest is anybody's bytes
         logger.warning("'%s': Exif, colour profile and alpha cannot be read and are left out (%s).", what, error)
         return rgb, Extras()
 
 
-def _extras(data: bytes, has_alpha: bool, size: tuple[int, ...]) -> Extras:
+def _extras(data: bytes, orientation: int | None, size: tuple[int, ...]) -> Extras:
+    """What there is beside the colours.
+
+    Args:
+        orientation: by which alpha is turned, as the colours were: Pillow also goes by XMP. None: there is no alpha.
+        size: of the colours.
+    """
     with PILImage.open(io.BytesIO(data)) as image:
         alpha = None
-        if has_alpha:
-            alpha = np.array(ImageOps.exif_transpose(image).convert('RGBA'), np.uint8)[..., 3]
+        if orientation is not None:
+            alpha = turned(np.array(image.convert('RGBA'), np.uint8)[..., 3], orientation)
             if alpha.shape != size:
                 raise ValueError('alpha is of another size')
         profile = image.info.get('icc_profile')

@@ -14,11 +14,13 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-from PIL import Image
+from PIL import Image, features
+from PIL.PngImagePlugin import PngInfo
 
 from fsr_plugins import images
 from fsr_plugins.errors import UserError
-from fsr_plugins.images import decode_composed, decode_image, look_at, read_image, shown
+from fsr_plugins.images import decode_composed, decode_image, decode_labels, look_at, read_image, shown
+from fsr_plugins.restore.pictures import decode
 
 PIXELS = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8), (5, 5), 0)
 
@@ -137,3 +139,40 @@ def test_a_chunk_that_claims_more_than_there_is_costs_no_memory() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.skipif(not features.check('avif'), reason='this Pillow writes no AVIF')
+@pytest.mark.parametrize('orientation', [1, 3, 6])
+def test_an_avif_is_turned_as_it_says(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(Image.fromarray(PIXELS), 'AVIF', exif=exif, quality=100, subsampling='4:4:4')
+    expected = np.rot90(PIXELS, {1: 0, 3: 2, 6: -1}[orientation])
+    found = decode_image(data, 'x')
+    assert look_at(data, 'x').shape == found.shape[:2] == expected.shape[:2]
+    assert np.abs(found.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize('orientation', [3, 6])
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP'])
+def test_alpha_lies_where_its_colours_do_whatever_xmp_says(kind: str, orientation: int) -> None:
+    rgba = np.zeros((6, 8, 4), np.uint8)
+    rgba[:3, :4] = 255
+    xmp = f'<rdf:Description tiff:Orientation="{orientation}"/>'
+    info = PngInfo()
+    info.add_itxt('XML:com.adobe.xmp', xmp)
+    more = {'pnginfo': info} if kind == 'PNG' else {'lossless': True, 'xmp': xmp.encode()}
+    data = encoded(Image.fromarray(rgba), kind, **more)
+    colours, extras = decode(data, 'x', True)
+    assert extras.alpha is not None and (extras.alpha == colours[..., 0]).all() and extras.alpha[0, 0] == 255
+    assert (decode_composed(data, 'x', (0, 0, 0)) == rgba[..., :3]).all()
+
+
+def test_labels_of_a_palette_are_its_numbers_unless_it_is_grey() -> None:
+    labels = np.arange(19, dtype=np.uint8)[None].repeat(2, axis=0)
+    coloured, grey = (Image.fromarray(labels, 'P') for _ in range(2))
+    coloured.putpalette([value for number in range(19) for value in (number * 13, 255 - number, number * 7)])
+    # As a program that makes PNGs smaller may write a grey one.
+    grey.putpalette([18 - number for number in range(19) for _ in range(3)])
+    assert (decode_labels(encoded(coloured, 'PNG'), 'x') == labels).all()
+    assert (decode_labels(encoded(grey, 'PNG'), 'x') == 18 - labels).all()

@@ -7,9 +7,10 @@ account, a manifest), and then takes the old one's place.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -59,7 +60,7 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     Interrupted and started again with equal arguments, it goes on. Until the end the dataset is as it was.
 
     Args:
-        dst: A folder or LMDB that ``fsr prepare`` has written.
+        dst: A folder or LMDB that ``fsr prepare`` has written, or a link to one, which stays.
         annotation: What to add.
 
     Raises:
@@ -67,6 +68,7 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
         RunError: the disk is full.
         Interrupted: by Ctrl-C.
     """
+    given, dst = dst, Path(os.path.realpath(dst))  # a link is none of the folders that are moved, '.' has no name
     new, old = dst.with_name(f'.new.{dst.name}'), dst.with_name(f'.old.{dst.name}')
     if old.exists() and not dst.exists():  # killed between the two renames below
         old.rename(dst)
@@ -91,7 +93,7 @@ def annotate(dst: Path, annotation: FaceAnnotation) -> Prepared:
     dst.rename(old)
     new.rename(dst)
     shutil.rmtree(old)
-    return _summary(dst, manifest.origin)
+    return replace(_summary(dst, manifest.origin), path=str(given))
 
 
 def _summary(dst: Path, before: Origin) -> Prepared:

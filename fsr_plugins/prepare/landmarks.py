@@ -58,9 +58,7 @@ def prepare_landmarks(
 def add_arguments(parser: ArgumentParser) -> None:
     """Declares the arguments of :func:`prepare_landmarks`."""
     parser.add_argument('dst', metavar='DST', type=given_path, help='folder or LMDB that fsr prepare has written')
-    add_engine_arguments(
-        parser, None, 'mtcnn, mediapipe, mediapipe_full, retinaface_resnet50, retinaface_mobilenet0.25'
-    )
+    add_engine_arguments(parser, None, 'mtcnn, mediapipe, retinaface_resnet50, retinaface_mobilenet0.25')
     parser.add_argument(
         '--keep', action='store_true', help='keep images without a face, with unknown points (default: leave them out)'
     )

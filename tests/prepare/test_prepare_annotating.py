@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from fsr_plugins import lmdb_env
 from fsr_plugins.errors import UserError
-from fsr_plugins.faces import Detection
+from fsr_plugins.faces import DETECTORS, Detection
 from fsr_plugins.prepare import PREPARERS, annotating
 from fsr_plugins.prepare.carry_out import carry_out
 from fsr_plugins.prepare.landmarks import prepare_landmarks
@@ -169,3 +170,27 @@ def test_what_was_not_prepared_here_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match='does not exist'):
         prepare_landmarks(tmp_path / 'nowhere')
     assert {'landmarks', 'parsing'} <= set(PREPARERS)
+
+
+def test_a_link_to_a_dataset_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / 'disk').mkdir()
+    prepared(tmp_path / 'disk' / 'set')
+    link = tmp_path / 'link'
+    link.symlink_to(tmp_path / 'disk' / 'set')
+    assert prepare_landmarks(link, engine='mediapipe').path == str(link)
+    assert prepare_parsing(link).images == 68
+    assert link.is_symlink() and {file.name for file in tmp_path.iterdir()} == {'disk', 'link'}
+    store = open_store(tmp_path / 'disk' / 'set')
+    assert store.landmarks is not None and store.has_parsing
+
+
+def test_the_working_directory_may_be_the_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(prepared(tmp_path / 'set'))
+    assert prepare_landmarks(Path('.'), engine='mediapipe').images == 68
+
+
+def test_the_help_names_the_engines_that_there_are() -> None:
+    parser = ArgumentParser()
+    PREPARERS['landmarks'].add_arguments(parser)
+    said = next(action.help for action in parser._actions if action.dest == 'engine')
+    assert said is not None and set(said.rpartition(' of ')[2].split(', ')) == set(DETECTORS)

@@ -15,6 +15,7 @@ from pathlib import Path
 import cv2
 
 from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.images import shown
 from fsr_plugins.prepare.base import Format, Prepared, chosen_encoding, chosen_format
 from fsr_plugins.prepare.parts import PART, Parts
 from fsr_plugins.prepare.plan import DUPLICATE, Item, PreparationPlan, Skip
@@ -29,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 #: The account of all images, in the prepared folder or LMDB.
 REPORT = 'report.json'
+#: Bytes of a key that is a file's name, so that what is put behind it still fits.
+_KEY_BYTES = 240
 
 
 def carry_out(
@@ -59,10 +62,7 @@ def carry_out(
     """
     form = chosen_format(dst, form)
     written = chosen_encoding(dst, form, encoding)
-    if form == 'folder':
-        path = next((item.key for item in plan.items if '/' in item.key), None)
-        if path is not None:
-            raise UserError(f"The key '{path}' is a path, which an image of a folder cannot be called: write an LMDB.")
+    _check_keys(plan.items, form)
     parts = Parts(dst, plan.fingerprint(f'{form} {written}'))
     chunks = [plan.items[start : start + PART] for start in range(0, len(plan.items), PART)]
     if os.path.lexists(dst) and not parts.are_there(len(chunks)):
@@ -78,6 +78,25 @@ def carry_out(
         prepared = _assemble(plan, len(chunks), parts, form, written)
         parts.remove()
     return prepared
+
+
+def _check_keys(items: Sequence[Item], form: Format) -> None:
+    """Refuses before the work a key that no store can hold, or no image of a folder can be called."""
+    for key, name, *_ in items:
+        if _is_no_text(key):
+            raise UserError(f"'{shown(name)}' gives the key '{shown(key)}', which is no plain text: rename the image.")
+        if form == 'folder' and '/' in key:
+            raise UserError(f"The key '{key}' is a path, which an image of a folder cannot be called: write an LMDB.")
+        if form == 'folder' and (key.startswith('.') or len(key.encode()) > _KEY_BYTES):
+            why = 'hidden' if key.startswith('.') else 'too long a name'
+            raise UserError(f"'{name}' gives the key '{key}', as a file {why}: rename the image, or write an LMDB.")
+
+
+def _is_no_text(key: str) -> bool:
+    try:
+        return not key.encode() or any(ord(letter) < ord(' ') for letter in key)
+    except UnicodeEncodeError:
+        return True
 
 
 def _make(
@@ -141,17 +160,17 @@ def _assemble(plan: PreparationPlan, count: int, parts: Parts, form: Format, enc
         if face.key not in dropped
     )
     documents = {REPORT: _report(origin, len(people), skipped)}
-    shown = progress(faces, len(people), 'writing')
+    passing = progress(faces, len(people), 'writing')
     if os.path.lexists(parts.dst):
         # All parts are there, and so is what they are for: the process ended before it could remove them.
         if not _is_report(parts.dst / REPORT, documents[REPORT]):
             raise _exists(parts.dst)
     elif form == 'lmdb':
         with LmdbWriter(parts.dst, encoding, origin=origin, documents=documents) as writer:
-            for face in shown:
+            for face in passing:
                 writer.add_encoded(face)
     else:
-        write_encoded_folder(parts.dst, shown, origin=origin, documents=documents)
+        write_encoded_folder(parts.dst, passing, origin=origin, documents=documents)
     return Prepared(str(parts.dst), len(people), len(labels), len(skipped), origin.skipped)
 
 

@@ -297,3 +297,21 @@ def test_keys_that_are_paths_need_an_lmdb(tmp_path: Path) -> None:
         carry_out(nested, tmp_path / 'out')
     assert list(tmp_path.iterdir()) == []
     assert carry_out(nested, tmp_path / 'out.lmdb').images == 1
+
+
+@pytest.mark.parametrize(
+    ('key', 'said'),
+    [
+        ('a\udcff', r"'src/0\.jpg' gives the key 'a\\xff', which is no plain text"),
+        ('a\0b', 'no plain text'),
+        ('', 'no plain text'),
+        ('.a', 'as a file hidden'),
+        ('k' * 251, 'too long a name'),
+    ],
+)
+def test_keys_that_are_no_names_are_refused_before_the_work(tmp_path: Path, key: str, said: str) -> None:
+    wrong = PreparationPlan('test', {}, [Item(key, 'src/0.jpg', None, 1)], make)
+    for name in ('out', 'out.lmdb') if 'plain' in said else ('out',):
+        with pytest.raises(UserError, match=said):
+            carry_out(wrong, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []

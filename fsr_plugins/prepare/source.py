@@ -116,7 +116,7 @@ class Source(ABC):
         data = self.read(name)
         where = self.where(name)
         header = look_at(data, where)
-        height, width = header.height, header.width
+        height, width = header.shape
         if shape is not None and (height, width) != shape:
             raise UserError(f"'{where}' is {width}x{height}; images of {shape[1]}x{shape[0]} are expected.")
         if height * width > MAX_PIXELS:

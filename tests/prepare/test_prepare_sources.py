@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from fsr_plugins.errors import UserError
 from fsr_plugins.prepare import source as contract
@@ -209,3 +210,13 @@ def test_a_file_that_is_no_archive_is_not_called_a_damaged_one(tmp_path: Path, n
     (tmp_path / name).write_bytes(b'\xff\xd8\xff no archive')
     with pytest.raises(UserError, match=f"{name}' is one file and no archive .*; give the folder or the archive"):
         open_source(tmp_path / name)
+
+
+def test_an_image_is_as_large_as_it_is_seen(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new('RGB', (4, 8)).save(tmp_path / 'turned.jpg', exif=exif)
+    source = open_source(tmp_path)
+    assert source.image('turned.jpg', (4, 8)).shape == (4, 8, 3)
+    with pytest.raises(UserError, match='is 8x4; images of 4x8 are expected'):
+        source.image('turned.jpg', (8, 4))

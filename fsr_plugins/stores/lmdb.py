@@ -159,7 +159,11 @@ class LmdbStore(Store):
 
 def _read_meta_info(path: Path) -> Manifest:
     keys: dict[str, tuple[int, int]] = {}
-    for line in path.read_text(encoding='utf-8').splitlines():
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"'{path}' is no text that can be read ({error}); make the LMDB again.") from error
+    for line in lines:
         if not line.strip():
             continue
         found = _META_LINE.fullmatch(line.strip())

@@ -298,3 +298,10 @@ def test_every_image_that_cannot_be_used_is_told_at_once(tmp_path: Path, monkeyp
     with pytest.raises(UserError, match=r'^9 of 9 images .*0\.png.*4\.png.* … and 4 more\.$') as told:
         verify(open_store(folder))
     assert '5.png' not in str(told.value)
+
+
+def test_a_list_of_basicsrs_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'theirs.lmdb').mkdir()
+    (tmp_path / 'theirs.lmdb' / 'meta_info.txt').write_bytes(b'\xff.png (8,8,3) 1\n')
+    with pytest.raises(UserError, match=r'meta_info\.txt. is no text'):
+        open_store(tmp_path / 'theirs.lmdb')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +54,7 @@ def opened(picture: object, what: str) -> Opened:
             raise UserError(f"'{shown(picture)}' is a folder: give its images, one by one or as a list.")
         data = read_bytes(picture)
         rgb, extras = decode(data, shown(picture), look_at(data, shown(picture)).alpha)
-        return Opened(rgb, extras.alpha, _to_pillow)
+        return Opened(rgb, extras.alpha, partial(_to_pillow, profile=extras.profile))
     if isinstance(picture, PILImage.Image):
         return _of_pillow(picture, what)
     if isinstance(picture, Tensor):
@@ -78,12 +79,20 @@ def _of_pillow(picture: PILImage.Image, what: str) -> Opened:
         raise UserError(f"'{what}' cannot be decoded ({error}): it is damaged; replace or remove it.") from error
     rgb, alpha = _split(np.array(image, np.uint8))
     is_grey = image.mode in ('L', 'LA')
-    return Opened(rgb, alpha, lambda larger, clear: _to_pillow(larger, clear, is_grey))
+    profile = picture.info.get('icc_profile')
+    # That of another mode is none of the result.
+    fits = isinstance(profile, bytes) and profile[16:20] == (b'GRAY' if is_grey else b'RGB ')
+    return Opened(rgb, alpha, partial(_to_pillow, is_grey=is_grey, profile=profile if fits else None))
 
 
-def _to_pillow(larger: Image, alpha: Image | None, is_grey: bool = False) -> PILImage.Image:
-    result = _joined(larger, alpha, is_grey)
-    return PILImage.fromarray(result[..., 0] if result.shape[2] == 1 else result)
+def _to_pillow(
+    larger: Image, alpha: Image | None, is_grey: bool = False, profile: bytes | None = None
+) -> PILImage.Image:
+    levels = _joined(larger, alpha, is_grey)
+    result = PILImage.fromarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    if profile is not None:
+        result.info['icc_profile'] = profile
+    return result
 
 
 def _of_array(picture: npt.NDArray[np.generic], what: str) -> Opened:

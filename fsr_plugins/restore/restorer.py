@@ -56,7 +56,8 @@ class Restored(NamedTuple):
     """A result.
 
     Attributes:
-        image: the larger picture, of the kind that was given; of Pillow where a path was given.
+        image: the larger picture, of the kind that was given; of Pillow where a path was given. One of Pillow keeps
+            the colour profile.
         faces: those found in a photograph; empty where the picture was taken for a face.
     """
 

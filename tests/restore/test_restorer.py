@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image as PILImage
+from PIL import ImageCms
 from prepared import picture, png
 from test_restore import write_checkpoint
 
@@ -269,3 +270,16 @@ def test_the_bare_network(tmp_path: Path) -> None:
     write_checkpoint(tmp_path / 'net.pth', [{'size': [32, 32]}])
     larger = FaceNetwork.open(tmp_path / 'net.pth')([picture(3, 8, 8)])
     assert [face.shape for face in larger] == [(32, 32, 3)]
+
+
+def test_an_image_of_pillow_keeps_its_colour_profile(tmp_path: Path) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile('sRGB')).tobytes()
+    image = PILImage.fromarray(picture(2, 8, 8))
+    image.save(tmp_path / 'a.png', icc_profile=profile)
+    image.info['icc_profile'] = profile
+    restore = Restorer(network())
+    assert [restore(each).image.info['icc_profile'] for each in (image, tmp_path / 'a.png')] == [profile, profile]
+    # One of another mode than the result's says nothing of it.
+    cmyk = image.convert('CMYK')
+    cmyk.info['icc_profile'] = profile[:16] + b'CMYK' + profile[20:]
+    assert 'icc_profile' not in restore(cmyk).image.info

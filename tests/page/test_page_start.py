@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -118,3 +119,28 @@ def test_work_that_never_ends_is_given_up() -> None:
     count = len(reached)
     time.sleep(0.1)
     assert len(reached) == count and time.monotonic() - started < 20
+
+
+@pytest.mark.skipif(find_spec('gradio') is None, reason='the extra web is not installed')
+def test_a_full_disk_is_a_message(tmp_path: Path) -> None:
+    import asyncio
+
+    import gradio as gr
+
+    from fsr_plugins.restore.page.layout import build
+
+    class Full:
+        networks = {'a': None}
+
+        def about(self, name: str) -> str:
+            return name
+
+        def restore(self, *_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
+
+    with Worker() as worker:
+        page = build(Full(), worker, tmp_path)  # type: ignore[arg-type]
+        (restore,) = [each.fn for each in page.fns.values() if each.api_name == 'restore']
+        with pytest.raises(gr.Error, match='cannot be written here') as told:
+            asyncio.run(restore(('x.png', 'x.png'), 'a', 1.0, 'auto'))
+    assert str(tmp_path) not in str(told.value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import tempfile
@@ -18,6 +19,8 @@ from fsr_plugins.restore.page.folder import has_room
 from fsr_plugins.restore.page.service import Service, rows
 from fsr_plugins.restore.page.worker import Worker
 from fsr_plugins.stores.images import encode_png
+
+logger = logging.getLogger(__name__)
 
 #: Pictures that may wait.
 WAITING = 16
@@ -121,6 +124,9 @@ def build(service: Service, worker: Worker, folder: Path) -> gr.Blocks:
             return await worker.do(lambda: _made(service, folder, picture, network, float(strength), mode))
         except (UserError, RunError) as error:
             raise _told(error) from None
+        except OSError as error:
+            logger.warning('A result was not written: %s.', error.strerror)
+            raise _told('The result cannot be written here: try again later.') from None
         except MemoryError:
             raise _told('This picture needs more memory than there is here: reduce it.') from None
 

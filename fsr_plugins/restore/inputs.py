@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
 
     Raises:
         UserError: an input or an image in a folder is not there, two results are the same file, a result exists or is
-            an input, or ``out`` cannot be written.
+            an input, or ``out`` or a folder in it cannot be written.
     """
     naming = naming or Naming()
     left_out: Json = {}
@@ -121,7 +121,27 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
     if os.path.lexists(out) and not os.path.isdir(out):
         raise UserError(f'-o {out}: that is a file; a folder is needed.')
     check_writable(out, '-o')
+    check_folders(results.values(), out, '-o')
     return Wanted(results, failed, left_out)
+
+
+def check_folders(files: Iterable[Path], out: Path, option: str) -> None:
+    """Sees that the folders of some files below ``out`` are there or can be made.
+
+    Args:
+        option: that names ``out``, for the message.
+
+    Raises:
+        UserError: something else is there.
+    """
+    for folder in dict.fromkeys(file.parent for file in files):
+        for place in (folder, *folder.parents):
+            if place == out:
+                break
+            if os.path.lexists(place) and not os.path.isdir(place):
+                raise UserError(
+                    f"{option} {out}: '{shown(place)}' is a file; a folder is needed: choose another place."
+                )
 
 
 def _begun(source: Path, result: Path, naming: Naming) -> bool:

@@ -17,7 +17,7 @@ from fsr_plugins.faces.protocol import Image
 from fsr_plugins.images import Header, look_at, pixels_claimed, read_bytes, shown
 from fsr_plugins.restore.choosing import Mode, enlarger
 from fsr_plugins.restore.forward import Engine, InferencePrecision
-from fsr_plugins.restore.inputs import Naming, find_results
+from fsr_plugins.restore.inputs import Naming, check_folders, find_results
 from fsr_plugins.restore.network import FaceNetwork, Json
 from fsr_plugins.restore.opening import open_network
 from fsr_plugins.restore.pictures import NO_ALPHA, Extras, decode, encode, unfit
@@ -91,8 +91,11 @@ def restore(request: RestoreRequest) -> Json:
     wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing, request.naming)
     if request.save_faces is not None:
         check_writable(request.save_faces, '--save-faces')
+        saved = SavedFaces(request.save_faces, request.out)
+        firsts = (saved.files(result, 0)[0] for result in wanted.results.values())
+        check_folders(firsts, request.save_faces, '--save-faces')
         if not request.overwrite:
-            SavedFaces(request.save_faces, request.out).check_free(wanted.results.values())
+            saved.check_free(wanted.results.values())
     network = open_network(
         request.checkpoint,
         request.device,

@@ -707,3 +707,15 @@ def test_the_detector_that_is_there_is_taken_and_said(
         for how in ({}, {'weights': Path('w.pth')}, {'detector': 'mediapipe'}):
             restorers.PhotographFaces(network, restorers.Photographs(**how))
     assert opened == ['mtcnn', 'given', 'mediapipe'] and 'Faces are looked for by mtcnn.' in caplog.text
+
+
+@pytest.mark.parametrize(('place', 'option'), [('out', '-o'), ('faces', '--save-faces')])
+def test_a_file_in_the_place_of_a_folder_is_found_before_the_work(
+    folder: Path, capsys: pytest.CaptureFixture[str], place: str, option: str
+) -> None:
+    written(folder / 'lr' / 'deep', {'a.png': png(picture(5, 8, 8))})
+    (folder / place).mkdir()
+    (folder / place / 'deep').write_text('mine')
+    said = refused(capsys, '--recursive', '--save-faces', 'faces', 'lr')
+    assert f"{option} {place}: '{place}/deep' is a file; a folder is needed" in said
+    assert not (folder / 'out').exists() or [file.name for file in (folder / 'out').iterdir()] == ['deep']

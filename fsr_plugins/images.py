@@ -264,8 +264,11 @@ def read_labels(path: Path | str) -> Image:
 def _decoded(data: bytes | memoryview, flags: int, what: str) -> Image:
     header = _eight_bits(data, what)
     try:
+        if header.kind == 'PPM' and flags == _COLOUR:  # OpenCV takes its brightest level for 255, whatever that is
+            with PILImage.open(io.BytesIO(data), formats=('PPM',)) as opened:
+                return np.array(opened.convert('RGB'), np.uint8)
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
+    except Exception as error:  # as in look_at
         raise _undecodable(what) from error
     if image is None:
         raise _undecodable(what)

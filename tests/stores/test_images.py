@@ -176,3 +176,11 @@ def test_labels_of_a_palette_are_its_numbers_unless_it_is_grey() -> None:
     grey.putpalette([18 - number for number in range(19) for _ in range(3)])
     assert (decode_labels(encoded(coloured, 'PNG'), 'x') == labels).all()
     assert (decode_labels(encoded(grey, 'PNG'), 'x') == 18 - labels).all()
+
+
+def test_levels_of_a_netpbm_file_are_shares_of_its_brightest_and_labels_as_they_are() -> None:
+    assert decode_image(b'P6 2 1 15\n' + bytes([15, 0, 15, 5, 5, 5]), 'x').tolist() == [[[255, 0, 255], [85, 85, 85]]]
+    assert decode_image(b'P5 2 1 17\n' + bytes([17, 0]), 'x')[..., 0].tolist() == [[255, 0]]
+    assert decode_labels(b'P5 2 1 18\n' + bytes([18, 9]), 'x').tolist() == [[18, 9]]
+    with pytest.raises(UserError, match="'cut' cannot be decoded"):
+        decode_image(b'P6 2 2 15\n' + bytes(3), 'cut')

@@ -139,7 +139,7 @@ def _read_table(path: Path, keys: list[str]) -> tuple[npt.NDArray[np.int64] | No
         numbers = [row[1] for row in rows]
         people = np.array([int(number) for number in numbers], np.int64) if any(numbers) else None
         marked = any(row[2] for row in rows)
-        points = np.array([row[2] for row in rows], np.float32).reshape(-1, 5, 2) if marked else None
+        points = np.array([row[2] for row in rows], np.float32).reshape(len(rows), 5, 2) if marked else None
     except (ValueError, IndexError, OverflowError) as error:
         raise UserError(f"'{path}' has a row that does not fit its header: {error}.") from error
     return people, points

@@ -22,7 +22,7 @@ from fsr_plugins.stores.store import Read, Store
 IDENTITIES, LANDMARKS, PARSING = b'\0identities', b'\0landmarks', b'\0parsing/'
 
 META_INFO = 'meta_info.txt'
-_META_LINE = re.compile(r'(?P<file>.+) \((?P<h>\d+),(?P<w>\d+),(?P<c>\d+)\) \d+')
+_META_LINE = re.compile(r'(?P<file>.+) \((?P<h>[1-9]\d{0,8}),(?P<w>[1-9]\d{0,8}),(?P<c>\d+)\) \d+')
 
 
 class LmdbStore(Store):
@@ -54,9 +54,9 @@ class LmdbStore(Store):
             if entries != expected:
                 raise self._damaged(f'it has {entries} records, its manifest describes {expected}')
             if 'identity' in holds:
-                self.identities = np.frombuffer(self._record(transaction, IDENTITIES), np.int64).copy()
+                self.identities = np.frombuffer(self._numbers(transaction, IDENTITIES, 8), np.int64).copy()
             if 'landmarks' in holds:
-                points = np.frombuffer(self._record(transaction, LANDMARKS), np.float32)
+                points = np.frombuffer(self._numbers(transaction, LANDMARKS, 40), np.float32)
                 self.landmarks = points.reshape(-1, 5, 2).copy()
 
     def _described(self) -> Manifest:
@@ -95,6 +95,14 @@ class LmdbStore(Store):
         if value is None:
             name = key.decode().replace('\0', '')
             raise self._damaged(f"it has no record '{name}', which its manifest names")
+        return value
+
+    def _numbers(self, transaction: lmdb.Transaction, key: bytes, each: int) -> memoryview:
+        """A record that has ``each`` bytes for every image."""
+        value = self._record(transaction, key)
+        if len(value) != each * len(self):
+            name = key.decode().replace('\0', '')
+            raise self._damaged(f"its record '{name}' has {len(value)} bytes, its manifest names {len(self)} images")
         return value
 
     @property

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,6 +15,9 @@ NAME = 'manifest.json'
 
 #: Plain values by name, as JSON holds them.
 Json = dict[str, object]
+
+#: Height or width of an image.
+Side = Annotated[int, Field(ge=1, lt=1 << 31)]
 
 Holding = Literal['identity', 'landmarks', 'parsing']
 
@@ -49,7 +53,7 @@ class Manifest(BaseModel):
     encoding: Literal['files', 'png', 'raw', 'mixed']
     count: int = Field(ge=0)
     keys: list[str]
-    sizes: list[tuple[int, int]] = []
+    sizes: list[tuple[Side, Side]] = []
     holds: list[Holding] = []
     checksum: str | None = None
     bytes: int | None = None
@@ -79,5 +83,9 @@ def read_manifest(folder: Path) -> Manifest:
     if len(manifest.keys) != manifest.count or len(manifest.sizes) not in (1, manifest.count):
         raise UserError(
             f"'{path}' lists {len(manifest.keys)} keys for {manifest.count} images; prepare the data again."
+        )
+    if any(first >= second for first, second in pairwise(manifest.keys)):
+        raise UserError(
+            f"'{path}' lists keys twice or in another order than that of their names; prepare the data again."
         )
     return manifest

@@ -11,13 +11,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 import tiny
 from basicsr.utils import FileClient, imfrombytes
 from basicsr.utils.lmdb_util import make_lmdb_from_imgs
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import DamagedError, UserError
 from fsr_plugins.lmdb_env import release
 from fsr_plugins.stores.folder import FolderStore
 from fsr_plugins.stores.folder_writer import write_folder
@@ -304,4 +305,51 @@ def test_a_list_of_basicsrs_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / 'theirs.lmdb').mkdir()
     (tmp_path / 'theirs.lmdb' / 'meta_info.txt').write_bytes(b'\xff.png (8,8,3) 1\n')
     with pytest.raises(UserError, match=r'meta_info\.txt. is no text'):
+        open_store(tmp_path / 'theirs.lmdb')
+
+
+@pytest.mark.parametrize(('key', 'each'), [(b'\0identities', 8), (b'\0landmarks', 40)])
+@pytest.mark.parametrize('off', [-3, -40, 40])
+def test_a_record_that_does_not_fit_the_images_is_damage(tmp_path: Path, key: bytes, each: int, off: int) -> None:
+    faces = [Face(f'{n}', np.zeros((4, 4, 3), np.uint8), n, np.zeros((5, 2), np.float32)) for n in range(6)]
+    write_lmdb(tmp_path / 'a.lmdb', faces)
+    release(tmp_path / 'a.lmdb')
+    with lmdb.open(str(tmp_path / 'a.lmdb'), lock=False) as env, env.begin(write=True) as transaction:
+        transaction.put(key, bytes(each * len(faces) + off))
+    changed_manifest(tmp_path / 'a.lmdb', bytes=(tmp_path / 'a.lmdb' / 'data.mdb').stat().st_size)
+    with pytest.raises(DamagedError, match=f"its record '{key.decode()[1:]}' has"):
+        open_store(tmp_path / 'a.lmdb')
+
+
+@pytest.mark.parametrize(
+    'change', [{'sizes': [[-4, 4]]}, {'sizes': [[2**40, 4]]}, {'keys': ['1', '0']}, {'keys': ['0', '0']}]
+)
+@pytest.mark.parametrize('name', ['a.lmdb', 'a'])
+def test_a_manifest_that_no_writer_makes_is_refused(tmp_path: Path, name: str, change: dict[str, object]) -> None:
+    faces = [Face(f'{n}', np.zeros((4, 4, 3), np.uint8)) for n in range(2)]
+    (write_lmdb if name == 'a.lmdb' else write_folder)(tmp_path / name, faces)
+    release(tmp_path / name)
+    changed_manifest(tmp_path / name, **change)
+    with pytest.raises(UserError, match='manifest'):
+        open_store(tmp_path / name)
+
+
+def changed_manifest(folder: Path, **change: object) -> None:
+    file = folder / 'manifest.json'
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+
+def test_a_table_with_more_points_than_its_header_is_refused(tmp_path: Path) -> None:
+    write_folder(tmp_path / 'a', [Face('0', np.zeros((4, 4, 3), np.uint8), 0, np.zeros((5, 2), np.float32))])
+    table = tmp_path / 'a' / 'faces.csv'
+    header, row = table.read_text().splitlines()
+    table.write_text(f'{header}\n{row}{",0" * 10}\n')
+    with pytest.raises(UserError, match='a row that does not fit its header'):
+        open_store(tmp_path / 'a')
+
+
+def test_a_list_of_basicsrs_with_an_empty_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'theirs.lmdb').mkdir()
+    (tmp_path / 'theirs.lmdb' / 'meta_info.txt').write_text('a.png (0,8,3) 1\n')
+    with pytest.raises(UserError, match=r'a line that is not'):
         open_store(tmp_path / 'theirs.lmdb')

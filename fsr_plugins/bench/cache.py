@@ -29,7 +29,7 @@ _MODELS = (
     'models/strategies.py',
 )
 _BENCH = ('bench/candidate.py', 'bench/colours.py', 'bench/data.py', 'bench/evaluation.py', 'bench/others.py')
-_ROOT = ('images.py', 'number_formats.py', 'mending.py', 'compat.py', 'without_cuda.py', 'lmdb_env.py')
+_ROOT = ('images.py', 'orientation.py', 'mending.py', 'compat.py', 'without_cuda.py', 'lmdb_env.py')
 _FILES = (*_ROOT, *_MODELS, *_BENCH)
 logger = logging.getLogger(__name__)
 Found = TypeVar('Found')

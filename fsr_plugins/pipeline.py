@@ -22,7 +22,7 @@ from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.engine.lock import only_writer
 from fsr_plugins.engine.machine import machine
 from fsr_plugins.engine.plain import figures, json_text, plain
-from fsr_plugins.engine.set_generation import SetGenerator
+from fsr_plugins.engine.set_generation import SetGenerator, remove_parts
 from fsr_plugins.engine.states import STATES
 from fsr_plugins.engine.trainer import StageOutcome, Trainer
 from fsr_plugins.errors import UserError
@@ -81,6 +81,7 @@ def _run(experiment: Experiment, world: World, checked: bool, accept: bool) -> R
         if stood.record is not None and not stood.measure:
             logger.info("Stage '%s' is done (%d iterations): skipped.", name, stood.record['iterations'])
             done[name] = stood.record
+            distributed.on_main(partial(remove_parts, stage))
             continue
         # Hours may have passed since they were made.
         distributed.on_main(partial(finished.verify_all, [experiment.stages[needed] for needed in stage.needs]))
@@ -209,6 +210,7 @@ def _write_record(stage: Stage, made: Record, inputs: StageInputs) -> Record:
     about = {'options': config.fingerprint(stage.opt), 'inputs': inputs, 'machine': machine()}
     record: Record = plain({**made, **about})
     write_text(stage.folder / DONE, json_text(record, indent=2))
+    remove_parts(stage)
     return record
 
 

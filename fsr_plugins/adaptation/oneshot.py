@@ -58,16 +58,16 @@ def run(experiment: Experiment) -> Record:
 
 
 def _run(experiment: Experiment, todo: Plan) -> Record:
-    _prepare(experiment, todo)
+    renews = _prepare(experiment, todo)
     records = []
-    for number, repeat in enumerate(todo.repeats, 1):
+    for number, (repeat, renew) in enumerate(zip(todo.repeats, renews, strict=True), 1):
         record = finished.record(repeat.stage)
         if record is None:
             logger.info(
                 "%d of %d: stage '%s', split '%s', exemplar '%s'",
                 number, len(todo.repeats), repeat.base, repeat.split, repeat.exemplar,
             )  # fmt: skip
-            record = _adapt(repeat, todo)
+            record = _adapt(repeat, todo, renew)
         # What only training needs, and whole networks: a hundred repeats of them would fill a disk.
         for name in ('training_states', 'models'):
             shutil.rmtree(repeat.stage.folder / name, ignore_errors=True)
@@ -87,8 +87,12 @@ def _run(experiment: Experiment, todo: Plan) -> Record:
     return summary
 
 
-def _prepare(experiment: Experiment, todo: Plan) -> None:
-    """Looks at the options of every repeat; at all else of the first of each stage, for the others are like it."""
+def _prepare(experiment: Experiment, todo: Plan) -> list[bool]:
+    """Looks at the options of every repeat; at all else of the first of each stage, for the others are like it.
+
+    Returns:
+        of each repeat, whether the rates to come are no longer those of its state.
+    """
     sources = _sources(experiment, todo)
     for name, stage in sources.items():
         if not finished.is_finished(stage):
@@ -96,8 +100,9 @@ def _prepare(experiment: Experiment, todo: Plan) -> None:
                 f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
             )
     finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
-    for repeat in todo.repeats:
-        if standing(repeat.stage, processes=1).measure:
+    stands = [standing(repeat.stage, processes=1) for repeat in todo.repeats]
+    for repeat, stood in zip(todo.repeats, stands, strict=True):
+        if stood.measure:
             raise UserError(
                 f"Repeat '{repeat.stage.name}' is finished, and its validation has changed since: put that back, "
                 f"choose another 'name', or remove {repeat.stage.folder}."
@@ -106,6 +111,7 @@ def _prepare(experiment: Experiment, todo: Plan) -> None:
     first = {repeat.base: repeat.stage for repeat in reversed(coming)}
     stages = {**sources, **{stage.name: stage for stage in first.values()}}
     preflight.check(replace(experiment, stages=stages), dry_steps=True, skip=set(sources))
+    return [stood.renew for stood in stands]
 
 
 def _sources(experiment: Experiment, todo: Plan) -> dict[str, Stage]:
@@ -120,13 +126,13 @@ def _sources(experiment: Experiment, todo: Plan) -> dict[str, Stage]:
     return found
 
 
-def _adapt(repeat: Repeat, todo: Plan) -> Record:
+def _adapt(repeat: Repeat, todo: Plan, renew: bool) -> Record:
     """Trains a repeat and writes its record last, so that it is done only with all that it leaves."""
     stage = repeat.stage
     stage.folder.mkdir(parents=True, exist_ok=True)
     write_text(stage.folder / preflight.OPTIONS, config.dump(stage.opt))
     inputs = gather_inputs(stage.opt, 1)
-    trainer = Trainer(config.runtime(stage), stage.folder, World(), inputs)
+    trainer = Trainer(config.runtime(stage), stage.folder, World(), inputs, renew=renew)
     outcome = trainer.run()
     if repeat.number == 0:
         for name, (image,) in report.rows(trainer.model, trainer.val_loaders[todo.target], [0]).items():

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_safetensors
 from torch import _weights_only_unpickler
 
 from fsr_plugins.checkpoints.archive import check_archive, is_archive
@@ -61,7 +61,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
         with open(path, 'rb') as file:
             _check_digest(file, path, sha256)
             if Path(path).suffix == '.safetensors':
-                content: Any = load_file(path)
+                # Not by a map of the file: what is overwritten later would change what was read, or end the process.
+                content: Any = load_safetensors(file.read())
             elif Path(path).suffix == SUFFIX and manifest_of(path).is_file():
                 content = read_tensorflow_js(file, path)
             else:

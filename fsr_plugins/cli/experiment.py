@@ -27,7 +27,7 @@ def add_option_file(parser: ArgumentParser, required: bool = True) -> None:
         metavar='KEY=VALUE',
         dest='overrides',
         help='change an option everywhere, e.g. train.total_iter=100, or in one stage, stages.NAME.KEY=VALUE; '
-        'stage; may be repeated',
+        'may be repeated',
     )
     parser.add_argument(
         '--debug', action='store_true', help="as BasicSR's: 'debug_' before the name, frequent printing and validation"
@@ -60,6 +60,7 @@ def show_figures(
             why below.
     """
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from fsr_plugins.metrics.base import ABSENT
@@ -72,13 +73,13 @@ def show_figures(
         if not absent and not any(nets.values()):
             Console().print(f"{name}: no figures; it has no HR, or 'val.metrics' none that does without.", markup=False)
             continue
-        table = Table(name, *nets)
+        table = Table(escape(name), *map(escape, nets))
         for metric in dict.fromkeys([*(metric for row in nets.values() for metric in row), *absent]):
             shown = '-' if metric in absent else None
             row = [values.get(metric, shown) for values in nets.values()]
             lost = [metric in values and values[metric] is None for values in nets.values()]
             table.add_row(
-                metric, *(_NOT_FINITE if gone else _cell(value) for value, gone in zip(row, lost, strict=True))
+                escape(metric), *(_NOT_FINITE if gone else _cell(value) for value, gone in zip(row, lost, strict=True))
             )
         Console().print(table)
     for name, text in absent.items():
@@ -93,7 +94,7 @@ def show_tables(tables: Mapping[str, Sequence[Mapping[str, object]]]) -> None:
 
     for title, rows in tables.items() if os.environ.get('RANK', '0') == '0' else ():
         columns = list(dict.fromkeys(column for row in rows for column in row))
-        table = Table(*columns, title=title)
+        table = Table(*map(escape, columns), title=escape(title))
         for row in rows:
             table.add_row(*(escape(_cell(row.get(column))) for column in columns))
         Console().print(table)

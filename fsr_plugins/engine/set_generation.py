@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.config import Stage
 from fsr_plugins.config.inputs import StageInputs, read_inputs
 from fsr_plugins.config.settings import StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
@@ -42,7 +43,7 @@ _LINES = 10
 
 Part = list[npt.NDArray[np.uint8]]
 
-#: Where the parts of a set lie until all are there, and beside them what they come from.
+#: Where the parts of a set lie until it has its record, and beside them what they come from.
 PARTS, INPUTS = 'parts', 'inputs.json'
 
 
@@ -75,12 +76,18 @@ def read_begun(folder: Path) -> StageInputs | None:
                         'they are then made anew.') from error  # fmt: skip
 
 
+def remove_parts(stage: Stage) -> None:
+    """Removes the parts of a set; until its record is written they alone say what the images come from."""
+    if stage.generates_set:
+        shutil.rmtree(stage.folder / PARTS, ignore_errors=True)
+
+
 class SetGenerator:
     """Makes what is not made yet, a part after the other, and puts the parts together.
 
     Args:
         opt: the stage with run-time keys, for testing.
-        folder: the stage's folder; parts lie in ``parts/`` until all are there.
+        folder: the stage's folder; parts lie in ``parts/`` until :func:`remove_parts`.
         inputs: what the set comes from; kept beside the parts.
     """
 
@@ -100,7 +107,8 @@ class SetGenerator:
         started = time.perf_counter()
         model = lookup('models', self.options.model_type)(self.opt)
         target = self.folder / model.output
-        if not target.exists():
+        # One answer for all: the first process may have put the set together before another looks.
+        if not distributed.on_main(target.exists):
             self.parts.mkdir(parents=True, exist_ok=True)
             distributed.on_main(lambda: write_text(self.parts / INPUTS, json_text(plain(self.inputs))))
             with self.stop.watching():
@@ -172,7 +180,6 @@ class SetGenerator:
             with LmdbWriter(target) as writer:
                 for face in self._faces():
                     writer.add(face)
-        shutil.rmtree(self.parts, ignore_errors=True)
 
     def _faces(self) -> Iterator[Face]:
         store = self.dataset.store

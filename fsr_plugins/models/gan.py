@@ -37,10 +37,11 @@ class GANModel(SupervisedModel):
             if 'gan_opt' not in self.losses and (self.net_d_iters > 1 or self.net_d_init_iters):
                 key = 'net_d_iters' if self.net_d_iters > 1 else 'net_d_init_iters'
                 raise misfit(f"'{key}' leaves iterations to net_d, which learns by 'gan_opt' only: give that loss too")
-            if self.net_d_init_iters and self.net_d_init_iters >= self.total_iter:
+            last = self.total_iter - self.total_iter % self.net_d_iters
+            if last <= self.net_d_init_iters:
                 raise misfit(
-                    f"net_g begins to learn after 'net_d_init_iters' of {self.net_d_init_iters}, and 'total_iter' is "
-                    f'{self.total_iter}: it would learn nothing'
+                    f"net_g learns every {self.net_d_iters} iterations ('net_d_iters') after {self.net_d_init_iters} "
+                    f"('net_d_init_iters'), and 'total_iter' is {self.total_iter}: it would learn nothing"
                 )
             return self
 

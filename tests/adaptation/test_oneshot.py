@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from fsr_plugins.engine import report
 from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
 from fsr_plugins.measuring.statistics import bootstrap_interval
+from fsr_plugins.models.base import FSRModel
 from fsr_plugins.registry import build_network
 from fsr_plugins.stores.images import read_image
 
@@ -233,6 +236,28 @@ def test_what_is_done_is_skipped_and_what_is_not_is_done_again(trained: Path) ->
     assert {path for path in done if path.stat().st_mtime_ns != done[path]} == {lost}
     assert again['table'] == found['table']
     assert [repeat['sha256'] for repeat in again['repeats']] == [repeat['sha256'] for repeat in found['repeats']]
+
+
+def test_later_rates_that_are_changed_hold_in_a_repeat_that_has_begun(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milestones = 'stages.adapt.train.scheduler={type: MultiStepLR, gamma: 0.5, milestones: [%d]}'
+    longer = ['--set', 'stages.adapt.train.total_iter=4', '--set']
+    step = FSRModel.optimize_parameters
+
+    def interrupted_at_the_second(model: FSRModel, current_iter: int) -> None:
+        step(model, current_iter)
+        if current_iter == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FSRModel, 'optimize_parameters', interrupted_at_the_second)
+        assert main(['oneshot', '-opt', 'o.yml', *longer, milestones % 100]) == 128 + signal.SIGTERM
+    begun = trained / 'experiments/demo/oneshot/left/adapt_0'
+    assert (begun / 'training_states/2.state').exists()
+    run(*longer, milestones % 3)
+    (line,) = [line for line in map(json.loads, (begun / 'metrics.jsonl').read_text().splitlines()) if 'lrs' in line]
+    assert line['iter'] == 4 and line['lrs'] == [tiny_adapter.TRAIN['optim']['lr'] / 2]
 
 
 def test_several_stages_are_compared(trained: Path) -> None:

@@ -20,7 +20,7 @@ from torch import nn
 
 import fsr_plugins
 from fsr_plugins.checkpoints import load as load_network
-from fsr_plugins.checkpoints import load_state, load_weights, read_weights, save_network, write_weights
+from fsr_plugins.checkpoints import load_state, load_weights, read_weights, reading, save_network, write_weights
 from fsr_plugins.cli import main
 from fsr_plugins.errors import RunError, UserError
 from fsr_plugins.weights import file_sha256
@@ -88,6 +88,27 @@ def test_what_lies_in_one_place_under_many_names_is_refused(file: Path) -> None:
             target.filelist.append(again)
     assert file.stat().st_size < 100_000
     refused(file, 'its directory names more than it holds')
+
+
+@pytest.mark.parametrize('form', ['pth', 'safetensors'])
+def test_what_was_checked_is_what_is_read_and_stays(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may put a file in the place of the one that is being read, or write into it afterwards."""
+    save = save_file if form == 'safetensors' else torch.save
+    file, other = tmp_path / f'net.{form}', tmp_path / f'other.{form}'
+    save({'weight': torch.zeros(4)}, file)
+    save({'weight': torch.ones(4)}, other)
+    compare = reading._check_digest
+
+    def replaced_behind_it(*arguments: Any) -> None:
+        compare(*arguments)
+        os.replace(other, file)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reading, '_check_digest', replaced_behind_it)
+        assert load_state(file, sha256=file_sha256(file))['weight'].eq(0).all()
+    state = load_state(file)
+    file.write_bytes(bytes(file.stat().st_size))
+    assert state['weight'].eq(1).all()
 
 
 @pytest.mark.parametrize('form', ['zip', 'legacy', 'safetensors'])

@@ -15,9 +15,11 @@ import torch
 
 import fsr_plugins
 from fsr_plugins import config, pipeline
+from fsr_plugins.config.inputs import gather_inputs
 from fsr_plugins.degradations import BicubicDown
 from fsr_plugins.engine import set_generation
-from fsr_plugins.errors import Interrupted, UserError
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.errors import Interrupted, RunError, UserError
 from fsr_plugins.models.set_generation import SuperResolveModel
 from fsr_plugins.preflight import inspection
 from fsr_plugins.stores.opening import open_store
@@ -119,6 +121,47 @@ def test_accepted_changes_make_a_begun_set_anew(folder: Path, monkeypatch: pytes
     assert all(open_store(stage / 'images.lmdb').image(str(number)).any() for number in range(FACES))
     (kept,) = folder.glob('experiments/tiny/restore_archived_*')
     assert (kept / 'parts/000000.npz').exists()
+
+
+def test_a_set_without_its_record_is_not_taken_for_one_of_other_options(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run may be killed when all images are together and nothing says yet what they were made by."""
+    write, stage = pipeline._write_record, folder / 'experiments/tiny/restore'
+
+    def killed(*arguments: Any) -> Any:
+        if arguments[0].name == 'restore':
+            raise RunError('killed')
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, '_write_record', killed)
+        with pytest.raises(RunError, match='killed'):
+            pipeline.run(load(folder))
+    assert (stage / 'images.lmdb').exists() and not (stage / 'done.json').exists()
+    with pytest.raises(UserError, match="'restore' has begun with other options or data: channels_last"):
+        pipeline.run(load(folder, 'stages.restore.channels_last=true'))
+    written = (stage / 'images.lmdb').stat().st_mtime_ns
+    (stage / 'parts').rename(folder / 'parts')
+    shutil.copytree(folder / 'parts', stage / 'parts')
+    pipeline.run(load(folder))
+    assert (stage / 'images.lmdb').stat().st_mtime_ns == written and not (stage / 'parts').exists()
+    # Killed once more, between the record and the end of the parts.
+    shutil.copytree(folder / 'parts', stage / 'parts')
+    pipeline.run(load(folder))
+    assert not (stage / 'parts').exists()
+
+
+def test_the_first_process_says_for_all_whether_a_set_is_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that comes late finds a set that the first has put together meanwhile, and waits where others wait."""
+    pipeline.run(load(folder))
+    stage = load(folder).stages['restore']
+    told = [False, None, [], None]
+    monkeypatch.setattr(set_generation.distributed, 'on_main', lambda work: told.pop(0))
+    inputs = gather_inputs(stage.opt, 2)
+    late = set_generation.SetGenerator(config.runtime(stage, is_train=False), stage.folder, World(1, 2), inputs)
+    assert late.run()['iterations'] == FACES
+    assert told == []
 
 
 @pytest.mark.parametrize('keep', [0, 100, -60])

@@ -116,6 +116,8 @@ def test_resumed_training_is_that_without_a_break(batch: dict[str, Any]) -> None
         ({'net_d_init_iters': 8, 'total_iter': 8}, 'it would learn nothing'),
         ({'net_d_init_iters': 3, 'total_iter': 8, 'gan_opt': None}, "'net_d_init_iters' leaves iterations to net_d"),
         ({'net_d_iters': 2, 'gan_opt': None}, "'net_d_iters' leaves iterations to net_d"),
+        ({'net_d_iters': 9, 'total_iter': 8}, 'it would learn nothing'),
+        ({'net_d_iters': 4, 'net_d_init_iters': 5, 'total_iter': 7}, 'it would learn nothing'),
         ({'net_d_iters': 0}, 'net_d_iters'),
     ],
 )

@@ -14,6 +14,7 @@ import own_hosted
 import pytest
 import tiny
 import torch
+from basicsr.utils.registry import MODEL_REGISTRY
 
 import fsr_plugins
 from fsr_plugins import config, pipeline
@@ -118,6 +119,38 @@ def test_it_depends_on_what_is_kept(own_file: Path, tmp_path: Path) -> None:
         weights[name] = model.model.net_g.conv_first.weight.detach().clone()
     for name, found in weights.items():
         assert torch.equal(found, weights['']) == (name == ''), name
+
+
+class PacedModel(own_hosted.QueueModel):
+    """Keeps what its options say in its attributes, as BasicSR's models do."""
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        super().__init__(opt)
+        said = self.opt['train']
+        self.pace, self.steps, self.said, self.best = said['pace'], said['steps'], {'pace': said['pace']}, float('nan')
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        super().optimize_parameters(current_iter)
+        self.steps += 1
+        self.best = self.log_dict['l_all']
+
+
+def test_an_accepted_change_of_an_option_holds_in_an_attribute(
+    own_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MODEL_REGISTRY._obj_map, 'PacedModel', PacedModel)
+    values = {**own_options(), 'model_type': 'PacedModel', 'val': None}
+    values['train'] = {**values['train'], 'total_iter': 2, 'pace': 1, 'steps': 5}
+    pipeline.run(config.load(tiny.write_options(own_file, values)))
+    state = torch.load(tmp_path / 'experiments/own/train/training_states/2.state', weights_only=True)
+    values['train']['pace'] = 7
+    model = lookup('models', 'PacedModel')(
+        config.runtime(config.load(tiny.write_options(own_file, values)).stages['train'])
+    )
+    model.load_own_state(state['own'][0])
+    own = model.model
+    assert (own.pace, own.said) == (7, {'pace': 7})
+    assert own.steps == 7 and own.best > 0 and own.seen['images'] == 4
 
 
 def test_its_rates_its_log_and_its_figures_are_the_engines(own_file: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from fsr_plugins import config, pipeline
-from fsr_plugins.cli.experiment import show_figures
+from fsr_plugins.cli.experiment import show_figures, show_tables
 
 
 def test_a_gap_that_is_marked(
@@ -36,3 +36,15 @@ def test_a_gap_that_is_marked(
     (row,) = [line for line in shown.splitlines() if 'quality' in line and 'absent' not in line]
     assert row.count('-') == len(summary['validation']['held'])
     assert 'quality: absent: FaceQnet v1 is not at' in shown
+
+
+def test_names_in_brackets_are_shown_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of metrics are anybody's; rich takes brackets for its own."""
+    monkeypatch.setenv('COLUMNS', '200')
+    show_figures({'[/set]': {'[/net]': {'PSNR [dB]': 1.0, '[/x]': 2.0}}}, {})
+    show_tables({'[/title]': [{'PSNR [dB]': 1.0, '[/y]': 2.0}]})
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in ('[/set]', '[/net]', '[/x]', '[/title]', '[/y]'))
+    assert shown.count('PSNR [dB]') == 2

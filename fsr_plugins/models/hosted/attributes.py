@@ -84,17 +84,23 @@ def take(model: object, aside: set[int]) -> tuple[State, list[str]]:
     return kept, lost
 
 
+def settings(model: object) -> State:
+    """The attributes of a model just made that are plain values all through: most of them say what its options say."""
+    return {name: value for name, value in take(model, set())[0].items() if _is_plain(value)}
+
+
 def put_back(model: object, kept: State, device: torch.device) -> None:
     """Gives a model the values that :func:`take` took of another of its class; tensors stay where they are."""
     for name, value in kept.items():
         setattr(model, name, _given(value, getattr(model, name, None), device))
 
 
-def own_state(model: object, modules: Mapping[str, nn.Module]) -> State:
+def own_state(model: object, modules: Mapping[str, nn.Module], made: State) -> State:
     """What of a model is in no state of a module, an optimiser or a scheduler.
 
     Args:
         modules: every module of the model, by its place.
+        made: its :func:`settings` when it was made.
     """
     others = {
         place: each.state_dict()
@@ -103,6 +109,7 @@ def own_state(model: object, modules: Mapping[str, nn.Module]) -> State:
     }
     return {
         'attributes': take(model, held(modules))[0],
+        'made': made,
         'others': others,
         'learning': {place: [each.requires_grad for each in module.parameters()] for place, module in modules.items()},
         'modes': {place: [part.training for part in module.modules()] for place, module in modules.items()},
@@ -110,14 +117,19 @@ def own_state(model: object, modules: Mapping[str, nn.Module]) -> State:
 
 
 def load_own_state(
-    model: object, modules: Callable[[], Mapping[str, nn.Module]], state: State, device: torch.device
+    model: object, modules: Callable[[], Mapping[str, nn.Module]], state: State, device: torch.device, made: State
 ) -> None:
-    """Puts :func:`own_state` back.
+    """Puts :func:`own_state` back, but attributes that were made otherwise: their options have changed since.
 
     Args:
         modules: gives every module of the model as it is by then, since attributes come first.
+        made: as for :func:`own_state`, of this model.
     """
-    put_back(model, state['attributes'], device)
+    before = state.get('made', {})
+    # By their texts: a NaN is not equal to itself.
+    changed = {name for name in before.keys() & made.keys() if repr(before[name]) != repr(made[name])}
+    kept = {name: value for name, value in state['attributes'].items() if name not in changed}
+    put_back(model, kept, device)
     found = stateful(model)
     for place, saved in state['others'].items():
         found[place].load_state_dict(saved)
@@ -151,6 +163,14 @@ def _taken(value: object, aside: set[int]) -> tuple[str, object]:
     if isinstance(value, torch.Generator):
         return 'torch', value.get_state()
     raise NotKept(f'a {type(value).__name__}')
+
+
+def _is_plain(taken: object) -> bool:
+    """Whether there is nothing but plain values in what :func:`_taken` gives."""
+    kind, value = taken if isinstance(taken, tuple) else ('', None)
+    if kind == 'dict':
+        return all(_is_plain(item) for _, item in value)
+    return kind == 'plain' or (kind in ('list', 'tuple') and all(map(_is_plain, value)))
 
 
 def _whole(tensor: Tensor) -> Tensor:

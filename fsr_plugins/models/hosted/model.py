@@ -39,7 +39,8 @@ class HostedModel(SavedModel):
     """Runs a model of :attr:`hosts` as it is: its ``feed_data``, ``optimize_parameters`` and ``validation``.
 
     The engine keeps and puts back all that the model has in its attributes: networks, optimisers, schedulers, tensors,
-    numbers, generators. Files of networks are those that its ``save`` names; ``checkpoints`` writes them.
+    numbers, generators. A plain value that it was given by options that have changed since follows these. Files of
+    networks are those that its ``save`` names; ``checkpoints`` writes them.
 
     Attributes:
         hosts: the class.
@@ -70,8 +71,10 @@ class HostedModel(SavedModel):
         with cuda_stays_on(self.device):
             self.model = intercepted(self.hosts, own)
         self.schedule: Schedule | None = None
+        self.made: State = {}
         if self.is_train:
             self._find_optimizers()
+            self.made = attributes.settings(self.model)
 
     # ---- what it consists of ---------------------------------------------------------------------------------------
 
@@ -226,11 +229,11 @@ class HostedModel(SavedModel):
 
     def own_state(self) -> State:
         """See :class:`SavedModel`: attributes, what else keeps a state, and which parameters learn."""
-        return attributes.own_state(self.model, self.modules())
+        return attributes.own_state(self.model, self.modules(), self.made)
 
     def load_own_state(self, state: State) -> None:
         """See :class:`SavedModel`."""
-        attributes.load_own_state(self.model, self.modules, state, self.device)
+        attributes.load_own_state(self.model, self.modules, state, self.device, self.made)
 
     def check_training_state(self, state: State) -> None:
         """See :class:`SavedModel`."""

@@ -106,17 +106,15 @@ def _give_discriminators_any_layout() -> None:
     def plain(_module: nn.Module, _inputs: object, maps: Tensor) -> Tensor:
         return maps.contiguous()
 
-    def lay_out(last: Callable[[Options], str]) -> Callable[[object, Options], None]:
-        def register(net: object, arguments: Options) -> None:
-            getattr(net, last(arguments)).register_forward_hook(plain)
+    def lay_out_vgg(net: VGGStyleDiscriminator, arguments: Options) -> None:
+        last = net.bn5_1 if arguments['input_size'] == 256 else net.bn4_1
+        last.register_forward_hook(plain)
 
-        return register
+    def lay_out_stylegan2(net: StyleGAN2Discriminator, _arguments: Options) -> None:
+        net.final_conv.register_forward_hook(plain)
 
-    def unchanged(_arguments: Options) -> None: ...
-
-    last_of_vgg = lay_out(lambda given: 'bn5_1' if given['input_size'] == 256 else 'bn4_1')
-    wrap_init(VGGStyleDiscriminator, unchanged, last_of_vgg)
-    wrap_init(StyleGAN2Discriminator, unchanged, lay_out(lambda given: 'final_conv'))
+    wrap_init(VGGStyleDiscriminator, after=lay_out_vgg)
+    wrap_init(StyleGAN2Discriminator, after=lay_out_stylegan2)
 
 
 def _round_jpeg_quality() -> None:

@@ -221,7 +221,9 @@ def refuse_name_collisions(module: ModuleType) -> None:
 
 
 def wrap_init(
-    cls: Any, before: Callable[[dict[str, Any]], None], after: Callable[[object, dict[str, Any]], None] | None = None
+    cls: Any,
+    before: Callable[[dict[str, Any]], None] | None = None,
+    after: Callable[[Any, dict[str, Any]], None] | None = None,
 ) -> None:
     """Runs ``before(arguments)`` (it may change them) before ``cls.__init__`` and ``after(self, arguments as given)``
     behind it; the signature stays visible."""
@@ -233,7 +235,8 @@ def wrap_init(
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         given = dict(bound.arguments)
-        before(bound.arguments)
+        if before is not None:
+            before(bound.arguments)
         original(*bound.args, **bound.kwargs)
         if after is not None:
             after(self, given)

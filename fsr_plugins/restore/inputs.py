@@ -118,11 +118,15 @@ def find_results(inputs: Sequence[Path], out: Path, may_exist: bool, naming: Nam
             f"'{shown(there[0])}' exists already ({len(there)} of {len(results)} do): choose another folder, or give "
             '--overwrite or --skip-existing.'
         )
+    _check_out(out, results.values())
+    return Wanted(results, failed, left_out)
+
+
+def _check_out(out: Path, results: Iterable[Path]) -> None:
     if os.path.lexists(out) and not os.path.isdir(out):
         raise UserError(f'-o {out}: that is a file; a folder is needed.')
     check_writable(out, '-o')
-    check_folders(results.values(), out, '-o')
-    return Wanted(results, failed, left_out)
+    check_folders(results, out, '-o')
 
 
 def check_folders(files: Iterable[Path], out: Path, option: str) -> None:

@@ -90,12 +90,7 @@ def restore(request: RestoreRequest) -> Json:
     """
     wanted = find_results(request.inputs, request.out, request.overwrite or request.skip_existing, request.naming)
     if request.save_faces is not None:
-        check_writable(request.save_faces, '--save-faces')
-        saved = SavedFaces(request.save_faces, request.out)
-        firsts = (saved.files(result, 0)[0] for result in wanted.results.values())
-        check_folders(firsts, request.save_faces, '--save-faces')
-        if not request.overwrite:
-            saved.check_free(wanted.results.values())
+        _check_saved_faces(request.save_faces, request, list(wanted.results.values()))
     network = open_network(
         request.checkpoint,
         request.device,
@@ -136,6 +131,15 @@ def restore(request: RestoreRequest) -> Json:
         'skipped': every.total() - todo.total(),
         'seconds': round(time.perf_counter() - started, 2),
     }
+
+
+def _check_saved_faces(folder: Path, request: RestoreRequest, results: Sequence[Path]) -> None:
+    """Sees that faces can be saved in a folder, and what is there already may be replaced."""
+    check_writable(folder, '--save-faces')
+    saved = SavedFaces(folder, request.out)
+    check_folders((saved.files(result, 0)[0] for result in results), folder, '--save-faces')
+    if not request.overwrite:
+        saved.check_free(results)
 
 
 def _largest_first(pictures: Iterable[Path], mode: Mode) -> list[Path]:

@@ -32,7 +32,7 @@ help:
 	@echo 'make demo      set up, build the built-in faces, train and evaluate TSNet; leaves a picture and figures'
 	@echo 'make test      set up, then every check and every test, but the long ones'
 	@echo 'make test-fast set up, then the tests of single parts: no processes, no training, below 90 s on two cores'
-	@echo 'make test-long set up, then the long tests alone: the site, the notebook, a browser (Chromium, where there is one)'
+	@echo 'make test-long set up, then the long tests alone: kills, processes, the notebook, a browser (where there is Chromium)'
 	@echo 'make docs      set up, then the site: open build/site/README.html'
 	@echo 'make campaign  set up, then wrong files and killed runs for about 15 minutes; an error if one ends badly'
 	@echo 'make lint      set up, then ruff, mypy, import-linter and codespell only'

@@ -70,7 +70,7 @@ def test_a_training_that_fails_ends_the_measurement(script: ModuleType, tmp_path
     assert done() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_both_sides_train_by_the_same_file(script: ModuleType, arguments: list[str], tmp_path: Path) -> None:
     recipe = script.recipes.RECIPES['edsr']
     file = tmp_path / 'options' / recipe.file

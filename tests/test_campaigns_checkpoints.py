@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.filterwarnings('ignore')
 
 
+@pytest.mark.long
 def test_broken_checkpoints_end_with_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'path', [str(Path(__file__).parent / 'campaigns'), *sys.path])
     import checkpoints as campaign

@@ -11,7 +11,7 @@ import pytest
 CAMPAIGN = Path(__file__).parent / 'campaigns' / 'kills.py'
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_runs_end_like_uninterrupted_ones() -> None:
     # A process of its own: the runs are forked from it, which one that has computed already should not be.
     done = subprocess.run(

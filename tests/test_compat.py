@@ -55,6 +55,7 @@ def unmended_imports() -> dict[str, str]:
     return json.loads(result.stdout)
 
 
+@pytest.mark.long
 def test_import_of_basicsr_fails_without_functional_tensor_and_works_with_it(unmended_imports):
     assert 'torchvision.transforms.functional_tensor' in unmended_imports['basicsr']
     from basicsr.data.degradations import rgb_to_grayscale
@@ -277,6 +278,7 @@ def test_basicsrs_metrics_work_on_this_stack():
     assert np.isfinite(calculate_metric({'img': image}, {'type': 'calculate_niqe', 'crop_border': 0}))
 
 
+@pytest.mark.long
 def test_swinir_is_built_without_a_warning_of_torch():
     build = """
         from fsr_plugins.registry import build

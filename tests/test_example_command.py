@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from outside import check_small_and_unknown, entry_points, fsr, install, python
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope='module')
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from outside import EXAMPLES, check_small_and_unknown, entry_points, fsr, install, python
 
+pytestmark = pytest.mark.long
+
 OPTIONS = EXAMPLES / 'fsr_pairs_dataset' / 'options' / 'recorded.yml'
 #: The pixels of an LR say by their value which one it is.
 RECORDINGS = {'anna': ['one_anna', 'two_anna', 'far_anna'], 'ben': ['one_ben'], 'carl': ['two_carl', 'one_carl']}

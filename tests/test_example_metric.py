@@ -11,6 +11,8 @@ import pytest
 from outside import EXAMPLES, check_small_and_unknown, entry_points, fsr, install
 from scipy.signal import convolve2d
 
+pytestmark = pytest.mark.long
+
 OPTIONS = EXAMPLES / 'fsr_edge_metric' / 'options' / 'gmsd.yml'
 
 

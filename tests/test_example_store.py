@@ -14,6 +14,8 @@ from outside import EXAMPLES, check_small_and_unknown, entry_points, fsr, instal
 
 from fsr_plugins.stores.images import read_image
 
+pytestmark = pytest.mark.long
+
 OPTIONS = EXAMPLES / 'fsr_zip_store' / 'options' / 'zipped.yml'
 SETTINGS = (
     'train.total_iter=2', 'val.val_freq=2', 'num_gpu=0', 'datasets.train.batch_size_per_gpu=2',

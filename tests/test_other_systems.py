@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny
 
 #: As on a system that has neither; run before anything else is imported.
@@ -26,6 +27,7 @@ def run(code: str, folder: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.long
 def test_every_module_is_imported(tmp_path: Path) -> None:
     code = (
         'import pkgutil, importlib, fsr_plugins\n'

@@ -39,6 +39,7 @@ def call(script, monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str)
     return script.main()
 
 
+@pytest.mark.long
 def test_a_training_that_ends_leaves_a_small_file_and_is_not_done_again(
     script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

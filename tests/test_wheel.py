@@ -40,6 +40,7 @@ def fsr(site: Path, place: Path, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.long
 def test_the_wheel_works_alone(site: Path, tmp_path: Path) -> None:
     said = fsr(site, tmp_path, '--version')
     assert said.stdout.strip() == f'fsr_plugins {fsr_plugins.__version__}', said.stderr

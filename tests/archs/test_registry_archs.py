@@ -15,6 +15,10 @@ from fsr_plugins.registry import ARCH_REGISTRY, load_plugins
 load_plugins()
 NAMES = sorted(name for name, cls in ARCH_REGISTRY if cls.__module__.startswith('fsr_plugins.'))
 
+#: Networks whose weights alone take seconds to be drawn.
+LARGE = {'DAPFSR', 'DAPEncoder', 'StyleGAN2Critic', 'StyleGAN2Decoder'}
+BUILT = [pytest.param(name, marks=pytest.mark.long) if name in LARGE else name for name in NAMES]
+
 #: A network whose input is not a 16x16 RGB image (or ``input_size`` square) says here what it is fed.
 INPUTS: dict[str, Callable[[], tuple[Tensor, ...]]] = {
     'ASoftmaxHead': lambda: (torch.randn(1, 512), torch.randint(10575, (1,))),
@@ -48,7 +52,7 @@ def test_the_toolkit_registers_networks() -> None:
     assert {'TSNetSR', 'TSNetDown', 'LightCNNDiscriminator'} <= set(NAMES)
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', BUILT)
 def test_builds_from_defaults_and_learns_from_a_batch_of_one(name: str) -> None:
     torch.manual_seed(0)
     net = ARCH_REGISTRY.get(name)().train()
@@ -65,7 +69,7 @@ def test_builds_from_defaults_and_learns_from_a_batch_of_one(name: str) -> None:
     assert not untouched
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', BUILT)
 def test_evaluation_is_deterministic_and_state_loads_back(name: str) -> None:
     torch.manual_seed(0)
     net, twin = (ARCH_REGISTRY.get(name)().eval() for _ in range(2))

@@ -91,6 +91,7 @@ def test_weights_that_do_not_fit_on_the_disk(tmp_path: Path, monkeypatch: pytest
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('how', [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_drawing_leaves_nothing(how: int, tmp_path: Path) -> None:
     command = [sys.executable, '-c', FSR, 'prepare', 'portraits', 'studio/train?number=9999&size=64']

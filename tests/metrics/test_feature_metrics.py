@@ -132,7 +132,7 @@ def test_one_layer_is_pooled(block: dict[str, object]) -> None:
         FrechetDistance({**block, 'layers': ['conv', 'relu']})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_weights
 @pytest.mark.parametrize('kind', WORSE)
 def test_worse_is_farther(kind: str, portraits: Tensor) -> None:

@@ -224,7 +224,7 @@ def _gather(rank: int, port: int, pairs: str, out: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_processes_give_the_figures_of_one(listed: tuple[str, Pairs], tmp_path: Path) -> None:
     """Uneven shares with an image in common, then all images in one process and none in the other."""
     with socket.socket() as free:

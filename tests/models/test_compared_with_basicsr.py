@@ -28,7 +28,14 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ('name', 'losses'), [('EDSR', 20), ('SwinIR', 20), ('MSRGAN', 80), ('ESRGAN', 80), ('MSRGAN, net_d_iters 2', 44)]
+    ('name', 'losses'),
+    [
+        ('EDSR', 20),
+        ('SwinIR', 20),
+        ('MSRGAN', 80),
+        pytest.param('ESRGAN', 80, marks=pytest.mark.long),
+        pytest.param('MSRGAN, net_d_iters 2', 44, marks=pytest.mark.long),
+    ],
 )
 def test_twenty_iterations_are_basicsrs(tmp_path: Path, name: str, losses: int) -> None:
     found = compared.compare(compared.RECIPES[name], 20, tmp_path)

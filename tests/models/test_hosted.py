@@ -78,7 +78,7 @@ def differences(one: Any, other: Any, place: str = '') -> list[str]:
     return [] if one == other else [place]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_and_resumed_it_ends_bit_for_bit_as_never_stopped(own_file: Path, tmp_path: Path) -> None:
     whole = run(own_file, tmp_path)
     assert whole.returncode == 0, whole.stdout + whole.stderr

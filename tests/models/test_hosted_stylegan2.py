@@ -84,6 +84,7 @@ def _one_thread():
     torch.set_num_threads(threads)
 
 
+@pytest.mark.long
 def test_twenty_iterations_are_those_of_the_class_itself(tmp_path: Path) -> None:
     load_plugins()
     opt = options(tmp_path)

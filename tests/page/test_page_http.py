@@ -239,6 +239,7 @@ def test_nothing_on_the_page_lies_elsewhere(page: PageServer) -> None:
     assert re.findall(r'url\(["\']?(?:https?:)?//', css) == [] and '@import' not in css
 
 
+@pytest.mark.long
 def test_ten_at_once_are_all_answered(page: PageServer) -> None:
     data = encoded(photograph(6))  # 12 faces
     _, first = page.restored(data, 'many.png')

@@ -55,6 +55,7 @@ def test_an_unknown_network(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert 'net.pth' in refused(capsys, '-c', str(tmp_path / 'net.pth'), '--port', '0')
 
 
+@pytest.mark.long
 @needs_gradio
 @pytest.mark.parametrize(('number', 'status'), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_within_its_work(tmp_path: Path, number: int, status: int) -> None:

@@ -107,6 +107,7 @@ def test_basicsrs_video_model_trains_validates_and_is_measured_again(
     assert again['validation']['REDS4']['result']['psnr'] == pytest.approx(psnr, abs=1e-6)
 
 
+@pytest.mark.long
 def test_real_esrgans_queue_is_in_the_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, 'argv', ['fsr'])

@@ -150,6 +150,7 @@ class SlowLoss(nn.Module):
 """
 
 
+@pytest.mark.long
 def test_ctrl_c_again_ends_it_at_once_and_says_so(experiment_file: Path, tmp_path: Path) -> None:
     (tmp_path / 'slow_loss.py').write_text(SLOW_LOSS)
     changes = ['train.total_iter=9', 'train.pixel_opt={type: SlowLoss}', 'plugins=[slow_loss]', 'logger.print_freq=1']

@@ -84,7 +84,7 @@ def start(file: Path, fault: str, code: str = WITH_A_FAULT) -> list[tuple[int, s
     return [(process.returncode, text) for process, text in zip(processes, lines, strict=True)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_process_that_is_lost_ends_the_other_with_a_sentence(experiment_file: Path) -> None:
     (status, message), (killed, _) = start(experiment_file, 'killed')
     assert (status, killed) == (1, -signal.SIGKILL)
@@ -92,7 +92,7 @@ def test_a_process_that_is_lost_ends_the_other_with_a_sentence(experiment_file: 
     assert len(message.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_reaches_every_process(experiment_file: Path) -> None:
     outcomes = start(experiment_file, 'full disk')
     assert [status for status, _ in outcomes] == [1, 1]
@@ -119,7 +119,7 @@ def test_a_lock_that_cannot_be_had_is_said_by_every_process(experiment_file: Pat
         assert f"'{folder}' is in use: process {os.getpid()} on" in message and len(message.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_under_torchrun_the_process_that_is_left_says_so(experiment_file: Path) -> None:
     script = experiment_file.parent / 'with_a_fault.py'
     script.write_text(WITH_A_FAULT)

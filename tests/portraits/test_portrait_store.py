@@ -67,7 +67,7 @@ def test_portraits_of_another_number_or_version_are_drawn_again(
     assert open_store(spec).path != str(path) and path.exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_portraits_are_drawn_by_processes_from_standard_input(tmp_path: Path) -> None:
     # Neither a main script to import nor a guard: what multiprocessing's children would need.
     code = (

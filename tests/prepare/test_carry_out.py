@@ -186,7 +186,7 @@ for job in jobs:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize('dst', ['out', 'out.lmdb'])
 def test_killed_at_random_moments_it_ends_in_the_same_files(tmp_path: Path, dst: str) -> None:
     rng = np.random.default_rng(0)

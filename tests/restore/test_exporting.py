@@ -170,6 +170,9 @@ def test_edges_inside_a_graph_are_opencvs(file: str) -> None:
     assert torch.equal(images_of(file, lq)[:, :1], edges)
 
 
+#: Methods whose graphs take ten seconds and more to be traced.
+LARGE_GRAPHS = {'tsnet', 'dapfsr'}
+
 #: Arch, scale and size of HR.
 NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
     'tsnet': ({'type': 'TSNetSR', 'num_feat': 8, 'num_groups': 2, 'canny_thresholds': [2, 4]}, 4, 32),
@@ -181,7 +184,9 @@ NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
 
 
 @pytest.mark.parametrize('file', FILES)
-@pytest.mark.parametrize('method', NETWORKS)
+@pytest.mark.parametrize(
+    'method', [pytest.param(name, marks=pytest.mark.long) if name in LARGE_GRAPHS else name for name in NETWORKS]
+)
 def test_every_methods_network(method: str, file: str) -> None:
     block, scale, size = NETWORKS[method]
     net = checkpoint(block, scale, size)
@@ -267,7 +272,9 @@ def test_a_size_beyond_any_picture_is_refused(size: tuple[str, str], capsys: pyt
     assert 'together at most' in refused(capsys, '-o', 'net.pt2', '--size', *size)
 
 
-@pytest.mark.parametrize('name', list(bundled()))
+@pytest.mark.parametrize(
+    'name', [name if name == 'face_x4' else pytest.param(name, marks=pytest.mark.long) for name in bundled()]
+)
 def test_a_bundled_network_is_exported_by_its_name(name: str) -> None:
     assert main(['export', '-c', name, '-o', 'net.pt2', '--json', 'found.json']) == 0
     assert json.loads(Path('found.json').read_text())['sha256'] == bundled()[name]

@@ -66,7 +66,7 @@ def anything(rng: random.Random) -> bytes:
     return head + b'Connection: close\r\n\r\n' + body
 
 
-@pytest.mark.parametrize('number', [200, pytest.param(2000, marks=pytest.mark.long)])
+@pytest.mark.parametrize('number', [100, pytest.param(2000, marks=pytest.mark.long)])
 def test_requests_of_anything_do_no_harm(page: PageServer, number: int) -> None:
     rng = random.Random(number)
     place = urlparse(page.url)

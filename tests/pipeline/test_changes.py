@@ -281,6 +281,18 @@ def nan_moments(state: dict[str, Any]) -> None:
     state['model']['optimizers'][0]['state'][0]['exp_avg'].fill_(torch.nan)
 
 
+@pytest.fixture(scope='module')
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, object]:
+    """A folder with an experiment that was stopped at iteration 8, and what it validates to when it is not stopped."""
+    folder = tmp_path_factory.mktemp('stopped')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        file = two_stages.write(folder, two_stages.EXPERIMENT)
+        whole = pipeline.run(config.load(file, ['name=whole']))
+        stop_at(file, 8)
+    return folder, whole['validation']
+
+
 @pytest.mark.parametrize(
     'forge',
     [
@@ -310,10 +322,13 @@ def nan_moments(state: dict[str, Any]) -> None:
     ],
 )
 def test_a_forged_state_is_named_and_passed_over(
-    experiment_file: Path, capsys: pytest.CaptureFixture[str], forge: Callable[[dict[str, Any]], None]
+    stopped: tuple[Path, object],
+    experiment_file: Path,
+    capsys: pytest.CaptureFixture[str],
+    forge: Callable[[dict[str, Any]], None],
 ) -> None:
-    whole = pipeline.run(config.load(experiment_file, ['name=whole']))
-    stop_at(experiment_file, 8)
+    folder, validation = stopped
+    shutil.copytree(folder / 'experiments', 'experiments')
     file = Path('experiments/small/first/training_states/8.state')
     state = torch.load(file, weights_only=True)
     forge(state)
@@ -321,7 +336,7 @@ def test_a_forged_state_is_named_and_passed_over(
     Path(f'{file}.sha256').unlink()
     capsys.readouterr()
     summary = pipeline.run(config.load(experiment_file))
-    assert summary['validation'] == whole['validation']
+    assert summary['validation'] == validation
     printed = capsys.readouterr().out
     assert '8.state' in printed and 'Using the one before' in printed and 'resumed at iteration 6' in printed
 

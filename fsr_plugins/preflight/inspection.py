@@ -145,7 +145,7 @@ def inspect(
         absent = any(checks.lacks_folders(experiment, stage) for stage in stages)
         for stage in () if absent else experiment.stages.values():
             stands = partial(_stands, report, experiment, stage, processes, accept)
-            report.attempt(stage.name, 'options', stands, 'they and the data are what they were when it began')
+            report.attempt(stage.name, 'options', stands, 'nothing is there that was begun with others')
             if is_finished(stage):
                 report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
         for stage in stages:

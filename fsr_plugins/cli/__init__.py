@@ -132,6 +132,8 @@ class _Parser(argparse.ArgumentParser):
         if self.own is None or unknown == message:
             super().error(message)
         hint = ' (--set takes one KEY=VALUE; repeat it for more)' if '=' in unknown and '--' not in unknown else ''
+        if '--force_yml' in unknown:  # BasicSR's
+            hint = ' (instead of --force_yml train:total_iter=100 give --set train.total_iter=100)'
         self.own.error(f'unknown arguments: {unknown}{hint}')
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:

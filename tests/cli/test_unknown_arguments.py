@@ -30,6 +30,13 @@ def test_the_command_says_so_itself(arguments: list[str], words: str, capsys: py
     assert printed.startswith(f'usage: fsr {arguments[0]} ')
 
 
+def test_the_command_below_says_so_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['prepare', 'pairs', 'a', 'b', '--fold', '3']) == 2
+    printed = capsys.readouterr().err
+    assert printed.startswith('usage: fsr prepare pairs ') and '--folds' in printed
+    assert printed.endswith('fsr prepare pairs: error: unknown arguments: --fold 3\n')
+
+
 def test_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['infr', 'a.png']) == 2
     assert capsys.readouterr().err.endswith(" Did you mean 'infer'?\n")

@@ -156,7 +156,8 @@ def inspect(
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and not absent and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                trains = 'one iteration trains, one batch validates'
+                validates = stage.options.val_freq and stage.options.validation_sets
+                trains = f'one iteration trains{", one batch validates" if validates else ""}'
                 done = 'one batch of the set is made' if stage.generates_set else trains
                 report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')

@@ -231,6 +231,12 @@ def test_doctor_leaves_nothing_of_faces_that_are_not_drawn(folder: Path, capsys:
     assert 'stood for all' not in capsys.readouterr().out
 
 
+def test_doctor_says_nothing_of_a_validation_that_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['doctor', '-opt', 'o.yml', '--set', 'val=null']) == 0
+    said = capsys.readouterr().out
+    assert 'one iteration trains\n' in said and 'validates' not in said
+
+
 def test_doctor_sets_the_longest_name_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = '201_EDSR_Mx2_f64b16_DIV2K_300k_B16G1_wandb'
     assert main(['doctor', '-opt', 'o.yml', '--set', f'name={name}']) == 0

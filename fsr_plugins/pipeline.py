@@ -138,7 +138,8 @@ def evaluate(experiment: Experiment, launcher: str = 'none') -> Record:
             raise UserError(f"{experiment.file} validates nothing: it has no 'val' or no 'val_…' dataset.")
         if experiment.trains:
             if finished.record(stage) is None:
-                raise UserError(f"Stage '{stage.name}' is not trained yet ({stage.folder}): run `fsr train` first.")
+                lacks = f"Stage '{stage.name}' {finished.shortfall(stage)} ({stage.folder})"
+                raise UserError(f'{lacks}: run `fsr train` first, or give the --set that it was trained with.')
             finished.verify_all([*(experiment.stages[name] for name in stage.needs), stage])
         with distributed.naming_lost_processes():
             model = _finished_model(stage, world) if experiment.trains else given_model(stage, world)

@@ -1,7 +1,9 @@
-"""What a value of an option has to be, in this toolkit's words and not in pydantic's."""
+"""What a value of an option has to be, in this toolkit's words and not in pydantic's; what things are, in a line."""
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,9 +36,20 @@ _BOUNDS = {
 }
 
 
-def many(number: int, noun: str) -> str:
-    """A number of things as a message says it: '1 picture', '2 pictures'."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+def many(number: int, noun: str, several: str | None = None) -> str:
+    """A number of things as a message says it: '1 picture', '2 pictures', '3 people'."""
+    return f'{number} {noun}' if number == 1 else f'{number} {several or noun + "s"}'
+
+
+def summary_of(thing: object) -> str:
+    """What the docstring of a class or function says first, in one line without markup; of itself, not of a parent."""
+    lines: list[str] = []
+    for line in inspect.cleandoc(thing.__doc__ or '').split('\n'):
+        if not line.strip() or (lines and lines[-1].endswith(('.', ':'))):
+            break
+        lines.append(line.strip())
+    named = re.sub(r':[\w:]+:`(?:~[\w.]*?(\w+)|([^`]*))`', lambda role: role[1] or role[2], ' '.join(lines))
+    return re.sub('`+', '', named).rstrip(':')
 
 
 def kind_of(value: object) -> str:

@@ -33,6 +33,7 @@ from fsr_plugins.faces import open_detector
 from fsr_plugins.faces.crops import warp
 from fsr_plugins.faces.protocol import Floats, Image
 from fsr_plugins.stores.opening import open_store
+from fsr_plugins.wording import many
 
 #: The tone's pitch and the sound's samples a second.
 TONE, SAMPLES = 440.0, 48_000
@@ -165,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_clip(args.out, kept(), size, args.rate, args.seconds)
     if args.points is not None:
         args.points.write_text(json.dumps([points.round(3).tolist() for points in marks]) + '\n')
-    print(f'{args.out}: {count} frames of {size[0]}x{size[1]}, {len(people)} faces')
+    print(f'{args.out}: {count} frames of {size[0]}x{size[1]}, {many(len(people), "face")}')
 
 
 def _check(size: tuple[int, int], pixels: float, frames: float) -> None:

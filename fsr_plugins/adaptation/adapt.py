@@ -21,7 +21,7 @@ from fsr_plugins.checkpoints import META, PARAMS_EMA, described, load, resolved,
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config import overrides as command_line
 from fsr_plugins.config.dependencies import named_stages, unfinished_stage
-from fsr_plugins.config.finished import verify_all
+from fsr_plugins.config.finished import shortfall, verify_all
 from fsr_plugins.config.inputs import gather_inputs
 from fsr_plugins.config.yamlfile import Document, Keys
 from fsr_plugins.engine import distributed, logs
@@ -223,8 +223,9 @@ def _with_settings_of(request: Request, model_type: str, document: Document) -> 
     settings = {'train': stage.opt['train']}
     waiting = unfinished_stage(experiment, stage, settings)
     if waiting:
+        lacks = shortfall(experiment.stages[waiting])
         raise UserError(
-            f"Stage '{request.stage}' of {request.option_file} needs stage '{waiting}', which is not trained yet: run "
+            f"Stage '{request.stage}' of {request.option_file} needs stage '{waiting}', which {lacks}: run "
             f'`fsr train -opt {request.option_file}` first.'
         )
     verify_all(named_stages(experiment, stage, settings))

@@ -97,7 +97,8 @@ def _prepare(experiment: Experiment, todo: Plan) -> list[bool]:
     for name, stage in sources.items():
         if not finished.is_finished(stage):
             raise UserError(
-                f"Stage '{name}' is not trained yet ({stage.folder}): run `fsr train -opt {experiment.file}` first."
+                f"Stage '{name}' {finished.shortfall(stage)} ({stage.folder}): run `fsr train -opt {experiment.file}` "
+                'first, or give the --set that it was trained with.'
             )
     finished.verify_all([*sources.values(), *(repeat.stage for repeat in todo.repeats)])
     stands = [standing(repeat.stage, processes=1) for repeat in todo.repeats]

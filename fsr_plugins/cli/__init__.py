@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fsr_plugins.atomic import disk_error, is_disk_error
 from fsr_plugins.cli.commands import COMMANDS, GOES_ON, Command, load_command, outside_commands, summaries
@@ -120,6 +120,12 @@ class _Parser(argparse.ArgumentParser):
     """argparse passes over a help that cannot be written, and shows a command's unknown arguments as its own."""
 
     own: argparse.ArgumentParser | None = None
+    below: argparse.Action | None = None
+
+    def add_subparsers(self, **options: Any) -> Any:
+        """As argparse's; what is added is kept, for its usage."""
+        self.below = super().add_subparsers(**options)
+        return self.below
 
     def error(self, message: str) -> NoReturn:
         """Ends with the usage of the command that does not know its arguments, and the nearest of several choices."""
@@ -132,6 +138,8 @@ class _Parser(argparse.ArgumentParser):
         if self.own is None or unknown == message:
             super().error(message)
         hint = ' (--set takes one KEY=VALUE; repeat it for more)' if '=' in unknown and '--' not in unknown else ''
+        if '--force_yml' in unknown:  # BasicSR's
+            hint = ' (instead of --force_yml train:total_iter=100 give --set train.total_iter=100)'
         self.own.error(f'unknown arguments: {unknown}{hint}')
 
     def print_help(self, file: SupportsWrite[str] | None = None) -> None:
@@ -170,7 +178,8 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
             described.set_defaults(json=None)
             add_json(described)
             command.add_arguments(described)
-            parser.own = described
+            kinds = getattr(described.below, 'choices', None) or {}
+            parser.own = next((kinds[word] for word in argv[1:] if word in kinds), described)
     arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
     return command, arguments

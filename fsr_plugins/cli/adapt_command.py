@@ -8,6 +8,7 @@ from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
+from fsr_plugins.wording import many
 
 EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
          fsr adapt -c net_sr.pth --exemplar a.png b.png -o adapted.pth -opt options/dapfsr.yml --seed 1"""
@@ -56,5 +57,5 @@ def run(arguments: Namespace) -> CommandOutcome:
         )
     )
     preview = f', preview {found["preview"]}' if found['preview'] else ''
-    print(f'{found["checkpoint"]}: {found["iterations"]} iterations in {found["seconds"]} s{preview}')
+    print(f'{found["checkpoint"]}: {many(found["iterations"], "iteration")} in {found["seconds"]} s{preview}')
     return CommandOutcome(found)

@@ -30,5 +30,6 @@ def run(arguments: Namespace) -> CommandOutcome:
         message = f'{name} is not there yet: training makes it, once; here a few drawings stood for all'
         report.findings.append(preflight.Finding('warning', '', 'built faces', message))
     for finding in report.findings:
-        print(f'{finding.level:<8}{finding.stage or experiment.name:<16}{finding.check:<16}{finding.message}')
+        # A name may be longer than its column.
+        print(f'{finding.level:<7} {finding.stage or experiment.name:<15} {finding.check:<15} {finding.message}')
     return CommandOutcome(report.as_dict(), status=2 if report.errors else 0)

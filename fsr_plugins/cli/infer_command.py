@@ -165,8 +165,8 @@ def _clip(found: Record) -> str:
         else (f"faces change by {flicker['restored']} levels from frame to frame, {flicker['ratio']} times bicubic's")
     )
     return (
-        f'{found["frames"]} frames in {found["seconds"]} s ({found["frames_per_second"]} frames/s), '
-        f'{found["tracks"]} faces followed, restored {found["restored"]} of {found["faces"]} times; {said}'
+        f'{many(found["frames"], "frame")} in {found["seconds"]} s ({found["frames_per_second"]} frames/s), '
+        f'{many(found["tracks"], "face")} followed, restored {found["restored"]} of {found["faces"]} times; {said}'
     )
 
 

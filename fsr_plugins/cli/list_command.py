@@ -8,6 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 
 from fsr_plugins.cli.outcome import CommandOutcome
+from fsr_plugins.wording import summary_of
 
 EXAMPLE = 'fsr list archs'
 
@@ -69,16 +70,14 @@ def _weights() -> list[dict[str, str]]:
 
 
 def describe(name: str, target: Callable[..., object]) -> dict[str, str]:
-    """Name, package it comes from, first line of its docstring, and signature of a registered class or function."""
+    """Name, package it comes from, what its docstring says first, and signature of a registered class or function."""
     try:
         signature = inspect.signature(target, eval_str=True)
     except NameError:  # names that only a type checker imports
         signature = inspect.signature(target)
-    # a class without a docstring would show its parents'
-    text = inspect.cleandoc(target.__doc__ or '')
     return {
         'name': name,
         'origin': target.__module__.partition('.')[0],
-        'summary': text.partition('\n')[0],
+        'summary': summary_of(target),
         'signature': str(signature),
     }

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from pathlib import Path
 
 from fsr_plugins.cli.outcome import CommandOutcome, add_json
+from fsr_plugins.wording import many
 
 EXAMPLE = 'fsr prepare portraits --help'
 
@@ -37,8 +38,8 @@ def run(arguments: Namespace) -> CommandOutcome:
     prepared = PREPARERS[arguments.dataset].run(arguments)
     from fsr_plugins.prepare.carry_out import REPORT, skip_counts
 
-    people = f' of {prepared.identities} people' if prepared.identities else ''
-    print(f'{prepared.path}: {prepared.images} images{people}')
+    people = f' of {many(prepared.identities, "person", "people")}' if prepared.identities else ''
+    print(f'{prepared.path}: {many(prepared.images, "image")}{people}')
     if prepared.left_out:
         which = f'; {Path(prepared.path) / REPORT} says which' if prepared.skipped else ''
         print(f'left out: {skip_counts(prepared.skipped) if prepared.skipped else prepared.left_out}{which}')

@@ -54,7 +54,8 @@ def located(given: str | PurePath) -> Path:
 def _found(given: str | PurePath) -> Path:
     """:func:`located`, without a word on what is not there."""
     file, root = Path(given), folder()
-    if root is None or file.is_absolute() or '..' in file.parts or file.exists():
+    # A folder of that name hides none: results often lie in one.
+    if root is None or file.is_absolute() or '..' in file.parts or (file.exists() and not file.is_dir()):
         return file
     parts = file.parts[1:] if file.parts[:1] == (OPTIONS,) else file.parts
     if not parts:

@@ -58,6 +58,14 @@ def iterations(stage: Stage) -> int | None:
     return None if found is None else found['iterations']
 
 
+def shortfall(stage: Stage) -> str:
+    """What is missing of a stage that :func:`is_finished` denies, as completes "the stage …"."""
+    ended = iterations(stage)
+    if ended is None:
+        return 'is not trained yet'
+    return f'was trained for {ended} of {stage.opt["train"]["total_iter"]} iterations'
+
+
 def _goes_on(stage: Stage, found: Record) -> bool:
     """Whether more iterations are asked for than were trained."""
     return not stage.generates_set and found['iterations'] < stage.opt['train']['total_iter']

@@ -140,7 +140,8 @@ class UnpairedFaceDataset(HRDataset):
         super().check(scale)
         height, width = self.shape(0)
         store = self.real_lq.store
-        check_minimum(store, self.real_lq.positions, verify(store), (height // scale, width // scale))
+        smallest, why = (height // scale, width // scale), f'HR is {width}x{height}, the scale {scale}'
+        check_minimum(store, self.real_lq.positions, verify(store), smallest, why)
 
 
 @DATASET_REGISTRY.register()

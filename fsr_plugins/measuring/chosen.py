@@ -18,6 +18,7 @@ from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.registry import ARCH_REGISTRY, METRIC_REGISTRY, build, lookup, near
 from fsr_plugins.stores import Store
 from fsr_plugins.values import Block
+from fsr_plugins.wording import summary_of
 
 
 class MetricLine(NamedTuple):
@@ -40,8 +41,7 @@ def shown_metrics() -> list[MetricLine]:
         ]
         # Where it depends on an option, it is the default that compares with HR.
         needs = ['HR'] if getattr(cls, 'needs_gt', True) else []
-        summary = inspect.cleandoc(cls.__doc__ or '').partition('\n')[0]
-        lines.append(MetricLine(name, ', '.join(needs + required) or 'nothing', cls.better, summary))
+        lines.append(MetricLine(name, ', '.join(needs + required) or 'nothing', cls.better, summary_of(cls)))
     return sorted(lines)
 
 

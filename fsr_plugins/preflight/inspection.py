@@ -145,7 +145,7 @@ def inspect(
         absent = any(checks.lacks_folders(experiment, stage) for stage in stages)
         for stage in () if absent else experiment.stages.values():
             stands = partial(_stands, report, experiment, stage, processes, accept)
-            report.attempt(stage.name, 'options', stands, 'they and the data are what they were when it began')
+            report.attempt(stage.name, 'options', stands, 'nothing is there that was begun with others')
             if is_finished(stage):
                 report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
         for stage in stages:
@@ -156,7 +156,8 @@ def inspect(
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
             if dry_steps and good and not absent and stage.name not in dry_skip:
                 dry = partial(dry_step, experiment, stage)
-                trains = 'one iteration trains, one batch validates'
+                validates = stage.options.val_freq and stage.options.validation_sets
+                trains = f'one iteration trains{", one batch validates" if validates else ""}'
                 done = 'one batch of the set is made' if stage.generates_set else trains
                 report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')

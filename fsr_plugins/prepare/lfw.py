@@ -67,7 +67,7 @@ def prepare_lfw(
         landmarks: CSV with the columns image, left_eye_x, left_eye_y, … mouth_right_y in pixels of the 250x250 image;
             images without a row are left out.
         parsing: Folder or zip of parsing maps ``Name_0001.png``, 250x250; images without one are left out.
-        people: Text file of persons' names, one a line: only those.
+        people: Text file of persons' names, one a line, or a list of LFW's own: only those.
         fraction: Only people whose hash, uniform in [0, 1), lies from the first to below the second; ``(0, 0.5)`` and
             ``(0.5, 1)`` are two halves without a common person.
         lists: Lists of pairs in LFW's format, or BLUFR's protocol (``*.mat``, ``*.npz``); images missing are reported.
@@ -144,7 +144,8 @@ def _person(key: str) -> str:
 
 def _select(path: Path, names: dict[str, str], people: Path | None, fraction: tuple[float, float]) -> dict[str, str]:
     if people is not None:
-        listed = set(read_names(people, 'list of people'))
+        # LFW's own lists begin with the number of people, and nobody has a number for a name.
+        listed = {name for name in read_names(people, 'list of people') if not name.isdigit()}
         unknown = sorted(listed - {_person(key) for key in names})
         if unknown:
             raise UserError(f"'{people}' lists '{unknown[0]}', but '{path}' has no image of this person.")
@@ -190,7 +191,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         '--landmarks', type=given_path, metavar='CSV', help='five points an image, in its 250x250 pixels'
     )
     parser.add_argument('--parsing', type=given_path, metavar='SRC', help='folder or zip of parsing maps, 250x250 PNGs')
-    parser.add_argument('--people', type=given_path, metavar='FILE', help='only the persons listed, one name a line')
+    parser.add_argument(
+        '--people',
+        type=given_path,
+        metavar='FILE',
+        help="only the persons listed, one name a line, or LFW's peopleDevTest.txt",
+    )
     parser.add_argument(
         '--people-fraction',
         type=float,

@@ -52,8 +52,13 @@ def verify(store: Store, min_size: tuple[int, int] | int | None = None, threads:
     return sizes
 
 
-def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, minimum: tuple[int, int]) -> None:
+def check_minimum(
+    store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, minimum: tuple[int, int], why: str = ''
+) -> None:
     """Refuses images, at ``positions`` in the store and of ``sizes`` there, under ``minimum`` (height, width).
+
+    Args:
+        why: where the minimum comes from, if no option says it.
 
     Raises:
         UserError: naming the first.
@@ -63,7 +68,8 @@ def check_minimum(store: Store, positions: npt.NDArray[np.int64], sizes: Sizes, 
         height, width = sizes[small[0]]
         raise UserError(
             f"The image '{store.where(store.keys[small[0]])}' is {width}x{height} (width x height), smaller than the "
-            f'{minimum[1]}x{minimum[0]} that is needed; {small.size} of {len(positions)} are: remove them or crop less.'
+            f'{minimum[1]}x{minimum[0]} that is needed{f" ({why})" if why else ""}; {small.size} of '
+            f'{len(positions)} are: remove them or crop less.'
         )
 
 

@@ -367,7 +367,7 @@ def test_refused(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) ->
 
 def test_sources_must_be_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Stage 'source' is not trained yet" in refused(folder, capsys)
-    assert 'run `fsr train -opt o.yml` first' in refused(folder, capsys)
+    assert 'run `fsr train -opt o.yml` first, or give the --set' in refused(folder, capsys)
 
 
 def test_without_a_stage_to_repeat(folder: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -187,6 +188,9 @@ def test_train_then_test(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
     summary = found(folder)
     assert summary == json.loads((folder / 'experiments/tiny/summary.json').read_text())
     assert summary['stages']['train']['iterations'] == 2
+    capsys.readouterr()
+    assert main(['test', '-opt', 'o.yml']) == 2
+    assert "Stage 'train' was trained for 2 of 4 iterations" in capsys.readouterr().err
     assert main(['test', *command]) == 0
     measured = found(folder)['validation']['held']
     for net, figures in summary['validation']['held'].items():
@@ -197,7 +201,8 @@ def test_train_then_test(folder: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 def test_doctor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', '-opt', 'o.yml', '--json', 'found.json']) == 0
-    assert 'dry step' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'dry step' in said and 'when it began' not in said  # nothing has begun
     assert found(folder)['ok'] is True
     assert {
         'level': 'ok',
@@ -226,6 +231,18 @@ def test_doctor_leaves_nothing_of_faces_that_are_not_drawn(folder: Path, capsys:
     assert 'stood for all' not in capsys.readouterr().out
 
 
+def test_doctor_says_nothing_of_a_validation_that_is_not(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['doctor', '-opt', 'o.yml', '--set', 'val=null']) == 0
+    said = capsys.readouterr().out
+    assert 'one iteration trains\n' in said and 'validates' not in said
+
+
+def test_doctor_sets_the_longest_name_apart(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = '201_EDSR_Mx2_f64b16_DIV2K_300k_B16G1_wandb'
+    assert main(['doctor', '-opt', 'o.yml', '--set', f'name={name}']) == 0
+    assert f'{name} disk ' in capsys.readouterr().out
+
+
 def test_doctor_finds_a_network_of_another_scale(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(['doctor', '-opt', 'o.yml', '--set', 'network_g.upscale=2', '--json', 'found.json']) == 2
     assert "key 'network_g': net_g makes 2 times larger images" in capsys.readouterr().out
@@ -252,6 +269,8 @@ def test_list(
     assert rows[name]['origin'] == origin
     assert signature in rows[name]['signature']
     assert rows[name]['summary']
+    for row in rows.values():  # a sentence, not a line of Sphinx's that stops in the middle
+        assert row['origin'] != 'fsr_plugins' or not re.search(r'`|:[a-z]+:`|[,(]$', row['summary']), row
     assert [line.split('\t')[0] for line in capsys.readouterr().out.splitlines()] == list(rows)
 
 

@@ -121,6 +121,8 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = {line.split('\t')[0]: line.split('\t') for line in capsys.readouterr().out.splitlines()}
     assert lines['PSNR'][1:3] == ['HR', 'higher'] and lines['NIQE'][1:3] == ['nothing', 'lower']
     assert lines['AllPairs'][1] == 'recogniser'
+    assert lines['SSIM'][3].endswith('averaged over positions and channels.')
+    assert not any('`' in line[3] for line in lines.values())
     assert [line['name'] for line in found()['metrics']] == list(lines)
 
 
@@ -167,7 +169,7 @@ def test_a_part_of_hr_within_a_border_and_of_luma(place: Path, capsys: pytest.Ca
     assert main(['measure', 'sr', 'hr', '--metrics', 'PSNR', '--crop-border', '4', '--json', 'found.json']) == 0
     expected = peak_signal_noise_ratio(image[4:-4, 4:-4], framed[4:-4, 4:-4])
     assert found()['means']['psnr'] == pytest.approx(expected, abs=1e-6)
-    assert capsys.readouterr().out.startswith('1 images of 4 HR\n')
+    assert capsys.readouterr().out.startswith('1 image of 4 HR\n')
     assert main(['measure', 'sr', 'hr', '--metrics', 'psnr', '--crop-border', '4', '--y', '--json', 'found.json']) == 0
     assert found()['conventions']['psnr'].startswith('Y, border 4')
 

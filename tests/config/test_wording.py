@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fsr_plugins.wording import wanted
+from fsr_plugins.wording import summary_of, wanted
 
 
 class Block(BaseModel):
@@ -53,3 +53,20 @@ def test_it_completes_must_be(hint: Any, value: Any, said: str) -> None:
         with pytest.raises(ValidationError) as caught:
             adapter.validate_json(json.dumps(value), strict=True)
         assert wanted(caught.value.errors()[0]) == said
+
+
+class Described:
+    """Takes a :class:`~a.b.Store`, as
+    :func:`open_store` gives ``it``::
+
+        more
+    """
+
+
+class Undescribed(Described):
+    pass
+
+
+def test_what_a_thing_is_is_said_in_a_line_without_markup() -> None:
+    assert summary_of(Described) == 'Takes a Store, as open_store gives it'
+    assert summary_of(Undescribed) == ''

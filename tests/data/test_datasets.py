@@ -131,7 +131,7 @@ def test_real_lr_runs_through_its_own_order(tmp_path: Path) -> None:
     hr_mirrored = [int(sample['gt'][0, 0, 1]) > int(sample['gt'][0, -1, 1]) for sample in samples]
     assert len(set(mirrored)) == 2 and mirrored != hr_mirrored
     small = write_set(tmp_path / 'small', number=3, size=6)
-    with pytest.raises(UserError, match='6x6.*8x8'):
+    with pytest.raises(UserError, match=r'6x6.*8x8 that is needed \(HR is 32x32, the scale 4\)'):
         make(root, UnpairedFaceDataset, dataroot_real_lq=small).check(4)
 
 

@@ -106,6 +106,8 @@ def test_lfw_people_are_chosen(lfw: Path, tmp_path: Path) -> None:
     listed = tmp_path / 'people.txt'
     listed.write_text('Emmy_Noether\nKurt_Goedel\n')
     assert prepare_lfw(lfw, tmp_path / 'listed', people=listed).images == 4
+    listed.write_text('2\nEmmy_Noether\t3\nKurt_Goedel\t1\n')  # as peopleDevTest.txt
+    assert prepare_lfw(lfw, tmp_path / 'as_published', people=listed).images == 4
     halves = []
     for place, fraction in enumerate([(0.0, 0.5), (0.5, 1.0)]):
         prepare_lfw(lfw, tmp_path / f'half{place}', fraction=fraction)

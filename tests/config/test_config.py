@@ -173,6 +173,8 @@ def test_set_in_the_block_around(tmp_path: Path) -> None:
 def test_set_list_item(tmp_path: Path) -> None:
     stage = load(tmp_path, tiny.options(), 'train.optim_g.betas.0=0.5').stages['train']
     assert stage.opt['train']['optim_g']['betas'] == [0.5, 0.99]
+    with pytest.raises(UserError, match="'train.optim_g.betas' is "):  # a digit to Python, and no number
+        load(tmp_path, tiny.options(), 'train.optim_g.betas.²=0.5')
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ COMMANDS = {
     'prepare': 'prepare a dataset: draw the built-in faces, or convert a public set',
     'doctor': 'check an experiment before it runs, with one dry training step; changes nothing',
     'options': 'print the merged options of an experiment, each with its file and line',
-    'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations',
+    'list': 'show what option files can name: archs, losses, models, datasets, metrics, degradations, bundled weights',
 }
 
 #: What goes on with what was done before Ctrl-C; other commands begin anew.

@@ -8,6 +8,7 @@ from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
 from fsr_plugins.errors import UserError
+from fsr_plugins.wording import many
 
 EXAMPLE = """fsr measure results/ datasets/lfw_test --metrics psnr ssim niqe --csv by_image.csv
          fsr measure results/ lfw_test.lmdb --template '{}_x8' --identity weights/mobilefacenet_casia.ckpt"""
@@ -57,6 +58,8 @@ def run(arguments: Namespace) -> CommandOutcome:
 
     if arguments.csv is not None:
         check_replaceable(arguments.csv, '--csv', 'table of images', measuring.is_table)
+    if arguments.template is not None and arguments.references is None:
+        raise UserError("--template is of HR's names: name the folder of HR behind that of the results.")
     results = open_store(arguments.results, arguments.recursive)
     references = None
     if arguments.references is not None:
@@ -81,7 +84,7 @@ def run(arguments: Namespace) -> CommandOutcome:
     measured = measuring.measure(metrics, results, references, pairs, device_named(arguments.device))
     conventions = {name: metric.convention for name, metric in metrics.items()}
     of = f' of {len(references)} HR' if references is not None and len(references) > len(pairs) else ''
-    print(f'{len(pairs)} images{of}')
+    print(f'{many(len(pairs), "image")}{of}')
     for name, values in measured.figures.items():
         if not values:
             print(f'{name}: {conventions[name]}')

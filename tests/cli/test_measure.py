@@ -138,6 +138,7 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (['sr', '--identity', 'MobileFaceNet'], '--identity compares with HR'),
         (['sr', 'hr', '--pairs', 'pairs.txt'], '--pairs is for --identity'),
         (['named', 'hr'], 'such as {}_x4'),
+        (['sr', '--template', '{}_x4'], "--template is of HR's names"),
         (['sr', 'hr', '--metrics', 'niqe', '--y'], 'None of niqe takes test_y_channel'),
         (['sr', 'hr', '--metrics', 'niqe', '--crop-border', '-1'], 'crop_border'),
         (['sr', 'hr', '--device', 'gpu'], '--device gpu'),
@@ -167,7 +168,7 @@ def test_a_part_of_hr_within_a_border_and_of_luma(place: Path, capsys: pytest.Ca
     assert main(['measure', 'sr', 'hr', '--metrics', 'PSNR', '--crop-border', '4', '--json', 'found.json']) == 0
     expected = peak_signal_noise_ratio(image[4:-4, 4:-4], framed[4:-4, 4:-4])
     assert found()['means']['psnr'] == pytest.approx(expected, abs=1e-6)
-    assert capsys.readouterr().out.startswith('1 images of 4 HR\n')
+    assert capsys.readouterr().out.startswith('1 image of 4 HR\n')
     assert main(['measure', 'sr', 'hr', '--metrics', 'psnr', '--crop-border', '4', '--y', '--json', 'found.json']) == 0
     assert found()['conventions']['psnr'].startswith('Y, border 4')
 

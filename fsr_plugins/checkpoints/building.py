@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from fsr_plugins.errors import UserError
+from fsr_plugins.errors import UserError, shown
 from fsr_plugins.values import ReadBlock
 
 #: How many parameters and modules a network may register in its making, beyond the file's tensors and for each.
@@ -56,7 +58,7 @@ def sketch(
     _check_arguments(state, block, source)
     try:
         # Building a network twice draws random numbers once.
-        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Valueless(), bounded(state):
+        with torch.random.fork_rng(devices=[]), torch.device('meta'), _Valueless(state), bounded(state):
             return _module(make(), block, source)
     except _TooLarge as error:
         raise _misfit(block, source, error) from error
@@ -65,10 +67,17 @@ def sketch(
 
 
 class _Valueless(TorchFunctionMode):
-    """Computes no values of tensors, which have no memory.
+    """Computes no values of tensors, which have no memory, and ends what would be far larger than a file's tensors.
 
     To draw random numbers for them is most of the time that a sketch takes; arithmetic imports torch's compiler.
+
+    Args:
+        state: the file's tensors.
     """
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.most = _most_numbers(state)
 
     def __torch_function__(
         self,
@@ -80,21 +89,27 @@ class _Valueless(TorchFunctionMode):
         given = kwargs or {}
         if getattr(func, '__name__', '') in _VALUES:
             return args[0] if args else given['tensor']
-        return func(*args, **given)
+        result = func(*args, **given)
+        if isinstance(result, Tensor) and result.numel() > self.most:
+            raise _TooLarge('they make it far larger than its tensors')
+        return result
 
 
-def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block: ReadBlock, source: str) -> nn.Module:
+def construct(
+    make: Callable[[], nn.Module], state: Mapping[str, Tensor], block: ReadBlock, source: str, *, watched: bool = False
+) -> nn.Module:
     """Builds the network of a file, whose arguments are as false as the file may be.
 
     Args:
         make, state, block, source: as for :func:`sketch`.
+        watched: every operation is looked at before it takes memory, which costs time: where there is no sketch.
 
     Raises:
         UserError: it cannot be built with these arguments, or is far larger than the file.
     """
     _check_arguments(state, block, source)
     try:
-        with bounded(state):
+        with bounded(state), Modest(state) if watched else nullcontext():
             return _module(make(), block, source)
     except UserError as error:
         if isinstance(error.__cause__, TypeError):  # the registry's message shows every argument
@@ -106,10 +121,23 @@ def construct(make: Callable[[], nn.Module], state: Mapping[str, Tensor], block:
 
 def _check_arguments(state: Mapping[str, Tensor], block: ReadBlock, source: str) -> None:
     sides = (side for tensor in state.values() for side in tensor.shape)
-    largest = _largest(block)
+    values = tree_leaves(dict(block))
+    largest = max((abs(value) for value in values if isinstance(value, int)), default=0)
     if largest > max(_LARGEST, _SIDES * max(sides, default=0)):
         number = f'{largest:,}' if largest < 1 << 64 else 'a number of more than 64 bits'
         raise _misfit(block, source, f'{number} among them is far larger than its tensors')
+    for value in values:
+        if isinstance(value, str) and _is_device(value):
+            raise _misfit(block, source, f'{shown(value)} among them is a device or a pipe of this machine')
+
+
+def _is_device(text: str) -> bool:
+    """Whether a text names what may have no end; an arch may read what its arguments name."""
+    try:
+        mode = os.stat(text).st_mode
+    except (OSError, ValueError):  # not there, or no name
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _module(net: object, block: ReadBlock, source: str) -> nn.Module:
@@ -206,12 +234,3 @@ def bounded(state: Mapping[str, Tensor]) -> Iterator[None]:
         hooks.callback(registration.register_module_buffer_registration_hook(buffer).remove)
         hooks.callback(registration.register_module_module_registration_hook(child).remove)
         yield
-
-
-def _largest(value: object) -> int:
-    """The largest whole number in nested arguments, without its sign."""
-    if isinstance(value, Mapping):
-        return max(map(_largest, value.values()), default=0)
-    if isinstance(value, (list, tuple)):
-        return max(map(_largest, value), default=0)
-    return abs(value) if isinstance(value, int) else 0

@@ -73,7 +73,7 @@ def network_in(content: Record, source: str, param_key: str | None = None, arch:
     outline = sketch(make, state, block, source)
     if outline is not None:
         check_fit(outline, state, source)
-    net = construct(make, state, block, source)
+    net = construct(make, state, block, source, watched=outline is None)
     fit(net, state, source)
     net.meta = meta
     return net.eval().requires_grad_(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from torch import _weights_only_unpickler
 
 from fsr_plugins.checkpoints.archive import check_archive, is_archive
 from fsr_plugins.checkpoints.bundled import bundled, resolved
-from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, listed, state_in
+from fsr_plugins.checkpoints.layout import HOLDERS, PARAMS, StateDict, is_state_dict, listed, state_in
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.tensorflow_js import SUFFIX, manifest_of, read_tensorflow_js
 from fsr_plugins.checkpoints.tensors import check_plain, shown
@@ -59,6 +60,8 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
             raise UserError(f"'{path}' is no file: give a checkpoint.")
         # One opening: what is checked is what is read, also where the file is replaced meanwhile.
         with open(path, 'rb') as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise UserError(f"'{path}' is empty: replace it by a whole copy.")
             _check_digest(file, path, sha256)
             if Path(path).suffix == '.safetensors':
                 # Not by a map of the file: what is overwritten later would change what was read, or end the process.
@@ -80,9 +83,11 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
     except OSError as error:
         raise UserError(f"'{path}' cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # a faulty pickle, or header of safetensors, fails in any way
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        # A key that is not there is a byte of the file, and its end has no words.
+        words = '' if isinstance(error, KeyError | EOFError) else str(error)
+        reason = f' ({words.splitlines()[0][:200]})' if words else ''
         raise UserError(
-            f"'{path}' is no checkpoint, or it is cut short ({reason}): replace it by a whole copy."
+            f"'{path}' is no checkpoint, or it is cut short{reason}: replace it by a whole copy."
             f'{_without_manifest(path)}'
         ) from error
     check_plain(content, f"'{path}'")
@@ -144,12 +149,13 @@ def weights_in(content: object, source: str, param_key: str | None = PARAMS) -> 
     Args:
         source: how messages call the file.
     """
-    if param_key not in (None, *HOLDERS) and not (isinstance(content, dict) and param_key in content):
-        held = f' Its keys are: {listed(content)}.' if isinstance(content, dict) else ''
-        raise UserError(f"{source} has nothing under {shown(param_key)}: give 'params' or 'params_ema'.{held}")
+    parts = content if isinstance(content, dict) else {}
+    if param_key not in (None, *HOLDERS) and not is_state_dict(parts.get(param_key)):
+        held = f' Its keys are: {listed(parts)}.' if parts else ''
+        raise UserError(f"{source} has no weights under {shown(param_key)}: give 'params' or 'params_ema'.{held}")
     holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
     state = state_in(content, source, holders)
-    found = next((key for key in holders if isinstance(content, dict) and key in content), None)
+    found = next((key for key in holders if is_state_dict(parts.get(key))), None)
     if param_key and found not in (None, param_key):
-        logger.info("%s has no '%s': using '%s'.", source, param_key, found)
+        logger.info("%s has no weights under '%s': using '%s'.", source, param_key, found)
     return state

@@ -8,6 +8,7 @@ from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.checkpoint import add_checkpoint
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.cli.plugins import add_plugins
+from fsr_plugins.errors import UserError
 from fsr_plugins.wording import many
 
 EXAMPLE = """fsr adapt -c experiments/dapfsr/encoder/models/net_sr_latest.pth --exemplar face.png -o adapted.pth
@@ -29,9 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         '-opt', '--opt', type=given_path, metavar='FILE',
         help="take 'train' from a stage of this option file; default: the model's own settings",
     )  # fmt: skip
-    parser.add_argument(
-        '--stage', default='adapt', metavar='NAME', help='the stage of that option file; default: adapt'
-    )
+    parser.add_argument('--stage', metavar='NAME', help='with -opt, the stage of that file; default: adapt')
     parser.add_argument(
         '--set', action='append', default=[], metavar='KEY=VALUE', dest='overrides',
         help='change a setting, e.g. train.total_iter=100; may be repeated',
@@ -42,6 +41,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Adapts and says what was written."""
+    if arguments.stage is not None and arguments.opt is None:
+        raise UserError('--stage is of an option file: name the file by -opt.')
     from fsr_plugins.adaptation.adapt import Request, adapt
 
     found = adapt(
@@ -50,7 +51,7 @@ def run(arguments: Namespace) -> CommandOutcome:
             arguments.exemplar,
             arguments.output,
             option_file=arguments.opt,
-            stage=arguments.stage,
+            stage=arguments.stage or 'adapt',
             overrides=arguments.overrides,
             seed=arguments.seed,
             overwrite=arguments.overwrite,

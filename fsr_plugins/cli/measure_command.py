@@ -58,6 +58,8 @@ def run(arguments: Namespace) -> CommandOutcome:
 
     if arguments.csv is not None:
         check_replaceable(arguments.csv, '--csv', 'table of images', measuring.is_table)
+    if arguments.template is not None and arguments.references is None:
+        raise UserError("--template is of HR's names: name the folder of HR behind that of the results.")
     results = open_store(arguments.results, arguments.recursive)
     references = None
     if arguments.references is not None:

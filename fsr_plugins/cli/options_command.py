@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
+from fsr_plugins.arguments import given_path
 from fsr_plugins.cli.experiment import add_option_file, load
 from fsr_plugins.cli.outcome import CommandOutcome
 from fsr_plugins.errors import UserError
@@ -21,6 +21,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     whole.add_argument(
         '--copy',
         nargs=2,
+        type=given_path,
         metavar=('NAME', 'DIR'),
         help='copy a bundled option file, with all that it inherits, into a folder',
     )
@@ -35,10 +36,14 @@ def run(arguments: Namespace) -> CommandOutcome:
     Raises:
         UserError: the file is wrong, or has no such stage.
     """
-    if arguments.reference or arguments.schema:
-        return _all(arguments)
-    if arguments.names or arguments.copy is not None:
-        return _bundled(arguments)
+    if arguments.reference or arguments.schema or arguments.names or arguments.copy is not None:
+        of_a_file = {'-opt': arguments.opt, '--set': arguments.overrides, '--debug': arguments.debug}
+        given = [option for option, value in {**of_a_file, '--stage': arguments.stage}.items() if value]
+        if given:
+            raise UserError(
+                f'--names, --copy, --reference and --schema are of no file of yours: leave out {" and ".join(given)}.'
+            )
+        return _all(arguments) if arguments.reference or arguments.schema else _bundled(arguments)
     if arguments.opt is None:
         raise UserError('Give an option file by -opt, or ask for --names, --copy, --reference or --schema.')
     experiment = load(arguments)
@@ -61,18 +66,14 @@ def run(arguments: Namespace) -> CommandOutcome:
 def _bundled(arguments: Namespace) -> CommandOutcome:
     from fsr_plugins.config.bundled import copy, names
 
-    if arguments.opt is not None:
-        raise UserError('--names and --copy are of the option files of the package: leave out -opt.')
     lines = (
-        names() if arguments.copy is None else [str(each) for each in copy(arguments.copy[0], Path(arguments.copy[1]))]
+        names() if arguments.copy is None else [str(each) for each in copy(str(arguments.copy[0]), arguments.copy[1])]
     )
     print('\n'.join(lines))
     return CommandOutcome({'names' if arguments.copy is None else 'copied': lines})
 
 
 def _all(arguments: Namespace) -> CommandOutcome:
-    if arguments.opt is not None:
-        raise UserError('--reference and --schema are of all option files: leave out -opt.')
     from fsr_plugins.config.reference import json_schema, reference
     from fsr_plugins.registry import load_plugins
 

@@ -55,7 +55,10 @@ def _is_json(path: Path) -> bool:
 
 
 def _is_same(path: Path, other: str | Path) -> bool:
+    """Whether a file is there under both names; a path may also be what the command has yet to write."""
     try:
-        return os.path.samefile(path, other)
+        return (isinstance(other, Path) and os.path.realpath(path) == os.path.realpath(other)) or os.path.samefile(
+            path, other
+        )
     except (OSError, ValueError):
         return False

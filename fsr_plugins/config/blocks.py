@@ -17,8 +17,8 @@ from fsr_plugins.config.yamlfile import Keys
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.registry import lookup
 
-#: Registries whose classes may hold another of theirs, given as a block; for a block of another kind a class of any
-#: registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
+#: Registries whose classes may hold another of theirs, or a list of them, given as blocks; for a block of another kind
+#: a class of any registry says in ``nested``, by the argument's name, what finds the target of its ``type``.
 _NESTING = ('losses', 'degradations')
 #: What a block's ``type`` names: a class or a function.
 Target = Callable[..., object]
@@ -42,10 +42,20 @@ def check_block(block: object, keys: Keys, problems: Problems, find: Finder, giv
         check_arguments(target, arguments, keys, problems, given=given)
         nested = getattr(target, 'nested', {})
         for key, value in arguments.items():
-            inner = nested.get(key, find if find in _NESTING else None)
-            if inner is not None and isinstance(value, dict) and isinstance(value.get('type'), str):
-                check_block(value, (*keys, key), problems, inner)
+            if key in nested and isinstance(value, dict):
+                check_block(value, (*keys, key), problems, nested[key])
+            elif find in _NESTING:
+                for place, part in _parts(value, (*keys, key)):
+                    if isinstance(part, dict) and isinstance(part.get('type'), str):
+                        check_block(part, place, problems, find)
     return target
+
+
+def _parts(value: object, keys: Keys) -> list[tuple[Keys, object]]:
+    """An argument's value with its place, or each entry's of a list."""
+    if isinstance(value, list):
+        return [((*keys, str(number)), item) for number, item in enumerate(value)]
+    return [(keys, value)]
 
 
 def find_type(block: object, keys: Keys, problems: Problems, find: Finder) -> Target | None:

@@ -76,7 +76,7 @@ def _find(value: object, keys: Keys) -> object:
     for key in keys:
         if isinstance(value, dict) and key in value:
             value = value[key]
-        elif isinstance(value, list) and key.isdigit() and int(key) < len(value):
+        elif isinstance(value, list) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         else:
             return None
@@ -87,7 +87,7 @@ def _put(values: object, keys: Keys, value: object) -> object:
     """A copy of ``values`` with ``value`` at ``keys``; mappings on the way are made where there are none."""
     if not keys:
         return value
-    if isinstance(values, list) and keys[0].isdigit() and int(keys[0]) < len(values):
+    if isinstance(values, list) and keys[0].isdecimal() and int(keys[0]) < len(values):
         number = int(keys[0])
         return [*values[:number], _put(values[number], keys[1:], value), *values[number + 1 :]]
     mapping = values if isinstance(values, dict) else {}

@@ -153,7 +153,7 @@ def _said(annotation: object) -> str:
 
 
 def json_schema() -> Record:
-    """A JSON schema of option files, for what is registered: also by plugins that are installed or named."""
+    """A JSON schema of option files, for what is registered, also by installed plugins."""
     models = [StageOptions, ValOptions, LoggerOptions, OneShotOptions, DatasetOptions]
     trains = {target.Train for _, target in REGISTRIES['models'] if hasattr(target, 'Train')}
     sets = {target.Options for _, target in REGISTRIES['datasets'] if hasattr(target, 'Options')}

@@ -8,7 +8,6 @@ from pathlib import Path
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import texts
 from fsr_plugins.errors import UserError
-from fsr_plugins.values import Record
 from fsr_plugins.weights import file_sha256
 
 
@@ -20,9 +19,9 @@ def check_recognisers(experiment: Experiment, stage: Stage) -> list[str]:
     used = _trained_with(experiment, stage)
     for name, block in stage.options.metrics.items():
         recogniser = block.get('recogniser')
-        if not isinstance(recogniser, dict) or block.get('trained_with'):
+        rated_by = _origin(recogniser)
+        if rated_by is None or block.get('trained_with'):
             continue
-        rated_by = recogniser.get('path') or f'the published {recogniser["type"]}'
         rater, others = Path(rated_by), [Path(other) for other in used]
         if rated_by in used or any(
             rater.is_file()
@@ -50,18 +49,27 @@ def _trained_with(experiment: Experiment, stage: Stage) -> set[str]:
         # Not what only its validation needs, which is a stage's need too.
         blocks = [opt['path'], opt.get('train'), opt['datasets'].get('train')]
         found = {text for block in blocks for text in texts(block)}
-        used |= found | {f'the published {block["type"]}' for part in blocks for block in _published(part)}
+        used |= found | set(_published(blocks))
         folders = {other: experiment.stages[other].folder for other in experiment.stages[name].needs}
         waiting += [other for other, at in folders.items() if any(Path(text).is_relative_to(at) for text in found)]
     return used
 
 
-def _published(value: object) -> Iterator[Record]:
-    """Every block of a recogniser, or of a network whose features are taken, without a file of its own."""
+def _origin(network: object) -> str | None:
+    """Where the weights of a recogniser's block come from; None of what is no such block."""
+    if not isinstance(network, dict) or not (network.get('path') or network.get('type')):
+        return None
+    return str(network.get('path') or f'the published {network["type"]}')
+
+
+def _published(value: object) -> Iterator[str]:
+    """The origins of all recognisers, and networks whose features are taken, that have no file of their own."""
     if isinstance(value, dict):
         for key in ('recogniser', 'features'):
             network = value.get(key)
-            if isinstance(network, dict) and network.get('path') is None:
-                yield network
-        for item in value.values():
+            origin = _origin(network)
+            if isinstance(network, dict) and origin is not None and not network.get('path'):
+                yield origin
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _published(item)

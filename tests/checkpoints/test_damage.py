@@ -230,3 +230,14 @@ def test_a_file_that_no_reader_takes_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"n\.pth is not written.*its 'meta' holds an int64"):
         save_network(tmp_path / 'n.pth', {'params': net}, meta)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('content', 'said'),
+    [(b'', 'is empty: replace it'), (b'hello\n', 'is no checkpoint, or it is cut short: replace it')],
+)
+def test_what_is_no_checkpoint_is_said_in_words(content: bytes, said: str, tmp_path: Path) -> None:
+    for name in ('notes.txt', 'net.pth'):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}' {said}"):
+            load_state(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -105,7 +106,12 @@ def test_arguments_of_another_network_take_no_memory(key: str, value: Any, file:
 
 
 @pytest.mark.parametrize(
-    'change', [{'embed_dim': 10**9}, {'depths': [10**9]}, {'img_size': 10**9}, {'mlp_ratio': 1e12}]
+    'change',
+    [
+        *({'embed_dim': 10**9}, {'depths': [10**9]}, {'img_size': 10**9}, {'mlp_ratio': 1e12}),
+        # Masks and positions, which are reckoned with before anything is registered.
+        *({'img_size': 9_000}, {'img_size': 9_000, 'window_size': 9_000}, {'upscale': 1 << 10}),
+    ],
 )
 def test_a_network_that_needs_memory_to_be_built_is_bounded(change: dict[str, Any], file: Path) -> None:
     net = build_network(SWINIR)
@@ -116,6 +122,16 @@ def test_a_network_that_needs_memory_to_be_built_is_bounded(change: dict[str, An
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     refused(file, 'does not hold the weights of SwinIR')
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='no pipes have names here')
+@pytest.mark.parametrize('place', ['top', 'inside'])
+def test_no_argument_names_a_device_or_a_pipe(place: str, file: Path, tmp_path: Path) -> None:
+    pipe = str(tmp_path / 'pipe')
+    os.mkfifo(pipe)  # to read it would never end
+    arguments = {'load_path': pipe} if place == 'top' else {'load_path': [{'file': pipe}]}
+    changed(file, lambda content: content['meta'].update(arch={'type': 'SpyNet', **arguments}))
+    refused(file, "pipe' among them is a device or a pipe of this machine")
 
 
 def test_random_numbers_are_drawn_as_if_the_network_were_built_once(file: Path) -> None:

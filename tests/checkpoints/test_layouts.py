@@ -130,3 +130,15 @@ def test_what_fits_is_loaded_where_that_is_enough(caplog: pytest.LogCaptureFixtu
     assert net.weight.eq(1).all()
     assert bias.equal(before)
     assert "this: 'bias' is (7,) in the file, (4,) in the network; not loaded." in caplog.text
+
+
+def test_what_is_asked_for_and_holds_no_weights_is_not_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    weights = {'a.weight': torch.ones(2)}
+    torch.save({'params': {}, 'params_ema': weights, 'options': {'lr': 1}}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match="has no weights under 'options': give 'params' or 'params_ema'"):
+        read_weights(tmp_path / 'net.pth', 'options')
+    with caplog.at_level('INFO'):
+        assert read_weights(tmp_path / 'net.pth', 'params').keys() == weights.keys()
+    assert "has no weights under 'params': using 'params_ema'" in caplog.text

@@ -259,6 +259,7 @@ BAD = {
     'no checkpoint': (lambda folder: ['-c', 'no.pth', '--exemplar', '0.png'], ["There is no weight file 'no.pth'"]),
     'no folder': (lambda folder: ['-o', 'no/out.pth', '--exemplar', '0.png'], ["there is no folder 'no'"]),
     'no .pth': (lambda folder: ['-o', 'out.png', '--exemplar', '0.png'], ["ends in '.pth'"]),
+    'a stage of no file': (lambda folder: ['--exemplar', '0.png', '--stage', 'adapt'], ['name the file by -opt']),
     'no option file': (lambda folder: ['-opt', 'no.yml', '--exemplar', '0.png'], ['no.yml cannot be read']),
     'unknown setting': (
         lambda folder: ['--exemplar', '0.png', '--set', 'train.totl_iter=2'],

@@ -170,7 +170,7 @@ CASES: dict[str, tuple[Change, list[str]]] = {
             weights(save_other_arch)(folder, values),
             values['path'].update(param_key_g='parms_ema'),
         )[0],
-        ["'path.pretrain_network_g': 'w.pth' has nothing under 'parms_ema'", "Its keys are: 'params'"],
+        ["'path.pretrain_network_g': 'w.pth' has no weights under 'parms_ema'", "Its keys are: 'params'"],
     ),
     'no step': (put('train.accumulate', 5), ["'accumulate', 5, batches", "'total_iter' is 4: no step would be made"]),
     'more threads than any machine has': (put('threads', 10**12), ["'threads' is 1000000000000", 'at most 1024']),

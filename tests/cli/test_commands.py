@@ -299,5 +299,13 @@ def test_no_file_is_lost_to_the_results_of_a_command(
         assert main(command) == 2
         assert f'--json {kept}' in capsys.readouterr().err.replace('./', '')
         assert Path(kept).read_bytes() == before
+    for command in (
+        ['measure', '.', '--csv', 'new', '--json', './new'],
+        ['export', '-c', 'face_x8', '-o', 'new', '--json', 'new'],
+        ['infer', 'photo.png', '-o', 'new', '--json', 'new'],
+    ):
+        assert main(command) == 2
+        assert '--json new: this file is given to the command as well' in capsys.readouterr().err
+    assert main(['list', 'metrics', '--json', 'metrics']) == 0  # no file is called so
     assert main(['list', 'metrics', '--json', 'old.json']) == 0
     assert 'figures' not in json.loads(Path('old.json').read_text())

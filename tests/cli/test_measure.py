@@ -140,6 +140,7 @@ def test_the_list(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (['sr', '--identity', 'MobileFaceNet'], '--identity compares with HR'),
         (['sr', 'hr', '--pairs', 'pairs.txt'], '--pairs is for --identity'),
         (['named', 'hr'], 'such as {}_x4'),
+        (['sr', '--template', '{}_x4'], "--template is of HR's names"),
         (['sr', 'hr', '--metrics', 'niqe', '--y'], 'None of niqe takes test_y_channel'),
         (['sr', 'hr', '--metrics', 'niqe', '--crop-border', '-1'], 'crop_border'),
         (['sr', 'hr', '--device', 'gpu'], '--device gpu'),

@@ -55,6 +55,21 @@ def test_an_unknown_stage_is_refused_with_the_nearest(
     assert "no stage 'secnd' (there are: first, second). Did you mean 'second'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('what', [['--names'], ['--copy', 'tsnet', 'here'], ['--reference'], ['--schema']])
+@pytest.mark.parametrize('more', [['-opt', 'small.yml'], ['--stage', 'first'], ['--set', 'scale=2'], ['--debug']])
+def test_what_is_of_a_file_is_not_passed_over(
+    what: list[str], more: list[str], experiment_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(['options', *what, *more]) == 2
+    assert f'leave out {more[0]}.' in capsys.readouterr().err
+    assert not Path('here').exists()
+
+
+def test_an_empty_name_is_no_folder_to_copy_to(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(['options', '--copy', 'tsnet', '']) == 2
+    assert 'argument --copy: the path is empty' in capsys.readouterr().err
+
+
 def test_a_copy_that_cannot_be_made_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

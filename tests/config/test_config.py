@@ -173,6 +173,8 @@ def test_set_in_the_block_around(tmp_path: Path) -> None:
 def test_set_list_item(tmp_path: Path) -> None:
     stage = load(tmp_path, tiny.options(), 'train.optim_g.betas.0=0.5').stages['train']
     assert stage.opt['train']['optim_g']['betas'] == [0.5, 0.99]
+    with pytest.raises(UserError, match="'train.optim_g.betas' is "):  # a digit to Python, and no number
+        load(tmp_path, tiny.options(), 'train.optim_g.betas.²=0.5')
 
 
 @pytest.mark.parametrize(
@@ -273,6 +275,10 @@ WRONG = [
     ('path', {'pretrain_network_q': 'x'}, "Did you mean 'pretrain_network_g'?"),
     ('path', {'strict_load_g': 1}, "must be true or false"),
     ('degradation.type', 'BicubicUp', 'No degradation is named'),
+    ('degradation', {'type': 'Compose', 'stages': [{'type': 'BicubicUp'}]}, "'degradation.stages.0.type' is"),
+    ('degradation', {'type': 'Compose', 'stages': [{'type': 'BicubicDown', 'scael': 4}]}, "Did you mean 'scale'?"),
+    ('val.metrics.psnr', {'type': 'IdentitySimilarity', 'recogniser': {}}, "recogniser.type' is missing"),
+    ('val.metrics.psnr', {'type': 'IdentitySimilarity', 'recogniser': {'path': 'x'}}, "recogniser.type' is missing"),
     ('datasets.train.dataroot', 'x', "is not known to FaceDataset. Did you mean 'dataroot_"),
     ('datasets.train.batch_size_per_gpu', 0, "'datasets.train.batch_size_per_gpu' is 0"),
     ('datasets.train.type', 'FaceDatset', "Did you mean 'FaceDataset'?"),
@@ -300,7 +306,7 @@ def test_wrong_option(tmp_path: Path, key: str, value: Any, words: str) -> None:
     place, _, rest = line.removeprefix(f'{tmp_path / "o.yml"}:').partition(': ')
     assert rest.startswith("key '")
     around = set(rest.split("'")[1].split('.'))
-    assert written[int(place) - 1].split(':')[0].strip() in around
+    assert written[int(place) - 1].split(':')[0].strip('- ') in around
 
 
 def test_a_missing_key_is_meant_before_others(tmp_path: Path) -> None:

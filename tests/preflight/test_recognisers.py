@@ -75,3 +75,9 @@ def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) 
     found.stages['second'].opt['train']['id_opt'] = {'type': 'FeatureLoss', 'features': features}
     with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
         check_recognisers(found, found.stages['third'])
+
+
+def test_blocks_without_a_type_are_no_concern_of_it(tmp_path: Path) -> None:
+    found = experiment(tmp_path, {})
+    found.stages['second'].opt['train']['id_opt'] = {'type': 'IdentityLoss', 'recogniser': {}}
+    assert check_recognisers(found, found.stages['second']) == []

@@ -122,6 +122,8 @@ def explained(what: str | Callable[[], str]) -> Iterator[None]:
         frames = traceback.extract_tb(error.__traceback__)
         # What only passes a call on is not where it went wrong.
         frame = [each for each in frames if not each.filename.endswith('without_cuda.py')][-1]
-        reason = f"the key '{error.args[0]}' is missing" if isinstance(error, KeyError) else str(error).split('\n')[0]
+        missing = isinstance(error, KeyError) and error.args
+        reason = f"the key '{error.args[0]}' is missing" if missing else str(error).split('\n')[0]
         reason = reason if len(reason) <= _LONGEST_REASON else f'{reason[:_LONGEST_REASON]}…'
-        raise UserError(f'{what}: {reason} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error
+        said = f'{what}: {reason}' if reason else what
+        raise UserError(f'{said} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error

@@ -211,7 +211,8 @@ def _counted(
     there = int(ends[-1]) if len(ends) else 0
     if number > there:
         raise UserError(
-            f'The set has {there} {kind} pairs, but {number} are asked for: ask for fewer, or smaller folds.'
+            f'The set has {there} {kind} pairs, but {number} are asked for: '
+            'ask for fewer in a fold (number), or for fewer folds.'
         )
     if there <= 4 * number:
         drawn = random.permutation(there)[:number]

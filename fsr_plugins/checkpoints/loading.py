@@ -10,7 +10,7 @@ from torch import nn
 
 from fsr_plugins.checkpoints.building import construct, sketch
 from fsr_plugins.checkpoints.fitting import check_fit, fit
-from fsr_plugins.checkpoints.layout import AVERAGED_FIRST, META, PARAMS, PARAMS_EMA, listed, state_in
+from fsr_plugins.checkpoints.layout import AVERAGED_FIRST, META, PARAMS, PARAMS_EMA, listed
 from fsr_plugins.checkpoints.meta import meta_in
 from fsr_plugins.checkpoints.others import HOLDERS, OthersNetwork, is_known_to_others, others_network
 from fsr_plugins.checkpoints.reading import load_state, weights_in
@@ -114,8 +114,7 @@ def _others(content: object, path: str | Path, param_key: str | None) -> OthersN
         hint = "Networks of other programs are known to spandrel: pip install 'fsr_plugins[spandrel]'."
         raise _unknown(content, path, hint)
     source = f"'{path}'"
-    first = (param_key,) if param_key else ()
-    net = others_network(state_in(content, source, (*first, *AVERAGED_FIRST, *HOLDERS)), source)
+    net = others_network(weights_in(content, source, param_key, (*AVERAGED_FIRST, *HOLDERS)), source)
     if net is None:
         raise _unknown(content, path, 'It holds no network that spandrel knows by its tensors, either.')
     return net

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -143,17 +143,20 @@ def read_weights(path: str | Path, param_key: str | None = PARAMS, sha256: str |
     return weights_in(content, f"'{path}'", param_key)
 
 
-def weights_in(content: object, source: str, param_key: str | None = PARAMS) -> StateDict:
+def weights_in(
+    content: object, source: str, param_key: str | None = PARAMS, known: Sequence[str] = HOLDERS
+) -> StateDict:
     """The state dict in what was read of a file; see :func:`read_weights`.
 
     Args:
         source: how messages call the file.
+        known: keys under which a state dict may be, in the order in which they are tried.
     """
     parts = content if isinstance(content, dict) else {}
-    if param_key not in (None, *HOLDERS) and not is_state_dict(parts.get(param_key)):
+    if param_key not in (None, *known) and not is_state_dict(parts.get(param_key)):
         held = f' Its keys are: {listed(parts)}.' if parts else ''
         raise UserError(f"{source} has no weights under {shown(param_key)}: give 'params' or 'params_ema'.{held}")
-    holders = (param_key, *(key for key in HOLDERS if key != param_key)) if param_key else HOLDERS
+    holders = (param_key, *(key for key in known if key != param_key)) if param_key else known
     state = state_in(content, source, holders)
     found = next((key for key in holders if is_state_dict(parts.get(key))), None)
     if param_key and found not in (None, param_key):

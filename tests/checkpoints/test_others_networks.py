@@ -62,6 +62,25 @@ def test_a_picture_is_what_the_descriptor_makes_of_it(name: str, folder: Path) -
     assert np.abs(after.astype(int) - expected).max() <= 1 and (after != expected).mean() < 0.01
 
 
+def test_a_key_that_is_asked_for_is_used_or_another_is_named(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = torch.load(write(WHOLE[0], folder), weights_only=True)
+    black = {name: 0 * each for name, each in state.items()}
+    torch.save({'params_ema': state, 'step': 3}, 'one.pth')
+    torch.save({'params_ema': black, 'params': state}, 'two.pth')
+    lq = torch.rand(1, 3, 16, 16)
+
+    def result(file: str, key: str | None = None) -> torch.Tensor:
+        return fsr_plugins.checkpoints.load(file, param_key=key)(lq)
+
+    with caplog.at_level('INFO'):
+        assert torch.equal(result('one.pth', 'params'), result('one.pth'))
+    assert "has no weights under 'params': using 'params_ema'" in caplog.text
+    assert torch.equal(result('two.pth', 'params'), result('one.pth'))
+    assert not torch.equal(result('two.pth'), result('one.pth'))
+    with pytest.raises(UserError, match="no weights under 'step'"):
+        result('two.pth', 'step')
+
+
 def test_a_face_network_takes_ffhqs_faces_of_512(folder: Path) -> None:
     face = np.random.default_rng(0).integers(0, 256, (512, 512, 3), np.uint8)
     file = write('restoreformer', folder)

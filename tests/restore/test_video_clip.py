@@ -164,6 +164,19 @@ def test_other_options_are_an_error_that_names_them(
     assert Path('out/a.mp4').stat().st_mtime_ns == before
 
 
+def test_a_folder_of_somebodys_own_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clip(folder / 'a.mp4', [frame(number) for number in range(4)])
+    own = [Path('out/a.mp4.parts/thesis.tex'), Path('out/a.mp4.parts/looked_000000.npz')]
+    own[0].parent.mkdir(parents=True)
+    for file in own:
+        file.write_text('mine', encoding='utf-8')
+    for more in ([], ['--overwrite']):
+        assert infer('a.mp4', *more) == 2
+        assert "'out/a.mp4.parts' holds 'thesis.tex', which is no part of a clip" in capsys.readouterr().err
+    assert [file.read_text(encoding='utf-8') for file in own] == ['mine', 'mine']
+    assert sorted(os.listdir('out/a.mp4.parts')) == ['looked_000000.npz', 'thesis.tex']
+
+
 def test_a_result_that_another_process_makes_is_left_to_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_clip(folder / 'a.mp4', [frame(number) for number in range(4)])
     with only_writer(folder / 'out/a.mp4.parts'):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
+import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fsr_plugins.atomic import write_atomically, write_text
+from fsr_plugins.engine.lock import LOCK, NOTE
 from fsr_plugins.errors import UserError, shown
 from fsr_plugins.images import shown as shown_path
 from fsr_plugins.restore.video.kinds import parts_of
@@ -20,6 +23,8 @@ from fsr_plugins.values import Record
 
 #: What is written first: the options and the clip that all other files belong to.
 ABOUT = 'about.json'
+#: Names of all that is ever written there: parts, temporary files and the lock's.
+_OURS = re.compile('|'.join([re.escape(name) for name in (ABOUT, LOCK, NOTE)] + [r'[a-z]+_\d{6,}\.npz', r'\..+\.part']))
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -41,12 +46,18 @@ class Parts:
             anew: whether what was made otherwise is thrown away.
 
         Raises:
-            UserError: something was made otherwise, which is named.
+            UserError: something was made otherwise, which is named, or the folder is somebody's own.
             DiskError: nothing can be written.
         """
+        others = [name for name in sorted(os.listdir(self.folder)) if not _OURS.fullmatch(name)]
+        if others:
+            raise UserError(
+                f"'{shown_path(self.folder)}' holds {shown(others[0])}, which is no part of a clip: the folder is "
+                'needed while the clip is restored. Move it away, or choose another folder for the results.'
+            )
         wanted = json.loads(json.dumps(about))
         there = self._about()
-        if self.folder.exists() and there != wanted:
+        if there != wanted:
             changed = [] if there is None else _changed(there, wanted)
             if not anew and there is not None:
                 raise UserError(
@@ -68,8 +79,12 @@ class Parts:
             file.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Removes the folder."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Removes what was written, and the folder."""
+        with suppress(OSError):
+            for name in os.listdir(self.folder):
+                if _OURS.fullmatch(name):
+                    (self.folder / name).unlink(missing_ok=True)
+            self.folder.rmdir()
 
     def write(self, kind: str, number: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Writes one part, whole.

@@ -180,6 +180,9 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
             command.add_arguments(described)
             kinds = getattr(described.below, 'choices', None) or {}
             parser.own = next((kinds[word] for word in argv[1:] if word in kinds), described)
+    if argv and argv[0].startswith('--') and argv[0] not in ('--help', '--version'):
+        first = next((word for word in argv if word in parsers.choices), 'COMMAND')
+        parser.error(f'the command comes first, its options behind it: fsr {first} {argv[0]} …')
     arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
     return command, arguments

@@ -42,6 +42,15 @@ def test_the_nearest_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err.endswith(" Did you mean 'infer'?\n")
 
 
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [(['--json', 'a.json', 'list'], 'fsr list --json …\n'), (['--json=a', 'lst'], 'fsr COMMAND --json=a …\n')],
+)
+def test_options_before_the_command(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.endswith(f'the command comes first, its options behind it: {words}')
+
+
 def test_a_folder_hides_no_bundled_option_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

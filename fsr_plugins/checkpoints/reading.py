@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import pickle
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,8 @@ _MAKES_MORE = (
     'torch._utils._rebuild_device_tensor_from_cpu_tensor',
     'torch._utils._rebuild_device_tensor_from_numpy',
 )
+#: torch has one table of them for all threads.
+_TABLE = threading.Lock()
 
 
 def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
@@ -98,11 +101,12 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> Any:
 def _only_what_is_in_it() -> Iterator[None]:
     """Inside, torch's reader does not call what makes more of a file than it holds, though it runs no code either."""
     allowed: dict[str, object] = getattr(_weights_only_unpickler, '_get_allowed_globals', dict)()
-    taken_out = {name: allowed.pop(name) for name in _MAKES_MORE if name in allowed}
-    try:
-        yield
-    finally:
-        allowed.update(taken_out)
+    with _TABLE:
+        taken_out = {name: allowed.pop(name) for name in _MAKES_MORE if name in allowed}
+        try:
+            yield
+        finally:
+            allowed.update(taken_out)
 
 
 def _without_manifest(path: str | Path) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch import Tensor
 
 import fsr_plugins
 from fsr_plugins.archs.recognition import make_recogniser
-from fsr_plugins.checkpoints import Training, describe, load_weights, save_network
+from fsr_plugins.checkpoints import Training, describe, load_state, load_weights, save_network
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import ARCH_REGISTRY, build_network
 
@@ -179,6 +182,25 @@ def test_a_small_file_asks_for_no_large_memory(case: str, form: str, file: Path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 * 1024
     torch.save({'mine': bytearray(3)}, file)
     assert torch.load(file, weights_only=True) == {'mine': bytearray(3)}
+
+
+def test_threads_that_read_at_once_do_not_allow_it_to_each_other(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first_reads, load, allowed = threading.Event(), torch.load, []
+
+    def slow(*arguments: Any, **options: Any) -> Any:
+        first_reads.set()
+        time.sleep(0.1 * (1 + len(allowed)))
+        allowed.append('builtins.bytearray' in torch._weights_only_unpickler._get_allowed_globals())
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(torch, 'load', slow)
+    with ThreadPoolExecutor(2) as threads:
+        done = [threads.submit(load_state, file)]
+        assert first_reads.wait(20)
+        time.sleep(0.05)
+        done.append(threads.submit(load_state, file))
+        assert [sorted(each.result()) for each in done] == 2 * [sorted(torch.load(file, weights_only=True))]
+    assert allowed[:2] == [False, False]
 
 
 def test_values_nested_without_end_are_refused_soon(file: Path) -> None:

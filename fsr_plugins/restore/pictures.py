@@ -70,11 +70,22 @@ def decode(data: bytes, what: str, has_alpha: bool) -> tuple[Image, Extras]:
         UserError: as :func:`fsr_plugins.images.decode_image`.
     """
     rgb = decode_image(data, what)
+    return rgb, beside_colours(data, what, has_alpha, rgb.shape[:2])
+
+
+def beside_colours(data: bytes, what: str, has_alpha: bool, size: tuple[int, ...]) -> Extras:
+    """What a picture has beside its colours, which are decoded only where there is alpha among them.
+
+    Args:
+        what: names it in messages.
+        has_alpha: as the header says.
+        size: height and width of the colours.
+    """
     try:
-        return rgb, _extras(data, look_at(data, what).orientation if has_alpha else None, rgb.shape[:2])
+        return _extras(data, look_at(data, what).orientation if has_alpha else None, size)
     except Exception as error:  # of whatever kind: the colours are there, and the rest is anybody's bytes
         logger.warning("'%s': Exif, colour profile and alpha cannot be read and are left out (%s).", what, error)
-        return rgb, Extras()
+        return Extras()
 
 
 def _extras(data: bytes, orientation: int | None, size: tuple[int, ...]) -> Extras:

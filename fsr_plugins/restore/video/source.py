@@ -13,7 +13,7 @@ import numpy as np
 from fsr_plugins.atomic import write_atomically
 from fsr_plugins.errors import UserError
 from fsr_plugins.images import look_at, read_bytes, shown
-from fsr_plugins.restore.pictures import decode, encode, unfit
+from fsr_plugins.restore.pictures import beside_colours, decode, encode, unfit
 from fsr_plugins.restore.video.encoding import Encoder, Pieces
 from fsr_plugins.restore.video.joining import check_sounds, join
 from fsr_plugins.restore.video.parts import Arrays
@@ -177,7 +177,7 @@ class FrameFolder:
         for frame in frames:
             file, result = self.results[frame.number]
             data = read_bytes(file)
-            _, extras = decode(data, shown(file), look_at(data, shown(file)).alpha)
+            extras = beside_colours(data, shown(file), look_at(data, shown(file)).alpha, self.size)
             encoded = encode(frame.image, extras, result.suffix)
             write_atomically(result, lambda handle, encoded=encoded: handle.write(encoded))  # type: ignore[misc]
             count += 1

@@ -41,7 +41,7 @@ _PNG_BEGINNING = struct.Struct('>8xI4sIIBB3x4xI4s')
 _PNG_CHUNK = struct.Struct('>I4s')
 #: Channels of a PNG by its colour type.
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_PALETTE = 3
+_GREY, _PALETTE = (0, 4), 3
 #: Deflate makes at most so many bytes of one (1,032 by its definition).
 _DEFLATE = 1100
 #: Markers of a JPEG that say its size.
@@ -221,10 +221,16 @@ def decode_image(data: bytes | memoryview, what: str) -> Image:
 def decode_labels(data: bytes | memoryview, what: str) -> Image:
     """Encoded bytes as uint8 HW, such as a parsing map; of a PNG with a palette of colours their numbers.
 
-    Raises as :func:`decode_image`.
+    Raises as :func:`decode_image`, and where pixels are colours, whose brightness would be no label.
     """
     labels = _decoded(data, _LABELS, what)
-    if data[:8] != _PNG or data[25] != _PALETTE:
+    colours_of_png = data[25] if data[:8] == _PNG else None
+    if colours_of_png in _GREY:
+        return labels
+    if colours_of_png != _PALETTE:
+        rgb = cv2.imdecode(np.frombuffer(data, np.uint8), _COLOUR)
+        if rgb is not None and (rgb != rgb[..., :1]).any():
+            raise UserError(f"'{what}' is a picture of colours, not of labels: give their numbers, as a grey image.")
         return labels
     try:
         with PILImage.open(io.BytesIO(data), formats=('PNG',)) as image:

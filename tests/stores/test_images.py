@@ -178,6 +178,17 @@ def test_labels_of_a_palette_are_its_numbers_unless_it_is_grey() -> None:
     assert (decode_labels(encoded(grey, 'PNG'), 'x') == 18 - labels).all()
 
 
+@pytest.mark.parametrize('kind', ['PNG', 'BMP', 'TIFF', 'WEBP', 'PPM'])
+def test_labels_that_were_drawn_in_colours_are_refused(kind: str) -> None:
+    labels = np.arange(19, dtype=np.uint8)[None].repeat(8, axis=0)
+    how = {'lossless': True} if kind == 'WEBP' else {}
+    grey = Image.fromarray(np.dstack([labels, labels, labels]))
+    assert (decode_labels(encoded(grey, kind, **how), 'x') == labels).all()
+    coloured = Image.fromarray(np.dstack([labels, 18 - labels, labels]))
+    with pytest.raises(UserError, match="'x' is a picture of colours, not of labels"):
+        decode_labels(encoded(coloured, kind, **how), 'x')
+
+
 def test_levels_of_a_netpbm_file_are_shares_of_its_brightest_and_labels_as_they_are() -> None:
     assert decode_image(b'P6 2 1 15\n' + bytes([15, 0, 15, 5, 5, 5]), 'x').tolist() == [[[255, 0, 255], [85, 85, 85]]]
     assert decode_image(b'P5 2 1 17\n' + bytes([17, 0]), 'x')[..., 0].tolist() == [[255, 0]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsr_plugins.bench.apply_suite import CHOICE
@@ -18,7 +18,7 @@ from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.recognisers import check_recognisers
+from fsr_plugins.preflight.recognisers import known_recognisers
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.opening import open_store
 
@@ -109,12 +109,8 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
                 brought = f"'path.{network.weights_key}' of stage '{other.name}' brings weights along: {path}"
                 yield Difference(name, brought, excused=True)
         yield from _data(name, other, entry, train)
-    try:
-        check_recognisers(
-            entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
-        )
-    except UserError as error:
-        yield Difference(name, str(error))
+    for metric, known in known_recognisers(entry.experiment, stage, suite.options.metrics):
+        yield Difference(name, f"by the suite's 'metrics.{metric}', {known.removesuffix('.')}")
 
 
 def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fsr_plugins.degradations.bicubic import imresize
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import MeanMetric
+from fsr_plugins.metrics.base import MeanMetric, check_border
 from fsr_plugins.metrics.psnr_ssim import luma
 from fsr_plugins.registry import METRIC_REGISTRY
 
@@ -46,10 +46,11 @@ class NIQE(MeanMetric):
             convert_to: what is measured of a colour image: its luma (BT.601, 16–235), or its grey (BT.601, 0–255).
 
         Raises:
-            UserError: a negative border.
+            UserError: no such border, another ``convert_to``.
         """
-        if crop_border < 0:
-            raise UserError(f"'crop_border' of the metric NIQE is {crop_border}: give 0 or more.")
+        check_border(crop_border, self.name)
+        if convert_to not in ('y', 'gray'):
+            raise UserError(f"'convert_to' of the metric NIQE is '{convert_to}': choose one of y, gray.")
         grey = 'Y' if convert_to == 'y' else 'grey'
         super().__init__(
             f'{grey}, border {crop_border}, uint8, sides under {SMALLEST} px enlarged bicubically (64 px: ×3)'

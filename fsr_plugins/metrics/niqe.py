@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ BLOCK = 96
 SMALLEST = 2 * BLOCK
 #: Neighbours whose products are modelled (Eq. 7): right, below, both diagonals.
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
+#: What is measured of a colour image.
+Converted = Literal['y', 'gray']
 
 
 @METRIC_REGISTRY.register()
@@ -39,7 +41,7 @@ class NIQE(MeanMetric):
     needs_gt = False
     by_image = False
 
-    def __init__(self, crop_border: int = 0, convert_to: Literal['y', 'gray'] = 'y') -> None:
+    def __init__(self, crop_border: int = 0, convert_to: Converted = 'y') -> None:
         """
         Args:
             crop_border: pixels left out at each edge, before enlarging.
@@ -49,8 +51,9 @@ class NIQE(MeanMetric):
             UserError: no such border, another ``convert_to``.
         """
         check_border(crop_border, self.name)
-        if convert_to not in ('y', 'gray'):
-            raise UserError(f"'convert_to' of the metric NIQE is '{convert_to}': choose one of y, gray.")
+        if convert_to not in get_args(Converted):
+            choices = ', '.join(get_args(Converted))
+            raise UserError(f"'convert_to' of the metric NIQE is '{convert_to}': choose one of {choices}.")
         grey = 'Y' if convert_to == 'y' else 'grey'
         super().__init__(
             f'{grey}, border {crop_border}, uint8, sides under {SMALLEST} px enlarged bicubically (64 px: ×3)'

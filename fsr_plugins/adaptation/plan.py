@@ -118,12 +118,29 @@ def _target(stages: list[Stage], options: OneShotOptions, file: Path) -> str:
                 f"{file}: 'oneshot.set' is '{phase}', which stage '{stage.name}' has no set of (there are: {there})."
                 f'{near(phase, sets)}'
             )
-        if stage.options.sets[phase] != first.options.sets[phase]:
-            raise UserError(
-                f"{stage.where(('datasets', phase))}: stages '{first.name}' and '{stage.name}' are compared, but "
-                f"'datasets.{phase}' differs: make it equal."
-            )
+        _check_alike(first, stage, phase)
     return phase
+
+
+def _check_alike(first: Stage, stage: Stage, phase: str) -> None:
+    """Two stages are compared: on the same faces, of the same LR, by the same metrics."""
+    one, other = first.options, stage.options
+    shared = one.metrics.keys() & other.metrics.keys()  # a column of the table each
+    compared: dict[tuple[str, ...], tuple[object, object]] = {
+        ('datasets', phase): (one.sets[phase], other.sets[phase]),
+        ('scale',): (one.scale, other.scale),
+        ('degradation',): (one.degradation, other.degradation),
+        **{('val', 'metrics', name): (one.metrics[name], other.metrics[name]) for name in sorted(shared)},
+    }
+    if 'seed' not in one.sets[phase].block:  # its faces are degraded by the stage's
+        compared['manual_seed',] = one.manual_seed, other.manual_seed
+    for keys, (mine, theirs) in compared.items():
+        if mine != theirs:
+            hint = f", or give 'datasets.{phase}' a 'seed'" if keys == ('manual_seed',) else ''
+            raise UserError(
+                f"{stage.where(keys)}: stages '{first.name}' and '{stage.name}' are compared, but '{'.'.join(keys)}' "
+                f'differs: make it equal{hint}.'
+            )
 
 
 def _split(dataset: ImageDataset, name: str, patterns: list[str], options: OneShotOptions) -> Split:

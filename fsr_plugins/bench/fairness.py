@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fsr_plugins.bench.apply_suite import CHOICE
@@ -18,7 +18,7 @@ from fsr_plugins.config.settings import SetOptions, StageSettings, read_settings
 from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.engine.loaders import make_dataset
 from fsr_plugins.errors import UserError
-from fsr_plugins.preflight.recognisers import check_recognisers
+from fsr_plugins.preflight.recognisers import known_recognisers
 from fsr_plugins.stores.checksum import store_checksum
 from fsr_plugins.stores.opening import open_store
 
@@ -60,7 +60,7 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
         found.append(Difference('(all)', f"'train' and 'test' read the same store: {train} and {test}"))
     for name, entry in suite.entries.items():
         if entry.opt is not None:
-            found += _experiment(suite, name, suite.lineages[name], train)
+            found += _experiment(suite, name, suite.lineages[name], train, test)
         elif entry.checkpoint is not None:
             found += _checkpoint(suite, name, entry.checkpoint, train, test)
         elif entry.lq is not None:
@@ -86,7 +86,9 @@ def check(suite: Suite, train: DatasetFingerprint | None, test: DatasetFingerpri
     return excused
 
 
-def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
+def _experiment(
+    suite: Suite, name: str, entry: Lineage, train: DatasetFingerprint | None, test: DatasetFingerprint
+) -> Iterator[Difference]:
     stage = entry.experiment.stages[entry.stage]
     if stage.options.scale != suite.options.scale:
         yield Difference(name, f"stage '{stage.name}' has scale {stage.options.scale}, the suite {suite.options.scale}")
@@ -108,26 +110,29 @@ def _experiment(suite: Suite, name: str, entry: Lineage, train: DatasetFingerpri
             if path and not Path(path).is_relative_to(entry.experiment.folder):
                 brought = f"'path.{network.weights_key}' of stage '{other.name}' brings weights along: {path}"
                 yield Difference(name, brought, excused=True)
-        yield from _data(name, other, entry, train)
-    try:
-        check_recognisers(
-            entry.experiment, replace(stage, opt={**stage.opt, 'val': {'metrics': suite.options.metrics}})
-        )
-    except UserError as error:
-        yield Difference(name, str(error))
+        yield from _data(name, other, entry, train, test)
+    for metric, known in known_recognisers(entry.experiment, stage, suite.options.metrics):
+        yield Difference(name, f"by the suite's 'metrics.{metric}', {known.removesuffix('.')}")
 
 
-def _data(name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None) -> Iterator[Difference]:
+def _data(
+    name: str, stage: Stage, entry: Lineage, train: DatasetFingerprint | None, test: DatasetFingerprint
+) -> Iterator[Difference]:
     """What a stage learns from, teachers' stages too: the suite's training set, and what its own stages make of it."""
     block, folder = stage.data.block, entry.experiment.folder
     outside = [root for key in block if key.startswith('dataroot_') for root in _roots(block[key], folder)]
     known = () if train is None else train.checksums
-    other = [root for root in outside if not {store_checksum(part) for part in open_store(root).parts} <= set(known)]
+    read = {root: {store_checksum(part) for part in open_store(root).parts} for root in outside}
+    # Where all entries learn from it, one message says so.
+    tested = [root for root, checksums in read.items() if checksums & set(test.checksums) - set(known)]
+    if tested:
+        yield Difference(name, f"stage '{stage.name}' learns from the test set: {', '.join(tested)}")
+    other = [root for root, checksums in read.items() if not checksums <= set(known) and root not in tested]
     if other:
         yield Difference(name, f"stage '{stage.name}' learns from {', '.join(other)}, not from the suite's", True)
-        return
     roots = block.get('dataroot_gt')
-    if train is None or not roots or _roots(roots, folder) != _roots(roots, None):
+    # What is another store, or made by a stage, has other keys by itself.
+    if train is None or not roots or _roots(roots, folder) != _roots(roots, None) or {*_roots(roots, None)} & {*other}:
         return
     chosen = fingerprint(
         _plain_set({key: block[key] for key in ('dataroot_gt', *CHOICE) if key in block}, stage.options)
@@ -165,7 +170,7 @@ def _seen(
     name: str, file: str, meta: Json, train: DatasetFingerprint | None, test: DatasetFingerprint
 ) -> Iterator[Difference]:
     stores = (meta.get('manifests') or {}).get('train')
-    checksums = [store.get('checksum') for store in stores or ()]
+    checksums = [found if isinstance(found := store.get('checksum'), str) else None for store in stores or ()]
     if set(checksums) & set(test.checksums):
         yield Difference(name, f'{file} was trained on the test set (checksum {test.checksums[0][:12]})')
     elif not checksums or None in checksums:

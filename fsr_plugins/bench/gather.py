@@ -137,6 +137,8 @@ def _describe(suite: Suite, name: str, candidate: Candidate) -> EntryDescription
             'iterations': sum(lineage.spent('iterations').values()),
             'images': sum(lineage.spent('images').values()),
         }
+    if entry.param_key is not None:
+        common['param_key'] = entry.param_key
     return {
         **common,
         'kind': 'experiment' if entry.opt else 'checkpoint',

@@ -104,6 +104,7 @@ class _Source(TypedDict, total=False):
     option_file: str | None  #: of experiments and checkpoints alone
     colours: dict[str, list[float]]  #: of bicubic_matched alone: slope and offset of R, G and B
     images: str  #: of images that other programs made alone: their folder
+    param_key: str  #: of entries alone that say which weights of the checkpoint are taken
 
 
 class EntryDescription(_Source):

@@ -79,7 +79,7 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
             lines.append('Bicubic enlargement as MATLAB does it; nothing is learned.')
         else:
             lines.append(f'Network: {inline_yaml(about["arch"])}')
-            lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}')
+            lines.append(f'Checkpoint: {about["checkpoint"]}, SHA-256 {about["sha256"]}{_weights_in_words(about)}')
         if len(about['seeds']) > 1:
             seeds = ', '.join(map(str, about['seeds']))
             lines.append(
@@ -97,6 +97,13 @@ def entries_in_words(results: Results) -> dict[str, list[str]]:
     return found
 
 
+def _weights_in_words(about: EntryResults) -> str:
+    """Which weights of a checkpoint an entry chooses, if it does."""
+    kinds = {'params': 'those as trained, not averaged', 'params_ema': 'the averaged ones'}
+    chosen = about.get('param_key')
+    return '' if chosen is None else f"; its weights are '{chosen}', {kinds[chosen]}"
+
+
 def _matched_in_words(about: EntryResults) -> str:
     channels = zip('RGB', about['colours']['slope'], about['colours']['offset'], strict=True)
     said = ', '.join(f'{name} × {number(slope, 3)} {number(offset, 3, True)}' for name, slope, offset in channels)
@@ -111,7 +118,8 @@ def how_in_words(results: Results) -> list[str]:
     options = results['statistics']
     lines = [f'{name}: {about["convention"]}.' for name, about in results['metrics'].items() if not about['absent']]
     lines += [
-        'Every network is loaded from its checkpoint alone, averaged weights where there are some, and given the same '
+        'Every network is loaded from its checkpoint alone, averaged weights where there are some and the entry '
+        'chooses no others, and given the same '
         f'LR batches (SHA-256 of all LR images: {results["test"]["lr_sha256"]}). Its images are rounded to 8 bits '
         'before anything is measured.',
         f'Intervals: percentile bootstrap of the mean, {options["resamples"]:,} resamples of people, seed '

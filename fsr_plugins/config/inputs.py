@@ -122,26 +122,34 @@ def _reads_parsing(block: Block) -> bool:
 
 
 def content_named_in(values: Options) -> dict[str, str]:
-    """By dotted key, the digests of the files, and of the names and lengths in the folders, that plain values name."""
+    """By dotted key, the digests of the files, and of all files in the folders, that plain values name."""
     found: dict[str, list[str]] = {}
     for keys, value in leaves(values):
+        if keys[-1] == 'type':
+            continue
         for text in value if isinstance(value, list) else [value]:
-            if not isinstance(text, str) or '\0' in text or not (os.sep in text or '.' in text):
+            if not isinstance(text, str) or not text:
                 continue
             path = home_path(text)
-            if path.is_file() or path.is_dir():
-                digest = file_sha256(path) if path.is_file() else _listing(path)
+            if os.path.isfile(path) or os.path.isdir(path):  # any text may be meant, such as one with '\0'
+                digest = file_sha256(path) if path.is_file() else _listing(path, changed=True)
                 found.setdefault('.'.join(keys), []).append(digest)
     return {key: ' '.join(digests) for key, digests in found.items()}
 
 
-def _listing(folder: Path) -> str:
-    """Over the names and lengths of all files below a folder; a link that leads nowhere has none."""
+def _listing(folder: Path, changed: bool = False) -> str:
+    """Over the names and lengths of all files below a folder; a link that leads nowhere has none.
+
+    Args:
+        changed: over the times of the last change too, for what need not be the same after a copy.
+    """
     digest = hashlib.sha256()
     for place, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             file = Path(place, name)
-            length = file.stat().st_size if file.exists() else ''
-            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{length}\n'))
+            status = file.stat() if file.exists() else None
+            said = '' if status is None else f'{status.st_size}'
+            said += f' {status.st_mtime_ns}' if changed and status is not None else ''
+            digest.update(os.fsencode(f'{file.relative_to(folder)}\n{said}\n'))
     return digest.hexdigest()

@@ -198,7 +198,7 @@ class AllPairs(Metric):
         self.recogniser = EvaluationRecogniser(recogniser, align)
         self.trained_with = trained_with
         rates = ', '.join(f'{100 * far:g} %' for far in fars)
-        super().__init__(f'{self.recogniser.name}, align {align}, all pairs, TAR at FAR {rates}')
+        super().__init__(f'{first}, {self.recogniser.name}, align {align}, all pairs, TAR at FAR {rates}')
         self._rows = KeyedRows()
         self._device = torch.device('cpu')
 

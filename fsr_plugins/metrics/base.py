@@ -242,6 +242,16 @@ def check_pair(sr: Tensor, gt: Tensor | None, name: str, meta: BatchMeta) -> Non
         )
 
 
+def check_border(border: object, name: str) -> None:
+    """A border is a whole number of pixels.
+
+    Raises:
+        UserError: it is something else.
+    """
+    if isinstance(border, bool) or not isinstance(border, int) or border < 0:
+        raise UserError(f"'crop_border' of the metric '{name}' is {border}: give a whole number of pixels, 0 or more.")
+
+
 def size_of(images: Tensor) -> str:
     """Height and width of NCHW images for a message."""
     return f'{images.shape[-2]}×{images.shape[-1]}'

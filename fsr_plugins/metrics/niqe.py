@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fsr_plugins.degradations.bicubic import imresize
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import MeanMetric
+from fsr_plugins.metrics.base import MeanMetric, check_border
 from fsr_plugins.metrics.psnr_ssim import luma
 from fsr_plugins.registry import METRIC_REGISTRY
 
@@ -23,6 +23,8 @@ BLOCK = 96
 SMALLEST = 2 * BLOCK
 #: Neighbours whose products are modelled (Eq. 7): right, below, both diagonals.
 SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
+#: What is measured of a colour image.
+Converted = Literal['y', 'gray']
 
 
 @METRIC_REGISTRY.register()
@@ -39,17 +41,19 @@ class NIQE(MeanMetric):
     needs_gt = False
     by_image = False
 
-    def __init__(self, crop_border: int = 0, convert_to: Literal['y', 'gray'] = 'y') -> None:
+    def __init__(self, crop_border: int = 0, convert_to: Converted = 'y') -> None:
         """
         Args:
             crop_border: pixels left out at each edge, before enlarging.
             convert_to: what is measured of a colour image: its luma (BT.601, 16–235), or its grey (BT.601, 0–255).
 
         Raises:
-            UserError: a negative border.
+            UserError: no such border, another ``convert_to``.
         """
-        if crop_border < 0:
-            raise UserError(f"'crop_border' of the metric NIQE is {crop_border}: give 0 or more.")
+        check_border(crop_border, self.name)
+        if convert_to not in get_args(Converted):
+            choices = ', '.join(get_args(Converted))
+            raise UserError(f"'convert_to' of the metric NIQE is '{convert_to}': choose one of {choices}.")
         grey = 'Y' if convert_to == 'y' else 'grey'
         super().__init__(
             f'{grey}, border {crop_border}, uint8, sides under {SMALLEST} px enlarged bicubically (64 px: ×3)'

@@ -6,7 +6,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fsr_plugins.errors import UserError
-from fsr_plugins.metrics.base import MeanMetric, size_of
+from fsr_plugins.metrics.base import MeanMetric, check_border, size_of
 from fsr_plugins.registry import METRIC_REGISTRY
 from fsr_plugins.threads import one_thread
 
@@ -52,10 +52,13 @@ class _PairMetric(MeanMetric):
                 exposure nor cast is a part.
 
         Raises:
-            UserError: a negative border.
+            UserError: no such border, another ``match``.
         """
-        if crop_border < 0:
-            raise UserError(f"'crop_border' of the metric '{self.name}' is {crop_border}: give 0 or more.")
+        check_border(crop_border, self.name)
+        if match not in get_args(Match):
+            raise UserError(
+                f"'match' of the metric '{self.name}' is '{match}': choose one of {', '.join(get_args(Match))}."
+            )
         fitted = '' if match == 'none' else f', matched by {match}'
         super().__init__(f'{"Y" if test_y_channel else "RGB"}, border {crop_border}, uint8{fitted}')
         self.crop_border = crop_border

@@ -365,6 +365,25 @@ def test_refused(case: str, folder: Path, capsys: pytest.CaptureFixture[str]) ->
         assert word in message
 
 
+@pytest.mark.parametrize(
+    ('change', 'key'),
+    [
+        ({'val': {'metrics': {'psnr': {'type': 'PSNR', 'crop_border': 4}}}}, 'val.metrics.psnr'),
+        ({'degradation': {'type': 'CascadedBilinearDown', 'scale': 2}}, 'degradation'),
+        ({'manual_seed': 5}, 'manual_seed'),
+    ],
+)
+def test_stages_that_cannot_be_compared_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], change: dict[str, Any], key: str
+) -> None:
+    stages = copy.deepcopy(OPTIONS['stages'])
+    stages['other'] = {**stages['adapt'], **change}
+    write(folder, {**OPTIONS['oneshot'], 'stages': ['adapt', 'other']}, stages=stages)
+    message = refused(folder, capsys)
+    assert f"stages 'adapt' and 'other' are compared, but '{key}' differs: make it equal" in message
+    assert message.startswith('fsr: error: o.yml:')
+
+
 def test_sources_must_be_trained(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Stage 'source' is not trained yet" in refused(folder, capsys)
     assert 'run `fsr train -opt o.yml` first, or give the --set' in refused(folder, capsys)

@@ -56,6 +56,19 @@ def test_other_data_needs_a_reason(folder: Path, capsys: pytest.CaptureFixture[s
     assert "entry 'two': stage 'second' learns from others, not from the suite's" in text and 'unfair: <reason>' in text
 
 
+def test_an_experiment_that_learns_from_the_test_set_has_no_excuse(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = copy.deepcopy(EXPERIMENT)
+    changed['stages']['second']['datasets'] = {
+        'train': {'type': 'UnpairedFaceDataset', 'dataroot_real_lq': 'test.lmdb', 'max_images': 2}
+    }
+    (folder / 'other.yml').write_text(yaml.safe_dump(changed))
+    write_suite(folder, entries=entries(two={'opt': 'other.yml', 'unfair': 'please'}))
+    text = refused(capsys, folder)
+    assert "entry 'two': stage 'second' learns from the test set: test.lmdb.\n" in text
+
+
 def test_weights_from_outside_need_a_reason(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = {'path': {'pretrain_network_g': 'mine.pth'}}
     write_suite(folder, entries=entries(one={'set': changed}))
@@ -77,6 +90,7 @@ def checkpoint(finished: tuple[Path, dict[str, Any]], folder: Path, **meta: Any)
         ({'iteration': 7}, 'has 7 iterations, the budget is 6'),
         ({'manifests': {}}, 'does not say by checksum what it was trained on'),
         ({'manifests': {'train': [{'checksum': 'abc'}]}}, 'was trained on abc, the suite'),
+        ({'manifests': {'train': [{'checksum': ['abc']}]}}, 'does not say by checksum what it was trained on'),
     ],
 )
 def test_checkpoints_are_compared_too(

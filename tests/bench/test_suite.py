@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from option_files import OPTIONS
 from tiny_suite import write_suite
 
 from fsr_plugins import config
+from fsr_plugins.bench import gather, words
 from fsr_plugins.bench import suite as suites
+from fsr_plugins.bench.candidate import Candidate
+from fsr_plugins.bench.results import Results
+from fsr_plugins.checkpoints import resolved
 from fsr_plugins.errors import UserError
 
 
@@ -171,3 +175,28 @@ def test_an_oracle_is_the_network_on_the_cameras_own_pairs(monkeypatch: pytest.M
     assert all(stage.opt[key] == demo.opt[key] for key in same)
     changed = {key for key in demo.opt['train'] if demo.opt['train'][key] != stage.opt['train'].get(key)}
     assert changed == {'lr_noise', 'lr_source'} and stage.opt['train']['lr_source'] == 'bicubic'
+
+
+def test_which_weights_an_entry_chooses_is_said(folder: Path) -> None:
+    write_suite(
+        folder,
+        reference=None,
+        papers={},
+        entries={
+            'chosen': {'checkpoint': 'face_x4', 'param_key': 'params', 'unfair': 'yes'},
+            'plain': {'checkpoint': 'face_x4', 'title': 'Plain'},
+        },
+    )
+    read = suites.load('suite.yml')
+    described = {
+        name: {
+            **gather._describe(read, name, Candidate(name, resolved('face_x4')[0], entry.param_key)),
+            'differs': [],
+            'seeds': [],
+        }
+        for name, entry in read.entries.items()
+    }
+    assert described['chosen']['param_key'] == 'params' and 'param_key' not in described['plain']
+    said = words.entries_in_words(cast(Results, {'entries': described}))
+    assert said['chosen'][-1].endswith("; its weights are 'params', those as trained, not averaged")
+    assert 'weights are' not in said['Plain'][-1]

@@ -123,6 +123,7 @@ def test_the_first_value_is_the_mean_over_its_pairs(first: str) -> None:
     images, hr, labels = people(48, seed=2, noise=2.0)
     keys = [f'k{place}' for place in range(48)]
     metric = AllPairs(Pixels().eval(), first=first)
+    assert metric.convention.startswith(f'{first}, ')  # which of its values it is
     metric.update(images, hr, {'keys': keys, 'identity': labels})
     found = metric.compute()
     assert next(iter(found)) == first

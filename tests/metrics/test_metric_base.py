@@ -15,6 +15,7 @@ import torch.multiprocessing as mp
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics import PSNR
 from fsr_plugins.metrics.base import figures_of
+from fsr_plugins.registry import build
 
 RNG = np.random.default_rng(0)
 SR, GT = (torch.from_numpy(RNG.integers(0, 256, (7, 3, 12, 12))).float() / 255 for _ in range(2))
@@ -91,3 +92,18 @@ def test_two_processes_give_the_figure_of_one(tmp_path: Path) -> None:
     for rank in range(2):
         values = [float(text) for text in (tmp_path / str(rank)).read_text().split()]
         assert values == pytest.approx([expected] * 2, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('block', 'message'),
+    [
+        ({'type': 'PSNR', 'match': 'gian'}, "'match' of the metric 'psnr' is 'gian': choose one of none, gain, affine"),
+        ({'type': 'SSIM', 'crop_border': 1.5}, "'crop_border' of the metric 'ssim' is 1.5: give a whole number"),
+        ({'type': 'PSNR', 'crop_border': '4'}, "'crop_border' of the metric 'psnr' is 4: give a whole number"),
+        ({'type': 'NIQE', 'crop_border': True}, "'crop_border' of the metric 'niqe' is True: give a whole number"),
+        ({'type': 'NIQE', 'convert_to': 'Y'}, "'convert_to' of the metric NIQE is 'Y': choose one of y, gray"),
+    ],
+)
+def test_values_that_a_command_line_may_hold_are_looked_at(block: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=re.escape(message)):
+        build('metrics', block)

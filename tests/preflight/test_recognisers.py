@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 import tiny
 
 from fsr_plugins import config
+from fsr_plugins.archs.recognition import MobileFaceNet
 from fsr_plugins.errors import UserError
 from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.registry import METRIC_REGISTRY
@@ -75,6 +78,41 @@ def test_published_weights_that_features_came_from_do_not_judge(tmp_path: Path) 
     found.stages['second'].opt['train']['id_opt'] = {'type': 'FeatureLoss', 'features': features}
     with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
         check_recognisers(found, found.stages['third'])
+
+
+def publish(patch: pytest.MonkeyPatch, content: bytes) -> None:
+    assert MobileFaceNet.published is not None
+    digest = hashlib.sha256(content).hexdigest()
+    patch.setattr(MobileFaceNet, 'published', replace(MobileFaceNet.published, sha256=digest))
+
+
+def test_a_copy_of_the_published_weights_is_known_by_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, content in (('own.pth', b'published'), ('other.pth', b'another'), ('copy.pth', b'published')):
+        (tmp_path / name).write_bytes(content)
+    publish(monkeypatch, b'published')
+    # Trained with the file, rated by what is fetched.
+    found = experiment(tmp_path, {'type': 'MobileFaceNet'})
+    with pytest.raises(UserError, match='the published MobileFaceNet is what the networks were trained with'):
+        check_recognisers(found, found.stages['third'])
+    # Trained with what is fetched, rated by the file.
+    for name, refused in (('copy.pth', True), ('other.pth', False)):
+        found = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': str(tmp_path / name)})
+        del found.stages['second'].opt['train']['id_opt']['recogniser']['path']
+        if refused:
+            with pytest.raises(UserError, match=r'copy\.pth is what the networks were trained with'):
+                check_recognisers(found, found.stages['third'])
+        else:
+            assert check_recognisers(found, found.stages['third']) == []
+
+
+def test_a_path_from_the_home_folder_is_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'own.pth').write_bytes(b'weights')
+    found = experiment(tmp_path, {'type': 'MobileFaceNet', 'path': '~/own.pth'})
+    with pytest.raises(UserError, match='~/own.pth is what the networks were trained with'):
+        check_recognisers(found, found.stages['second'])
 
 
 def test_blocks_without_a_type_are_no_concern_of_it(tmp_path: Path) -> None:

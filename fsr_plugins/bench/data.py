@@ -106,6 +106,11 @@ class TestSet:
         landmarks = self._feeder.batch.get('landmarks')
         return lq, self._feeder.gt, None if landmarks is None else landmarks[0].cpu()
 
+    def first(self) -> tuple[Tensor, Tensor, Json]:
+        """What :meth:`batches` gives, of the first image alone."""
+        lq, gt, _ = self.pick(0)
+        return lq, gt, meta_of(self._feeder)
+
     @property
     def lr_size(self) -> tuple[int, int]:
         """Height and width of the first image's LR."""

@@ -57,7 +57,7 @@ def run(suite: Suite, *, evaluate_only: bool = False) -> Results:
         for name, entry in suite.entries.items()
         if entry.type == MATCHED
     }
-    train_entries(suite, evaluate_only)
+    train_entries(suite, evaluate_only, Evaluator(tests, metrics).check)
     candidates = {}
     for name, entry in suite.entries.items():
         # None too of bicubic and images.

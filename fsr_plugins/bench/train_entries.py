@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 
 from fsr_plugins import pipeline
@@ -18,8 +18,11 @@ from fsr_plugins.preflight import standing
 logger = logging.getLogger(__name__)
 
 
-def train_entries(suite: Suite, evaluate_only: bool) -> None:
+def train_entries(suite: Suite, evaluate_only: bool, check: Callable[[], None]) -> None:
     """Trains the entries that are not, after a look at everything that could stop one of them.
+
+    Args:
+        check: what else is looked at before anything is trained.
 
     Raises:
         UserError: one cannot be trained, what one left is missing or damaged, another process trains one, or one is to
@@ -46,6 +49,8 @@ def train_entries(suite: Suite, evaluate_only: bool) -> None:
         for name in [] if evaluate_only else coming:
             held.enter_context(only_writer(experiments[name].folder))
         _check(experiments, done)
+        if not all(done.values()):
+            check()
         for number, (name, experiment) in enumerate(experiments.items(), 1):
             if evaluate_only or name not in coming:
                 logger.info("%d of %d: '%s' is trained.", number, len(experiments), name)

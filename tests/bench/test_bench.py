@@ -54,6 +54,17 @@ def by_hand(checkpoint: Path | None) -> tuple[list[float], list[float]]:
     return psnr, ssim
 
 
+def test_a_metric_that_the_test_set_cannot_serve_is_found_before_training(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({'params': build_network({'type': 'SphereFace20'}).state_dict()}, 'recogniser.pth')
+    write_suite(folder, metrics={'auc': {'type': 'AllPairs', 'recogniser': RECOGNISER}})
+    assert main(['bench', '-opt', 'suite.yml']) == 2
+    error = capsys.readouterr().err
+    assert "The metric 'auc' of the suite fails on the test image '" in error and 'identity' in error
+    assert not list(Path('experiments').rglob('*.pth'))
+
+
 def test_figures_are_those_of_the_checkpoint_by_basicsr(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, found = finished
     monkeypatch.chdir(folder)

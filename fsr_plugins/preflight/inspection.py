@@ -7,6 +7,7 @@ Built-in faces that are not there yet are drawn when nothing else is wrong: unti
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -30,6 +31,8 @@ from fsr_plugins.preflight.schedules import rehearse
 from fsr_plugins.preflight.standing import Standing, standing
 from fsr_plugins.stores.once import built_in, leaves_nothing
 from fsr_plugins.values import Record
+
+logger = logging.getLogger(__name__)
 
 _GOOD_DATA = 'every image is good'
 
@@ -150,7 +153,8 @@ def inspect(
     try:
         with ExitStack() as held:
             if drawing:
-                # To draw all takes minutes: whatever is wrong shall be said before, so a few stand for all.
+                # To draw all takes minutes: whatever is wrong shall be said before.
+                logger.info('Faces are yet to be drawn. What else is needed is looked at first; a few stand for all.')
                 folder = held.enter_context(TemporaryDirectory(prefix='fsr_'))
                 held.enter_context(built_in(Path(folder), faces_alone=True))
             look.at_everything()

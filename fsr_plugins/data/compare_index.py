@@ -95,7 +95,7 @@ class CompareIndex:
             logger.info('Searching the nearest faces of each person among %d (once).', len(self._images))
             np.save(path, nearest_of_same_identity(self.embeddings(), self._identities, kept))
 
-        return np.array(cached_array(built_folder('compare'), about, build)[:, : self._k])
+        return np.array(cached_array(self._folder(), about, build)[:, : self._k])
 
     def embeddings(self) -> npt.NDArray[np.float32]:
         """The faces' embeddings of unit length, float32 (len, D), a memory map; raises as :meth:`neighbours`."""
@@ -105,7 +105,10 @@ class CompareIndex:
 
             _embed(self._images, make_recogniser(self._recogniser), self._align, path)
 
-        return cached_array(built_folder('compare'), {'what': 'embeddings', **self._seen}, build)
+        return cached_array(self._folder(), {'what': 'embeddings', **self._seen}, build)
+
+    def _folder(self) -> Path:
+        return built_folder('compare', *(part.path for part in self._images.gt.parts))
 
 
 def _sha256(array: npt.NDArray[np.generic]) -> str:

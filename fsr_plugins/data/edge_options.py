@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 from fsr_plugins.edges import Adaptive
+
+
+def _known_or_two(value: object) -> object:
+    if value in ('mean_std', 'otsu'):
+        return value
+    numbers = isinstance(value, list) and all(type(entry) in (int, float) for entry in value)
+    if isinstance(value, list) and numbers and len(value) == 2 and 0 <= value[0] <= value[1]:
+        return value
+    raise ValueError("'mean_std', 'otsu' or [low, high] with 0 <= low <= high")
+
+
+#: Of Canny's edges: each image's own, or two on the scale of 255.
+Thresholds = Annotated[Adaptive | list[float], BeforeValidator(_known_or_two)]
 
 
 class CannyOptions(BaseModel):
@@ -14,20 +28,10 @@ class CannyOptions(BaseModel):
 
     model_config = ConfigDict(extra='forbid', strict=True)
 
-    thresholds: Adaptive | list[float] = Field(
+    thresholds: Thresholds = Field(
         default='mean_std', description="each image's own, as in edges.canny_image, or [low, high] on the scale of 255"
     )
     scales: list[int] = Field(default=[1, 2, 4], description='factors the image is reduced by before, one map each')
-
-    @field_validator('thresholds', mode='before')
-    @classmethod
-    def _known_or_two(cls, value: object) -> object:
-        if value in ('mean_std', 'otsu'):
-            return value
-        numbers = isinstance(value, list) and all(type(entry) in (int, float) for entry in value)
-        if isinstance(value, list) and numbers and len(value) == 2 and 0 <= value[0] <= value[1]:
-            return value
-        raise ValueError("'mean_std', 'otsu' or [low, high] with 0 <= low <= high")
 
     @field_validator('scales')
     @classmethod

@@ -13,6 +13,7 @@ from fsr_plugins.data.augment import Flip, draw_corner, draw_flip
 from fsr_plugins.data.edge_view import EdgeView
 from fsr_plugins.data.image_dataset import Arrays, ImageDataset, Sample, Slot, number_slots, write
 from fsr_plugins.data.options import Block, HRDatasetOptions
+from fsr_plugins.data.parts import check_parts
 from fsr_plugins.errors import UserError
 from fsr_plugins.stores.images import Image
 from fsr_plugins.stores.store import Store
@@ -127,6 +128,7 @@ class HRDataset(ImageDataset):
     def check(self, scale: int) -> None:
         """See :meth:`ImageDataset.check`; crops must fit, and whole images be multiples of the scale."""
         super().check(scale)
+        self.check_parsing()
         if self.gt_size is not None:
             check_minimum(self.gt, self.chosen, self.gt.sizes(), (self.gt_size, self.gt_size))
             if self.gt_size % scale:
@@ -142,6 +144,15 @@ class HRDataset(ImageDataset):
             self._refuse((sizes != sizes[:1]).any(axis=1), "unlike the first image; set 'gt_size' to crop")
         if self.options.use_rot:
             self._refuse(sizes[:, 0] != sizes[:, 1], "but 'use_rot' needs squares; set 'gt_size' to crop")
+
+    def check_parsing(self) -> None:
+        """Whether the view parsing holds the ids it is of.
+
+        Raises:
+            UserError: a map holds another.
+        """
+        if 'parsing' in self.options.views:
+            check_parts(self.gt, self._keys)
 
     def check_edges(self) -> None:
         """Whether the images can be reduced as the view canny needs.

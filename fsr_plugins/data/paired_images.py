@@ -85,6 +85,7 @@ class PairedImages(FaceDataset):
                 f'{scale}, {width}x{height} (width x height); make it again, or correct the scale.'
             )
         self.check_edges()
+        self.check_parsing()
 
 
 @DATASET_REGISTRY.register()

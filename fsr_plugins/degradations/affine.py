@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fsr_plugins.degradations.base import Degradation, check_range
+from fsr_plugins.degradations.base import Degradation, check_most, check_range
 from fsr_plugins.degradations.random import uniform
 from fsr_plugins.errors import UserError
 from fsr_plugins.registry import DEGRADATION_REGISTRY
@@ -47,8 +47,8 @@ class AffineMisalign(Degradation):
         super().__init__()
         if border not in BORDERS:
             raise UserError(f"AffineMisalign: 'border' is '{border}'; give one of {', '.join(BORDERS)}.")
-        self.rotation = check_range('AffineMisalign', 'rotation', (0.0, rotation), 0.0, 180.0)[1]
-        self.translation = check_range('AffineMisalign', 'translation', (0.0, translation), 0.0, 128.0)[1]
+        self.rotation = check_most('AffineMisalign', 'rotation', rotation, 180.0)
+        self.translation = check_most('AffineMisalign', 'translation', translation, 128.0)
         self.zoom = check_range('AffineMisalign', 'zoom', zoom, 0.05, 20.0)
         self.border = border
 

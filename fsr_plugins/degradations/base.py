@@ -83,15 +83,24 @@ def _plain(limits: object) -> object:
     return list(limits) if isinstance(limits, tuple) else limits
 
 
+def check_most(owner: str, name: str, most: float, high: float) -> float:
+    """``most``, if it is a number from 0 to ``high``.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not isinstance(most, int | float) or not 0 <= most <= high:
+        raise UserError(f"{owner}: '{name}' is {most!r}; give a number from 0 to {high:g}.")
+    return float(most)
+
+
 def check_share(owner: str, name: str, share: float) -> float:
     """``share``, if it is a number from 0 to 1.
 
     Raises:
         UserError: it is not.
     """
-    if not isinstance(share, int | float) or not 0 <= share <= 1:
-        raise UserError(f"{owner}: '{name}' is {share!r}; give a number from 0 to 1.")
-    return float(share)
+    return check_most(owner, name, share, 1)
 
 
 def check_scale(owner: str, scale: int) -> int:

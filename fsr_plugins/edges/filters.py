@@ -58,7 +58,8 @@ def dog(x: Tensor, sigma1: float = 1.0, sigma2: float = 1.6) -> Tensor:
         ValueError: neither one nor three channels, or sides too small for the Gaussian.
     """
     if min(x.shape[2:]) <= 4 * max(sigma1, sigma2) + 1:
-        raise ValueError(f'A difference of Gaussians up to {sigma2} px needs larger images than {tuple(x.shape[2:])}.')
+        most = max(sigma1, sigma2)
+        raise ValueError(f'A difference of Gaussians up to {most} px needs larger images than {tuple(x.shape[2:])}.')
     with torch.autocast(x.device.type, enabled=False):
         image = grey(x.float())
         return _blur(image, sigma1) - _blur(image, sigma2)

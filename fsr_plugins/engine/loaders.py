@@ -29,10 +29,13 @@ def make_dataset(data: SetOptions, phase: str, options: StageSettings) -> Any:
 
 
 def make_train_loader(options: StageSettings, world: World, start: int, pin_memory: bool) -> TrainLoader:
-    """Batches of ``datasets.train`` from iteration ``start`` on."""
+    """Batches of ``datasets.train`` from iteration ``start`` on.
+
+    Of sets that are not this toolkit's each sample is seeded: threads would share the common generators.
+    """
     data = options.sets['train']
     dataset = make_dataset(data, 'train', options)
-    if names_hosted({'model_type': options.model_type}) and not isinstance(dataset, ImageDataset):
+    if not isinstance(dataset, ImageDataset):
         return SeededLoader(
             dataset,
             data.batch_size,

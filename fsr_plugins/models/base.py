@@ -145,6 +145,10 @@ class FSRModel(legacy.Version01, SavedModel):
         """One iteration of the method's algorithm on :attr:`gt`, :attr:`lq`, :attr:`batch`, in phases."""
         raise NotImplementedError
 
+    def trial_iteration(self) -> int:
+        """The iteration that is tried before training: one in which everything learns that ever does, with a step."""
+        return self.train_opt.accumulate
+
     def optimize_parameters(self, current_iter: int) -> None:
         """Trains one iteration on what :meth:`feed_data` brought.
 

@@ -65,6 +65,11 @@ class GANModel(SupervisedModel):
         options = self.train_opt
         return self.current_iter % options.net_d_iters == 0 and self.current_iter > options.net_d_init_iters
 
+    def trial_iteration(self) -> int:
+        """See :meth:`FSRModel.trial_iteration`; the first in which the generator learns."""
+        every = self.train_opt.net_d_iters
+        return max(super().trial_iteration(), (self.train_opt.net_d_init_iters // every + 1) * every)
+
     def generate(self) -> Tensor:
         """SR of the batch, without a graph."""
         with torch.no_grad(), self.precision.autocast():

@@ -29,6 +29,7 @@ class Precision:
         self.device = device
         self.dtype = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}[name]
         self.scaler = torch.amp.GradScaler(device.type, enabled=name == 'fp16')
+        self._has_stepped = False
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context in which forward passes and losses run."""
@@ -45,7 +46,13 @@ class Precision:
             parameters = [p for group in optimizer.param_groups for p in group['params']]
             torch.nn.utils.clip_grad_norm_(parameters, clip_grad_norm)
         self.scaler.step(optimizer)
+        self._has_stepped = True
 
     def update(self) -> None:
-        """Adapts the loss scale, after all phases: gradients that add up over iterations need one scale."""
-        self.scaler.update()
+        """Adapts the loss scale, after all phases: gradients that add up over iterations need one scale.
+
+        An iteration without a step says nothing of it, and torch's scaler would refuse.
+        """
+        if self._has_stepped:
+            self.scaler.update()
+        self._has_stepped = False

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from fsr_plugins.errors import UserError
 from fsr_plugins.lmdb_env import release
 from fsr_plugins.portraits.domains import IMAGES_PER_PERSON
 from fsr_plugins.portraits.spec import SCHEME, PortraitSpec, parse_spec
@@ -46,7 +47,7 @@ def open_portraits(text: str) -> LmdbStore:
     store = _complete(path, spec.number)
     if store is not None:
         return store
-    path = place_to_build(path)
+    path = place_to_build(path, faces=True)
     store = _complete(path, spec.number)
     if store is not None:
         return store
@@ -64,6 +65,21 @@ def open_portraits(text: str) -> LmdbStore:
         logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
         write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
         return DrawnStore(path)
+
+
+def takes_long(text: str) -> bool:
+    """Whether to open this may draw more faces than stand for all; whatever is no spec of built-in faces does not.
+
+    Args:
+        text: what a set names.
+    """
+    if not text.startswith(f'{SCHEME}://'):
+        return False
+    try:
+        spec = parse_spec(text)
+    except UserError:
+        return True
+    return spec.number > _DRAWN and not spec.path().exists()
 
 
 def _stand_ins(spec: PortraitSpec) -> Iterator[FaceLike]:

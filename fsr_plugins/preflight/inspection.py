@@ -1,14 +1,19 @@
 """Everything that can be found wrong before training: data, weights, disk, devices, and one dry step a stage.
 
 The option file itself is checked by :func:`fsr_plugins.config.load`. Nothing is written into ``experiments/``.
+Built-in faces that are not there yet are drawn when nothing else is wrong: until then a few stand for all.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
 from torch import nn
@@ -17,13 +22,19 @@ from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.finished import is_finished
 from fsr_plugins.engine import generators
 from fsr_plugins.errors import DiskError, NoRoomError, RunError, UserError
+from fsr_plugins.portraits.store import takes_long
 from fsr_plugins.preflight import checks
 from fsr_plugins.preflight.checks import Later
 from fsr_plugins.preflight.dry_step import dry_step
 from fsr_plugins.preflight.recognisers import check_recognisers
 from fsr_plugins.preflight.schedules import rehearse
 from fsr_plugins.preflight.standing import Standing, standing
+from fsr_plugins.stores.once import built_in, leaves_nothing
 from fsr_plugins.values import Record
+
+logger = logging.getLogger(__name__)
+
+_GOOD_DATA = 'every image is good'
 
 
 @dataclass(frozen=True)
@@ -136,34 +147,83 @@ def inspect(
         processes, accept: see :func:`~fsr_plugins.preflight.standing.standing`.
     """
     report = Report()
-    stages = [stage for name, stage in experiment.stages.items() if name not in skip]
     state = generators.random_state()
+    look = _Look(experiment, report, dry_steps, skip, dry_skip, processes, accept)
+    drawing = [] if leaves_nothing() else [stage for stage in look.stages if _draws(stage)]
     try:
+        with ExitStack() as held:
+            if drawing:
+                # To draw all takes minutes: whatever is wrong shall be said before.
+                logger.info('Faces are yet to be drawn. What else is needed is looked at first; a few stand for all.')
+                folder = held.enter_context(TemporaryDirectory(prefix='fsr_'))
+                held.enter_context(built_in(Path(folder), faces_alone=True))
+            look.at_everything()
+        if drawing and not report.errors:
+            look.at_drawn_faces(drawing)
+    finally:
+        generators.set_random_state(state)
+    return report
+
+
+@dataclass
+class _Look:
+    """An inspection; for the fields see :func:`inspect`."""
+
+    experiment: Experiment
+    report: Report
+    dry_steps: bool
+    skip: Collection[str]
+    dry_skip: Collection[str]
+    processes: int | None
+    accept: bool
+
+    @property
+    def stages(self) -> list[Stage]:
+        """Those that are not skipped."""
+        return [stage for name, stage in self.experiment.stages.items() if name not in self.skip]
+
+    def at_everything(self) -> None:
+        """All checks of all stages."""
+        experiment, report = self.experiment, self.report
         needed = 0
         seen: set[str] = set()
         # Where a folder is missing no set is read or drawn before that is said.
-        absent = any(checks.lacks_folders(experiment, stage) for stage in stages)
+        absent = any(checks.lacks_folders(experiment, stage) for stage in self.stages)
+        if not absent:
+            self._where_stages_stand()
         for stage in () if absent else experiment.stages.values():
-            stands = partial(_stands, report, experiment, stage, processes, accept)
-            report.attempt(stage.name, 'options', stands, 'nothing is there that was begun with others')
             if is_finished(stage):
                 report.attempt(stage.name, 'results', partial(checks.results, stage), 'all are there, whole and finite')
-        for stage in stages:
+        for stage in self.stages:
             bytes_, good = _inspect_stage(report, experiment, stage, seen, draws=not absent)
             needed += bytes_
-            if dry_steps:
+            if self.dry_steps:
                 rehearsal = partial(rehearse, stage)
                 good &= report.attempt(stage.name, 'schedule', rehearsal, 'rates can be had to the last iteration')
-            if dry_steps and good and not absent and stage.name not in dry_skip:
+            if self.dry_steps and good and not absent and stage.name not in self.dry_skip:
                 dry = partial(dry_step, experiment, stage)
                 validates = stage.options.val_freq and stage.options.validation_sets
                 trains = f'one iteration trains{", one batch validates" if validates else ""}'
                 done = 'one batch of the set is made' if stage.generates_set else trains
                 report.attempt(stage.name, 'dry step', dry, done)
         report.attempt('', 'disk', partial(checks.disk, experiment, needed), f'about {needed / 1e6:.0f} MB are needed')
-    finally:
-        generators.set_random_state(state)
-    return report
+
+    def at_drawn_faces(self, stages: Sequence[Stage]) -> None:
+        """Draws faces, and looks once more at what a few could not tell of all: where stages stand, and their sets.
+
+        Args:
+            stages: those with built-in faces that are not there.
+        """
+        self._where_stages_stand()
+        seen: set[str] = set()
+        for stage in stages:
+            for name, work in _data_checks(self.experiment, stage, seen, draws=True):
+                self.report.attempt(stage.name, name, work, _GOOD_DATA)
+
+    def _where_stages_stand(self) -> None:
+        for stage in self.experiment.stages.values():
+            stands = partial(_stands, self.report, self.experiment, stage, self.processes, self.accept)
+            self.report.attempt(stage.name, 'options', stands, 'nothing is there that was begun with others')
 
 
 def _stands(report: Report, experiment: Experiment, stage: Stage, processes: int | None, accept: bool) -> list[str]:
@@ -204,12 +264,7 @@ def _inspect_stage(
     ]
     if not stage.generates_set and not stage.is_hosted:
         attempts.append(('losses', partial(checks.losses_of, stage), 'the model has what it learns by'))
-    for phase, data in stage.options.sets.items():
-        work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)
-        drawn = any('://' in root for root in checks.roots(data.block))
-        if work not in seen and (draws or not drawn):  # stages share sets through the common part
-            seen.add(work)
-            attempts.append((f'data {phase}', partial(checks.data, experiment, stage, phase), 'every image is good'))
+    attempts += [(name, work, _GOOD_DATA) for name, work in _data_checks(experiment, stage, seen, draws)]
     attempts += [
         ('networks', partial(checks.networks, stage, nets), 'all can be built'),
         ('weights', partial(checks.weights, experiment, stage, nets), 'all fit'),
@@ -219,3 +274,20 @@ def _inspect_stage(
     ]
     good = [report.attempt(stage.name, name, work, message) for name, work, message in attempts]
     return checks.disk_bytes(experiment, stage, nets) if all(good) else 0, all(good)
+
+
+def _draws(stage: Stage) -> bool:
+    """Whether a set is of built-in faces that are yet to be drawn, which takes long."""
+    return any(takes_long(root) for data in stage.options.sets.values() for root in checks.roots(data.block))
+
+
+def _data_checks(
+    experiment: Experiment, stage: Stage, seen: set[str], draws: bool
+) -> Iterator[tuple[str, Callable[[], list[str]]]]:
+    """The checks of the sets that were not looked at yet, by their names; arguments as of :func:`_inspect_stage`."""
+    for phase, data in stage.options.sets.items():
+        work = json.dumps([phase.split('_')[0], data.block, stage.options.scale], sort_keys=True)
+        drawn = any('://' in root for root in checks.roots(data.block))
+        if work not in seen and (draws or not drawn):  # stages share sets through the common part
+            seen.add(work)
+            yield f'data {phase}', partial(checks.data, experiment, stage, phase)

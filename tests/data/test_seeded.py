@@ -6,9 +6,15 @@ import random
 from typing import Any
 
 import numpy as np
+import pytest
+import tiny
 import torch
 
+from fsr_plugins.config.settings import read_settings
 from fsr_plugins.data.seeded import OneByOne, SeededLoader, seeded
+from fsr_plugins.engine.distributed import World
+from fsr_plugins.engine.loaders import make_train_loader
+from fsr_plugins.registry import DATASET_REGISTRY
 
 
 class Drawn:
@@ -62,3 +68,25 @@ def test_the_beginning_of_a_set_seems_to_be_all_of_it() -> None:
     assert len(loader.dataset) == 2 and loader.dataset.opt is data.opt
     assert [int(batch['index']) for batch in loader] == [0, 1]
     assert len(OneByOne(data)) == 5
+
+
+@DATASET_REGISTRY.register()
+class DrawnForModelsHere(Drawn):
+    """As a package may register one."""
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt = opt
+
+
+@pytest.mark.parametrize('workers', [0, 2])
+def test_models_of_this_toolkit_see_the_same_samples_wherever_training_goes_on(workers: int) -> None:
+    block = {'type': 'DrawnForModelsHere', 'batch_size_per_gpu': 2, 'num_worker_per_gpu': workers}
+    options = read_settings(tiny.stage({}, datasets={'train': block}, model_type='SupervisedModel', manual_seed=7))
+
+    def seen(count: int, start: int = 0) -> list[list[float]]:
+        with make_train_loader(options, World(), start, pin_memory=False) as loader:
+            made = iter(loader)
+            return values([next(made) for _ in range(count)])
+
+    assert seen(5) == values(batches(5))
+    assert seen(2, start=3) == seen(5)[3:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -106,3 +108,16 @@ def test_sequence_is_its_stages_each_with_seeds_of_its_own():
 def test_an_empty_sequence_is_refused():
     with pytest.raises(UserError, match='stages'):
         Compose([])
+
+
+@pytest.mark.parametrize(
+    ('options', 'words'),
+    [
+        ({'rotation': -5}, "'rotation' is -5; give a number from 0 to 180"),
+        ({'rotation': 'a'}, "'rotation' is 'a'; give a number from 0 to 180"),
+        ({'translation': [1, 2]}, r"'translation' is \[1, 2\]; give a number from 0 to 128"),
+    ],
+)
+def test_one_number_is_asked_for_where_one_is_meant(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        AffineMisalign(**options)

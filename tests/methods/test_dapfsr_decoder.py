@@ -67,6 +67,10 @@ def test_penalties_come_when_they_are_due() -> None:
         seen.append(set(train(model, data, first=current)) - {'l_d', 'l_g'})
     path = {'l_g_path', 'path_length'}
     assert seen == [set(), path, {'l_d_r1'}, path, set(), path | {'l_d_r1'}]
+    # Before training the iteration is tried that has both, and ends a step.
+    assert model.trial_iteration() == 6
+    assert decoder_model(total_iter=8, accumulate=4).trial_iteration() == 12
+    assert decoder_model(path_length_opt=None).trial_iteration() == 3
 
 
 def test_a_penalty_left_out_is_off() -> None:

@@ -308,6 +308,12 @@ def test_edges_found_on_the_device_are_opencvs(data: dict[str, Any]) -> None:
     assert 'l_edge' in train(model, without)
 
 
+@pytest.mark.parametrize('thresholds', [[50], [50, 100, 200], [200, 100], 'otzu'])
+def test_thresholds_that_are_none_are_found_in_the_options(thresholds: object) -> None:
+    with pytest.raises(UserError, match=r"'train.edge_thresholds.* 0 <= low <= high"):
+        pretrain(edge_source='device', edge_thresholds=thresholds)
+
+
 def test_second_stage_begins_as_the_first_ended(data: dict[str, Any], tmp_path: Path) -> None:
     first = pretrain()
     train(first, data)

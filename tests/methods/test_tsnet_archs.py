@@ -151,6 +151,11 @@ def test_priors_are_a_switch_per_iteration(priors: list[str]) -> None:
         ({'priors': ['none', 'sobel']}, 'sobel'),
         ({'canny': 'gpu'}, 'gpu'),
         ({'feedback_factor': 3}, 'not 3'),
+        ({'canny_thresholds': [50]}, r'canny_thresholds must be .*, not \[50\]'),
+        ({'canny_thresholds': [200, 50]}, r'not \[200, 50\]'),
+        ({'dog_sigmas': [1.0]}, r'dog_sigmas must be two .*, not \[1.0\]'),
+        ({'dog_sigmas': [1.0, 1.6, 2.0]}, '2.0'),
+        ({'dog_sigmas': [0.0, 1.6]}, 'above 0'),
     ],
 )
 def test_wrong_options_are_named(options: dict[str, Any], message: str) -> None:

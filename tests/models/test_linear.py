@@ -26,9 +26,10 @@ def faces(number: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.tensor(lq).float().view(-1, 1, 3, 3), torch.tensor(gt).float().view(-1, 1, 6, 6)
 
 
-def fitted(rank: int, batches: int = 4) -> LinearFace:
+def fitted(rank: int, batches: int = 4, precision: str = 'fp32') -> LinearFace:
     block = {'type': 'LinearFace', 'size': 3, 'scale': 2, 'rank': rank, 'num_ch': 1}
-    model = LinearModel(tiny.stage({'ridge': RIDGE}, scale=2, degradation=None, network_g=block))
+    options = tiny.stage({'ridge': RIDGE}, scale=2, degradation=None, network_g=block, precision=precision)
+    model = LinearModel(options)
     lq, gt = faces()
     for step, (few_lq, few_gt) in enumerate(zip(lq.chunk(batches), gt.chunk(batches), strict=True), start=1):
         model.lq, model.gt = few_lq, few_gt
@@ -53,6 +54,11 @@ def by_numpy(rank: int) -> np.ndarray:
 def test_it_is_ridge_regression(rank: int) -> None:
     sr = fitted(rank)(faces()[0])
     np.testing.assert_allclose(sr.flatten(1).numpy(), by_numpy(rank), atol=2e-5)
+
+
+@pytest.mark.parametrize('precision', ['bf16', 'fp16'])
+def test_the_solution_is_exact_in_every_number_format(precision: str) -> None:
+    assert torch.equal(fitted(4, precision=precision)(faces()[0]), fitted(4)(faces()[0]))
 
 
 def test_how_the_set_comes_in_batches_does_not_matter() -> None:

@@ -174,6 +174,19 @@ def test_clipping_bounds_the_norm() -> None:
     assert parameter.detach().norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
+def test_an_iteration_without_a_step_leaves_the_fp16_scale() -> None:
+    precision = Precision('fp16', CPU)
+    precision.update()
+    assert precision.scaler.get_scale() == Precision('fp16', CPU).scaler.get_scale()
+    weight = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.SGD([weight], lr=1.0)
+    precision.backward(weight.sum() * 2)
+    precision.step(optimizer)
+    precision.update()
+    precision.update()
+    assert weight.item() == -1
+
+
 def test_phases_that_add_up_gradients_share_one_fp16_scale() -> None:
     """A first phase that overflows changes the scale after the second one's step, whose gradients have the old one."""
     model = SupervisedModel(tiny.stage({'accumulate': 2, **LEARNING}, network_g=tiny.EDSR))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -46,6 +48,12 @@ class DAPDecoderModel(FSRModel):
     def prepare_training(self) -> None:
         """Begins the running mean of the path lengths."""
         self.mean_path_length = torch.zeros((), device=self.device)
+
+    def trial_iteration(self) -> int:
+        """See :meth:`FSRModel.trial_iteration`; the first in which both penalties are due."""
+        intervals = [self.losses.typed('r1_opt', R1Penalty).interval] if 'r1_opt' in self.losses else []
+        intervals += [self.path_length.interval] if 'path_length_opt' in self.losses else []
+        return math.lcm(super().trial_iteration(), *intervals)
 
     def step(self) -> None:
         """The critic on real and made faces, then G."""

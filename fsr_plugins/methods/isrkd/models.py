@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from fsr_plugins.config.losses import Loss
 from fsr_plugins.config.options import TrainOptions
+from fsr_plugins.data.edge_options import Thresholds
 from fsr_plugins.edges import canny
 from fsr_plugins.errors import UserError
 from fsr_plugins.losses.distillation import DistillationLoss
@@ -53,9 +54,7 @@ class ISRKDPretrainModel(FSRModel):
         )
         edge_scales: list[Literal[1, 2, 4]] = Field([1, 2, 4], min_length=1, description='HR over the edge maps')
         edge_source: Literal['dataset', 'device'] = Field('dataset', description='view canny, or found in each batch')
-        edge_thresholds: Literal['mean_std', 'otsu'] | list[float] = Field(
-            'mean_std', description="Canny's for edge_source: device; as the view's"
-        )
+        edge_thresholds: Thresholds = Field('mean_std', description="Canny's for edge_source: device; as the view's")
         suggested_loss = 'pixel_opt'
 
     train_opt: Train

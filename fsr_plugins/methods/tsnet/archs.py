@@ -103,7 +103,8 @@ class TSNetSR(nn.Module):
     Shape: (N, 3, h, w) RGB in [0, 1] to (N, 3, scale * h, scale * w), not clamped.
 
     Raises:
-        ValueError: a scale, prior, factor or edge detector that is not one of those above.
+        ValueError: a scale, prior, factor or edge detector that is not one of those above, thresholds or deviations
+            that are none.
     """
 
     def __init__(
@@ -130,8 +131,13 @@ class TSNetSR(nn.Module):
         self.scale = scale
         self.priors = tuple(priors)
         self.canny = canny
-        low, high = canny_thresholds
-        self.canny_thresholds = (low, high)
+        if len(canny_thresholds) != 2 or not 0 <= canny_thresholds[0] <= canny_thresholds[1]:
+            raise ValueError(
+                f'canny_thresholds must be [low, high] with 0 <= low <= high, not {list(canny_thresholds)}.'
+            )
+        if len(dog_sigmas) != 2 or not min(dog_sigmas) > 0:
+            raise ValueError(f'dog_sigmas must be two numbers above 0, not {list(dog_sigmas)}.')
+        self.canny_thresholds = (canny_thresholds[0], canny_thresholds[1])
         self.dog_sigmas = tuple(dog_sigmas)
         self.sfe = SFE(num_in_ch, num_feat)
         self.perb = PERB(num_feat, num_groups, feedback_factor, self.priors, prior_channels=(scale // 2) ** 2)

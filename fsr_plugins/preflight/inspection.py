@@ -258,7 +258,7 @@ def _inspect_stage(
         draws: whether sets may be looked at that a scheme has to make.
     """
     nets: dict[str, nn.Module] = {}
-    attempts = [
+    attempts: list[tuple[str, Callable[[], list[str]], str]] = [
         ('devices', partial(checks.devices, stage), 'num_gpu fits this machine'),
         ('scale', partial(checks.scale, stage), 'the degradation has no other'),
     ]

@@ -46,7 +46,7 @@ class CompareFaceDataset(HRDataset):
         for part in self.gt.parts:
             if part.identities is None:
                 raise UserError(
-                    f"The dataset '{self.name}' compares faces of one person, but '{part.path}' does not say who is "
+                    f"The dataset '{self.name}' compares faces of one person, but '{part.place}' does not say who is "
                     'who; prepare the data with identities, or take a FaceDataset.'
                 )
         compare = self.options.compare

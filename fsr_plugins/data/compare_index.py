@@ -60,7 +60,7 @@ class CompareIndex:
 
     def __init__(self, images: HRDataset, recogniser: Block, k: int, align: Align = 'none') -> None:
         if images.gt.identities is None:
-            raise UserError(f"'{images.gt.path}' holds no identities; prepare the data with them.")
+            raise UserError(f"'{images.gt.place}' holds no identities; prepare the data with them.")
         from fsr_plugins.archs.recognition import recogniser_weight
 
         self._images = images
@@ -124,7 +124,7 @@ def check_alignable(images: HRDataset) -> npt.NDArray[np.float32]:
     from fsr_plugins.faces import alignable
 
     if images.gt.landmarks is None:
-        raise UserError(f"'{images.gt.path}' holds no landmarks to align by: prepare them, or set 'align: none'.")
+        raise UserError(f"'{images.gt.place}' holds no landmarks to align by: prepare them, or set 'align: none'.")
     points = np.asarray(images.gt.landmarks[images.chosen], np.float32)
     wrong = np.flatnonzero(~alignable(torch.from_numpy(points)).numpy())
     if wrong.size:

@@ -42,13 +42,13 @@ class FaceDataset(HRDataset):
         lonely = sorted(set(partners) - stored)
         if lonely:
             raise UserError(
-                f"'{self.gt.where(partners[lonely[0]])}' has no LR image '{lonely[0]}' in '{self.lq.path}' "
+                f"'{self.gt.where(partners[lonely[0]])}' has no LR image '{lonely[0]}' in '{self.lq.place}' "
                 f'({len(lonely)} of {len(partners)} have none); add it, or remove the HR image.'
             )
         extra = sorted(stored - set(partners))
         if extra:
             raise UserError(
-                f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.path}' "
+                f"'{self.lq.where(extra[0])}' has no HR image in '{self.gt.place}' "
                 f'({len(extra)} of {len(stored)} have none); add it, or remove the LR image.'
             )
 
@@ -200,5 +200,5 @@ class SourceTargetDataset(HRDataset):
             found = sizes[wrong[0]]
             raise UserError(
                 f"'{store.where(store.keys[wrong[0]])}' is {found[1]}x{found[0]} (width x height), the target's faces "
-                f"in '{self.gt.path}' are {width}x{height}; make them equal, or set 'gt_size' to crop both."
+                f"in '{self.gt.place}' are {width}x{height}; make them equal, or set 'gt_size' to crop both."
             )

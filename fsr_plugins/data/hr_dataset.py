@@ -37,7 +37,7 @@ class HRDataset(ImageDataset):
             for view in self.options.views:
                 if view not in held:
                     raise UserError(
-                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.path}' "
+                        f"The dataset '{self.name}' asks for the view '{view}', which '{part.place}' "
                         'does not hold; prepare the data with it or remove the view.'
                     )
 

@@ -115,7 +115,7 @@ class ImageDataset(Dataset[Values], ABC):
         store = open_store(root, self.options.recursive)
         if self.options.recursive and not any(isinstance(part, FolderStore) for part in store.parts):
             raise UserError(
-                f"The dataset '{self.name}' says 'recursive: true', but '{store.path}' is no folder of images; "
+                f"The dataset '{self.name}' says 'recursive: true', but '{store.place}' is no folder of images; "
                 'remove it.'
             )
         kind = (self.options.io_backend or {}).get('type')
@@ -123,7 +123,7 @@ class ImageDataset(Dataset[Values], ABC):
             expected = 'lmdb' if part.manifest.kind == 'lmdb' else 'disk'
             if kind not in (None, expected):
                 raise UserError(
-                    f"The dataset '{self.name}' says io_backend type '{kind}', but '{part.path}' is '{expected}'; "
+                    f"The dataset '{self.name}' says io_backend type '{kind}', but '{part.place}' is '{expected}'; "
                     'remove io_backend.'
                 )
         # Several processes of one training read the same.
@@ -154,7 +154,7 @@ class ImageDataset(Dataset[Values], ABC):
         if number is not None and number > count:
             there = 'holds' if count == len(store) else f'has {len(store)}, of which the choice of keys leaves'
             raise UserError(
-                f"The dataset '{self.name}' wants {number} images, '{store.path}' {there} {count}; lower '{option}'."
+                f"The dataset '{self.name}' wants {number} images, '{store.place}' {there} {count}; lower '{option}'."
             )
         order = np.arange(count) if seed is None else permutation(seed, 0, count)
         return candidates[np.sort(order[:number])]

@@ -35,12 +35,12 @@ def choose_by_key(
     if wanted is None and unwanted is None:
         return np.arange(len(store))
     places = {key: place for place, key in enumerate(store.keys)}
-    where = f"of the dataset '{dataset}' fits no key of '{store.path}', e.g. '{store.keys[0]}'; correct it."
+    where = f"of the dataset '{dataset}' fits no key of '{store.place}', e.g. '{store.keys[0]}'; correct it."
     chosen = np.ones(len(store), bool) if wanted is None else _named('keys', wanted, places, where)
     if unwanted is not None:
         chosen &= ~_named('exclude_keys', unwanted, places, where)
     if not chosen.any():
-        raise UserError(f"'keys' and 'exclude_keys' of the dataset '{dataset}' leave no image of '{store.path}'.")
+        raise UserError(f"'keys' and 'exclude_keys' of the dataset '{dataset}' leave no image of '{store.place}'.")
     return np.flatnonzero(chosen)
 
 

@@ -40,7 +40,7 @@ class PairedImages(FaceDataset):
         lonely = [key for key in self._keys if self._partner(key) not in stored]
         if lonely:
             raise UserError(
-                f"'{self.gt.where(lonely[0])}' has no LR image '{self._partner(lonely[0])}' in '{self.lq.path}' "
+                f"'{self.gt.where(lonely[0])}' has no LR image '{self._partner(lonely[0])}' in '{self.lq.place}' "
                 f'({len(lonely)} of {len(self._keys)} have none); add it, or take it out of '
                 f"'{self.options.meta_info_file}'."
             )
@@ -146,7 +146,7 @@ def listed_keys(path: str, store: Store) -> list[str]:
     lost = [name for name, key in zip(names, keys, strict=True) if key not in there]
     if lost:
         raise UserError(
-            f"The list '{path}' of 'meta_info_file' names '{lost[0]}', which '{store.path}' does not hold "
+            f"The list '{path}' of 'meta_info_file' names '{lost[0]}', which '{store.place}' does not hold "
             f"({len(lost)} of {len(names)}). Names below folders need 'recursive: true'."
         )
     return keys

@@ -34,6 +34,24 @@ class DrawnStore(LmdbStore):
     remedy = 'remove it, and the faces are drawn anew'
 
 
+class StandIns(DrawnStore):
+    """A few faces that stand for all of a spec, for a look at what is to come.
+
+    Args:
+        path: where they lie, for a while.
+        text: the spec.
+    """
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(path)
+        self.text = text
+
+    @property
+    def place(self) -> str:
+        """The spec: where they lie they will be gone."""
+        return self.text
+
+
 @register_scheme(SCHEME)
 def open_portraits(text: str) -> LmdbStore:
     """Opens the store of a spec; draws it first if it is not there, while other processes that want it wait.
@@ -44,15 +62,15 @@ def open_portraits(text: str) -> LmdbStore:
     """
     spec = parse_spec(text)
     path = spec.path()
-    store = _complete(path, spec.number)
+    store = _complete(path, spec.number, text)
     if store is not None:
         return store
     path = place_to_build(path, faces=True)
-    store = _complete(path, spec.number)
+    store = _complete(path, spec.number, text)
     if store is not None:
         return store
     with only_one(path):
-        store = _complete(path, spec.number)  # another process may have drawn it meanwhile
+        store = _complete(path, spec.number, text)  # another process may have drawn it meanwhile
         if store is not None:
             return store
         if path.exists():
@@ -61,7 +79,7 @@ def open_portraits(text: str) -> LmdbStore:
             shutil.rmtree(path)
         if is_elsewhere(str(path)):
             write_lmdb(path, _stand_ins(spec), 'raw')
-            return DrawnStore(path)
+            return StandIns(path, text)
         logger.info('Drawing %d faces of %s/%s into %s (once).', spec.number, spec.domain, spec.split, path)
         write_lmdb(path, progress(draw(spec), spec.number, f'{spec.domain}/{spec.split}'), 'raw')
         return DrawnStore(path)
@@ -91,8 +109,8 @@ def _stand_ins(spec: PortraitSpec) -> Iterator[FaceLike]:
         yield Face(f'{index:06d}', shown.image, identity, shown.landmarks, shown.parsing)
 
 
-def _complete(path: Path, number: int) -> LmdbStore | None:
+def _complete(path: Path, number: int, text: str) -> LmdbStore | None:
     if not path.exists():
         return None
-    store = DrawnStore(path)
+    store = StandIns(path, text) if is_elsewhere(str(path)) else DrawnStore(path)
     return store if len(store) == number else None

@@ -155,7 +155,7 @@ class LmdbStore(Store):
         """See :meth:`Store.parsing`."""
         height, width, _ = self._shapes[key]
         if not self.has_parsing:
-            raise UserError(f"The LMDB '{self.path}' holds no parsing maps; prepare it with them.")
+            raise UserError(f"The LMDB '{self.place}' holds no parsing maps; prepare it with them.")
         with self._transaction() as transaction:
             value = self._record(transaction, PARSING + key.encode())
             if not self._raw:

@@ -147,6 +147,11 @@ class Store(ABC):
         """A function that reads many images at less cost; its arrays are read-only and die with the context."""
         yield self.image
 
+    @property
+    def place(self) -> str:
+        """What messages call the store."""
+        return self.path
+
     def where(self, key: str) -> str:
         """The image's place, for messages."""
-        return f'{self.path}:{key}'
+        return f'{self.place}:{key}'

@@ -63,6 +63,14 @@ def test_nothing_is_drawn_where_an_option_is_wrong(faces: tuple[Path, list[str]]
     assert not (file.parent / 'sets').exists()
 
 
+def test_a_message_names_faces_by_their_spec(faces: tuple[Path, list[str]]) -> None:
+    change = 'datasets.val.dataroot_gt=portraits://studio/test?number=20&size=17'
+    report = preflight.inspect(config.load(faces[0], [*FACES, change]), dry_steps=True)
+    errors = [finding.message for finding in report.findings if finding.level == 'error']
+    assert any("'portraits://studio/test?number=20&size=17:000000' is 17x17" in message for message in errors)
+    assert '.lmdb' not in ' '.join(errors)
+
+
 def test_faces_are_drawn_when_nothing_is_wrong(faces: tuple[Path, list[str]]) -> None:
     file, drawn = faces
     report = preflight.inspect(config.load(file, FACES), dry_steps=True)

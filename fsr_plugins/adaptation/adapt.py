@@ -273,6 +273,7 @@ def _write(out: Path, stage: Stage, outcome: StageOutcome, source: Record, adapt
     """Writes the network with what it says of itself, and the picture; returns the picture's path if there is one."""
     content = described(outcome.checkpoints[stage.result_label])
     meta = {**source, 'versions': content[META]['versions'], 'adapted': [*source.get('adapted', []), adapted]}
+    meta['degradation'] = stage.options.degradation  # what its LR is now, which --set may change
     # Through text: equal values are then equal objects, or not, in every run, on which the bytes of a pickle depend.
     content[META] = json.loads(json.dumps(meta))
     write_weights(out, content)

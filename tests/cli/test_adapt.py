@@ -126,6 +126,12 @@ def test_settings_are_changed(folder: Path) -> None:
     assert content['meta']['adapted'][0]['iterations'] == 1
 
 
+def test_lr_of_another_kind_is_noted(folder: Path) -> None:
+    other = {'type': 'Compose', 'stages': [tiny_adapter.DEGRADATION]}
+    content = adapted('--exemplar', '0.png', '--set', f'degradation={json.dumps(other)}')
+    assert content['meta']['degradation'] == other != torch.load('source.pth', weights_only=True)['meta']['degradation']
+
+
 def write_experiment(folder: Path) -> None:
     """An option file whose stage ``adapt`` takes features of what its stage ``judge`` trains."""
     features = {'type': 'TinyAdaptNet', 'path': 'stage:judge/net_g', 'layers': ['body']}

@@ -28,9 +28,18 @@ def rehearse(stage: Stage) -> list[str]:
     Raises:
         UserError: an optimiser or a schedule cannot be built or fails at an iteration to come, or a rate is not finite.
     """
-    for label in [] if stage.generates_set else _trained(stage):
+    if stage.generates_set:
+        return []
+    for label in _trained(stage):
         _rehearse(stage, stage.train, label)
-    return []
+    left = stage.train.total_iter % stage.train.accumulate
+    if not left:
+        return []
+    which = 'the last iteration makes' if left == 1 else f'the last {left} iterations make'
+    return [
+        f'{stage.where(("train", "total_iter"))}: {which} no step, since one takes {stage.train.accumulate} '
+        "('train.accumulate'): give a multiple of it as 'train.total_iter'."
+    ]
 
 
 def same_rates(stage: Stage, before: Options, iterations: int) -> bool:

@@ -246,3 +246,13 @@ def test_unwritable(folder: Path) -> None:
     (folder / 'experiments').mkdir(mode=0o555)
     with pytest.raises(UserError, match='may not be written to'):
         preflight.check(load(folder, tiny.options()), dry_steps=False)
+
+
+@pytest.mark.parametrize(
+    ('total', 'said'), [(6, None), (7, 'the last iteration makes'), (8, 'the last 2 iterations make')]
+)
+def test_iterations_without_a_step_are_told(folder: Path, total: int, said: str | None) -> None:
+    changes = ['train.accumulate=3', f'train.total_iter={total}']
+    found = messages(preflight.inspect(load(folder, tiny.options(), *changes), dry_steps=True), 'warning')
+    assert len(found) == (said is not None)
+    assert all(f'--set train.total_iter={total}: {said} no step, since one takes 3' in message for message in found)

@@ -17,7 +17,7 @@ from fsr_plugins.bench.options import BICUBIC
 from fsr_plugins.bench.results import Measured, MetricResults
 from fsr_plugins.bench.suite import metric_arguments
 from fsr_plugins.config.options import Block
-from fsr_plugins.config.problems import explained
+from fsr_plugins.config.problems import explained, explained_wholly
 from fsr_plugins.degradations.bicubic import bicubic_up
 from fsr_plugins.engine import distributed
 from fsr_plugins.errors import UserError
@@ -80,20 +80,17 @@ class Evaluator:
         self._of_hr: dict[int, dict[tuple[str, ...], Tensor]] = {}
 
     def check(self) -> None:
-        """Takes every metric of one bicubic image, for a moment when nothing is trained yet.
+        """Takes every metric of one bicubic image, and asks it of the whole set, while nothing is trained yet.
 
         Raises:
             UserError: a metric needs what the test set does not have.
         """
-        lq, gt, meta = self.tests.first()
+        (lq, gt, meta), dataset = self.tests.first(), self.tests.dataset
         for name, block in self.metrics.blocks.items():
             evaluation = SetEvaluation({}, {name: block}, True, rate_hr=False, images=[BICUBIC])
-            place = f"The metric '{name}' of the suite fails on the test image '{meta['keys'][0]}'"
-            try:
-                with explained(place), torch.inference_mode():
-                    evaluation.take({BICUBIC: bicubic_up(lq, self.tests.scale)}, gt, meta)
-            except UserError as error:
-                raise UserError(str(error) if str(error).startswith(place) else f'{place}: {error}') from error
+            with explained_wholly(f"The metric '{name}' of the suite fails"), torch.inference_mode():
+                evaluation.take({BICUBIC: bicubic_up(lq, self.tests.scale)}, gt, meta)
+                evaluation.metrics[BICUBIC][name].check_set(dataset.keys, dataset.identities)
 
     def measure(self, candidate: Candidate) -> Measured:
         """Figures of one candidate, or of HR itself by the metrics that rate it.

@@ -49,8 +49,7 @@ class TestPeople:
 
 def people_in(dataset: ImageDataset) -> TestPeople:
     """The people of the images in use."""
-    keys, identities = dataset.lists()[dataset.role], dataset.store.identities
-    return people_by(keys, None if identities is None else identities[dataset.chosen])
+    return people_by(dataset.keys, dataset.identities)
 
 
 def people_by(keys: Sequence[str], identities: npt.NDArray[np.int64] | None = None) -> TestPeople:

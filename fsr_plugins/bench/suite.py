@@ -36,7 +36,7 @@ from fsr_plugins.config.bundled import located
 from fsr_plugins.config.dataset_keys import check_dataset
 from fsr_plugins.config.options import Block
 from fsr_plugins.config.problems import Problems, fail
-from fsr_plugins.config.yamlfile import Document, read, without_marks
+from fsr_plugins.config.yamlfile import DELETE, Document, read, without_marks
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import no_metric
 from fsr_plugins.models.evaluation import HR
@@ -124,7 +124,10 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
     document = _read_suite(file, given)
     lines: dict[str, None] = {}
     problems = Problems(lambda keys: config.place_of(document.places, keys, file), lines)
-    values = {key: value if key == 'entries' else without_marks(value) for key, value in document.values.items()}
+    values = {
+        key: _without_marks(value) if key == 'entries' else without_marks(value)
+        for key, value in document.values.items()
+    }
     options: SuiteOptions | None = problems.validate(SuiteOptions, values, (), set(), 'a suite')
     fail(lines)
     assert options is not None  # by fail
@@ -170,6 +173,19 @@ def load(file: str | Path, given: Sequence[str] = (), *, only: Sequence[str] = (
         oneshot=None if oneshot is None else made.oneshot(oneshot),
         sha256=hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest(),
     )
+
+
+def _without_marks(entries: object) -> object:
+    """Entries without ``_delete_`` but in ``set``, which is laid over an option file."""
+    if not isinstance(entries, dict):
+        return entries
+    return {
+        name: {key: value if key == 'set' else without_marks(value) for key, value in entry.items() if key != DELETE}
+        if isinstance(entry, dict)
+        else entry
+        for name, entry in entries.items()
+        if name != DELETE
+    }
 
 
 def _curves(problems: Problems, options: SuiteOptions) -> Curves | None:

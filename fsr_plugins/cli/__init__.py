@@ -180,9 +180,10 @@ def _parse(argv: list[str]) -> tuple[Command, argparse.Namespace]:
             command.add_arguments(described)
             kinds = getattr(described.below, 'choices', None) or {}
             parser.own = next((kinds[word] for word in argv[1:] if word in kinds), described)
-    if argv and argv[0].startswith('--') and argv[0] not in ('--help', '--version'):
+    given = argv[0] if argv else ''
+    if given.startswith('-') and not any(own.startswith(given) for own in ('-h', '--help', '--version')):
         first = next((word for word in argv if word in parsers.choices), 'COMMAND')
-        parser.error(f'the command comes first, its options behind it: fsr {first} {argv[0]} …')
+        parser.error(f'the command comes first, its options behind it: fsr {first} {given} …, or fsr --help')
     arguments = parser.parse_args(argv)
     assert command is not None  # argparse ends otherwise
     return command, arguments

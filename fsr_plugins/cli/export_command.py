@@ -27,8 +27,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> CommandOutcome:
     """Exports, and says what the file takes and gives."""
+    from fsr_plugins.engine import logs
     from fsr_plugins.restore.exporting import ExportRequest, export
 
+    logs.set_up(True)
     found = export(
         ExportRequest(
             arguments.checkpoint,

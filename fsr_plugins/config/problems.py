@@ -127,3 +127,13 @@ def explained(what: str | Callable[[], str]) -> Iterator[None]:
         reason = reason if len(reason) <= _LONGEST_REASON else f'{reason[:_LONGEST_REASON]}…'
         said = f'{what}: {reason}' if reason else what
         raise UserError(f'{said} ({type(error).__name__} in {frame.filename}:{frame.lineno}).') from error
+
+
+@contextmanager
+def explained_wholly(what: str) -> Iterator[None]:
+    """:func:`explained`; and a UserError, too, says ``what`` first."""
+    try:
+        with explained(what):
+            yield
+    except UserError as error:
+        raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error

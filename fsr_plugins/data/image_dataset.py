@@ -161,7 +161,17 @@ class ImageDataset(Dataset[Values], ABC):
 
     def lists(self) -> dict[str, list[str]]:
         """The keys of the images in use, ascending, by their role in a batch (``gt``, ``source_gt``, ``real_lq`` …)."""
-        return {self.role: list(self._keys)}
+        return {self.role: self.keys}
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the images in use, ascending."""
+        return list(self._keys)
+
+    @property
+    def identities(self) -> npt.NDArray[np.int64] | None:
+        """Whose the images in use are, int64 (len,); None where the store does not say."""
+        return None if self.store.identities is None else self.store.identities[self.chosen]
 
     @property
     def stores(self) -> tuple[Store, ...]:

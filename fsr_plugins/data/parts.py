@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from fsr_plugins.errors import UserError
+from fsr_plugins.faces.parts import PARTS
 from fsr_plugins.stores.cache import StoreCache
 from fsr_plugins.stores.store import Store
 from fsr_plugins.threads import available_cores
 
 #: The highest of CelebAMask-HQ's ids; 0 is the background.
-LAST_PART = 18
+LAST_PART = len(PARTS) - 1
 
 
 def check_parts(store: Store, keys: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import compress
 from typing import ClassVar, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -16,9 +18,11 @@ from fsr_plugins.metrics.false_accepts import (
     BLOCK,
     HighestScores,
     accepted,
+    check_both,
     check_far,
     check_shapes,
     cosines,
+    count_pairs,
     decision_threshold,
     false_accepts,
 )
@@ -93,11 +97,7 @@ def pair_rates(
     place = ranks.argsort()
     total = len(labels) * (len(labels) - 1) // (2 if gallery is None else 1)
     impostors = total - len(genuine)
-    if not len(genuine) or not impostors:
-        raise UserError(
-            f'{len(labels)} images make {len(genuine)} pairs of one person and {impostors} pairs of two: verification '
-            'needs both. Take a set with several people and several images of some of them.'
-        )
+    check_both(len(labels), len(genuine), impostors)
     accepts = [false_accepts(far, impostors) for far in fars]
     highest = HighestScores(max([1, *accepts]), faces.device)
     # By how many genuine scores are below an impostor's, how many impostors there are; ties count for half of both.
@@ -206,6 +206,15 @@ class AllPairs(Metric):
     def requirements(cls, recogniser: RecogniserLike = None, **others: object) -> list[WeightFile]:
         """See :meth:`fsr_plugins.metrics.base.Metric.requirements`."""
         return recogniser_requirements(recogniser)
+
+    def check_set(self, keys: Sequence[str], identities: npt.NDArray[np.int64] | None) -> None:
+        """See :meth:`fsr_plugins.metrics.base.Metric.check_set`.
+
+        Raises:
+            UserError: no two sorts of pairs.
+        """
+        if identities is not None:
+            check_both(len(keys), *count_pairs(torch.from_numpy(identities)))
 
     def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, TypedDict
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -75,6 +77,19 @@ class Metric(ABC):
     def requirements(cls, **options: Any) -> list[WeightFile]:
         """The weight files that an object built with ``options`` loads; preflight fetches them before anything runs."""
         return []
+
+    def check_set(  # noqa: B027  (most metrics have nothing to check)
+        self, keys: Sequence[str], identities: npt.NDArray[np.int64] | None
+    ) -> None:
+        """Whether the images of a set can give the values, asked before a training; of most metrics any can.
+
+        Args:
+            keys: of the images, unique.
+            identities: whose they are (n,); None where nothing says it, which :meth:`update` may refuse.
+
+        Raises:
+            UserError: they cannot.
+        """
 
     @abstractmethod
     def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:

@@ -91,6 +91,19 @@ def count_pairs(labels: Tensor) -> tuple[int, int]:
     return genuine, len(labels) * (len(labels) - 1) // 2 - genuine
 
 
+def check_both(images: int, genuine: int, impostors: int) -> None:
+    """Sees that there are pairs of one person, and of two.
+
+    Raises:
+        UserError: one kind is missing.
+    """
+    if not genuine or not impostors:
+        raise UserError(
+            f'{images} images make {genuine} pairs of one person and {impostors} pairs of two: verification needs '
+            'both. Take a set with several people and several images of some of them.'
+        )
+
+
 def check_shapes(embeddings: Tensor, labels: Tensor, what: str) -> None:
     """Compares the sizes.
 
@@ -137,11 +150,7 @@ def verification_rate(embeddings: Tensor, labels: Tensor, far: float, block: int
     check_far(far)
     check_shapes(embeddings, labels, 'Verification')
     genuine_count, impostors = count_pairs(labels)
-    if not genuine_count or not impostors:
-        raise UserError(
-            f'{len(labels)} images make {genuine_count} pairs of one person and {impostors} pairs of two: '
-            'verification needs both. Take a set with several people and several images of some of them.'
-        )
+    check_both(len(labels), genuine_count, impostors)
     accepts = false_accepts(far, impostors)
     genuine = []
     highest = HighestScores(max(accepts, 1), embeddings.device)

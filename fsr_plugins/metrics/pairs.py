@@ -212,7 +212,7 @@ def _counted(
     if number > there:
         raise UserError(
             f'The set has {there} {kind} pairs, but {number} are asked for: '
-            'ask for fewer in a fold (number), or for fewer folds.'
+            "ask for fewer in a fold (the metric's per_fold, --number of `fsr prepare pairs`), or for fewer folds."
         )
     if there <= 4 * number:
         drawn = random.permutation(there)[:number]

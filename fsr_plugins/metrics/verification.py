@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import compress
 from typing import ClassVar, Literal, NamedTuple, get_args
 
@@ -137,6 +137,20 @@ class Verification(Metric):
             _read(pairs)
         return recogniser_requirements(recogniser)
 
+    def check_set(self, keys: Sequence[str], identities: npt.NDArray[np.int64] | None) -> None:
+        """See :meth:`fsr_plugins.metrics.base.Metric.check_set`.
+
+        Raises:
+            UserError: as :meth:`compute`, of pairs that are not there.
+        """
+        if self.pairs is not None:
+            there = set(keys)
+            sides = zip(self.pairs.first, self.pairs.second, strict=True)
+            _check_compared(self.pairs, np.array([one in there and other in there for one, other in sides], bool))
+        elif identities is not None:
+            # Among the nearest people there are fewer impostors still, which embeddings tell.
+            draw_pairs(keys, identities, **self.drawing)
+
     def update(self, sr: Tensor, gt: Tensor | None, meta: BatchMeta) -> None:
         """See :meth:`fsr_plugins.metrics.base.Metric.update`.
 
@@ -181,18 +195,8 @@ class Verification(Metric):
             pairs = draw_pairs(keys, columns[-1].numpy(), **self.drawing, nearest=self.nearest, embeddings=known)
         cosine = pair_cosines(pairs, keys, columns[0], hr if self.gallery == 'hr' else None)
         compared = np.isfinite(cosine)
+        _check_compared(pairs, compared)
         _, fold = np.unique(pairs.fold, return_inverse=True)
-        if not compared.any():
-            raise UserError(
-                f"The metric 'verification' can compare none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
-                f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
-            )
-        empty = np.flatnonzero(np.bincount(fold[compared], minlength=int(np.max(fold)) + 1) == 0)
-        if empty.size:
-            raise UserError(
-                f"The metric 'verification' can compare no pair of fold {pairs.fold[fold == empty[0]][0]}: validate on "
-                'the whole set the list is made for, or use a list of this set.'
-            )
         accuracy, threshold = fold_accuracies(cosine[compared], pairs.same[compared], fold[compared])
         right = (cosine > threshold[fold]) == pairs.same
         self.outcomes = {'verification': torch.from_numpy(right[compared]).double()}
@@ -223,6 +227,21 @@ def pair_cosines(
     parts = [(embeddings[one] * gallery[other]).sum(dim=1) for one, other in rows.split(_PART, dim=1)]
     cosine = torch.cat(parts).double().clamp(-1, 1)
     return cosine.where((rows >= 0).all(dim=0), torch.nan).numpy()
+
+
+def _check_compared(pairs: Pairs, compared: npt.NDArray[np.bool_]) -> None:
+    """Sees that there is a pair in each fold, of which ``compared`` says whether both images are there."""
+    if not compared.any():
+        raise UserError(
+            f"The metric 'verification' can compare none of {len(pairs)} pairs, such as '{pairs.first[0]}' and "
+            f"'{pairs.second[0]}': the validated set does not hold their images, or no face could be aligned."
+        )
+    empty = np.setdiff1d(pairs.fold, pairs.fold[compared])
+    if empty.size:
+        raise UserError(
+            f"The metric 'verification' can compare no pair of fold {empty[0]}: validate on the whole set the list is "
+            'made for, or use a list of this set.'
+        )
 
 
 def _read(path: str) -> Pairs:

@@ -21,7 +21,7 @@ from fsr_plugins.checkpoints import PARAMS, check_fit, label_of, listed, load_st
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import source_stage, texts, unfinished_stage
 from fsr_plugins.config.finished import is_finished, verified
-from fsr_plugins.config.problems import explained
+from fsr_plugins.config.problems import explained, explained_wholly
 from fsr_plugins.config.schema import loss_blocks
 from fsr_plugins.config.settings import NetworkOptions, option_name
 from fsr_plugins.config.yamlfile import Keys
@@ -166,11 +166,8 @@ def networks(stage: Stage, nets: dict[str, nn.Module]) -> list[str]:
         # What is trained on the CPU is held with its gradients and, by Adam, two moments.
         copies = 1 if on_gpu or use.frozen else 4
         what = f"{stage.where((key,))}: key '{key}' cannot be built"
-        try:
-            with explained(what):
-                nets[label] = build_within_memory(network.block or {}, copies)
-        except UserError as error:
-            raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
+        with explained_wholly(what):
+            nets[label] = build_within_memory(network.block or {}, copies)
     return []
 
 

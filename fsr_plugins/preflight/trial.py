@@ -9,15 +9,16 @@ from torch import Tensor
 from fsr_plugins.archs.windows import enlarge
 from fsr_plugins.config import Experiment, Stage
 from fsr_plugins.config.dependencies import unfinished_stage
-from fsr_plugins.config.problems import explained
+from fsr_plugins.config.problems import explained, explained_wholly
 from fsr_plugins.config.settings import option_name, read_settings
+from fsr_plugins.data.image_dataset import ImageDataset
 from fsr_plugins.data.loader import EvalLoader
 from fsr_plugins.engine.distributed import World
 from fsr_plugins.engine.loaders import make_val_loaders
 from fsr_plugins.errors import UserError
 from fsr_plugins.metrics.base import size_of
 from fsr_plugins.models.base import FSRModel
-from fsr_plugins.models.evaluation import on_trial
+from fsr_plugins.models.evaluation import build_metrics, on_trial
 from fsr_plugins.models.networks import evaluating
 from fsr_plugins.preflight.memory import bytes_of, check_fits, freed
 from fsr_plugins.values import Options
@@ -92,13 +93,14 @@ def try_validation(stage: Stage, model: FSRModel, opt: Options) -> None:
         on_cpu = model.device.type == 'cpu'
         if on_cpu:
             _check_memory(model, loader, f"{stage.where((*keys, 'batch_size_per_gpu'))}: key '{'.'.join(keys)}")
-        loader.keep_one_of_each_size(_SIZES, _IMAGES if on_cpu else loader.batch_size)
-        what = f"{place}: validation on the set '{name}' fails"
-        try:
-            with explained(what), loader, freed(loader.batch_size, '.'.join(keys)), on_trial():
+        with explained_wholly(f"{place}: validation on the set '{name}' fails"):
+            loader.keep_one_of_each_size(_SIZES, _IMAGES if on_cpu else loader.batch_size)
+            with loader, freed(loader.batch_size, '.'.join(keys)), on_trial():
                 model.evaluation.validate(model, loader)
-        except UserError as error:
-            raise UserError(str(error) if str(error).startswith(what) else f'{what}: {error}') from error
+            if isinstance(loader.dataset, ImageDataset):
+                for metric in build_metrics(options.metrics).values():
+                    if loader.dataset.has_gt or not metric.needs_gt:
+                        metric.check_set(loader.dataset.keys, loader.dataset.identities)
 
 
 def _check_memory(model: FSRModel, loader: EvalLoader, key: str) -> None:

@@ -19,6 +19,7 @@ from fsr_plugins.lmdb_env import release
 from fsr_plugins.stores.encoding import EncodedFace, Encoding, encode_face
 from fsr_plugins.stores.lmdb import IDENTITIES, LANDMARKS, META_INFO, PARSING, content_checksum
 from fsr_plugins.stores.manifest import NAME, Holding, Manifest, Origin, compact_sizes
+from fsr_plugins.stores.once import is_elsewhere
 from fsr_plugins.stores.partial import partial_folder
 from fsr_plugins.stores.records import FaceLike, holdings
 
@@ -186,7 +187,9 @@ class LmdbWriter:
             (self._partial / name).write_text(text, encoding='utf-8')
         self._partial.rename(self.path)
         release(self.path)
-        logger.info('Wrote %d faces to %s.', len(keys), self.path)
+        # What stands for faces that are yet to be made is nothing to tell of.
+        level = logging.DEBUG if is_elsewhere(str(self.path)) else logging.INFO
+        logger.log(level, 'Wrote %d faces to %s.', len(keys), self.path)
 
 
 def write_lmdb(

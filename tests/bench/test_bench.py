@@ -61,7 +61,17 @@ def test_a_metric_that_the_test_set_cannot_serve_is_found_before_training(
     write_suite(folder, metrics={'auc': {'type': 'AllPairs', 'recogniser': RECOGNISER}})
     assert main(['bench', '-opt', 'suite.yml']) == 2
     error = capsys.readouterr().err
-    assert "The metric 'auc' of the suite fails on the test image '" in error and 'identity' in error
+    assert "The metric 'auc' of the suite fails: " in error and 'identity' in error
+    write_suite(
+        folder, test={'dataroot_gt': 'test.lmdb', 'views': ['identity']},
+        metrics={'same': {'type': 'Verification', 'recogniser': RECOGNISER}},
+    )  # fmt: skip
+    store = open_store('test.lmdb')
+    write_lmdb(
+        folder / 'people.lmdb', (Face(key, store.image(key), place // 2) for place, key in enumerate(store.keys))
+    )
+    assert main(['bench', '-opt', 'suite.yml', '--set', 'test.dataroot_gt=people.lmdb']) == 2
+    assert "The metric 'same' of the suite fails: The set has 2 genuine pairs, but 3000" in capsys.readouterr().err
     assert not list(Path('experiments').rglob('*.pth'))
 
 

@@ -96,6 +96,24 @@ def test_overrides_reach_entries(folder: Path) -> None:
         suites.load(folder / 'suite.yml', only=['tow'])
 
 
+@pytest.mark.parametrize(
+    ('given', 'error'),
+    [
+        ('{checkpoint: face_x8, unfair: hm}', None),
+        ('{of: one, set: {network_g: {num_feat: 8}}}', None),
+        ('{of: pp, set: {scale: 2}}', "is 'pp': no entry is named so"),
+    ],
+)
+def test_an_entry_is_added_as_a_block(folder: Path, given: str, error: str | None) -> None:
+    file = write_suite(folder)
+    if error is None:
+        assert 'q' in suites.load(file, [f'entries.q={given}']).entries
+        return
+    with pytest.raises(UserError) as caught:
+        suites.load(file, [f'entries.q={given}'])
+    assert error in str(caught.value) and '_delete_' not in str(caught.value)
+
+
 def test_the_suite_is_laid_over_every_stage(folder: Path) -> None:
     suite = suites.load(folder / 'suite.yml')
     entry = suite.lineages['two']

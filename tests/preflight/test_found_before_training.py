@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,15 @@ def test_images_that_a_network_cannot_take(folder: Path) -> None:
     values = {**tiny.options(), 'scale': 1, 'degradation': {'type': 'BicubicDown', 'scale': 1}, 'network_g': RRDB}
     message = problem(folder, values, 'datasets.val.dataroot_gt=small')
     assert "key 'datasets.val': validation on the set 'held' fails (AssertionError in " in message
+
+
+def test_a_metric_that_the_whole_set_cannot_give(folder: Path) -> None:
+    pair = 'fold,first,second,same\n0,a,b,1\n1,a,c,0\n'
+    (folder / 'pairs.csv').write_text(pair)
+    torch.save({'params': build_network({'type': 'SphereFace20'}).state_dict()}, folder / 'recogniser.pth')
+    metric = {'type': 'Verification', 'recogniser': RECOGNISER, 'pairs': 'pairs.csv'}
+    message = problem(folder, tiny.options(), f'val.metrics.same={json.dumps(metric)}')
+    assert "'held' fails: The metric 'verification' can compare none of 2 pairs, such as 'a' and 'b'" in message
 
 
 def test_a_few_sizes_of_a_set_are_tried(folder: Path) -> None:

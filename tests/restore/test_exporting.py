@@ -211,6 +211,12 @@ def test_a_network_that_counts_its_faces_is_exported_for_one(file: str) -> None:
         torch.testing.assert_close(images_of(file, lq), net(lq).clamp(0, 1), atol=1e-5, rtol=0)
 
 
+def test_other_weights_than_those_asked_for_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    save_network(Path('net.pth'), {'params': build_network(tiny.EDSR)}, {'arch': tiny.EDSR, 'scale': 4})
+    export('net.pt2', '--size', '6', '9', '--param-key', 'params_ema')
+    assert "'net.pth' has no weights under 'params_ema': using 'params'." in capsys.readouterr().out
+
+
 def test_another_size_and_other_weights() -> None:
     torch.manual_seed(0)
     nets = {key: build_network(tiny.EDSR) for key in ('params', 'params_ema')}
